@@ -1,0 +1,3 @@
+module zcbench
+
+go 1.26.0

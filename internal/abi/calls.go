@@ -1,0 +1,20 @@
+package abi
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Recv is recvfrom(2) without an address. x/sys/unix's own allocates one.
+// It may block, so the scheduler is told.
+func Recv(fd int, p []byte, flags int) (int, unix.Errno) {
+	n, _, e := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
+	return int(n), e
+}
+
+// Send is sendto(2) without an address. It may block.
+func Send(fd int, p []byte, flags int) (int, unix.Errno) {
+	n, _, e := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
+	return int(n), e
+}

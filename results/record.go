@@ -1,0 +1,172 @@
+// Package results holds the records of runs and their append-only store; it
+// knows nothing of how they came about.
+package results
+
+import "encoding/json"
+
+// Schema names this version of the record. A reader that meets another one
+// reports it rather than guess.
+const Schema = "zcbench/1"
+
+// Status says how a run ended.
+type Status string
+
+// The three ways a run ends.
+const (
+	OK      Status = "ok"
+	Failed  Status = "failed"
+	Skipped Status = "skipped"
+)
+
+// Record is one run: what was asked, what was measured at both ends, and the
+// facts of both hosts. Its JSON is one line of results.jsonl.
+type Record struct {
+	Schema  string `json:"schema"`
+	ID      string `json:"id"`     // unique to this run
+	Cell    string `json:"cell"`   // the same for repeats of the same settings
+	Repeat  int    `json:"repeat"` // from 0
+	Dropped string `json:"dropped"`
+	Status  Status `json:"status"`
+	Reason  string `json:"reason"`
+
+	Started string  `json:"started"`        // RFC 3339, start of the window
+	Window  float64 `json:"window_seconds"` // the receiver's, as it was sampled
+	Gbps    float64 `json:"gbps"`           // 10⁹ payload bits per second received in the window
+	Bytes   uint64  `json:"bytes"`          // payload received in the window
+
+	// RX and TX are nil when that end was not ours (--raw) or never ran.
+	RX    *End  `json:"rx"`
+	TX    *End  `json:"tx"`
+	Total Total `json:"total"`
+	ROI   ROI   `json:"roi"`
+
+	Facts    Pair[Facts]    `json:"facts"`
+	Settings map[string]any `json:"settings"`
+	Samples  []Sample       `json:"samples"`
+	Warnings []string       `json:"warnings"`
+}
+
+// Pair is one value for each end.
+type Pair[T any] struct {
+	RX T `json:"rx"`
+	TX T `json:"tx"`
+}
+
+// Facts describe a host: nested maps and scalars, as JSON has them.
+type Facts map[string]any
+
+// End is what one end moved and spent within the window.
+type End struct {
+	Engine          string            `json:"engine"`
+	Bytes           uint64            `json:"bytes"` // ZeroCopiedBytes + CopiedBytes
+	ZeroCopiedBytes uint64            `json:"zero_copied_bytes"`
+	CopiedBytes     uint64            `json:"copied_bytes"`
+	CPUPercent      *float64          `json:"cpu_percent"`    // 100 is one CPU; nil: not measured
+	IowaitPercent   *float64          `json:"iowait_percent"` // apart from CPUPercent; nil: not known in this scope
+	CPUScope        string            `json:"cpu_scope"`      // host, cpuset or thread
+	Syscalls        map[string]uint64 `json:"syscalls"`
+	Watts           *float64          `json:"watts"`
+	// Counters are the engine's, TCP's and the host's own, by name; the unit
+	// is in the name where it is not a count.
+	Counters map[string]float64 `json:"counters"`
+}
+
+// Total is the sum over both ends; nil where an end was not measured.
+type Total struct {
+	CPUPercent *float64 `json:"cpu_percent"`
+	Watts      *float64 `json:"watts"`
+}
+
+// ROI is throughput squared over cost: the square puts throughput first, so
+// that 10 Gbit/s at 200% beats 5 Gbit/s at 100% (netdev 0x19).
+type ROI struct {
+	CPU   Return `json:"cpu"`   // (Gbit/s)² per percent of a CPU
+	Power Return `json:"power"` // (Gbit/s)² per watt
+}
+
+// Return is one ROI for each end and for both; nil where the cost was not
+// measured.
+type Return struct {
+	RX    *float64 `json:"rx"`
+	TX    *float64 `json:"tx"`
+	Total *float64 `json:"total"`
+}
+
+// Sample is one end over one interval of the window.
+type Sample struct {
+	End        string   `json:"end"`   // rx or tx
+	Start      float64  `json:"start"` // seconds into the window
+	Seconds    float64  `json:"seconds"`
+	Bytes      uint64   `json:"bytes"`
+	Gbps       float64  `json:"gbps"`
+	CPUPercent *float64 `json:"cpu_percent"`
+}
+
+// Derive fills what follows from the two ends: Bytes, Total and ROI. Gbps and
+// Window must be set.
+func (r *Record) Derive() {
+	rx, tx := costs(r.RX), costs(r.TX)
+	if r.RX != nil {
+		r.Bytes = r.RX.Bytes
+	} else if r.TX != nil {
+		r.Bytes = r.TX.Bytes
+	}
+	r.Total = Total{CPUPercent: sum(rx.cpu, tx.cpu), Watts: sum(rx.watts, tx.watts)}
+	r.ROI = ROI{
+		CPU:   Return{RX: roi(r.Gbps, rx.cpu), TX: roi(r.Gbps, tx.cpu), Total: roi(r.Gbps, r.Total.CPUPercent)},
+		Power: Return{RX: roi(r.Gbps, rx.watts), TX: roi(r.Gbps, tx.watts), Total: roi(r.Gbps, r.Total.Watts)},
+	}
+}
+
+type cost struct{ cpu, watts *float64 }
+
+func costs(e *End) cost {
+	if e == nil {
+		return cost{}
+	}
+	return cost{cpu: e.CPUPercent, watts: e.Watts}
+}
+
+func sum(a, b *float64) *float64 {
+	if a == nil || b == nil {
+		return nil
+	}
+	s := *a + *b
+	return &s
+}
+
+// roi is nil for a cost of zero too: the clock that measured it was too
+// coarse, and no return is infinite.
+func roi(gbps float64, cost *float64) *float64 {
+	if cost == nil || *cost <= 0 {
+		return nil
+	}
+	v := gbps * gbps / *cost
+	return &v
+}
+
+// MarshalJSON keeps maps and lists that are empty from becoming null, which
+// scripts trip over.
+func (r Record) MarshalJSON() ([]byte, error) {
+	type plain Record
+	p := plain(r)
+	if p.Schema == "" {
+		p.Schema = Schema
+	}
+	if p.Settings == nil {
+		p.Settings = map[string]any{}
+	}
+	if p.Samples == nil {
+		p.Samples = []Sample{}
+	}
+	if p.Warnings == nil {
+		p.Warnings = []string{}
+	}
+	if p.Facts.RX == nil {
+		p.Facts.RX = Facts{}
+	}
+	if p.Facts.TX == nil {
+		p.Facts.TX = Facts{}
+	}
+	return json.Marshal(p)
+}

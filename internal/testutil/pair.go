@@ -166,7 +166,7 @@ func connect(t testing.TB, n int) (rx, tx []int) {
 
 func blocking(t testing.TB, c net.Conn) int {
 	t.Helper()
-	f, err := c.(*net.TCPConn).File() // a duplicate in blocking mode once Fd is asked
+	f, err := c.(*net.TCPConn).File()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,5 +176,8 @@ func blocking(t testing.TB, c net.Conn) int {
 		t.Fatal(err)
 	}
 	f.Close()
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
 	return fd
 }

@@ -17,6 +17,9 @@ type Engine interface {
 	Name() string
 	// Layout names the engine's own counters; it never changes.
 	Layout() Layout
+	// Options lists what Params.Options may set, for help and for checks
+	// before Open; it never changes. ParseOptions applies it.
+	Options() []Option
 	// Probe says whether Open could work here. iface, possibly empty, is
 	// the interface the payload would use. Probe changes nothing.
 	Probe(iface string) feature.Verdict

@@ -1,0 +1,411 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"zcbench/results"
+)
+
+// Agent is one end of the payload, driven over a control link. The zero value
+// lacks engines; cmd fills them in.
+type Agent struct {
+	RX, TX  []Engine
+	Version string // of zcbench, for the handshake
+	// Token, when set, is what a driver must know.
+	Token []byte
+	// Trusted is set for links that only the user can have opened: a pipe.
+	// A driver over TCP is trusted when there is a token.
+	Trusted bool
+	Limits  Limits
+	Pinned  Pins
+	// Options are the engine options of the agent's own command line; those
+	// of a trusted driver come before them.
+	Options map[string]string
+	// Defaults fill what an untrusted driver may not say.
+	DataPort  int
+	Bind      string
+	Interface string
+	// Facts describes this host; iface may be empty.
+	Facts func(iface string) results.Facts
+	// Observe, when set, sees what happens on this end, for its own screen.
+	Observe func(Event)
+
+	serving sync.Mutex // held by the link whose driver is served
+}
+
+// Event is something an agent's own user may want to see.
+type Event struct {
+	Prepared *Prepare // a run was accepted
+	Peer     netip.Addr
+	Sample   *Sample
+	Record   *results.Record // this end's half of a run
+	Err      error
+}
+
+// Time limits of the control link for a peer that says nothing. A run's own
+// limit is its length and runSlack.
+const (
+	handshakeWait = 5 * time.Second
+	idleWait      = 30 * time.Second
+	runSlack      = 20 * time.Second
+)
+
+// Serve drives runs for one driver until the link closes, which is no error,
+// or ctx ends. It leaves nothing running.
+func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Ending ctx closes the link, which ends the reader.
+	defer context.AfterFunc(ctx, func() { rw.Close() })()
+	defer rw.Close()
+	c := &conversation{agent: a, link: newLink(rw, maxRequest)}
+	if nc, ok := rw.(net.Conn); ok {
+		if ap, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
+			c.peer = ap.Addr().Unmap().WithZone("")
+		}
+		if ap, err := netip.ParseAddrPort(nc.LocalAddr().String()); err == nil {
+			c.iface = interfaceOf(ap.Addr())
+		}
+	}
+	c.link.setDeadline(handshakeWait)
+	if err := c.handshake(); err != nil {
+		return err
+	}
+	defer a.serving.Unlock()
+	// One reader for the link's whole life: a link that closes is noticed at
+	// once, also while a run is on.
+	requests := make(chan message)
+	go func() {
+		for {
+			m, err := c.link.receive()
+			if err != nil {
+				if errors.Is(err, errGarbage) {
+					_ = c.link.sendError(Errorf(Failed, "%w", err))
+				}
+				if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) {
+					err = errPeerGone
+				}
+				cancel(err)
+				return
+			}
+			select {
+			case requests <- m:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	defer c.drop()
+	c.link.setDeadline(idleWait)
+	for {
+		select {
+		case <-ctx.Done():
+			if err := context.Cause(ctx); !errors.Is(err, errPeerGone) || c.run != nil {
+				return err
+			}
+			return nil
+		case m := <-requests:
+			if err := c.handle(ctx, m); err != nil {
+				if a.Observe != nil {
+					a.Observe(Event{Err: err})
+				}
+				c.drop()
+				if ctx.Err() == nil {
+					if err := c.link.sendError(err); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+}
+
+// errPeerGone is a link that the other end closed.
+var errPeerGone = errors.New("the other end closed the control connection")
+
+// conversation is the state of one link.
+type conversation struct {
+	agent   *Agent
+	link    *link
+	peer    netip.Addr
+	trusted bool
+	iface   string // that the link's own address is on
+	run     *run
+	facts   results.Facts
+}
+
+func (c *conversation) handshake() error {
+	a := c.agent
+	nonce := make([]byte, 32)
+	if _, err := rand.Read(nonce); err != nil {
+		return fmt.Errorf("make a nonce: %w", err)
+	}
+	theirs, err := c.link.receiveHello()
+	if err != nil {
+		if errors.Is(err, errGarbage) {
+			return turnAway(c.link, Errorf(Failed, "this is the control port of zcbench %s; use zcbench tx HOST", a.Version))
+		}
+		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
+	}
+	if err := c.link.send(message{Hello: &hello{Magic: magic, Protocol: protocol, Version: a.Version, Nonce: nonce, Token: len(a.Token) > 0}}); err != nil {
+		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
+	}
+	if theirs.Protocol != protocol {
+		return turnAway(c.link, versionError(theirs, a.Version))
+	}
+	m, err := c.link.receive()
+	if err != nil {
+		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
+	}
+	if m.Auth == nil {
+		return turnAway(c.link, errGarbage)
+	}
+	w := Welcome{BootID: BootID(), CPUs: AllowedCPUs(), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version}
+	if len(a.Token) > 0 {
+		if !hmac.Equal(m.Auth.MAC, mac(a.Token, "driver", theirs.Nonce, nonce)) {
+			return turnAway(c.link, Errorf(Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))
+		}
+		w.MAC = mac(a.Token, "agent", theirs.Nonce, nonce)
+	}
+	c.trusted = a.Trusted || len(a.Token) > 0
+	// Only now: whoever cannot pass the handshake never blocks the port.
+	if !a.serving.TryLock() {
+		return turnAway(c.link, Errorf(Denied, "another run is on there: wait until it is over"))
+	}
+	if err := c.link.send(message{Welcome: &w}); err != nil {
+		a.serving.Unlock()
+		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
+	}
+	return nil
+}
+
+func (c *conversation) handle(ctx context.Context, m message) error {
+	switch {
+	case m.Clock != nil:
+		return c.link.send(message{Clock: &clock{Now: Monotonic()}})
+	case m.Prepare != nil:
+		return c.prepare(ctx, *m.Prepare)
+	case m.Start != nil:
+		return c.start(*m.Start)
+	}
+	return Errorf(Failed, "%w: not a request", errGarbage)
+}
+
+func (c *conversation) prepare(ctx context.Context, p Prepare) error {
+	c.drop() // the one before is over
+	a := c.agent
+	e, err := a.admit(&p, c.trusted)
+	if err != nil {
+		return err
+	}
+	if p.Interface == "" {
+		p.Interface = c.iface
+	}
+	c.link.setDeadline(p.Omit + p.Time + runSlack)
+	if p.Raw && p.Time == 0 {
+		c.link.setDeadline(0)
+	}
+	if c.run, err = prepare(ctx, e, p, c.peer); err != nil {
+		c.run = nil
+		return err
+	}
+	if a.Observe != nil {
+		a.Observe(Event{Prepared: &c.run.p, Peer: c.peer})
+	}
+	if a.Facts != nil {
+		c.facts = a.Facts(p.Interface)
+	}
+	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: c.facts}})
+}
+
+func (c *conversation) start(s Start) error {
+	if c.run == nil {
+		return Errorf(Failed, "start without prepare")
+	}
+	r := c.run
+	if err := r.meet(); err != nil {
+		return err
+	}
+	if r.p.Raw && r.p.Role == RX {
+		s.At = Monotonic() // the window opens when the stranger comes
+	}
+	if ahead := s.At - Monotonic(); ahead > int64(connectWait) {
+		return Errorf(Failed, "start %.1f s ahead: clocks of the two ends disagree", float64(ahead)/1e9)
+	}
+	if err := c.link.send(message{Started: &started{}}); err != nil {
+		return err
+	}
+	opened := time.Now().Add(time.Duration(s.At-Monotonic()) + r.p.Omit)
+	observe := c.agent.Observe
+	live := func(v Sample) {
+		if s.Live {
+			_ = c.link.send(message{Live: &v}) // a closed link ends the run by itself
+		}
+		if observe != nil {
+			observe(Event{Sample: &v})
+		}
+	}
+	res, err := r.measure(s.At, live)
+	if err == nil {
+		c.run = nil
+		err = r.close()
+	}
+	if err != nil {
+		return err
+	}
+	if observe != nil {
+		rec := half(&r.p, c.facts, res)
+		rec.Started = opened.Format(time.RFC3339Nano)
+		observe(Event{Record: &rec})
+	}
+	if err := c.link.send(message{Result: res}); err != nil {
+		return err
+	}
+	c.link.setDeadline(idleWait)
+	return nil
+}
+
+// drop ends the run that is on, if any.
+func (c *conversation) drop() {
+	if c.run != nil {
+		c.run.abort(errors.New("the run was dropped"))
+		_ = c.run.close() // what went wrong was reported already
+		c.run = nil
+	}
+}
+
+// admit checks a request against what this agent allows and fills in what it
+// decides itself.
+func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
+	if !trusted {
+		if p.Role != RX {
+			return nil, Errorf(Denied, "without a token a peer may only ask for a receiver")
+		}
+		if len(p.Options) > 0 {
+			return nil, Errorf(Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
+		}
+		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw {
+			return nil, Errorf(Denied, "without a token a peer may not name addresses, ports, interfaces or settings")
+		}
+	}
+	engines := a.TX
+	if p.Role == RX {
+		engines = a.RX
+	} else if p.Role != TX {
+		return nil, Errorf(Usage, "unknown role %q", clip(string(p.Role)))
+	}
+	i := slices.IndexFunc(engines, func(e Engine) bool { return e.Name() == p.Engine })
+	if i < 0 {
+		return nil, Errorf(Usage, "unknown %s engine %q; there are: %s", p.Role, clip(p.Engine), names(engines))
+	}
+	if p.Role == RX && a.Pinned.RX != "" && a.Pinned.RX != p.Engine {
+		return nil, Errorf(Denied, "the receiver was started with --rx %s, the sender asks for %s", a.Pinned.RX, p.Engine)
+	}
+	if err := p.check(a.Limits); err != nil {
+		return nil, err
+	}
+	if len(p.Options) == 0 {
+		p.Options = a.Options
+	}
+	if p.DataPort == 0 {
+		p.DataPort = a.DataPort
+	}
+	if p.DataPort <= 0 || p.DataPort+p.Flows > 1<<16 {
+		return nil, Errorf(Usage, "%d flows from data port %d do not fit below port 65536", p.Flows, p.DataPort)
+	}
+	if p.Bind == "" {
+		p.Bind = a.Bind
+	}
+	if p.Interface == "" {
+		p.Interface = a.Interface
+	}
+	return engines[i], nil
+}
+
+// Bounds that no run needs to exceed, so that arithmetic on a peer's numbers
+// cannot overflow.
+const (
+	maxFlows  = 1024
+	maxLength = 1 << 30
+	maxTime   = 7 * 24 * time.Hour
+)
+
+func (p *Prepare) check(l Limits) error {
+	within := func(what string, v, low, high int64) error {
+		if v < low || v > high {
+			return Errorf(Usage, "%s is %d; it must be from %d to %d", what, v, low, high)
+		}
+		return nil
+	}
+	least := int64(1)
+	if p.Raw && p.Role == RX {
+		least = 0
+	}
+	if err := errors.Join(
+		within("number of flows", int64(p.Flows), 1, maxFlows),
+		within("length in bytes", int64(p.Length), 1, maxLength),
+		within("pattern period in bytes", int64(p.Pattern.Period), 1, maxLength),
+		within("window in bytes", int64(p.Window), 0, maxLength),
+		within("MSS in bytes", int64(p.MSS), 0, 1<<16),
+		within("time in ns", int64(p.Time), least, int64(maxTime)),
+		within("warm-up in ns", int64(p.Omit), 0, int64(maxTime)),
+		within("interval in ns", int64(p.Interval), 0, int64(maxTime)),
+		within("number of CPUs", int64(len(p.CPUs)), 0, 1<<14),
+		within("number of counted CPUs", int64(len(p.ScopeSet)), 0, 1<<14),
+		within("data port", int64(p.DataPort), 0, 1<<16-1),
+		within("source port", int64(p.SourcePort), 0, 1<<16-1-maxFlows),
+	); err != nil {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return Errorf(Usage, "%s", first)
+	}
+	if p.Pattern.Period%p.Length != 0 {
+		return Errorf(Usage, "the pattern's period %d is not a multiple of the length %d", p.Pattern.Period, p.Length)
+	}
+	if p.Interval > 0 && p.Interval < minInterval {
+		return Errorf(Usage, "interval %s is below %s", p.Interval, minInterval)
+	}
+	for _, cpu := range append(slices.Clone(p.CPUs), p.ScopeSet...) {
+		if err := within("CPU number", int64(cpu), 0, 1<<14); err != nil {
+			return err
+		}
+	}
+	memory := int64(p.Flows) * (int64(p.Length) + int64(p.Pattern.Period) + 2*int64(p.Window))
+	switch {
+	case l.Flows > 0 && p.Flows > l.Flows:
+		return Errorf(Denied, "%d flows are asked for and the receiver allows %d (its --max-flows)", p.Flows, l.Flows)
+	case l.Time > 0 && p.Omit+p.Time > l.Time:
+		return Errorf(Denied, "a run of %s is asked for and the receiver allows %s (its --max-time)", p.Omit+p.Time, l.Time)
+	case l.Memory > 0 && memory > l.Memory:
+		return Errorf(Denied, "%d MiB of buffers are asked for and the receiver allows %d MiB (its --max-memory)", memory>>20, l.Memory>>20)
+	}
+	return nil
+}
+
+func names(engines []Engine) string {
+	var n []string
+	for _, e := range engines {
+		n = append(n, e.Name())
+	}
+	return strings.Join(n, " ")
+}
+
+// BootID tells whether two ends share a host (random(4)).
+func BootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,228 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Client is a driver's hold on one agent. Closing it aborts whatever the
+// agent does.
+type Client struct {
+	Welcome Welcome
+	name    string // for errors: "receiver 192.0.2.1:5301"
+	link    *link
+	replies chan message
+	gone    chan struct{} // closed when the link ended; why is set then
+	why     error
+}
+
+// NewClient shakes hands with an agent over rw. A peer that is not zcbench is
+// Unreachable; another version is Failed, with both versions in the text.
+func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string) (*Client, error) {
+	c := &Client{name: name, link: newLink(rw, maxReply), replies: make(chan message, 16), gone: make(chan struct{})}
+	c.link.setDeadline(handshakeWait)
+	if err := c.handshake(token, version); err != nil {
+		rw.Close()
+		switch {
+		case errors.Is(err, errGarbage):
+			err = Errorf(Unreachable, "%s: something else answers there: %w", name, err)
+		case timedOut(err):
+			err = Errorf(Unreachable, "%s: no answer to the zcbench handshake within %s", name, handshakeWait)
+		case errors.Is(err, io.EOF):
+			err = Errorf(Unreachable, "%s: it closed the connection during the handshake", name)
+		default:
+			err = fmt.Errorf("%s: %w", name, err)
+		}
+		return nil, err
+	}
+	c.link.setDeadline(0)
+	go c.read()
+	return c, nil
+}
+
+func (c *Client) handshake(token []byte, version string) error {
+	nonce := make([]byte, 32)
+	if _, err := rand.Read(nonce); err != nil {
+		return fmt.Errorf("make a nonce: %w", err)
+	}
+	if err := c.link.send(message{Hello: &hello{Magic: magic, Protocol: protocol, Version: version, Nonce: nonce}}); err != nil {
+		return err
+	}
+	theirs, err := c.link.receiveHello()
+	if err != nil {
+		return err
+	}
+	if theirs.Protocol != protocol {
+		return versionError(theirs, version)
+	}
+	var a auth
+	switch {
+	case theirs.Token && len(token) == 0:
+		return Errorf(Denied, "the receiver wants a token: give the same --token-file to both ends")
+	case !theirs.Token && len(token) > 0:
+		return Errorf(Denied, "the receiver asks for no token, so it cannot prove that it is the right one; start it with --token-file or leave it out here")
+	case theirs.Token:
+		a.MAC = mac(token, "driver", nonce, theirs.Nonce)
+	}
+	if err := c.link.send(message{Auth: &a}); err != nil {
+		return err
+	}
+	m, err := c.link.receive()
+	if err != nil {
+		return err
+	}
+	if m.Error != nil {
+		return m.Error.err()
+	}
+	if m.Welcome == nil {
+		return errGarbage
+	}
+	if theirs.Token && !hmac.Equal(m.Welcome.MAC, mac(token, "agent", nonce, theirs.Nonce)) {
+		return Errorf(Denied, "the receiver does not know the token: it is not the one you meant")
+	}
+	c.Welcome = *m.Welcome
+	return nil
+}
+
+// read runs for the client's whole life, so that a vanished agent is noticed
+// at once.
+func (c *Client) read() {
+	defer close(c.gone)
+	for {
+		m, err := c.link.receive()
+		if err != nil {
+			if !errors.Is(err, errGarbage) {
+				err = errors.New("it vanished: the control connection closed")
+			}
+			c.why = Errorf(Failed, "%s: %w", c.name, err)
+			return
+		}
+		c.replies <- m
+	}
+}
+
+// Close ends the link; the agent then aborts and cleans up. It is safe to
+// call more than once.
+func (c *Client) Close() {
+	c.link.rw.Close()
+	// A reader that waits to deliver must be let go.
+	for {
+		select {
+		case <-c.replies:
+		case <-c.gone:
+			return
+		}
+	}
+}
+
+// next waits for a reply.
+func (c *Client) next(ctx context.Context, wait time.Duration) (message, error) {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	var m message
+	select {
+	case m = <-c.replies:
+	default:
+		select {
+		case m = <-c.replies:
+		case <-c.gone:
+			select {
+			case m = <-c.replies: // its last words
+			default:
+				return message{}, c.why
+			}
+		case <-t.C:
+			return message{}, Errorf(Failed, "%s: no answer within %s", c.name, wait)
+		case <-ctx.Done():
+			return message{}, context.Cause(ctx)
+		}
+	}
+	if m.Error != nil {
+		err := m.Error.err()
+		return message{}, &Error{Kind: KindOf(err), Err: fmt.Errorf("%s: %w", c.name, err)}
+	}
+	return m, nil
+}
+
+func (c *Client) ask(ctx context.Context, m message, wait time.Duration) (message, error) {
+	if err := c.link.send(m); err != nil {
+		// Why it closed is in what the agent said last.
+		if _, e := c.next(ctx, time.Second); e != nil {
+			return message{}, e
+		}
+		return message{}, fmt.Errorf("%s: %w", c.name, err)
+	}
+	return c.next(ctx, wait)
+}
+
+func (c *Client) unexpected(what string) error {
+	return Errorf(Failed, "%s: %w: no answer to %s", c.name, errGarbage, what)
+}
+
+// clockOffset measures how far the agent's CLOCK_MONOTONIC is ahead of ours,
+// in ns, and how wrong that may be: half the shortest round trip of several
+// (the principle of RFC 5905, section 8).
+func (c *Client) clockOffset(ctx context.Context) (offset, uncertainty int64, err error) {
+	for i := range 8 {
+		sent := Monotonic()
+		m, err := c.ask(ctx, message{Clock: &clock{Now: sent}}, handshakeWait)
+		if err != nil {
+			return 0, 0, err
+		}
+		if m.Clock == nil {
+			return 0, 0, c.unexpected("clock")
+		}
+		back := Monotonic()
+		if half := (back - sent) / 2; i == 0 || half < uncertainty {
+			offset, uncertainty = m.Clock.Now-(sent+half), half
+		}
+	}
+	return offset, uncertainty, nil
+}
+
+// prepareWait covers opening engines (huge pages, rings) and connecting.
+const prepareWait = 20 * time.Second
+
+func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
+	m, err := c.ask(ctx, message{Prepare: p}, prepareWait)
+	if err != nil {
+		return Prepared{}, err
+	}
+	if m.Prepared == nil {
+		return Prepared{}, c.unexpected("prepare")
+	}
+	return *m.Prepared, nil
+}
+
+// measure starts a prepared run and waits for its result. wait bounds the time
+// until it must be there; 0 is no bound.
+func (c *Client) measure(ctx context.Context, s Start, wait time.Duration, live func(Sample)) (*Result, error) {
+	if wait == 0 {
+		wait = maxTime
+	}
+	deadline := time.Now().Add(wait)
+	m, err := c.ask(ctx, message{Start: &s}, wait)
+	for {
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case m.Started != nil:
+		case m.Live != nil && s.Live:
+			live(*m.Live)
+		case m.Result != nil:
+			if err := m.Result.check(); err != nil {
+				return nil, Errorf(Failed, "%s: %w", c.name, err)
+			}
+			return m.Result, nil
+		default:
+			return nil, c.unexpected("start")
+		}
+		m, err = c.next(ctx, time.Until(deadline))
+	}
+}

@@ -1,0 +1,327 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"time"
+
+	"zcbench/results"
+)
+
+// Trial is one run as its driver wants it. A nil client is a raw end: a plain
+// TCP peer that is not ours.
+type Trial struct {
+	RX, TX         *Client
+	RXWant, TXWant Prepare
+	Cell           string         // "": the hash of Settings
+	Repeat         int            // from 0
+	Settings       map[string]any // what identifies the cell, for the record
+	// Live, when set, is given both ends' samples as they come; only an
+	// agent that is reached without a network is asked for them.
+	Live           func(Role, Sample)
+	LiveRX, LiveTX bool
+	// Refused, when set, is why the trial cannot begin; it still gets its
+	// record.
+	Refused error
+}
+
+// lead is how far ahead of now the payload starts: both ends must have heard.
+const lead = 100 * time.Millisecond
+
+// Drive runs a trial once and returns its record. On an error the record says
+// failed or, for Unsupported, skipped, with the reason; the error carries the
+// kind for the exit code. The clients of a failed trial are closed.
+func Drive(ctx context.Context, t Trial) (results.Record, error) {
+	started := time.Now()
+	rec, err := results.Record{}, t.Refused
+	if err == nil {
+		rec, err = drive(ctx, &t)
+	}
+	if rec.RX == nil && rec.TX == nil {
+		rec.RX = &results.End{Engine: t.RXWant.Engine}
+		rec.TX = &results.End{Engine: t.TXWant.Engine}
+	}
+	rec.Schema = results.Schema
+	rec.ID = newID()
+	rec.Repeat = t.Repeat
+	rec.Settings = t.Settings
+	if rec.Cell = t.Cell; rec.Cell == "" {
+		rec.Cell = CellID(t.Settings)
+	}
+	if rec.Started == "" {
+		rec.Started = started.Format(time.RFC3339Nano)
+	}
+	if err != nil {
+		rec.Status = results.Failed
+		if KindOf(err) == Unsupported {
+			rec.Status = results.Skipped
+		}
+		rec.Reason = err.Error()
+		for _, c := range []*Client{t.RX, t.TX} {
+			if c != nil {
+				c.Close()
+			}
+		}
+	}
+	return rec, err
+}
+
+// CellID is the identity of a cell: a hash of its resolved settings.
+func CellID(settings map[string]any) string {
+	b, err := json.Marshal(settings) // maps are encoded in key order
+	if err != nil {
+		return ""
+	}
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:6])
+}
+
+// end is a driver's state of one side.
+type end struct {
+	role   Role
+	c      *Client
+	want   *Prepare
+	live   bool
+	offset int64
+	unsure int64
+	result *Result
+}
+
+func drive(ctx context.Context, t *Trial) (results.Record, error) {
+	rx := &end{role: RX, c: t.RX, want: &t.RXWant, live: t.LiveRX}
+	tx := &end{role: TX, c: t.TX, want: &t.TXWant, live: t.LiveTX}
+	var ends []*end
+	for _, e := range []*end{rx, tx} {
+		if e.c != nil {
+			ends = append(ends, e)
+		}
+	}
+	var rec results.Record
+	for _, e := range ends {
+		v := &results.End{Engine: e.want.Engine, CPUScope: string(e.want.Scope), Syscalls: map[string]uint64{}, Counters: map[string]float64{}}
+		if e.role == RX {
+			rec.RX = v
+		} else {
+			rec.TX = v
+		}
+	}
+	for _, e := range ends {
+		var err error
+		if e.offset, e.unsure, err = e.c.clockOffset(ctx); err != nil {
+			return rec, err
+		}
+	}
+	// The receiver first: it says where it listens.
+	for _, e := range ends {
+		if e == tx && rx.c != nil {
+			tx.want.DataPort = rx.want.DataPort
+		}
+		pr, err := e.c.prepare(ctx, e.want)
+		if err != nil {
+			return rec, err
+		}
+		if e.role == RX {
+			rec.Facts.RX = pr.Facts
+		} else {
+			rec.Facts.TX = pr.Facts
+		}
+		e.want.DataPort = pr.DataPort
+	}
+	rec.Started = time.Now().Add(lead + rx.want.Omit).Format(time.RFC3339Nano)
+	if err := measure(ctx, ends, t.Live); err != nil {
+		return rec, err
+	}
+	return rec, summarize(&rec, rx, tx)
+}
+
+// half is one end's own record of a run that another process drives.
+func half(p *Prepare, facts results.Facts, res *Result) results.Record {
+	e := &end{role: p.Role, want: p, result: res}
+	v := &results.End{Engine: p.Engine, CPUScope: string(p.Scope)}
+	rec := results.Record{Schema: results.Schema, ID: newID(), Status: results.OK}
+	if p.Role == RX {
+		rec.RX, rec.Facts.RX = v, facts
+	} else {
+		rec.TX, rec.Facts.TX = v, facts
+	}
+	rec.Window, rec.Gbps = res.rate()
+	res.describe(v, e)
+	rec.Samples = res.intervals(p.Role)
+	rec.Warnings = append(res.Warnings, "this is one end's half of the run; the driver has the record of both")
+	rec.Derive()
+	return rec
+}
+
+func newID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
+
+// measure starts all ends at one time and waits for all results.
+func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	slack := int64(lead)
+	for _, e := range ends {
+		slack = max(slack, 4*e.unsure)
+	}
+	at := Monotonic() + slack
+	errs := make(chan error, len(ends))
+	for _, e := range ends {
+		go func() {
+			wait := time.Duration(0)
+			if e.want.Time > 0 && !(e.want.Raw && e.role == RX) {
+				wait = time.Duration(slack) + e.want.Omit + e.want.Time + tail + 3*drainWait + connectWait
+			}
+			var err error
+			e.result, err = e.c.measure(ctx, Start{At: at + e.offset, Live: e.live}, wait, func(s Sample) {
+				if live != nil {
+					live(e.role, s)
+				}
+			})
+			errs <- err
+		}()
+	}
+	var first error
+	for range ends {
+		if err := <-errs; err != nil && first == nil {
+			// The other end fails too, as a consequence; what it says later
+			// adds nothing.
+			first = err
+			time.AfterFunc(drainWait/2, cancel)
+		}
+	}
+	return first
+}
+
+// summarize derives the record's figures from both results and refuses totals
+// that contradict each other.
+func summarize(rec *results.Record, rx, tx *end) error {
+	rec.Status = results.OK
+	if rx.result != nil {
+		rec.Window, rec.Gbps = rx.result.rate()
+	} else {
+		rec.Window, rec.Gbps = tx.result.rate()
+		rec.Warnings = append(rec.Warnings, "the receiver is a plain TCP peer: bytes and Gbit/s are the sender's own")
+	}
+	for _, e := range []*end{rx, tx} {
+		if e.result == nil {
+			continue
+		}
+		v := rec.RX
+		if e.role == TX {
+			v = rec.TX
+		}
+		e.result.describe(v, e)
+		rec.Samples = append(rec.Samples, e.result.intervals(e.role)...)
+		rec.Warnings = append(rec.Warnings, e.result.Warnings...)
+		if e.unsure > int64(e.want.Time/100) && e.want.Time > 0 {
+			rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s: the ends' clocks are known to each other within %s only, over 1%% of the window", e.role, time.Duration(e.unsure)))
+		}
+	}
+	if tx.c == nil {
+		rec.Warnings = append(rec.Warnings, "the sender is a plain TCP peer: nothing is known of its CPU and copies")
+	}
+	for _, e := range []*end{rx, tx} {
+		if e.result != nil && e.want.Scope == ScopeThread {
+			rec.Warnings = append(rec.Warnings, "both ends share this host's CPUs: cpu_percent is that of each end's threads; softirq work counts for the thread it interrupted")
+			break
+		}
+	}
+	rec.Derive()
+	if rx.result != nil && tx.result != nil && !rx.result.Cut && !tx.result.Cut {
+		if rx.result.Total != tx.result.Total {
+			return Errorf(Failed, "the sender counted %d bytes over the whole run and the receiver %d: one of them is wrong", tx.result.Total, rx.result.Total)
+		}
+	}
+	if rec.Bytes == 0 {
+		if rx.want.Engine != "null" && tx.want.Engine != "null" {
+			return Errorf(Failed, "no payload crossed in the window")
+		}
+		rec.Warnings = append(rec.Warnings, "the null engine moves no payload: the CPU figures are zcbench's own")
+	}
+	return nil
+}
+
+func (r *Result) edges() (first, last Sample) {
+	return r.Samples[0], r.Samples[len(r.Samples)-1]
+}
+
+func (s Sample) bytes() uint64 { return s.ZeroCopied + s.Copied }
+
+// rate is the window's length in seconds and its payload in Gbit/s.
+func (r *Result) rate() (seconds, gbps float64) {
+	a, b := r.edges()
+	seconds = float64(b.At-a.At) / 1e9
+	if seconds <= 0 {
+		return 0, 0
+	}
+	return seconds, float64(b.bytes()-a.bytes()) * 8 / 1e9 / seconds
+}
+
+func (r *Result) describe(v *results.End, e *end) {
+	a, b := r.edges()
+	v.Bytes = b.bytes() - a.bytes()
+	v.ZeroCopiedBytes = b.ZeroCopied - a.ZeroCopied
+	v.CopiedBytes = b.Copied - a.Copied
+	v.CPUPercent = percent(a, b, a.Busy, b.Busy)
+	if a.Iowait != nil && b.Iowait != nil {
+		v.IowaitPercent = percent(a, b, *a.Iowait, *b.Iowait)
+	}
+	v.Syscalls = r.Syscalls
+	v.Counters = maps.Clone(r.Counters)
+	if v.Counters == nil {
+		v.Counters = map[string]float64{}
+	}
+	v.Counters["total_bytes"] = float64(r.Total)
+	if r.Checked != nil {
+		v.Counters["validated_bytes"] = float64(*r.Checked)
+	}
+	v.Counters["clock_uncertainty_us"] = float64(e.unsure) / 1e3
+}
+
+// percent is CPU seconds over wall seconds, 100 for one CPU. The iowait of
+// /proc/stat can go backwards (proc(5)); that is shown as 0.
+func percent(a, b Sample, from, to float64) *float64 {
+	s := float64(b.At-a.At) / 1e9
+	if s <= 0 {
+		return nil
+	}
+	v := max(0, (to-from)/s*100)
+	return &v
+}
+
+func (r *Result) intervals(role Role) []results.Sample {
+	var out []results.Sample
+	for i := 1; i < len(r.Samples); i++ {
+		out = append(out, Interval(role, r.Samples[i-1], r.Samples[i]))
+	}
+	return out
+}
+
+// Interval is what happened between two samples of one end.
+func Interval(role Role, a, b Sample) results.Sample {
+	s := results.Sample{End: string(role), Start: float64(a.At) / 1e9, Seconds: float64(b.At-a.At) / 1e9, Bytes: b.bytes() - a.bytes()}
+	s.CPUPercent = percent(a, b, a.Busy, b.Busy)
+	if s.Seconds > 0 {
+		s.Gbps = float64(s.Bytes) * 8 / 1e9 / s.Seconds
+	}
+	return s
+}
+
+// check refuses a peer's result that arithmetic cannot be done on.
+func (r *Result) check() error {
+	if r == nil || len(r.Samples) < 2 {
+		return errors.New("a result without samples")
+	}
+	for i := 1; i < len(r.Samples); i++ {
+		a, b := r.Samples[i-1], r.Samples[i]
+		if b.At <= a.At || b.ZeroCopied < a.ZeroCopied || b.Copied < a.Copied {
+			return fmt.Errorf("sample %d of the result runs backwards", i)
+		}
+	}
+	return nil
+}

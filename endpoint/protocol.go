@@ -1,0 +1,353 @@
+package endpoint
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"zcbench/results"
+)
+
+// The control protocol is one JSON object a line, each way, over TCP, a pipe
+// or ssh. A driver asks, an agent answers, and nothing crosses the link while
+// a run is measured, unless the link is a pipe on the same host and the
+// driver asked for live samples.
+//
+//	driver                agent
+//	hello            →
+//	                 ←    hello      versions, nonce, whether a token is needed
+//	auth             →
+//	                 ←    welcome    CPUs, limits, engines its user pinned
+//	clock (several)  →
+//	                 ←    clock
+//	prepare          →               opens the engine; a receiver listens, a sender connects
+//	                 ←    prepared
+//	start            →               a common time
+//	                 ←    started
+//	                 ←    live       only when asked for
+//	                 ←    result     when the run is over
+//
+// and from prepare again for the next run. An agent may answer with error at
+// any point from prepare on; the run is over then and the link stays usable.
+// Closing the link aborts the run.
+const (
+	magic    = "zcbench"
+	protocol = 1
+)
+
+// Longest accepted lines: an agent hears from strangers, a driver from an
+// agent it chose, whose results may hold hours of samples.
+const (
+	maxRequest = 64 << 10
+	maxReply   = 64 << 20
+)
+
+// message is one line; exactly one field is set.
+type message struct {
+	Hello    *hello    `json:"hello,omitempty"`
+	Auth     *auth     `json:"auth,omitempty"`
+	Welcome  *Welcome  `json:"welcome,omitempty"`
+	Clock    *clock    `json:"clock,omitempty"`
+	Prepare  *Prepare  `json:"prepare,omitempty"`
+	Prepared *Prepared `json:"prepared,omitempty"`
+	Start    *Start    `json:"start,omitempty"`
+	Started  *started  `json:"started,omitempty"`
+	Live     *Sample   `json:"live,omitempty"`
+	Result   *Result   `json:"result,omitempty"`
+	Error    *failure  `json:"error,omitempty"`
+}
+
+type hello struct {
+	Magic    string `json:"magic"`
+	Protocol int    `json:"protocol"`
+	Version  string `json:"version"` // of zcbench, for the error text
+	Nonce    []byte `json:"nonce"`
+	Token    bool   `json:"token,omitempty"` // the agent wants one
+}
+
+type auth struct {
+	MAC []byte `json:"mac,omitempty"`
+}
+
+// Welcome tells the driver about the agent's host.
+type Welcome struct {
+	MAC     []byte `json:"mac,omitempty"`
+	BootID  string `json:"boot_id"` // equal on both ends: one shared host
+	CPUs    []int  `json:"cpus"`    // that the agent may run on
+	Pinned  Pins   `json:"pinned"`
+	Limits  Limits `json:"limits"`
+	Version string `json:"version"`
+}
+
+// Pins are what the agent's user fixed on its own command line; empty means
+// that the driver chooses.
+type Pins struct {
+	RX   string `json:"rx,omitempty"`   // receive engine
+	TX   string `json:"tx,omitempty"`   // send engine to use with it
+	CPUs []int  `json:"cpus,omitempty"` // -A of the agent's own command line
+}
+
+// Limits bound what a peer may ask of an agent. Zero is no limit.
+type Limits struct {
+	Time   time.Duration `json:"time"`   // warm-up and window together
+	Flows  int           `json:"flows"`  // connections
+	Memory int64         `json:"memory"` // bytes for buffers, patterns and socket buffers
+}
+
+type clock struct {
+	Now int64 `json:"now"` // ns on the sender's CLOCK_MONOTONIC
+}
+
+// Role says which end of the payload an agent is.
+type Role string
+
+// The two roles.
+const (
+	RX Role = "rx"
+	TX Role = "tx"
+)
+
+// Prepare asks an agent to open an engine and the data connections.
+type Prepare struct {
+	Role     Role              `json:"role"`
+	Engine   string            `json:"engine"`
+	Options  map[string]string `json:"options,omitempty"`
+	Flows    int               `json:"flows"`
+	Length   int               `json:"length"` // bytes per call
+	Pattern  Pattern           `json:"pattern"`
+	Validate bool              `json:"validate,omitempty"`
+	Time     time.Duration     `json:"time"` // 0: until the peer ends the stream (raw receivers only)
+	Omit     time.Duration     `json:"omit"`
+	Interval time.Duration     `json:"interval"` // 0: no samples inside the window
+	Family   int               `json:"family,omitempty"`
+	MSS      int               `json:"mss,omitempty"`    // bytes, TCP_MAXSEG
+	Window   int               `json:"window,omitempty"` // bytes, SO_RCVBUF and SO_SNDBUF
+	CPUs     []int             `json:"cpus,omitempty"`   // worker i runs on CPUs[i mod len]
+	Scope    Scope             `json:"scope"`
+	ScopeSet []int             `json:"scope_cpus,omitempty"` // CPUs of a cpuset scope
+
+	// Only a trusted driver (a pipe, or a token) may set these.
+	Host       string `json:"host,omitempty"` // sender: where to connect
+	Bind       string `json:"bind,omitempty"` // local address
+	Interface  string `json:"interface,omitempty"`
+	DataPort   int    `json:"data_port,omitempty"`   // flow i uses DataPort+i; 0: the agent's own choice
+	SourcePort int    `json:"source_port,omitempty"` // sender: flow i binds SourcePort+i; 0: any
+	Congestion string `json:"congestion,omitempty"`
+	NoDelay    bool   `json:"nodelay,omitempty"`
+	Raw        bool   `json:"raw,omitempty"` // the peer is not zcbench
+}
+
+// Prepared answers Prepare.
+type Prepared struct {
+	DataPort int           `json:"data_port"`
+	Facts    results.Facts `json:"facts"`
+}
+
+// Start begins the payload at a time of the agent's own CLOCK_MONOTONIC.
+type Start struct {
+	At   int64 `json:"at"` // ns
+	Live bool  `json:"live,omitempty"`
+}
+
+type started struct{}
+
+// Scope says whose CPU time an end's cpu_percent is.
+type Scope string
+
+// The three scopes.
+const (
+	ScopeHost   Scope = "host"   // every CPU of the host, from /proc/stat
+	ScopeCPUSet Scope = "cpuset" // the CPUs of this end only, from /proc/stat
+	ScopeThread Scope = "thread" // the threads of this end's process; softirq work counts for whomever it interrupted
+)
+
+// Sample is cumulative, so that any two make an interval.
+type Sample struct {
+	At         int64    `json:"at"` // ns after the window opened, on this end's clock
+	ZeroCopied uint64   `json:"zero_copied"`
+	Copied     uint64   `json:"copied"`
+	Busy       float64  `json:"busy"`   // CPU seconds in the scope
+	Iowait     *float64 `json:"iowait"` // CPU seconds; nil where the scope cannot know
+}
+
+// Result is what an end measured in one run.
+type Result struct {
+	Samples  []Sample           `json:"samples"`  // first and last are the edges of the window
+	Total    uint64             `json:"total"`    // bytes over the whole run, warm-up and tail included
+	Syscalls map[string]uint64  `json:"syscalls"` // in the window
+	Counters map[string]float64 `json:"counters"` // in the window
+	Checked  *uint64            `json:"checked,omitempty"`
+	Cut      bool               `json:"cut,omitempty"` // ended by force: totals of the ends need not agree
+	Warnings []string           `json:"warnings,omitempty"`
+}
+
+type failure struct {
+	Kind Kind   `json:"kind"`
+	Text string `json:"text"`
+}
+
+// link frames messages on a byte stream. Reads come from one goroutine;
+// writes may come from several.
+type link struct {
+	rw    io.ReadWriteCloser
+	r     *bufio.Reader
+	limit int
+	mu    sync.Mutex
+}
+
+func newLink(rw io.ReadWriteCloser, limit int) *link {
+	return &link{rw: rw, r: bufio.NewReader(rw), limit: limit}
+}
+
+// errGarbage is a peer that does not speak this protocol.
+var errGarbage = errors.New("the peer does not speak the zcbench control protocol")
+
+func (l *link) send(m message) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode control message: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err = l.rw.Write(append(b, '\n'))
+	return err
+}
+
+func (l *link) sendError(err error) error {
+	return l.send(message{Error: &failure{Kind: KindOf(err), Text: err.Error()}})
+}
+
+func (l *link) receive() (message, error) {
+	var line []byte
+	for {
+		part, err := l.r.ReadSlice('\n')
+		if len(line)+len(part) > l.limit {
+			return message{}, fmt.Errorf("%w: a line of over %d bytes", errGarbage, l.limit)
+		}
+		line = append(line, part...)
+		if err == nil {
+			break
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		if errors.Is(err, io.EOF) && len(line) > 0 {
+			return message{}, fmt.Errorf("%w: it closed the link within a line", errGarbage)
+		}
+		return message{}, err
+	}
+	return decode(line)
+}
+
+// decode is strict: a field this version does not know would be a promise
+// this end does not keep.
+func decode(line []byte) (message, error) {
+	var m message
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&m); err != nil {
+		return message{}, fmt.Errorf("%w: %w", errGarbage, err)
+	}
+	if d.More() {
+		return message{}, fmt.Errorf("%w: two values on a line", errGarbage)
+	}
+	n := 0
+	for _, set := range []bool{
+		m.Hello != nil, m.Auth != nil, m.Welcome != nil, m.Clock != nil, m.Prepare != nil, m.Prepared != nil,
+		m.Start != nil, m.Started != nil, m.Live != nil, m.Result != nil, m.Error != nil,
+	} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		return message{}, fmt.Errorf("%w: %d messages on a line", errGarbage, n)
+	}
+	return m, nil
+}
+
+// decodeHello reads only what tells versions apart, so that a peer of any
+// other version gets an answer that names both.
+func (l *link) receiveHello() (hello, error) {
+	line, err := l.r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return hello{}, errGarbage
+	}
+	if err != nil {
+		if len(line) > 0 {
+			return hello{}, errGarbage
+		}
+		return hello{}, err
+	}
+	var m struct {
+		Hello *hello   `json:"hello"`
+		Error *failure `json:"error"`
+	}
+	if err := json.Unmarshal(line, &m); err != nil {
+		return hello{}, errGarbage
+	}
+	if m.Error != nil {
+		return hello{}, m.Error.err()
+	}
+	if m.Hello == nil || m.Hello.Magic != magic {
+		return hello{}, errGarbage
+	}
+	return *m.Hello, nil
+}
+
+func (f *failure) err() error {
+	switch f.Kind {
+	case Usage, Unsupported, Denied, Unreachable, Interrupted:
+		return &Error{Kind: f.Kind, Err: errors.New(f.Text)}
+	}
+	return &Error{Kind: Failed, Err: errors.New(f.Text)}
+}
+
+func versionError(theirs hello, version string) error {
+	return Errorf(Failed, "the peer is zcbench %q with control protocol %d, this is %q with %d: use the same zcbench on both ends",
+		clip(theirs.Version), theirs.Protocol, version, protocol)
+}
+
+// clip keeps a peer's words short and printable in our errors.
+func clip(s string) string {
+	if len(s) > 40 {
+		s = s[:40]
+	}
+	return s
+}
+
+// mac proves knowledge of the token over both nonces; who differs for each
+// side so that one cannot be echoed as the other.
+func mac(token []byte, who string, driver, agent []byte) []byte {
+	h := hmac.New(sha256.New, token)
+	fmt.Fprintf(h, "zcbench/%d %s ", protocol, who)
+	h.Write(driver)
+	h.Write(agent)
+	return h.Sum(nil)
+}
+
+// setDeadline bounds the next exchange on links that can be bounded.
+func (l *link) setDeadline(d time.Duration) {
+	if c, ok := l.rw.(interface{ SetDeadline(time.Time) error }); ok {
+		t := time.Time{}
+		if d > 0 {
+			t = time.Now().Add(d)
+		}
+		_ = c.SetDeadline(t) // a closed link shows at the next read
+	}
+}
+
+// timedOut reports a deadline that passed.
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout()
+}

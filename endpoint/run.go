@@ -1,0 +1,331 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How long an end waits: for the other end's connections, for a peer to take
+// what is in flight after the window, and how long traffic goes on past the
+// window so that both ends close theirs under load.
+const (
+	connectWait = 5 * time.Second
+	drainWait   = 2 * time.Second
+	tail        = 100 * time.Millisecond
+)
+
+// run is one end of one run: its workers, its connections and its samples.
+type run struct {
+	p        Prepare
+	engine   Engine
+	session  Session
+	workers  []*worker
+	stop     Stop
+	conns    []int
+	counters []*Counters
+	checkers []*Checker
+
+	listeners []int
+	peer      netip.Addr
+
+	ctx    context.Context // ends when the run is aborted
+	cancel context.CancelCauseFunc
+}
+
+// worker is one locked thread. The goroutine owns the engine's Worker from
+// birth to Close, because io_uring and affinity belong to the thread.
+type worker struct {
+	conns  chan []Conn // closed without a value: nothing to do
+	opened chan error
+	done   chan error
+}
+
+// prepare opens the engine on its threads and then the connections: a
+// receiver that binds NIC queues must have done so before it listens.
+func prepare(ctx context.Context, e Engine, p Prepare, peer netip.Addr) (_ *run, err error) {
+	r := &run{p: p, engine: e, peer: peer}
+	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	defer func() {
+		if err != nil {
+			r.abort(err)
+			err = errors.Join(err, r.close())
+		}
+	}()
+	if err := e.Layout().Check(); err != nil {
+		return nil, fmt.Errorf("engine %s: %w", e.Name(), err)
+	}
+	r.session, err = e.Open(Params{
+		Flows: p.Flows, Length: p.Length, Pattern: p.Pattern, Validate: p.Validate,
+		Interface: p.Interface, Options: p.Options,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s engine %s: %w", p.Role, e.Name(), err)
+	}
+	// Two more than the workers: the sampler and the control link must run
+	// while every worker is inside a system call or a burst.
+	if n := r.session.Workers() + 2; runtime.GOMAXPROCS(0) < n {
+		runtime.GOMAXPROCS(n)
+	}
+	for i := range r.session.Workers() {
+		w := &worker{conns: make(chan []Conn, 1), opened: make(chan error, 1), done: make(chan error, 1)}
+		r.workers = append(r.workers, w)
+		go r.work(w, i)
+	}
+	for i, w := range r.workers {
+		if e := <-w.opened; e != nil && err == nil {
+			err = fmt.Errorf("%s engine %s, worker %d: %w", p.Role, r.engine.Name(), i, e)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.Role == TX {
+		r.conns, err = connect(r.ctx, &r.p, connectWait)
+	} else {
+		r.listeners, err = listen(&r.p)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// work is a worker's thread. It never unlocks, so the thread ends with it and
+// no other goroutine inherits its affinity.
+func (r *run) work(w *worker, i int) {
+	runtime.LockOSThread()
+	if len(r.p.CPUs) > 0 {
+		if err := pin(r.p.CPUs[i%len(r.p.CPUs)]); err != nil {
+			w.opened <- err
+			w.done <- nil
+			return
+		}
+	}
+	ew, err := r.session.Worker(i)
+	w.opened <- err
+	if err != nil {
+		w.done <- nil
+		return
+	}
+	conns, ok := <-w.conns
+	if ok {
+		err = ew.Run(conns, &r.stop)
+		if r.p.Role == TX {
+			for _, c := range conns {
+				_ = unix.Shutdown(c.FD, unix.SHUT_WR) // the receiver's end of stream; an aborted one is gone already
+			}
+		}
+	}
+	w.done <- errors.Join(err, ew.Close())
+}
+
+// meet waits for the sender's connections.
+func (r *run) meet() error {
+	if r.p.Role != RX {
+		return nil
+	}
+	wait := connectWait
+	if r.p.Raw {
+		wait = 0 // a person starts the other end
+	}
+	var err error
+	r.conns, err = accept(r.ctx, r.listeners, r.peer, wait)
+	if err == nil {
+		closeAll(r.listeners)
+		r.listeners = nil
+	}
+	return err
+}
+
+// measure carries the payload from time at on, samples the window, and ends
+// the streams. It returns when the last byte has been accounted for.
+func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
+	meter, err := newCPUClock(r.p.Scope, r.p.ScopeSet)
+	if err != nil {
+		return nil, err
+	}
+	// The collector shares the CPUs that are measured: it runs once now and
+	// not again until the end.
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+
+	r.hand(at)
+	done := r.ended()
+	s := newSampler(r, meter, at+int64(r.p.Omit), live)
+	if err := s.run(done); err != nil {
+		return nil, err
+	}
+	early := done.over()
+	if !early && r.p.Role == TX {
+		// A sender goes on a little, so that its peer's window closes
+		// under load too.
+		done.wait(r.ctx, tail)
+	}
+	r.stop.Request()
+	drain := tail + drainWait
+	if r.p.Raw && r.p.Role == RX {
+		drain = 0 // a foreign sender ends when it likes
+	}
+	cut := !done.wait(r.ctx, drain)
+	if cut {
+		r.shutdown()
+		done.wait(context.Background(), drainWait)
+	}
+	if r.ctx.Err() != nil {
+		return nil, context.Cause(r.ctx)
+	}
+	err = done.err
+	if cut {
+		err = dropReset(err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s engine %s: %w", r.p.Role, r.engine.Name(), err)
+	}
+	if early && !r.p.Raw {
+		return nil, Errorf(Failed, "%s: the other end closed the data connections before the window was over", r.p.Role)
+	}
+	res, err := s.finish(early)
+	if err == nil && cut {
+		res.Cut = true
+		if !r.p.Raw {
+			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: data was still in flight %s after the window and was cut off", r.p.Role, drain))
+		}
+	}
+	return res, err
+}
+
+// dropReset forgives what a forced shutdown does to a worker.
+func dropReset(err error) error {
+	for _, e := range []error{unix.EPIPE, unix.ECONNRESET, unix.ENOTCONN, unix.ESHUTDOWN, unix.ECANCELED} {
+		if errors.Is(err, e) {
+			return nil
+		}
+	}
+	return err
+}
+
+// hand gives each worker its connections; senders begin at the common time.
+func (r *run) hand(at int64) {
+	n := len(r.workers)
+	parts := make([][]Conn, n)
+	for i, fd := range r.conns {
+		c := &Counters{}
+		r.counters = append(r.counters, c)
+		consume := func([]byte) {}
+		if r.p.Validate && r.p.Role == RX {
+			ck := NewChecker(r.p.Pattern, i)
+			r.checkers = append(r.checkers, ck)
+			consume = ck.Consume
+		}
+		parts[i%n] = append(parts[i%n], Conn{FD: fd, Index: i, Counters: c, Consume: consume})
+	}
+	if r.p.Role == TX {
+		sleepUntil(at)
+	}
+	for i, w := range r.workers {
+		w.conns <- parts[i]
+	}
+}
+
+// outcome is the end of all workers: err is valid once ch is closed.
+type outcome struct {
+	ch  chan struct{}
+	err error
+}
+
+func (o *outcome) over() bool {
+	select {
+	case <-o.ch:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait reports whether the workers ended within d and before ctx did.
+func (o *outcome) wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-o.ch:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return o.over()
+}
+
+// ended watches the workers. The first error is the outcome at once: the
+// others may never end by themselves.
+func (r *run) ended() *outcome {
+	o := &outcome{ch: make(chan struct{})}
+	errs := make(chan error, len(r.workers))
+	for i, w := range r.workers {
+		go func() {
+			err := <-w.done
+			w.done <- nil // for close
+			if err != nil {
+				err = fmt.Errorf("worker %d: %w", i, err)
+			}
+			errs <- err
+		}()
+	}
+	go func() {
+		defer close(o.ch)
+		for range r.workers {
+			if o.err = <-errs; o.err != nil {
+				return
+			}
+		}
+	}()
+	return o
+}
+
+// abort ends the run from any goroutine; measure or close then shuts the
+// connections down under the workers.
+func (r *run) abort(cause error) {
+	if cause == nil {
+		cause = errors.New("the run was aborted")
+	}
+	r.cancel(cause)
+}
+
+func (r *run) shutdown() {
+	r.stop.Request()
+	for _, fd := range r.conns {
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	}
+}
+
+// close releases everything; it may follow any step. Connections are closed
+// only after their workers are gone, since a descriptor number may be reused.
+func (r *run) close() error {
+	r.cancel(errors.New("the run is over"))
+	r.shutdown()
+	for _, w := range r.workers {
+		close(w.conns) // a worker that never got connections leaves
+	}
+	var errs []error
+	for i, w := range r.workers {
+		select {
+		case <-w.done:
+		case <-time.After(drainWait):
+			errs = append(errs, fmt.Errorf("%s engine %s: worker %d did not end", r.p.Role, r.engine.Name(), i))
+		}
+	}
+	closeAll(r.conns)
+	closeAll(r.listeners)
+	if r.session != nil {
+		if err := r.session.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s engine %s: %w", r.p.Role, r.engine.Name(), err))
+		}
+	}
+	return errors.Join(errs...)
+}

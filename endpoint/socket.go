@@ -1,0 +1,312 @@
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Data sockets are made by hand: engines need blocking descriptors that the
+// Go netpoller has never seen.
+
+// openSocket makes a TCP socket with the run's options, which must be set
+// before it listens or connects to shape the window and the MSS.
+func openSocket(family int, p *Prepare) (int, error) {
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
+	if err != nil {
+		return -1, fmt.Errorf("make a TCP socket: %w", err)
+	}
+	set := func(level, name, value int, what string) {
+		if err == nil && value != 0 {
+			if e := unix.SetsockoptInt(fd, level, name, value); e != nil {
+				err = Errorf(Usage, "set %s to %d: %w", what, value, e)
+			}
+		}
+	}
+	set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1, "SO_REUSEADDR")
+	set(unix.SOL_SOCKET, unix.SO_RCVBUF, p.Window, "SO_RCVBUF")
+	set(unix.SOL_SOCKET, unix.SO_SNDBUF, p.Window, "SO_SNDBUF")
+	set(unix.IPPROTO_TCP, unix.TCP_MAXSEG, p.MSS, "TCP_MAXSEG")
+	if p.NoDelay {
+		set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1, "TCP_NODELAY")
+	}
+	if err == nil && p.Congestion != "" {
+		if e := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, p.Congestion); e != nil {
+			err = Errorf(Unsupported, "congestion control %q: %w (available: sysctl net.ipv4.tcp_available_congestion_control)", p.Congestion, e)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// zoneID turns a link-local zone, by name or number, into an interface index.
+func zoneID(zone string) uint32 {
+	if zone == "" {
+		return 0
+	}
+	if i, err := net.InterfaceByName(zone); err == nil {
+		return uint32(i.Index)
+	}
+	n, _ := strconv.ParseUint(zone, 10, 32) // 0 when it is neither: the kernel then says so
+	return uint32(n)
+}
+
+func sockaddr(a netip.AddrPort) (unix.Sockaddr, int) {
+	if ip := a.Addr().Unmap(); ip.Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}, unix.AF_INET
+	}
+	sa := &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+	sa.ZoneId = zoneID(a.Addr().Zone())
+	return sa, unix.AF_INET6
+}
+
+func fromSockaddr(sa unix.Sockaddr) netip.AddrPort {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// listen opens one listener for each flow on consecutive ports, so that a
+// flow can be steered by its port alone.
+func listen(p *Prepare) (fds []int, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(fds)
+			fds = nil
+		}
+	}()
+	any := netip.IPv6Unspecified()
+	if p.Bind != "" {
+		if any, err = netip.ParseAddr(p.Bind); err != nil {
+			return nil, Errorf(Usage, "bind address: %w", err)
+		}
+	} else if p.Family == 4 {
+		any = netip.IPv4Unspecified()
+	}
+	for i := range p.Flows {
+		port := p.DataPort + i
+		fd, err := listenOne(netip.AddrPortFrom(any, uint16(port)), p)
+		if errors.Is(err, unix.EAFNOSUPPORT) && p.Bind == "" && p.Family == 0 {
+			any = netip.IPv4Unspecified() // a host without IPv6
+			fd, err = listenOne(netip.AddrPortFrom(any, uint16(port)), p)
+		}
+		if err != nil {
+			return fds, err
+		}
+		fds = append(fds, fd)
+	}
+	return fds, nil
+}
+
+func listenOne(at netip.AddrPort, p *Prepare) (int, error) {
+	sa, family := sockaddr(at)
+	fd, err := openSocket(family, p)
+	if err != nil {
+		return -1, err
+	}
+	if family == unix.AF_INET6 {
+		only := 0
+		if p.Family == 6 {
+			only = 1
+		}
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
+	}
+	if err == nil {
+		err = unix.Bind(fd, sa)
+	}
+	if err == nil {
+		err = unix.Listen(fd, 1)
+	}
+	if err != nil {
+		unix.Close(fd)
+		if errors.Is(err, unix.EADDRINUSE) {
+			return -1, Errorf(Failed, "data port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", at.Port(), at.Port())
+		}
+		return -1, fmt.Errorf("listen on %s: %w", at, err)
+	}
+	return fd, nil
+}
+
+// accept takes one connection from each listener, from the expected peer
+// only when it is known.
+func accept(ctx context.Context, listeners []int, peer netip.Addr, wait time.Duration) (fds []int, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(fds)
+			fds = nil
+		}
+	}()
+	for i, l := range listeners {
+		for {
+			if err := poll(ctx, l, unix.POLLIN, wait); err != nil {
+				return fds, Errorf(Failed, "data connection %d of %d never came: %w", i+1, len(listeners), err)
+			}
+			fd, sa, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
+			if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil {
+				return fds, fmt.Errorf("accept data connection %d: %w", i+1, err)
+			}
+			if peer.IsValid() && fromSockaddr(sa).Addr() != peer {
+				unix.Close(fd) // somebody else's: not part of the run
+				continue
+			}
+			fds = append(fds, fd)
+			break
+		}
+	}
+	return fds, nil
+}
+
+// connect opens one connection for each flow.
+func connect(ctx context.Context, p *Prepare, wait time.Duration) (fds []int, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(fds)
+			fds = nil
+		}
+	}()
+	host, err := netip.ParseAddr(p.Host)
+	if err != nil {
+		return nil, Errorf(Usage, "receiver address: %w", err)
+	}
+	for i := range p.Flows {
+		fd, err := connectOne(ctx, netip.AddrPortFrom(host, uint16(p.DataPort+i)), i, p, wait)
+		if err != nil {
+			return fds, err
+		}
+		fds = append(fds, fd)
+	}
+	return fds, nil
+}
+
+func connectOne(ctx context.Context, to netip.AddrPort, flow int, p *Prepare, wait time.Duration) (int, error) {
+	sa, family := sockaddr(to)
+	fd, err := openSocket(family, p)
+	if err != nil {
+		return -1, err
+	}
+	if p.Bind != "" || p.SourcePort != 0 {
+		from := netip.IPv6Unspecified()
+		if family == unix.AF_INET {
+			from = netip.IPv4Unspecified()
+		}
+		if p.Bind != "" {
+			if from, err = netip.ParseAddr(p.Bind); err != nil {
+				unix.Close(fd)
+				return -1, Errorf(Usage, "bind address: %w", err)
+			}
+		}
+		port := uint16(0)
+		if p.SourcePort != 0 {
+			port = uint16(p.SourcePort + flow)
+		}
+		local, _ := sockaddr(netip.AddrPortFrom(from, port))
+		if err := unix.Bind(fd, local); err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("bind the source address %s port %d: %w", from, port, err)
+		}
+	}
+	err = unix.Connect(fd, sa)
+	if errors.Is(err, unix.EINPROGRESS) {
+		if err = poll(ctx, fd, unix.POLLOUT, wait); err == nil {
+			var soerr int
+			if soerr, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && soerr != 0 {
+				err = unix.Errno(soerr)
+			}
+		}
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, false)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, Errorf(Unreachable, "connect data flow %d to %s: %w", flow+1, to, err)
+	}
+	return fd, nil
+}
+
+// errWait is a peer that stayed away.
+var errWait = errors.New("timed out")
+
+// poll waits for events in short steps, so that a cancelled run is noticed.
+func poll(ctx context.Context, fd int, events int16, wait time.Duration) error {
+	until := time.Now().Add(wait)
+	for {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		left := time.Until(until)
+		if left <= 0 && wait > 0 {
+			return fmt.Errorf("%w after %s", errWait, wait)
+		}
+		step := 50 * time.Millisecond
+		if wait > 0 {
+			step = min(left, step)
+		}
+		pfd := []unix.PollFd{{Fd: int32(fd), Events: events}}
+		n, err := unix.Poll(pfd, max(1, int(step/time.Millisecond)))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("poll: %w", err)
+		}
+		if n > 0 {
+			return nil
+		}
+	}
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
+// interfaceOf names the interface that has the address, or nothing.
+func interfaceOf(a netip.Addr) string {
+	ifaces, err := net.Interfaces()
+	if err != nil {
+		return ""
+	}
+	for _, i := range ifaces {
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, v := range addrs {
+			if p, err := netip.ParsePrefix(v.String()); err == nil && p.Addr().Unmap() == a.Unmap().WithZone("") {
+				return i.Name
+			}
+		}
+	}
+	return ""
+}
+
+// InterfaceTo names the interface that packets to host leave by, or nothing
+// when that cannot be told.
+func InterfaceTo(host string) string {
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return ""
+	}
+	// Connecting a UDP socket asks the routing table and sends nothing.
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 9)))
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	return interfaceOf(c.LocalAddr().(*net.UDPAddr).AddrPort().Addr())
+}

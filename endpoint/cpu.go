@@ -9,9 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuClock reads the CPU time of one end, cumulative, in seconds.
+// cpuTime is CPU time of one end, cumulative, in seconds; iowait and idle are
+// nil where the scope cannot know them.
+type cpuTime struct {
+	busy         float64
+	iowait, idle *float64
+}
+
 type cpuClock interface {
-	read() (busy float64, iowait *float64, err error)
+	read() (cpuTime, error)
 }
 
 func newCPUClock(scope Scope, cpus []int) (cpuClock, error) {
@@ -42,41 +48,46 @@ type statClock struct {
 	cpus []int
 }
 
-func (c statClock) read() (float64, *float64, error) {
+func (c statClock) read() (cpuTime, error) {
 	s, err := c.fs.Stat()
 	if err != nil {
-		return 0, nil, fmt.Errorf("read /proc/stat: %w", err)
+		return cpuTime{}, fmt.Errorf("read /proc/stat: %w", err)
 	}
-	if c.cpus == nil {
-		busy, iowait := busy(s.CPUTotal)
-		return busy, &iowait, nil
-	}
-	var b, w float64
-	for _, n := range c.cpus {
-		cpu, ok := s.CPU[int64(n)]
-		if !ok {
-			return 0, nil, fmt.Errorf("/proc/stat has no CPU %d", n)
+	total := s.CPUTotal
+	if c.cpus != nil {
+		total = procfs.CPUStat{}
+		for _, n := range c.cpus {
+			v, ok := s.CPU[int64(n)]
+			if !ok {
+				return cpuTime{}, fmt.Errorf("/proc/stat has no CPU %d", n)
+			}
+			total.User += v.User
+			total.Nice += v.Nice
+			total.System += v.System
+			total.Idle += v.Idle
+			total.Iowait += v.Iowait
+			total.IRQ += v.IRQ
+			total.SoftIRQ += v.SoftIRQ
+			total.Steal += v.Steal
 		}
-		cb, cw := busy(cpu)
-		b, w = b+cb, w+cw
 	}
-	return b, &w, nil
-}
-
-func busy(s procfs.CPUStat) (busy, iowait float64) {
-	return s.User + s.Nice + s.System + s.IRQ + s.SoftIRQ + s.Steal, s.Iowait
+	return cpuTime{
+		busy:   total.User + total.Nice + total.System + total.IRQ + total.SoftIRQ + total.Steal,
+		iowait: &total.Iowait,
+		idle:   &total.Idle,
+	}, nil
 }
 
 // processClock is the CPU time of every thread of this process, io_uring
 // workers included (clock_getres(2), CLOCK_PROCESS_CPUTIME_ID).
 type processClock struct{}
 
-func (processClock) read() (float64, *float64, error) {
+func (processClock) read() (cpuTime, error) {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
-		return 0, nil, fmt.Errorf("read the process CPU clock: %w", err)
+		return cpuTime{}, fmt.Errorf("read the process CPU clock: %w", err)
 	}
-	return float64(ts.Nano()) / 1e9, nil, nil
+	return cpuTime{busy: float64(ts.Nano()) / 1e9}, nil
 }
 
 // Monotonic is CLOCK_MONOTONIC in ns, the clock of Start.At and Sample.At.

@@ -162,8 +162,8 @@ func newID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
 
 // measure starts all ends at one time and waits for all results.
 func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	slack := int64(lead)
 	for _, e := range ends {
 		slack = max(slack, 4*e.unsure)
@@ -185,14 +185,19 @@ func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
 			errs <- err
 		}()
 	}
+	// When one end fails the other does too, as a consequence. The cause is
+	// what counts, whichever is heard first.
 	var first error
 	for range ends {
-		if err := <-errs; err != nil && first == nil {
-			// The other end fails too, as a consequence; what it says later
-			// adds nothing.
-			first = err
-			time.AfterFunc(drainWait/2, cancel)
+		err := <-errs
+		if err == nil {
+			continue
 		}
+		if first == nil || KindOf(first) == PeerGone {
+			first = err
+		}
+		cause := first
+		time.AfterFunc(drainWait/4, func() { cancel(cause) })
 	}
 	return first
 }
@@ -218,6 +223,9 @@ func summarize(rec *results.Record, rx, tx *end) error {
 		e.result.describe(v, e)
 		rec.Samples = append(rec.Samples, e.result.intervals(e.role)...)
 		rec.Warnings = append(rec.Warnings, e.result.Warnings...)
+		if w := e.doubt(v); w != "" {
+			rec.Warnings = append(rec.Warnings, w)
+		}
 		if e.unsure > int64(e.want.Time/100) && e.want.Time > 0 {
 			rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s: the ends' clocks are known to each other within %s only, over 1%% of the window", e.role, time.Duration(e.unsure)))
 		}
@@ -268,8 +276,12 @@ func (r *Result) describe(v *results.End, e *end) {
 	v.ZeroCopiedBytes = b.ZeroCopied - a.ZeroCopied
 	v.CopiedBytes = b.Copied - a.Copied
 	v.CPUPercent = percent(a, b, a.Busy, b.Busy)
+	var idle *float64
 	if a.Iowait != nil && b.Iowait != nil {
 		v.IowaitPercent = percent(a, b, *a.Iowait, *b.Iowait)
+	}
+	if a.Idle != nil && b.Idle != nil {
+		idle = percent(a, b, *a.Idle, *b.Idle)
 	}
 	v.Syscalls = r.Syscalls
 	v.Counters = maps.Clone(r.Counters)
@@ -277,10 +289,30 @@ func (r *Result) describe(v *results.End, e *end) {
 		v.Counters = map[string]float64{}
 	}
 	v.Counters["total_bytes"] = float64(r.Total)
+	if idle != nil {
+		v.Counters["cpu_idle_percent"] = *idle
+	}
 	if r.Checked != nil {
 		v.Counters["validated_bytes"] = float64(*r.Checked)
 	}
 	v.Counters["clock_uncertainty_us"] = float64(e.unsure) / 1e3
+}
+
+// doubt compares the CPU figure with what the kernel charged to this end's own
+// threads by their exact run time. A kernel that accounts by timer ticks
+// (CONFIG_TICK_CPU_ACCOUNTING) samples the first, and can miss bursts that are
+// shorter than a tick.
+func (e *end) doubt(v *results.End) string {
+	if v.CPUPercent == nil || e.want.Scope == ScopeThread {
+		return ""
+	}
+	a, b := e.result.edges()
+	threads := (v.Counters["rusage_user_seconds"] + v.Counters["rusage_system_seconds"]) / (float64(b.At-a.At) / 1e9) * 100
+	if threads < *v.CPUPercent*1.05+1 {
+		return ""
+	}
+	return fmt.Sprintf("%s: /proc/stat shows %.1f%% CPU, yet this end's own threads ran for %.1f%%: the kernel accounts by timer ticks and missed short bursts; longer runs come closer",
+		e.role, *v.CPUPercent, threads)
 }
 
 // percent is CPU seconds over wall seconds, 100 for one CPU. The iowait of

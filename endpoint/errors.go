@@ -16,6 +16,7 @@ const (
 	Denied      Kind = "denied"      // the other end refuses: limits, token, pinned engine
 	Unreachable Kind = "unreachable" // no zcbench answers there: exit 4
 	Failed      Kind = "failed"      // it should have worked: exit 1
+	PeerGone    Kind = "peer-gone"   // the data connections broke, mostly because the other end failed: exit 1
 	Interrupted Kind = "interrupted" // a signal ended it: exit 130
 )
 

@@ -177,6 +177,7 @@ type Sample struct {
 	Copied     uint64   `json:"copied"`
 	Busy       float64  `json:"busy"`   // CPU seconds in the scope
 	Iowait     *float64 `json:"iowait"` // CPU seconds; nil where the scope cannot know
+	Idle       *float64 `json:"idle"`   // likewise, iowait not included
 }
 
 // Result is what an end measured in one run.
@@ -306,7 +307,7 @@ func (l *link) receiveHello() (hello, error) {
 
 func (f *failure) err() error {
 	switch f.Kind {
-	case Usage, Unsupported, Denied, Unreachable, Interrupted:
+	case Usage, Unsupported, Denied, Unreachable, PeerGone, Interrupted:
 		return &Error{Kind: f.Kind, Err: errors.New(f.Text)}
 	}
 	return &Error{Kind: Failed, Err: errors.New(f.Text)}

@@ -156,9 +156,15 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 
+	s := newSampler(r, meter, at+int64(r.p.Omit), live)
+	if r.p.Raw && r.p.Role == RX && r.p.Omit == 0 {
+		// The payload may be there already, and all of it.
+		if err := s.begin(); err != nil {
+			return nil, err
+		}
+	}
 	r.hand(at)
 	done := r.ended()
-	s := newSampler(r, meter, at+int64(r.p.Omit), live)
 	if err := s.run(done); err != nil {
 		return nil, err
 	}
@@ -182,14 +188,17 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		return nil, context.Cause(r.ctx)
 	}
 	err = done.err
-	if cut {
-		err = dropReset(err)
+	if isReset(err) {
+		if !cut {
+			return nil, Errorf(PeerGone, "%s engine %s: %w", r.p.Role, r.engine.Name(), err)
+		}
+		err = nil // we did that
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s engine %s: %w", r.p.Role, r.engine.Name(), err)
 	}
 	if early && !r.p.Raw {
-		return nil, Errorf(Failed, "%s: the other end closed the data connections before the window was over", r.p.Role)
+		return nil, Errorf(PeerGone, "%s: the other end closed the data connections before the window was over", r.p.Role)
 	}
 	res, err := s.finish(early)
 	if err == nil && cut {
@@ -201,14 +210,14 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	return res, err
 }
 
-// dropReset forgives what a forced shutdown does to a worker.
-func dropReset(err error) error {
+// isReset reports an error that a broken connection causes.
+func isReset(err error) bool {
 	for _, e := range []error{unix.EPIPE, unix.ECONNRESET, unix.ENOTCONN, unix.ESHUTDOWN, unix.ECANCELED} {
 		if errors.Is(err, e) {
-			return nil
+			return true
 		}
 	}
-	return err
+	return false
 }
 
 // hand gives each worker its connections; senders begin at the common time.

@@ -43,12 +43,13 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) *sampler {
 // the run was aborted.
 func (s *sampler) run(done *outcome) error {
 	p := &s.r.p
-	if !s.until(s.open, done) {
-		return s.r.ctx.Err()
-	}
-	s.first = s.edge()
-	if err := s.take(); err != nil {
-		return err
+	if len(s.samples) == 0 {
+		if !s.until(s.open, done) {
+			return s.r.ctx.Err()
+		}
+		if err := s.begin(); err != nil {
+			return err
+		}
 	}
 	end := s.open + int64(p.Time)
 	for next := s.open; ; {
@@ -72,6 +73,12 @@ func (s *sampler) run(done *outcome) error {
 	}
 }
 
+// begin opens the window.
+func (s *sampler) begin() error {
+	s.first = s.edge()
+	return s.take()
+}
+
 // until waits for a time; false means that the streams ended or the run was
 // aborted before.
 func (s *sampler) until(at int64, done *outcome) bool {
@@ -89,11 +96,11 @@ func (s *sampler) until(at int64, done *outcome) bool {
 }
 
 func (s *sampler) take() error {
-	busy, iowait, err := s.cpu.read()
+	cpu, err := s.cpu.read()
 	if err != nil {
 		return err
 	}
-	v := Sample{Busy: busy, Iowait: iowait}
+	v := Sample{Busy: cpu.busy, Iowait: cpu.iowait, Idle: cpu.idle}
 	for _, c := range s.r.counters {
 		v.ZeroCopied += c.ZeroCopied.Load()
 		v.Copied += c.Copied.Load()

@@ -170,3 +170,16 @@ func (r Record) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(p)
 }
+
+// MarshalJSON keeps empty maps from becoming null.
+func (e End) MarshalJSON() ([]byte, error) {
+	type plain End
+	p := plain(e)
+	if p.Syscalls == nil {
+		p.Syscalls = map[string]uint64{}
+	}
+	if p.Counters == nil {
+		p.Counters = map[string]float64{}
+	}
+	return json.Marshal(p)
+}

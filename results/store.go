@@ -1,0 +1,205 @@
+package results
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// maxLine bounds what one damaged file can make a reader hold. A day of
+// samples, one a second from each end, stays below it.
+const maxLine = 64 << 20
+
+// ErrTorn is a line whose write did not finish: the disk was full, or the
+// machine stopped.
+var ErrTorn = errors.New("torn line: its write did not finish")
+
+// SchemaError is a line that is JSON but not a Record of this version.
+type SchemaError struct{ Schema string }
+
+func (e *SchemaError) Error() string {
+	if e.Schema == "" {
+		return "not a record: it has no schema"
+	}
+	return fmt.Sprintf("record of schema %q, this zcbench reads %q; use the version that wrote it", e.Schema, Schema)
+}
+
+// LineError says which line of a store could not be read, and why. The lines
+// after it can still be.
+type LineError struct {
+	Line int // from 1
+	Err  error
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+
+// Unwrap gives the cause: ErrTorn, a *SchemaError, or that of encoding/json.
+func (e *LineError) Unwrap() error { return e.Err }
+
+// Append adds r to the store at path, making the file when there is none. It
+// returns once the record is on the disk. Any number of processes may append
+// at once. What is in the file already is never changed: after a torn line
+// the record starts on a line of its own.
+func Append(path string, r Record) (err error) {
+	if r.Schema != "" && r.Schema != Schema {
+		return fmt.Errorf("append to %s: %w", path, &SchemaError{r.Schema})
+	}
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("append run %s to %s: %w", r.ID, path, err)
+	}
+	if len(line) > maxLine {
+		return fmt.Errorf("append run %s to %s: %d bytes, a line holds at most %d; use fewer samples", r.ID, path, len(line), maxLine)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	// The lock goes with the file description: Close, or death, releases it.
+	if err := lock(f); err != nil {
+		return fmt.Errorf("lock %s: %w", path, err)
+	}
+	size, last, err := end(f)
+	if err != nil {
+		return fmt.Errorf("append to %s: %w", path, err)
+	}
+	if size > 0 && last != '\n' {
+		line = append([]byte{'\n'}, line...)
+	}
+	if _, err := f.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("append run %s: %w", r.ID, err)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("append run %s: %w", r.ID, err)
+	}
+	if size == 0 {
+		return syncDir(filepath.Dir(path))
+	}
+	return nil
+}
+
+func lock(f *os.File) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
+			return err
+		}
+	}
+}
+
+func end(f *os.File) (size int64, last byte, err error) {
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 {
+		return 0, 0, err
+	}
+	var b [1]byte
+	_, err = f.ReadAt(b[:], st.Size()-1)
+	return st.Size(), b[0], err
+}
+
+// syncDir makes a new file's name as durable as its content.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("sync the store's folder: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Read yields the records of a store in order, one line in memory at a time.
+// A line that cannot be read is yielded as a *LineError and the next follows;
+// any other error is the last.
+func Read(r io.Reader) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		lines := bufio.NewReaderSize(r, 256<<10)
+		for n := 1; ; n++ {
+			line, long, err := readLine(lines, maxLine)
+			if err != nil && err != io.EOF {
+				yield(Record{}, fmt.Errorf("read the store after line %d: %w", n-1, err))
+				return
+			}
+			if long {
+				if !yield(Record{}, &LineError{n, fmt.Errorf("more than %d bytes", maxLine)}) {
+					return
+				}
+			} else if len(bytes.TrimSpace(line)) > 0 {
+				rec, bad := decode(line)
+				if bad != nil {
+					rec, bad = Record{}, &LineError{n, bad}
+				}
+				if !yield(rec, bad) {
+					return
+				}
+			}
+			if err == io.EOF {
+				return
+			}
+		}
+	}
+}
+
+// readLine gives a line without its end; err is io.EOF with the last one,
+// which may be empty. A line of more than limit bytes is passed over.
+func readLine(r *bufio.Reader, limit int) (line []byte, long bool, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		if !long {
+			line = append(line, part...)
+		}
+		if len(bytes.TrimSuffix(line, []byte{'\n'})) > limit {
+			line, long = nil, true
+		}
+		if err != bufio.ErrBufferFull {
+			return bytes.TrimSuffix(line, []byte{'\n'}), long, err
+		}
+	}
+}
+
+// decode looks at the schema whether or not the rest fits, because a newer
+// record may well differ in its types.
+func decode(line []byte) (Record, error) {
+	var r Record
+	err := json.Unmarshal(line, &r)
+	if _, syntax := errors.AsType[*json.SyntaxError](err); syntax {
+		// Only the decoder tells JSON that stops short from JSON that is wrong.
+		var raw json.RawMessage
+		if json.NewDecoder(bytes.NewReader(line)).Decode(&raw) == io.ErrUnexpectedEOF {
+			return r, ErrTorn
+		}
+		return r, fmt.Errorf("not a record: %w", err)
+	}
+	if r.Schema != Schema {
+		return r, &SchemaError{r.Schema}
+	}
+	if err != nil {
+		return r, fmt.Errorf("not a record: %w", err)
+	}
+	return r, nil
+}
+
+// Load reads a whole store. Bad are the lines that could not be read; a caller
+// reports them. The error is about the file itself.
+func Load(path string) (records []Record, bad []*LineError, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the store: %w", err)
+	}
+	defer f.Close()
+	for r, err := range Read(f) {
+		if line, ok := errors.AsType[*LineError](err); ok {
+			bad = append(bad, line)
+		} else if err != nil {
+			return records, bad, fmt.Errorf("%s: %w", path, err)
+		} else {
+			records = append(records, r)
+		}
+	}
+	return records, bad, nil
+}

@@ -1,0 +1,326 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"zcbench/results"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// golden compares with testdata/name; on a difference what was got is left
+// beside it.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(got, want) {
+		os.Remove(path + ".got")
+		return
+	}
+	if err := os.WriteFile(path+".got", got, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Errorf("not as %s; see %s.got, and go test -update if it should be so", path, path)
+}
+
+func load(t *testing.T, name string) []results.Record {
+	t.Helper()
+	records, bad, err := results.Load(filepath.Join("testdata", name+".jsonl"))
+	if err != nil || len(bad) > 0 || len(records) == 0 {
+		t.Fatal(bad, err)
+	}
+	return records
+}
+
+// demo: one host, threads, a pair that was skipped and a run that failed.
+// pair: two hosts, a NIC, mixed CPU scopes, runs left out of the means, a host
+// that changed, cells of the same engines, and a plain TCP receiver.
+var fixtures = []string{"demo", "pair"}
+
+func TestTable(t *testing.T) {
+	for _, name := range fixtures {
+		var b bytes.Buffer
+		if err := Table(&b, load(t, name)); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".table", b.Bytes())
+		for line := range strings.Lines(b.String()) {
+			line = strings.TrimSuffix(line, "\n")
+			if n := utf8.RuneCountInString(line); n > 100 || strings.TrimRight(line, " ") != line {
+				t.Errorf("%s: %d columns, or space at the end: %q", name, n, line)
+			}
+		}
+	}
+}
+
+func TestRun(t *testing.T) {
+	var b bytes.Buffer
+	demo, pair := load(t, "demo"), load(t, "pair")
+	for _, r := range []results.Record{demo[0], demo[2], demo[6], demo[12], pair[1], pair[3], pair[4]} {
+		if err := Run(&b, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	golden(t, "run.txt", b.Bytes())
+}
+
+func TestHTML(t *testing.T) {
+	for _, name := range fixtures {
+		var b bytes.Buffer
+		if err := HTML(&b, load(t, name)); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".html", b.Bytes())
+		if ref := reference.FindString(strings.ReplaceAll(b.String(), `xmlns="http://www.w3.org/2000/svg"`, "")); ref != "" {
+			t.Errorf("%s: the page refers to %q", name, ref)
+		}
+	}
+}
+
+// What would make a browser ask for something, or run something.
+var reference = regexp.MustCompile(`(?i)https?:|<script|@import|url\(|src=| on\w+=`)
+
+func TestChartsAreWholeAndRight(t *testing.T) {
+	for _, c := range []struct {
+		fixture    string
+		bars, runs []int // of the four charts
+	}{
+		// 6 pairs measured, 17 runs; of the skipped one only words.
+		{"demo", []int{6, 12, 18, 12}, []int{17, 34, 51, 34}},
+		// 5 pairs of 5 runs, dropped ones drawn too; one receiver unknown.
+		{"pair", []int{5, 10, 15, 10}, []int{25, 45, 65, 45}},
+	} {
+		var b bytes.Buffer
+		if err := HTML(&b, load(t, c.fixture)); err != nil {
+			t.Fatal(err)
+		}
+		svgs := regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(b.String(), -1)
+		if len(svgs) != 4 {
+			t.Fatalf("%s: %d charts", c.fixture, len(svgs))
+		}
+		for i, svg := range svgs {
+			wellFormed(t, svg)
+			if n := strings.Count(svg, "<rect"); n != c.bars[i] {
+				t.Errorf("%s chart %d: %d bars, want %d", c.fixture, i, n, c.bars[i])
+			}
+			if n := strings.Count(svg, "<circle"); n != c.runs[i] {
+				t.Errorf("%s chart %d: %d runs, want %d", c.fixture, i, n, c.runs[i])
+			}
+			for _, p := range regexp.MustCompile(`"(-?[\d.]+|NaN|[+-]Inf)%"`).FindAllStringSubmatch(svg, -1) {
+				var v float64
+				if _, err := fmt.Sscan(p[1], &v); err != nil || !(v >= 0 && v <= barSpace) {
+					t.Errorf("%s chart %d: something at %s", c.fixture, i, p[0])
+				}
+			}
+		}
+	}
+}
+
+func wellFormed(t *testing.T, doc string) {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(doc))
+	d.Entity = xml.HTMLEntity
+	for {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Errorf("%v in %.200s…", err, doc)
+			return
+		}
+	}
+}
+
+func p(v float64) *float64 { return &v }
+
+func ok(cell string, gbps, rxCPU, txCPU float64) results.Record {
+	r := results.Record{Cell: cell, Status: results.OK, Gbps: gbps, Window: 1,
+		RX: &results.End{Engine: "baseline", CPUPercent: p(rxCPU), CPUScope: "thread", Bytes: 100, CopiedBytes: 100},
+		TX: &results.End{Engine: "sendfile", CPUPercent: p(txCPU), CPUScope: "thread", Bytes: 100, ZeroCopiedBytes: 100},
+	}
+	r.Derive()
+	return r
+}
+
+func TestFigures(t *testing.T) {
+	records := []results.Record{ok("a", 10, 100, 50), ok("a", 20, 100, 50), ok("a", 30, 100, 50), ok("b", 7, 70, 7)}
+	records[1].RX.CPUPercent = nil
+	cells := group(records)
+	if len(cells) != 2 {
+		t.Fatalf("%d cells", len(cells))
+	}
+	for _, c := range []struct {
+		name string
+		got  figure
+		want figure
+	}{
+		{"Gbit/s", over(cells[0].runs, gbps), figure{n: 3, mean: 20, min: 10, max: 30, sd: 10}},
+		// Run by run: 100/50, 400/50, 900/50. Of the means it would be 8.
+		{"ROI of the sender", over(cells[0].runs, roiTX), figure{n: 3, mean: 28. / 3, min: 2, max: 18, sd: math.Sqrt((math.Pow(2-28./3, 2) + math.Pow(8-28./3, 2) + math.Pow(18-28./3, 2)) / 2)}},
+		{"CPU measured twice", over(cells[0].runs, cpu(rxEnd)), figure{n: 2, mean: 100, min: 100, max: 100, sd: 0}},
+		{"zero-copied", over(cells[0].runs, zeroCopied(txEnd)), figure{n: 3, mean: 100, min: 100, max: 100, sd: 0}},
+	} {
+		g, w := c.got, c.want
+		if g.n != w.n || g.min != w.min || g.max != w.max || math.Abs(g.mean-w.mean) > 1e-12 || math.Abs(g.sd-w.sd) > 1e-12 {
+			t.Errorf("%s: got %+v, want %+v", c.name, g, w)
+		}
+	}
+	if f := over(cells[1].runs, gbps); f.n != 1 || !math.IsNaN(f.sd) || f.spread(2) != "–" {
+		t.Errorf("one run: %+v", f)
+	}
+	if f := over(nil, gbps); f.n != 0 || f.text(2) != "–" {
+		t.Errorf("no run: %+v", f)
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for in, want := range map[float64]string{0: "0.0", 0.001: "<0.1", 0.05: "0.1", 50: "50.0", 99.94: "99.9", 99.96: ">99.9", 100: "100.0"} {
+		if got := percent(in); got != want {
+			t.Errorf("%v: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for in, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.00 kB", 10_090_000_000: "10.09 GB", math.MaxUint64: "18446.74 PB"} {
+		if got := size(in); got != want {
+			t.Errorf("%d: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestTicks(t *testing.T) {
+	for _, top := range []float64{1e-6, 0.3, 1, 7, 46.57, 100, 101, 5e4} {
+		step := tickStep(top)
+		if n := top / step; n > 5 || n < 1 {
+			t.Errorf("%v: steps of %v", top, step)
+		}
+	}
+}
+
+// A peer chooses these texts. They must neither reach the terminal as control
+// codes, nor break a line, nor become markup.
+func TestHostileText(t *testing.T) {
+	const evil = "\x1b[31mred\r\n\u202e</title></svg><script>alert(1)</script>\x00\xff"
+	r := ok("a", 1, 2, 3)
+	r.RX.Engine, r.Reason, r.Dropped = evil, evil, ""
+	r.RX.CPUScope = evil
+	r.RX.Syscalls = map[string]uint64{evil: 5}
+	r.Warnings = []string{evil}
+	r.Facts.RX = results.Facts{evil: evil, "kernel": map[string]any{"release": evil}}
+	r.Settings = map[string]any{"rx": evil, evil: evil}
+	r.Started, r.ID = evil, evil
+	failed := r
+	failed.Status, failed.Cell = results.Failed, "b"
+	strange := r
+	strange.Status, strange.Cell = evil, "c"
+	records := []results.Record{r, failed, strange}
+	var b bytes.Buffer
+	for _, err := range []error{Table(&b, records), Run(&b, r), Run(&b, failed), Run(&b, strange)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := b.String(); strings.ContainsAny(s, "\x1b\r\x00\u202e") || !utf8.ValidString(s) {
+		t.Errorf("control codes in %q", s)
+	}
+	b.Reset()
+	if err := HTML(&b, records); err != nil {
+		t.Fatal(err)
+	}
+	if s := strings.ToLower(b.String()); strings.Contains(s, "<script") || strings.Count(s, "</title>") < 5 || strings.Count(s, "</svg>") != 4 {
+		t.Error("markup got through")
+	}
+}
+
+// Nothing measured, nothing recorded, nothing at all.
+func TestLittleToSay(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		records []results.Record
+		want    string // in the table
+	}{
+		{"none", nil, "no runs"},
+		{"empty record", []results.Record{{}}, "failed: no reason given"},
+		{"only skipped", []results.Record{{Status: results.Skipped, Reason: "too old", Settings: map[string]any{"tx": "sendzc", "rx": "zcrx"}}}, "sendzc → zcrx       skipped: too old"},
+		{"only dropped", []results.Record{{Status: results.OK, Dropped: "first run"}}, "dropped: first run"},
+		{"all zero", []results.Record{ok("a", 0, 0, 0)}, "sendfile → baseline"},
+		{"ends unknown", []results.Record{{Status: results.OK, Gbps: 3}}, "(plain TCP) → (plain TCP)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := Table(&b, c.records); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(b.String(), c.want) || strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "Inf") {
+				t.Errorf("got %s", b.String())
+			}
+			b.Reset()
+			if err := HTML(&b, c.records); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "Inf") {
+				t.Error("NaN or Inf in the page")
+			}
+			for _, r := range c.records {
+				if err := Run(io.Discard, r); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+func TestWriteErrorsAreTold(t *testing.T) {
+	records := load(t, "demo")
+	if Table(broken{}, records) == nil || HTML(broken{}, records) == nil || Run(broken{}, records[0]) == nil {
+		t.Error("a failed write went unnoticed")
+	}
+}
+
+func TestManyRecords(t *testing.T) {
+	if testing.Short() {
+		t.Skip("10,000 records take seconds")
+	}
+	some := load(t, "pair")
+	var records []results.Record
+	for i := range 10_000 {
+		r := some[i%len(some)]
+		r.Cell += fmt.Sprint(i / 1000)
+		records = append(records, r)
+	}
+	start := time.Now()
+	var b bytes.Buffer
+	if err := errors.Join(Table(io.Discard, records), HTML(&b, records)); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v, %d bytes", time.Since(start), b.Len())
+	if d := time.Since(start); d > 30*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}

@@ -1,0 +1,161 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"zcbench/results"
+)
+
+// Run writes the result of one run as the last thing its user sees: a line
+// for each end, as iperf3 does, then what the ends spent and how.
+func Run(w io.Writer, r results.Record) error {
+	var b strings.Builder
+	b.WriteString(strings.TrimSuffix(strings.Repeat("- ", 30), " ") + "\n")
+	if r.Status != results.OK {
+		b.WriteString(wrap(string(r.Status)+": ", clean(r.Reason)))
+	}
+	if r.Status == results.OK || r.Bytes > 0 {
+		measured(&b, &r)
+	}
+	if len(r.Warnings) > 0 {
+		b.WriteByte('\n')
+	}
+	for _, text := range r.Warnings {
+		b.WriteString(wrap("Warning: ", clean(text)))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func measured(b *strings.Builder, r *results.Record) {
+	fmt.Fprintf(b, "%-9s %-12s %14s %11s %14s %9s %9s %12s\n", "", "engine", "interval", "transfer", "bitrate", "CPU", "iowait", "zero-copied")
+	ends := []struct {
+		name string
+		end  *results.End
+	}{{"sender", r.TX}, {"receiver", r.RX}}
+	for _, e := range ends {
+		if e.end == nil {
+			fmt.Fprintf(b, "%-9s %s\n", e.name, "a plain TCP peer: nothing is known of it")
+			continue
+		}
+		rate := 0.0
+		if r.Window > 0 {
+			rate = float64(e.end.Bytes) * 8 / 1e9 / r.Window
+		}
+		if e.name == "receiver" {
+			rate = r.Gbps // the receiver's window is the record's
+		}
+		fmt.Fprintf(b, "%-9s %-12s %12s s %11s %7s Gbit/s %9s %9s %12s\n", e.name, clip(clean(e.end.Engine), 12),
+			fmt.Sprintf("0.00-%.2f", r.Window), size(e.end.Bytes), fixed(rate, decimals(figure{n: 1, max: rate})),
+			optional(e.end.CPUPercent, " %"), optional(e.end.IowaitPercent, " %"), shareOf(e.end))
+	}
+	b.WriteByte('\n')
+	roi(b, "ROI per CPU", "(Gbit/s)² / CPU %", r.ROI.CPU)
+	roi(b, "ROI per watt", "(Gbit/s)² / W", r.ROI.Power)
+	if text := scopesText(r); text != "" {
+		b.WriteString(wrap("", "CPU: 100 % is one CPU; "+text))
+	}
+	for _, e := range ends {
+		if e.end == nil {
+			continue
+		}
+		if s := calls(e.end); s != "" {
+			b.WriteString(wrap("Calls per GB, "+e.name+": ", s))
+		}
+	}
+	if r.TX != nil {
+		if n, ok := r.TX.Counters["tcp_retransmits"]; ok {
+			fmt.Fprintf(b, "Retransmits: %.0f\n", n)
+		}
+	}
+	if r.RX != nil {
+		if n := r.RX.Counters["validated_bytes"]; n > 0 {
+			fmt.Fprintf(b, "Validated: %s, every byte as sent\n", size(uint64(n)))
+		}
+	}
+}
+
+// scopesText says what each end's CPU time was counted over.
+func scopesText(r *results.Record) string {
+	var parts []string
+	if r.TX != nil && r.TX.CPUPercent != nil {
+		parts = append(parts, "the sender's over "+scope(r.TX.CPUScope))
+	}
+	if r.RX != nil && r.RX.CPUPercent != nil {
+		parts = append(parts, "the receiver's over "+scope(r.RX.CPUScope))
+	}
+	if len(parts) == 2 && r.TX.CPUScope == r.RX.CPUScope {
+		return "each end's over " + scope(r.TX.CPUScope)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func roi(b *strings.Builder, name, unit string, v results.Return) {
+	values := []struct {
+		name  string
+		value *float64
+	}{{"sender", v.TX}, {"receiver", v.RX}, {"both", v.Total}}
+	var top figure
+	for _, p := range values {
+		if p.value != nil {
+			top = figure{n: 1, max: max(top.max, *p.value)}
+		}
+	}
+	var parts []string
+	for _, p := range values {
+		if p.value != nil {
+			parts = append(parts, p.name+" "+fixed(*p.value, decimals(top)))
+		}
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(b, "%s, %s: %s\n", name, unit, strings.Join(parts, ", "))
+	}
+}
+
+// calls lists system calls by name over 10⁹ bytes.
+func calls(e *results.End) string {
+	if e.Bytes == 0 {
+		return ""
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(e.Syscalls)) {
+		if n := e.Syscalls[name]; n > 0 {
+			v := float64(n) / (float64(e.Bytes) / 1e9)
+			parts = append(parts, fmt.Sprintf("%s %s", clean(name), fixed(v, decimals(figure{n: 1, max: v})-1)))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func optional(v *float64, unit string) string {
+	if v == nil {
+		return "–"
+	}
+	return fixed(*v, 1) + unit
+}
+
+func shareOf(e *results.End) string {
+	if v := share(e); v != nil {
+		return percent(*v) + " %"
+	}
+	return "–"
+}
+
+// size is in decimal units, as Gbit/s is.
+func size(n uint64) string {
+	v, unit := float64(n), "B"
+	for _, next := range []string{"kB", "MB", "GB", "TB", "PB"} {
+		if v < 1000 {
+			break
+		}
+		v, unit = v/1000, next
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.2f %s", v, unit)
+}

@@ -45,10 +45,10 @@ func Map(size int, huge bool) ([]byte, error) {
 	return b, nil
 }
 
-// Unmap gives back what Map gave.
+// Unmap gives back what Map gave, also when it was cut shorter since.
 func Unmap(b []byte) error {
 	if b == nil {
 		return nil
 	}
-	return unix.Munmap(b)
+	return unix.Munmap(b[:cap(b)])
 }

@@ -1,0 +1,2 @@
+// Package rx holds the engines that receive, one file each.
+package rx

@@ -1,0 +1,2 @@
+// Package tx holds the engines that send, one file each.
+package tx

@@ -1,0 +1,35 @@
+package tx
+
+import (
+	"zcbench/endpoint"
+	"zcbench/internal/abi"
+)
+
+// region is one flow's payload in memory, sent in pieces over and over.
+type region struct {
+	mem    []byte // one period of the pattern
+	length int    // of a piece; it divides the period
+	pos    int    // of the next byte of the stream, in mem
+}
+
+func newRegion(p endpoint.Params, flow int) (region, error) {
+	mem, err := abi.Map(p.Pattern.Period, false)
+	if err != nil {
+		return region{}, err
+	}
+	mem = mem[:p.Pattern.Period]
+	p.Pattern.Fill(mem, flow)
+	return region{mem: mem, length: p.Length}, nil
+}
+
+// next is what to send now: a piece, or what a short send left of one.
+func (r *region) next() []byte { return r.mem[r.pos : r.pos+r.length-r.pos%r.length] }
+
+// advance moves past n bytes that were sent; n is at most len(next()).
+func (r *region) advance(n int) {
+	if r.pos += n; r.pos == len(r.mem) {
+		r.pos = 0
+	}
+}
+
+func (r *region) close() error { return abi.Unmap(r.mem) }

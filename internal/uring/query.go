@@ -1,0 +1,134 @@
+package uring
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/internal/abi"
+	"zcbench/internal/feature"
+)
+
+// query asks the kernel for one of its IO_URING_QUERY_ structures. It needs no
+// ring. EINVAL means that it answers no queries (before Linux 6.18),
+// EOPNOTSUPP that it does not know this one.
+func query[T any](op uint32, out *T) unix.Errno {
+	b, err := abi.Map(int(unsafe.Sizeof(queryArgs[T]{})), false)
+	if err != nil {
+		return unix.ENOMEM
+	}
+	defer abi.Unmap(b)
+	q := (*queryArgs[T])(unsafe.Pointer(unsafe.SliceData(b)))
+	q.hdr = abi.IOUringQueryHdr{QueryData: address(&q.data), QueryOp: op, Size: uint32(unsafe.Sizeof(q.data))}
+	if _, e := register(-1, abi.IORING_REGISTER_QUERY, unsafe.Pointer(&q.hdr), 0); e != 0 {
+		return e
+	}
+	if q.hdr.Result < 0 {
+		return unix.Errno(-q.hdr.Result)
+	}
+	*out = q.data
+	return 0
+}
+
+type queryArgs[T any] struct {
+	hdr  abi.IOUringQueryHdr
+	data T
+}
+
+// ZeroCopyRXSupport is what the kernel says of its zero-copy receive.
+type ZeroCopyRXSupport struct {
+	NoQueue bool // it works without a NIC
+	Flush   bool // the refill queue can be emptied by a call
+	Stats   bool // copied bytes are counted
+	BufLen  bool // the NIC's buffers can be longer than a page
+}
+
+// QueryZeroCopyRX asks; a kernel that cannot be asked supports none.
+func QueryZeroCopyRX() ZeroCopyRXSupport {
+	var z abi.IOUringQueryZCRX
+	if query(abi.IO_URING_QUERY_ZCRX, &z) != 0 {
+		return ZeroCopyRXSupport{}
+	}
+	s := ZeroCopyRXSupport{
+		NoQueue: z.RegisterFlags&abi.ZCRX_REG_NODEV != 0,
+		Flush:   z.NrCtrlOpcodes > abi.ZCRX_CTRL_FLUSH_RQ,
+		BufLen:  z.Features&abi.ZCRX_FEATURE_RX_PAGE_SIZE != 0,
+	}
+	var ev abi.IOUringQueryZCRXEvent
+	if query(abi.IO_URING_QUERY_ZCRX_EVENT, &ev) == 0 {
+		s.Stats = ev.StatsSize >= uint32(unsafe.Sizeof(abi.ZCRXStats{}))
+	}
+	return s
+}
+
+// Probe says whether a ring as the engines use it can be made here, and
+// whether the kernel knows operation op, called name, which Linux since added.
+func Probe(op uint8, name, since string) feature.Verdict {
+	r, err := New(Config{Entries: 1})
+	if err != nil {
+		return Explain(err)
+	}
+	defer r.Close()
+	var p abi.IOUringProbe
+	if _, e := r.register(abi.IORING_REGISTER_PROBE, unsafe.Pointer(&p), uint32(len(p.Ops))); e != 0 {
+		return feature.Undecided(fmt.Sprintf("io_uring does not say which operations it knows (IORING_REGISTER_PROBE): %v", e), "")
+	}
+	if p.Ops[op].Flags&abi.IO_URING_OP_SUPPORTED == 0 {
+		return feature.Impossible("the kernel has no "+name, "Linux "+since+" or later, built with it")
+	}
+	return feature.Possible()
+}
+
+// disabledFile is the sysctl that closes io_uring, Linux 6.6.
+const disabledFile = "/proc/sys/kernel/io_uring_disabled"
+
+// Explain turns the error of New into why there is no io_uring here.
+func Explain(err error) feature.Verdict {
+	switch {
+	case errors.Is(err, unix.ENOSYS):
+		return feature.Impossible("the kernel is built without io_uring, or a seccomp filter hides it", "a kernel with CONFIG_IO_URING, outside a container that filters system calls")
+	case errors.Is(err, unix.EPERM):
+		b, readErr := os.ReadFile(disabledFile)
+		return explainDenied(strings.TrimSpace(string(b)), readErr)
+	case errors.Is(err, unix.EINVAL):
+		return feature.Impossible("the kernel's io_uring lacks IORING_SETUP_DEFER_TASKRUN", "Linux 6.1 or later")
+	case errors.Is(err, unix.ENOMEM):
+		return feature.Impossible(explainMemlock(err).Error(), "ulimit -l unlimited")
+	}
+	return feature.Undecided(err.Error(), "")
+}
+
+func explainDenied(sysctl string, err error) feature.Verdict {
+	switch {
+	case err == nil && sysctl == "2":
+		return feature.Impossible("io_uring is disabled for everybody (kernel.io_uring_disabled = 2)", "sysctl kernel.io_uring_disabled=0")
+	case err == nil && sysctl == "1":
+		return feature.Impossible("io_uring is disabled for unprivileged processes (kernel.io_uring_disabled = 1)", "run as root, or sysctl kernel.io_uring_disabled=0")
+	}
+	return feature.Impossible("io_uring is forbidden to this process, probably by a container's seccomp filter", "allow io_uring_setup, io_uring_enter and io_uring_register in the filter")
+}
+
+// TryZeroCopyRX registers a small area without a NIC and lets go of it again.
+// The error is the kernel's: EPERM without CAP_NET_ADMIN, EINVAL before
+// Linux 7.1.
+func TryZeroCopyRX() error {
+	r, err := New(Config{Entries: 1, CQE32: true})
+	if err != nil {
+		return err
+	}
+	area, err := abi.Map(16*unix.Getpagesize(), false)
+	if err != nil {
+		return errors.Join(err, r.Close())
+	}
+	z, err := r.ZeroCopyRX(ZeroCopyConfig{Queue: NoQueue, Area: area, Refill: 16})
+	if z != nil {
+		defer z.Close()
+	}
+	defer abi.Unmap(area)
+	r.Close()
+	return err
+}

@@ -1,0 +1,416 @@
+package rx
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/endpoint"
+	"zcbench/internal/abi"
+	"zcbench/internal/feature"
+	"zcbench/internal/uring"
+)
+
+// ZCRX receives by io_uring's zero-copy receive: a hardware queue fills an
+// area of our memory, and the kernel says where. Without a queue it copies
+// into the same area, which shows the cost of the interface alone.
+func ZCRX() endpoint.Engine { return zcrxEngine{} }
+
+type zcrxEngine struct{}
+
+func (zcrxEngine) Name() string { return "zcrx" }
+
+// Elements of zcrxEngine's Counters.Extra. All but zcrxUnknown belong to a
+// ring and are counted on its first connection.
+const (
+	zcrxCQEs = iota
+	zcrxRearms
+	zcrxNoSpace
+	zcrxNoMemory
+	zcrxOverflows
+	zcrxFlushes
+	zcrxStalls
+	zcrxDepthMax
+	zcrxUnknown
+)
+
+func (zcrxEngine) Layout() endpoint.Layout {
+	return endpoint.Layout{
+		Syscalls: []string{"io_uring_enter", "io_uring_register"},
+		Extra: []string{
+			"cqes", "rearms", "enospc", "enomem", "cq_overflows",
+			"refill_flushes", "refill_stalls", "refill_depth_max",
+			// Received from a queue by a kernel that keeps no statistics of
+			// its copying (before Linux 7.2): in zero-copied, unproven.
+			"copy_unknown_bytes",
+		},
+	}
+}
+
+func (zcrxEngine) Options() []endpoint.Option {
+	return []endpoint.Option{
+		endpoint.Switch("nodev", true, "receive without a hardware queue, by copying (Linux 7.1)"),
+		{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with nodev=off"},
+		{Name: "rings", Default: "1", Min: 1, Max: 64, Doc: "rings, each with a thread, an area and a queue of its own; connections take turns"},
+		{Name: "area", Default: "64M", Min: 64 << 10, Max: 1 << 30, Doc: "bytes of memory a ring receives into"},
+		endpoint.Switch("huge", true, "take the area from reserved huge pages where there are enough"),
+		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0 and a NIC that can)"},
+		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page of the area"},
+		{Name: "cq-entries", Default: "8192", Min: 16, Max: 65536, Doc: "completion queue, rounded up to a power of two"},
+		{Name: "wait-nr", Default: "1", Min: 1, Max: 65536, Doc: "completions to wait for before waking up"},
+		{Name: "min-wait-us", Default: "0", Min: 0, Max: 100000, Doc: "microseconds after which one completion is enough (Linux 6.12)"},
+	}
+}
+
+// Probe answers for the default, reception without a queue: to find out about
+// a queue would be to take it.
+func (zcrxEngine) Probe(iface string) feature.Verdict {
+	if v := uring.Probe(abi.IORING_OP_RECV_ZC, "IORING_OP_RECV_ZC", "6.15"); v.Answer != feature.Yes {
+		return v
+	}
+	err := uring.TryZeroCopyRX()
+	switch {
+	case err == nil:
+		return feature.Verdict{Answer: feature.Yes, Reason: "without a hardware queue the kernel copies all payload; nodev=off takes a queue"}
+	case errors.Is(err, unix.EPERM):
+		return feature.Impossible("zero-copy receive needs CAP_NET_ADMIN", "run as root")
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return feature.Impossible("the kernel is built without zero-copy receive", "a kernel with CONFIG_IO_URING_ZCRX")
+	case errors.Is(err, unix.EINVAL):
+		reason, fix := "needs Linux 7.1 for NIC-less zcrx", "Linux 7.1 or later"
+		switch {
+		case iface == "":
+		case hasDevice(iface):
+			fix += ", or nodev=off with a free queue of " + iface
+		default:
+			reason += "; " + iface + " has no queue API"
+		}
+		return feature.Impossible(reason, fix)
+	}
+	return feature.Undecided(err.Error(), "")
+}
+
+// hasDevice reports whether there is hardware behind an interface; the purely
+// virtual ones have no queues to bind.
+func hasDevice(iface string) bool {
+	_, err := os.Stat("/sys/class/net/" + iface + "/device")
+	return err == nil
+}
+
+func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return nil, err
+	}
+	bufLen := o.Int("rx-buf-len")
+	if bufLen&(bufLen-1) != 0 || bufLen != 0 && bufLen < unix.Getpagesize() {
+		return nil, endpoint.Errorf(endpoint.Usage, "rx-buf-len %d is not a power of two of at least a page", bufLen)
+	}
+	s := &zcrxSession{
+		flows:   p.Flows,
+		rings:   min(o.Int("rings"), p.Flows),
+		area:    o.Int("area"),
+		huge:    o.On("huge"),
+		refill:  o.Int("rq-entries"),
+		cq:      powerOfTwo(o.Int("cq-entries")),
+		bufLen:  bufLen,
+		want:    uint32(o.Int("wait-nr")),
+		minWait: time.Duration(o.Int("min-wait-us")) * time.Microsecond,
+		queue:   uring.NoQueue,
+	}
+	if s.refill == 0 {
+		s.refill = s.area / unix.Getpagesize()
+	}
+	s.refill = min(powerOfTwo(s.refill), maxRefill)
+	if o.On("nodev") {
+		if err := usable(e); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	if v := uring.Probe(abi.IORING_OP_RECV_ZC, "IORING_OP_RECV_ZC", "6.15"); v.Answer == feature.No {
+		return nil, endpoint.Errorf(endpoint.Unsupported, "zcrx: %s (to change it: %s)", v.Reason, v.Fix)
+	}
+	if p.Interface == "" {
+		return nil, endpoint.Errorf(endpoint.Usage, "zcrx with nodev=off needs the interface whose queue it takes")
+	}
+	i, err := net.InterfaceByName(p.Interface)
+	if err != nil {
+		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
+	}
+	s.iface, s.name, s.queue = i.Index, p.Interface, o.Int("queue")
+	return s, nil
+}
+
+// maxRefill is the kernel's limit for a refill queue.
+const maxRefill = 32768
+
+type zcrxSession struct {
+	flows, rings             int
+	area, refill, cq, bufLen int
+	huge                     bool
+	want                     uint32
+	minWait                  time.Duration
+	iface                    int
+	name                     string
+	queue                    int // of ring 0
+}
+
+func (s *zcrxSession) Workers() int { return s.rings }
+
+func (s *zcrxSession) Close() error { return nil }
+
+func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
+	conns := (s.flows - i + s.rings - 1) / s.rings
+	w := &zcrxReceiver{
+		want:   s.want,
+		copies: s.queue == uring.NoQueue,
+		files:  make([]int32, conns),
+		states: make([]zcrxConn, conns),
+	}
+	if err := w.open(s, i); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+// zcrxReceiver receives all connections of one ring.
+type zcrxReceiver struct {
+	want   uint32
+	copies bool // there is no queue
+	ring   *uring.Ring
+	zc     *uring.ZeroCopyRX
+	area   []byte
+	files  []int32
+	states []zcrxConn
+
+	copied uint64 // of the kernel's statistics, the part already counted
+	// starved is since when the kernel has found no free buffer.
+	starved time.Time
+}
+
+// zcrxConn is what the loop keeps of a connection.
+type zcrxConn struct {
+	bytes       uint64 // of this round
+	armed, done bool
+}
+
+func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
+	var err error
+	if w.ring, err = uring.New(uring.Config{
+		Entries:   uint32(powerOfTwo(len(w.states))),
+		CQEntries: uint32(s.cq),
+		CQE32:     true,
+		MinWait:   s.minWait,
+		Timeout:   time.Second,
+	}); err != nil {
+		return err
+	}
+	if !w.ring.CanBatch() {
+		w.want = 1
+	}
+	if s.huge {
+		w.area, err = abi.Map(s.area, true)
+	}
+	if w.area == nil {
+		if w.area, err = abi.Map(s.area, false); err != nil {
+			return err
+		}
+	}
+	c := uring.ZeroCopyConfig{Queue: uring.NoQueue, Area: w.area, Refill: s.refill, BufLen: s.bufLen}
+	if !w.copies {
+		c.Interface, c.Queue = s.iface, s.queue+i
+	}
+	if w.zc, err = w.ring.ZeroCopyRX(c); err == nil || w.copies {
+		return err
+	}
+	kind, cure := endpoint.Failed, ""
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		kind, cure = endpoint.Unsupported, "the driver has no queue API, or the kernel no CONFIG_IO_URING_ZCRX"
+	case errors.Is(err, unix.EPERM):
+		kind, cure = endpoint.Unsupported, "needs CAP_NET_ADMIN: run as root"
+	case errors.Is(err, unix.EEXIST):
+		cure = "the queue is taken: by XDP, or by another memory provider"
+	case errors.Is(err, unix.EINVAL):
+		cure = "turn header split on (ethtool -G " + s.name + " tcp-data-split on, hds-thresh 0), and check that the queue exists"
+	case errors.Is(err, unix.ERANGE):
+		cure = "the area's memory is not contiguous enough for rx-buf-len: use huge pages"
+	default:
+		return fmt.Errorf("queue %d of %s: %w", c.Queue, s.name, err)
+	}
+	return endpoint.Errorf(kind, "queue %d of %s: %w (%s)", c.Queue, s.name, err, cure)
+}
+
+func (w *zcrxReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
+	for i, c := range conns {
+		w.files[i] = int32(c.FD)
+	}
+	if err := w.ring.RegisterFiles(w.files[:len(conns)]); err != nil {
+		return err
+	}
+	err := w.receive(conns)
+	// The ring holds the sockets open until this.
+	return errors.Join(err, w.ring.UnregisterFiles())
+}
+
+func (w *zcrxReceiver) receive(conns []endpoint.Conn) error {
+	n := conns[0].Counters
+	var pacer endpoint.Pacer
+	first := true
+	for live := len(conns); live > 0; pacer.Tick() {
+		for i := range conns {
+			if st := &w.states[i]; !st.armed && !st.done {
+				s := w.ring.SQE()
+				s.RecvZC(i, w.zc)
+				s.UserData = uint64(i)
+				st.armed = true
+				if !first {
+					n.Extra[zcrxRearms].Add(1)
+				}
+			}
+		}
+		first = false
+		want := w.want
+		if w.zc.Full() {
+			// Completions are left unread until the kernel takes buffers
+			// back.
+			want = 0
+			pause()
+		}
+		if e := w.ring.Enter(want); e != 0 {
+			return fmt.Errorf("zero-copy receive: io_uring_enter: %w", e)
+		}
+		ended, err := w.take(conns)
+		if err != nil {
+			return err
+		}
+		live -= ended
+		if err := w.zc.Publish(); err != nil {
+			return err
+		}
+		n.Syscalls[0].Store(w.ring.Enters)
+		n.Syscalls[1].Store(w.zc.Flushes)
+		n.Extra[zcrxFlushes].Store(w.zc.Flushes)
+		n.Extra[zcrxStalls].Store(w.zc.Stalls)
+		if d := uint64(w.zc.Pending()); d > n.Extra[zcrxDepthMax].Load() {
+			n.Extra[zcrxDepthMax].Store(d)
+		}
+		if err := w.starve(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take handles the completions that are there and returns how many
+// connections ended.
+func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
+	n := conns[0].Counters
+	if w.ring.Overflowed() {
+		n.Extra[zcrxOverflows].Add(1)
+	}
+	ready, done := w.ring.Ready(), uint32(0)
+	var total uint64
+	for ; done < ready && !w.zc.Full(); done++ {
+		cqe := w.ring.CQE(done)
+		c, st := &conns[cqe.UserData], &w.states[cqe.UserData]
+		st.armed = cqe.More()
+		switch got := int(cqe.Res); {
+		case got > 0:
+			at := cqe.Offset()
+			p := w.zc.Bytes(at, got)
+			if p == nil {
+				err = fmt.Errorf("zero-copy receive on flow %d: the kernel names %d bytes at %#x, outside the area", c.Index+1, got, at)
+			}
+			c.Consume(p)
+			w.zc.Return(at, got)
+			st.bytes += uint64(got)
+			total += uint64(got)
+		case got == 0:
+			st.done = true
+			ended++
+		case unix.Errno(-got) == unix.ENOSPC:
+			n.Extra[zcrxNoSpace].Add(1)
+		case unix.Errno(-got) == unix.ENOMEM:
+			n.Extra[zcrxNoMemory].Add(1)
+			if w.starved.IsZero() {
+				w.starved = time.Now()
+			}
+		default:
+			err = fmt.Errorf("zero-copy receive on flow %d: %w", c.Index+1, unix.Errno(-got))
+		}
+	}
+	w.ring.Seen(done)
+	n.Extra[zcrxCQEs].Add(uint64(done))
+	if total > 0 {
+		w.starved = time.Time{}
+		w.count(conns, total)
+	}
+	return ended, err
+}
+
+// count adds the round's bytes to the connections' counters. The kernel's
+// statistics are of the queue: which connection a copied byte was of, they do
+// not tell, and it is taken from the first ones.
+func (w *zcrxReceiver) count(conns []endpoint.Conn, total uint64) {
+	var copied uint64
+	known := true
+	if w.copies {
+		copied = total
+	} else {
+		var sum uint64
+		sum, known = w.zc.Copied()
+		copied = min(sum-w.copied, total)
+		w.copied += copied
+	}
+	for i := range conns {
+		st, n := &w.states[i], conns[i].Counters
+		part := min(copied, st.bytes)
+		n.Copied.Add(part)
+		n.ZeroCopied.Add(st.bytes - part)
+		if !known {
+			n.Extra[zcrxUnknown].Add(st.bytes)
+		}
+		copied -= part
+		st.bytes = 0
+	}
+}
+
+// starvedLimit is after how long a receiver that gets nothing but ENOMEM gives
+// up: the kernel needs a buffer to copy into, and all can be in the NIC.
+const starvedLimit = 5 * time.Second
+
+// starve slows such a receiver down.
+func (w *zcrxReceiver) starve() error {
+	if w.starved.IsZero() {
+		return nil
+	}
+	if time.Since(w.starved) > starvedLimit {
+		return fmt.Errorf("zero-copy receive: no free buffer in the area for %v: raise the option area", starvedLimit)
+	}
+	pause()
+	return nil
+}
+
+// pause is for a state that the kernel changes without a completion.
+func pause() {
+	t := unix.NsecToTimespec(int64(200 * time.Microsecond))
+	_ = unix.Nanosleep(&t, nil) // interrupted is as good
+}
+
+func (w *zcrxReceiver) Close() error {
+	var err error
+	if w.ring != nil {
+		err = w.ring.Close()
+	}
+	if w.zc != nil {
+		err = errors.Join(err, w.zc.Close())
+	}
+	// The kernel holds the pages until the last packet in them is gone.
+	return errors.Join(err, abi.Unmap(w.area))
+}

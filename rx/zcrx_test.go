@@ -1,0 +1,119 @@
+package rx_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"zcbench/endpoint"
+	"zcbench/internal/feature"
+	"zcbench/internal/testutil"
+	"zcbench/rx"
+	"zcbench/tx"
+)
+
+func TestZCRXWithoutAQueue(t *testing.T) {
+	possible(t, rx.ZCRX())
+	for _, send := range []endpoint.Engine{tx.Baseline(), tx.Uring(), tx.SendZC()} {
+		for _, flows := range []int{1, 4} {
+			for _, length := range []int{1, 999, 4096, 1 << 17, 1<<20 + 1} {
+				t.Run(fmt.Sprintf("%s-%d-%d", send.Name(), flows, length), func(t *testing.T) {
+					possible(t, send)
+					out := validated(t, send, rx.ZCRX(), params(flows, length, nil))
+					if n := testutil.Sum(out.RX, func(c *endpoint.Counters) uint64 { return c.ZeroCopied.Load() }); n != 0 {
+						t.Errorf("%d bytes zero-copied without a queue", n)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestZCRXOptions: small areas, refill and completion queues are slow, but
+// neither stick nor lose.
+func TestZCRXOptions(t *testing.T) {
+	possible(t, rx.ZCRX())
+	for _, o := range []map[string]string{
+		{"area": "64K"},
+		{"area": "1M", "cq-entries": "16"},
+		{"area": "1M", "rq-entries": "8"},
+		{"area": "64K", "rq-entries": "1", "cq-entries": "16"},
+		{"rings": "3"},
+		{"rings": "64", "area": "1M"},
+		{"huge": "off", "wait-nr": "64", "min-wait-us": "200"},
+	} {
+		t.Run(fmt.Sprint(o), func(t *testing.T) {
+			for _, flows := range []int{1, 4} {
+				validated(t, tx.Baseline(), with{rx.ZCRX(), o}, params(flows, 100000, nil))
+			}
+		})
+	}
+}
+
+func TestZCRXAborts(t *testing.T) { aborts(t, rx.ZCRX()) }
+
+func TestZCRXDoesNotAllocate(t *testing.T) {
+	possible(t, rx.ZCRX())
+	doesNotAllocate(t, tx.Baseline(), rx.ZCRX(), params(1, 4096, nil))
+}
+
+// TestZCRXUnsupported: where the probe says no, Open says the same, with the
+// reason and the kind that makes exit code 3.
+func TestZCRXUnsupported(t *testing.T) {
+	v := rx.ZCRX().Probe("lo")
+	if v.Answer != feature.No {
+		t.Skip("zero-copy receive works here")
+	}
+	if v.Reason == "" || v.Fix == "" {
+		t.Errorf("no without a reason or a cure: %+v", v)
+	}
+	if strings.Contains(v.Reason, "7.1") && !strings.Contains(v.Reason, "lo has no queue API") {
+		t.Errorf("%q does not speak of the interface", v.Reason)
+	}
+	_, err := rx.ZCRX().Open(params(1, 4096, nil))
+	if endpoint.KindOf(err) != endpoint.Unsupported {
+		t.Errorf("open: %v, want an unsupported error", err)
+	}
+}
+
+func TestZCRXRefuses(t *testing.T) {
+	for _, c := range []struct {
+		options map[string]string
+		iface   string
+		say     string
+	}{
+		{map[string]string{"areas": "1M"}, "", "areas"},
+		{map[string]string{"area": "1"}, "", "area"},
+		{map[string]string{"rx-buf-len": "5000"}, "", "rx-buf-len"},
+		{map[string]string{"rx-buf-len": "1024"}, "", "rx-buf-len"},
+		{map[string]string{"nodev": "off"}, "", "interface"},
+		{map[string]string{"nodev": "off"}, "no-such-if", "no-such-if"},
+	} {
+		p := params(1, 4096, c.options)
+		p.Interface = c.iface
+		_, err := rx.ZCRX().Open(p)
+		if endpoint.KindOf(err) == endpoint.Unsupported {
+			continue // this kernel knows no RECV_ZC at all
+		}
+		if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
+			t.Errorf("%v on %q: %v, want a usage error about %s", c.options, c.iface, err, c.say)
+		}
+	}
+}
+
+// TestZCRXQueueOfLoopback: an interface without queues is unsupported, not a
+// failure.
+func TestZCRXQueueOfLoopback(t *testing.T) {
+	p := params(1, 4096, map[string]string{"nodev": "off"})
+	p.Interface = "lo"
+	s, err := rx.ZCRX().Open(p)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer s.Close()
+	_, err = s.Worker(0)
+	if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), "queue 0 of lo") {
+		t.Errorf("%v, want an unsupported error about queue 0 of lo", errors.Join(err))
+	}
+}

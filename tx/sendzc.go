@@ -1,0 +1,263 @@
+package tx
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/endpoint"
+	"zcbench/internal/abi"
+	"zcbench/internal/feature"
+	"zcbench/internal/uring"
+)
+
+// SendZC sends by reference through an io_uring: chains of linked zero-copy
+// sends from a registered buffer. The kernel says of each send, in a
+// notification when it no longer needs the memory, whether it had to copy
+// after all; the bytes are counted then.
+func SendZC() endpoint.Engine { return sendZCEngine{} }
+
+type sendZCEngine struct{}
+
+func (sendZCEngine) Name() string { return "sendzc" }
+
+// Elements of sendZCEngine's Counters.Extra.
+const (
+	sendZCCQEs = iota
+	sendZCNotifs
+	sendZCNotifsCopied
+	sendZCShort
+	sendZCOverflows
+	sendZCOutstandingMax
+)
+
+func (sendZCEngine) Layout() endpoint.Layout {
+	return endpoint.Layout{
+		Syscalls: []string{"io_uring_enter"},
+		Extra:    []string{"cqes", "notifs", "notifs_copied", "short_sends", "cq_overflows", "outstanding_max"},
+	}
+}
+
+func (sendZCEngine) Options() []endpoint.Option {
+	return []endpoint.Option{
+		{Name: "batch", Default: "4", Min: 1, Max: 256, Doc: "sends of --length bytes linked into one chain and submitted by one call"},
+		{Name: "outstanding", Default: "1024", Min: 1, Max: 32768, Doc: "sends whose memory the kernel may still read, rounded up to a power of two and at least two chains"},
+	}
+}
+
+func (sendZCEngine) Probe(string) feature.Verdict {
+	return uring.Probe(abi.IORING_OP_SEND_ZC, "IORING_OP_SEND_ZC", "6.0")
+}
+
+func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return nil, err
+	}
+	if err := usable(e); err != nil {
+		return nil, err
+	}
+	batch := o.Int("batch")
+	slots := powerOfTwo(max(o.Int("outstanding"), 2*batch))
+	return endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
+		w := &zcSender{batch: batch, slots: make([]zcSlot, slots)}
+		if err := w.open(p, i); err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+		return w, nil
+	}), nil
+}
+
+// zcSender sends one connection's stream.
+type zcSender struct {
+	batch  int
+	ring   *uring.Ring
+	region region
+	next   uint64 // number of sends prepared
+
+	// slots describe the sends that have not ended; send s has slot s modulo
+	// their number.
+	slots       []zcSlot
+	outstanding int // sends that owe a notification
+
+	// Of the chain that is being sent:
+	left   int // sends that have not completed
+	failed unix.Errno
+}
+
+type zcSlot struct {
+	length int  // asked for
+	bytes  int  // sent, from the first completion
+	busy   bool // until the last completion
+}
+
+// drainCheck is how often a sender that only waits for notifications looks
+// whether the connection was shut down under it.
+const drainCheck = 50 * time.Millisecond
+
+func (w *zcSender) open(p endpoint.Params, flow int) error {
+	var err error
+	// Two completions for each send.
+	if w.ring, err = uring.New(uring.Config{Entries: uint32(powerOfTwo(w.batch)), CQEntries: uint32(2 * len(w.slots)), Timeout: drainCheck}); err != nil {
+		return err
+	}
+	// In huge pages the kernel describes the buffer with a five-hundredth of
+	// the entries. There may be none reserved; transparent ones are next best.
+	mem, err := abi.Map(p.Pattern.Period, true)
+	if err != nil {
+		if mem, err = abi.Map(p.Pattern.Period, false); err != nil {
+			return err
+		}
+	}
+	w.region = region{mem: mem[:p.Pattern.Period], length: p.Length}
+	p.Pattern.Fill(w.region.mem, flow)
+	return w.ring.RegisterBuffer(w.region.mem)
+}
+
+func (w *zcSender) Run(conns []endpoint.Conn, stop *endpoint.Stop) error {
+	c := conns[0]
+	if err := w.ring.RegisterFiles([]int32{int32(c.FD)}); err != nil {
+		return err
+	}
+	err := w.send(c, stop)
+	// The ring holds the socket open until this.
+	return errors.Join(err, w.ring.UnregisterFiles())
+}
+
+func (w *zcSender) send(c endpoint.Conn, stop *endpoint.Stop) error {
+	var pacer endpoint.Pacer
+	for !stop.Requested() {
+		// The slots come free in turn, nearly: TCP acknowledges in order.
+		if !w.prepare() {
+			if err := w.step(c, 1); err != nil {
+				return err
+			}
+			pacer.Tick()
+			continue
+		}
+		for w.left > 0 {
+			// Notifications count among the completions waited for; they only
+			// make it wake up early. None is waited for by itself.
+			if err := w.step(c, uint32(w.left)); err != nil {
+				return err
+			}
+			pacer.Tick()
+		}
+		if w.failed != 0 {
+			return fmt.Errorf("send by reference on flow %d through io_uring: %w", c.Index+1, w.failed)
+		}
+	}
+	for w.outstanding > 0 {
+		before := w.outstanding
+		if err := w.step(c, uint32(w.outstanding)); err != nil {
+			return err
+		}
+		if w.outstanding == before && shutDown(c.FD) {
+			return fmt.Errorf("flow %d was shut down with %d sends that the peer has not acknowledged", c.Index+1, w.outstanding)
+		}
+		pacer.Tick()
+	}
+	return nil
+}
+
+// prepare makes a chain, unless its slots are not all free.
+func (w *zcSender) prepare() bool {
+	for k := range uint64(w.batch) {
+		if w.slot(w.next + k).busy {
+			return false
+		}
+	}
+	ahead := w.region
+	for k := range w.batch {
+		p := ahead.next()
+		ahead.advance(len(p))
+		*w.slot(w.next) = zcSlot{length: len(p), busy: true}
+		s := w.ring.SQE()
+		s.SendZC(0, p)
+		s.UserData = w.next
+		if k < w.batch-1 {
+			s.Link()
+		}
+		w.next++
+	}
+	w.left = w.batch
+	return true
+}
+
+func (w *zcSender) slot(send uint64) *zcSlot { return &w.slots[send&uint64(len(w.slots)-1)] }
+
+// step enters the ring and takes what has completed.
+func (w *zcSender) step(c endpoint.Conn, want uint32) error {
+	if e := w.ring.Enter(want); e != 0 {
+		return fmt.Errorf("send on flow %d: io_uring_enter: %w", c.Index+1, e)
+	}
+	n := c.Counters
+	n.Syscalls[0].Store(w.ring.Enters)
+	if w.ring.Overflowed() {
+		n.Extra[sendZCOverflows].Add(1)
+	}
+	ready := w.ring.Ready()
+	var zero, copied, notifs, notifsCopied uint64
+	for i := range ready {
+		cqe := w.ring.CQE(i)
+		slot := w.slot(cqe.UserData)
+		if cqe.Notification() {
+			notifs++
+			if cqe.WasCopied() {
+				notifsCopied++
+				copied += uint64(slot.bytes)
+			} else {
+				zero += uint64(slot.bytes)
+			}
+			slot.busy = false
+			w.outstanding--
+			continue
+		}
+		w.left--
+		if cqe.More() {
+			w.outstanding++
+		} else {
+			slot.busy = false
+		}
+		switch {
+		case cqe.Res >= 0:
+			slot.bytes = int(cqe.Res)
+			w.region.advance(slot.bytes)
+			if slot.bytes < slot.length {
+				n.Extra[sendZCShort].Add(1)
+			}
+		case unix.Errno(-cqe.Res) != unix.ECANCELED: // the rest of a broken chain
+			w.failed = unix.Errno(-cqe.Res)
+		}
+	}
+	w.ring.Seen(ready)
+	n.ZeroCopied.Add(zero)
+	n.Copied.Add(copied)
+	n.Extra[sendZCCQEs].Add(uint64(ready))
+	n.Extra[sendZCNotifs].Add(notifs)
+	n.Extra[sendZCNotifsCopied].Add(notifsCopied)
+	if out := uint64(w.outstanding); out > n.Extra[sendZCOutstandingMax].Load() {
+		n.Extra[sendZCOutstandingMax].Store(out)
+	}
+	return nil
+}
+
+// shutDown reports whether nothing more can be sent on fd.
+func shutDown(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP and POLLERR are always reported
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// Close unmaps the region even when the kernel still reads it, after a run
+// that was aborted: it holds the pages of a registered buffer until the last
+// notification.
+func (w *zcSender) Close() error {
+	var err error
+	if w.ring != nil {
+		err = w.ring.Close()
+	}
+	return errors.Join(err, w.region.close())
+}

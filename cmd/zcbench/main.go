@@ -1,0 +1,147 @@
+// Command zcbench measures TCP with and without zero copy, on both ends.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"zcbench/endpoint"
+)
+
+// version is zcbench's own; both ends show it when they disagree.
+const version = "0.1.0"
+
+// command is one subcommand. run parses args itself.
+type command struct {
+	name, args, about string
+	run               func(ctx context.Context, c *cli, args []string) error
+}
+
+// cli is what a subcommand may touch of the process.
+type cli struct {
+	stdin          io.ReadWriteCloser // the control link of agent --stdio
+	stdout, stderr io.Writer
+}
+
+func commands() []command {
+	return []command{
+		{"probe", "[flags]", "what this host can do: each engine, each direction", runProbe},
+		{"rx", "[flags]", "receive: wait for zcbench tx", runRX},
+		{"tx", "HOST [flags]", "send to zcbench rx on HOST and print the result of both ends", runTX},
+		{"local", "[flags]", "both ends on this machine, in two network namespaces", runLocal},
+		{"demo", "[flags]", "a first look: every engine over a veth pair", runDemo},
+		{"agent", "--stdio", "an endpoint driven over stdin and stdout", runAgent},
+	}
+}
+
+// Exit codes; scripts rely on them.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitUnsupported = 3
+	exitUnreachable = 4
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		s := <-signals
+		cancel(endpoint.Errorf(endpoint.Interrupted, "ended by signal: %s", s))
+	}()
+	err := dispatch(ctx, &cli{stdin: stdio{os.Stdin, os.Stdout}, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
+	os.Exit(exitCode(err, os.Stderr))
+}
+
+// stdio is stdin and stdout as one link.
+type stdio struct {
+	io.ReadCloser
+	io.Writer
+}
+
+func dispatch(ctx context.Context, c *cli, args []string) error {
+	if len(args) == 0 {
+		usage(c.stderr)
+		return endpoint.Errorf(endpoint.Usage, "no subcommand")
+	}
+	switch args[0] {
+	case "-h", "--help", "help":
+		usage(c.stdout)
+		return nil
+	case "-v", "--version", "version":
+		fmt.Fprintln(c.stdout, "zcbench", version)
+		return nil
+	}
+	for _, cmd := range commands() {
+		if cmd.name == args[0] {
+			err := cmd.run(ctx, c, args[1:])
+			if errors.Is(err, pflag.ErrHelp) {
+				return nil
+			}
+			return err
+		}
+	}
+	return endpoint.Errorf(endpoint.Usage, "unknown subcommand %q; zcbench help lists them", args[0])
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "zcbench measures TCP with and without zero copy, on both ends.\n\nusage:")
+	for _, cmd := range commands() {
+		fmt.Fprintf(w, "  zcbench %-6s %-13s %s\n", cmd.name, cmd.args, cmd.about)
+	}
+	fmt.Fprintln(w, "\nzcbench COMMAND --help shows its flags.")
+}
+
+// errReported is a failure that the user has seen already.
+type errReported struct{ error }
+
+func (e errReported) Unwrap() error { return e.error }
+
+func exitCode(err error, stderr io.Writer) int {
+	if err == nil || err == errDelegated {
+		return 0
+	}
+	if _, ok := errors.AsType[errReported](err); !ok {
+		fmt.Fprintln(stderr, "zcbench:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	switch endpoint.KindOf(err) {
+	case endpoint.Usage:
+		return exitUsage
+	case endpoint.Unsupported:
+		return exitUnsupported
+	case endpoint.Unreachable:
+		return exitUnreachable
+	case endpoint.Interrupted:
+		return exitInterrupted
+	}
+	return exitFailed
+}
+
+// newFlags makes a flag set whose mistakes become one line and exit code 2.
+func newFlags(c *cli, name, synopsis string) *pflag.FlagSet {
+	f := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	f.SortFlags = false
+	f.SetOutput(io.Discard)
+	f.Usage = func() {
+		fmt.Fprintf(c.stdout, "usage: zcbench %s\n\n%s", synopsis, f.FlagUsagesWrapped(100))
+	}
+	return f
+}
+
+func parse(f *pflag.FlagSet, args []string) error {
+	err := f.Parse(args)
+	if err == nil || errors.Is(err, pflag.ErrHelp) {
+		return err
+	}
+	return endpoint.Errorf(endpoint.Usage, "%w", err)
+}

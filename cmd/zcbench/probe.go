@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/endpoint"
+	"zcbench/internal/feature"
+)
+
+// finding is one engine's answer in probe --json.
+type finding struct {
+	Direction string `json:"direction"`
+	Engine    string `json:"engine"`
+	feature.Verdict
+}
+
+// runProbe asks every engine whether it could work here; it changes nothing.
+func runProbe(_ context.Context, c *cli, args []string) error {
+	f := newFlags(c, "probe", "probe [-i IFACE] [--json]")
+	iface := f.StringP("iface", "i", "", "interface whose NIC queues to ask about")
+	asJSON := f.BoolP("json", "J", false, "print JSON")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return endpoint.Errorf(endpoint.Usage, "probe takes no argument, got %q; an interface is given with -i", f.Arg(0))
+	}
+	if *iface != "" {
+		if _, err := net.InterfaceByName(*iface); err != nil {
+			return endpoint.Errorf(endpoint.Usage, "interface %s: %w", *iface, err)
+		}
+	}
+	var all []finding
+	for _, d := range []struct {
+		name    string
+		engines []endpoint.Engine
+	}{{"tx", txEngines()}, {"rx", rxEngines()}} {
+		for _, e := range d.engines {
+			all = append(all, finding{d.name, e.Name(), e.Probe(*iface)})
+		}
+	}
+	if *asJSON {
+		enc := json.NewEncoder(c.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(map[string]any{"schema": "zcbench-probe/1", "version": version, "kernel": kernelRelease(), "interface": *iface, "engines": all})
+	}
+	fmt.Fprintf(c.stdout, "zcbench %s on Linux %s\n\n", version, kernelRelease())
+	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "end\tengine\tcan\twhy, and what would change it")
+	for _, v := range all {
+		why := v.Reason
+		if v.Fix != "" {
+			why += "; " + v.Fix
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Direction, v.Engine, v.Answer, why)
+	}
+	return w.Flush()
+}
+
+func kernelRelease() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"zcbench/endpoint"
+)
+
+// runRX serves runs until it is told to end, or receives from a plain TCP
+// sender.
+func runRX(ctx context.Context, c *cli, args []string) error {
+	f := newFlags(c, "rx", "rx [flags]")
+	var flags runFlags
+	flags.add(f)
+	once := f.BoolP("one-off", "1", false, "end after one sender")
+	limits := endpoint.Limits{}
+	maxTime, maxMemory := seconds(time.Hour), size(4<<30)
+	f.Var(&maxTime, "max-time", "longest run a sender may ask for, warm-up included")
+	f.IntVar(&limits.Flows, "max-flows", 128, "most connections a sender may ask for")
+	f.Var(&maxMemory, "max-memory", "most buffer memory a sender may ask for")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return endpoint.Errorf(endpoint.Usage, "rx takes no argument, got %q", f.Arg(0))
+	}
+	if flags.raw && !f.Changed("time") {
+		flags.time = 0 // until the sender ends
+	}
+	if flags.raw && !f.Changed("omit") {
+		flags.omit = 0
+	}
+	if err := flags.check(); err != nil {
+		return err
+	}
+	if flags.softirq != "" {
+		return endpoint.Errorf(endpoint.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
+	}
+	if maxTime <= 0 || maxMemory <= 0 || limits.Flows < 1 {
+		return endpoint.Errorf(endpoint.Usage, "--max-time, --max-flows and --max-memory must be above zero")
+	}
+	mine, _, err := parseCPUs("--affinity", flags.affinity)
+	if err != nil {
+		return err
+	}
+	if flags.raw {
+		return receiveRaw(ctx, c, &flags, mine)
+	}
+	token, err := flags.token()
+	if err != nil {
+		return err
+	}
+	limits.Time, limits.Memory = time.Duration(maxTime), int64(maxMemory)
+
+	lc := net.ListenConfig{}
+	l, err := lc.Listen(ctx, network("tcp", flags.family()), net.JoinHostPort(flags.bind, strconv.Itoa(flags.port)))
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return endpoint.Errorf(endpoint.Failed, "control port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", flags.port, flags.port)
+		}
+		return endpoint.Errorf(endpoint.Failed, "listen for senders: %w", err)
+	}
+	s := &server{screen: newScreen(c, &flags), stderr: c.stderr}
+	agent := newAgent()
+	agent.Token, agent.Limits, agent.Options = token, limits, flags.rxOpts
+	agent.Pinned = endpoint.Pins{RX: flags.rx, TX: flags.tx, CPUs: mine}
+	agent.DataPort, agent.Bind, agent.Interface = flags.port+1, flags.bind, flags.iface
+	agent.Observe = s.observe
+	fmt.Fprintf(c.stderr, "zcbench rx: waiting on port %d%s\n", flags.port, map[bool]string{true: " for senders with the token"}[len(token) > 0])
+	if err := agent.Listen(ctx, l, *once); err != nil {
+		return err
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if *once {
+		return s.err
+	}
+	return nil
+}
+
+// server shows a receiver's runs on its own screen.
+type server struct {
+	mu     sync.Mutex
+	screen *screen
+	stderr interface{ Write([]byte) (int, error) }
+	err    error // of the latest run
+}
+
+func (s *server) observe(e endpoint.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case e.Prepared != nil:
+		s.err = nil
+		flags := *s.screen.flags
+		flags.flows, flags.length = e.Prepared.Flows, size(e.Prepared.Length)
+		flags.time, flags.omit = seconds(e.Prepared.Time), seconds(e.Prepared.Omit)
+		if !s.screen.flags.json && !s.screen.flags.stream {
+			fmt.Fprintf(s.screen.out, "run from %s\n", e.Peer)
+		}
+		settings := flags.settings(e.Prepared, nil, "tcp")
+		settings["peer"] = e.Peer.String()
+		s.screen.started(settings)
+	case e.Sample != nil:
+		s.screen.live(endpoint.RX, *e.Sample)
+	case e.Record != nil:
+		s.err = s.screen.finish(*e.Record, nil)
+	case e.Err != nil:
+		s.err = e.Err
+		fmt.Fprintln(s.stderr, "zcbench rx:", e.Err)
+	}
+}
+
+// receiveRaw receives from any TCP program.
+func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error {
+	if flags.tx != "" && flags.mode == "" {
+		return endpoint.Errorf(endpoint.Usage, "with --raw the sender is not zcbench: leave out --tx")
+	}
+	want := flags.prepare(endpoint.RX)
+	want.Engine = first(flags.rx, "baseline")
+	want.DataPort, want.Bind, want.Interface = flags.port, flags.bind, flags.iface
+	want.Interval = time.Duration(flags.interval)
+	alone(&want, cpus{allowed: endpoint.AllowedCPUs(), asked: mine})
+	client, end, err := inProcess(ctx, "receiver")
+	if err != nil {
+		return err
+	}
+	defer end()
+	out := newScreen(c, flags)
+	settings := flags.settings(&want, nil, "tcp")
+	out.started(settings)
+	rec, err := endpoint.Drive(ctx, endpoint.Trial{RX: client, RXWant: want, Settings: settings, Live: out.live, LiveRX: true})
+	return out.finish(rec, err)
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"zcbench/endpoint"
+	"zcbench/reports"
+	"zcbench/results"
+)
+
+// screen shows a run as it goes and its record at the end, in the form the
+// user asked for: text, one JSON document, or a stream of JSON events.
+type screen struct {
+	out    io.Writer
+	flags  *runFlags
+	last   map[endpoint.Role]endpoint.Sample
+	headed bool
+}
+
+func newScreen(c *cli, flags *runFlags) *screen {
+	return &screen{out: c.stdout, flags: flags, last: map[endpoint.Role]endpoint.Sample{}}
+}
+
+// event is a line of --json-stream, in iperf3's shape.
+type event struct {
+	Event string `json:"event"`
+	Data  any    `json:"data"`
+}
+
+func (s *screen) emit(name string, data any) {
+	b, err := json.Marshal(event{name, data})
+	if err != nil {
+		return // every type given here can be encoded
+	}
+	fmt.Fprintf(s.out, "%s\n", b)
+}
+
+// started tells which engines both ends agreed on.
+func (s *screen) started(settings map[string]any) {
+	switch {
+	case s.flags.json:
+	case s.flags.stream:
+		s.emit("start", settings)
+	default:
+		engine := func(role string) any {
+			if e, ok := settings[role]; ok {
+				return e
+			}
+			return "(not zcbench)"
+		}
+		fmt.Fprintf(s.out, "tx %v → rx %v, %v flow(s), %v bytes a call, %vs after %vs of warm-up\n",
+			engine("tx"), engine("rx"), settings["flows"], settings["length"], settings["time_seconds"], settings["omit_seconds"])
+	}
+}
+
+// live shows the interval that a sample ends. Samples of one role come in
+// order; the two roles may interleave, under the caller's lock.
+func (s *screen) live(role endpoint.Role, v endpoint.Sample) {
+	before, ok := s.last[role]
+	s.last[role] = v
+	if !ok || s.flags.interval == 0 {
+		return
+	}
+	i := endpoint.Interval(role, before, v)
+	switch {
+	case s.flags.json:
+	case s.flags.stream:
+		s.emit("interval", i)
+	default:
+		if !s.headed {
+			fmt.Fprintf(s.out, "%-4s %15s %14s %12s %8s\n", "end", "seconds", "bytes", "Gbit/s", "CPU %")
+			s.headed = true
+		}
+		cpu := 0.0
+		if i.CPUPercent != nil {
+			cpu = *i.CPUPercent
+		}
+		fmt.Fprintf(s.out, "%-4s %7.2f-%-7.2f %14d %12.3f %8.1f\n", role, i.Start, i.Start+i.Seconds, i.Bytes, i.Gbps, cpu)
+	}
+}
+
+// finish prints the record and passes the error on.
+func (s *screen) finish(rec results.Record, err error) error {
+	s.last, s.headed = map[endpoint.Role]endpoint.Sample{}, false
+	switch {
+	case s.flags.json:
+		b, e := json.MarshalIndent(rec, "", "  ")
+		if e != nil {
+			return fmt.Errorf("encode the record: %w", e)
+		}
+		fmt.Fprintf(s.out, "%s\n", b)
+	case s.flags.stream:
+		s.emit("end", rec)
+	case err == nil:
+		if e := reports.Run(s.out, rec); e != nil {
+			return fmt.Errorf("print the result: %w", e)
+		}
+	}
+	return err
+}

@@ -1,0 +1,521 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"zcbench/results"
+)
+
+// These tests run the built program as a user does.
+
+var binary = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "zcbench-story-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "zcbench")
+	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return exec.CommandContext(ctx, path, args...)
+}
+
+// run gives what a command printed and its exit code.
+func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := program(t, args...)
+	var o, e bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &e
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return o.String(), e.String(), cmd.ProcessState.ExitCode()
+}
+
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	if !canMakeNamespaces() {
+		t.Skip("needs the right to make network namespaces (root)")
+	}
+}
+
+// measured runs zcbench with -J and checks what must hold of every record.
+func measured(t *testing.T, args ...string) results.Record {
+	t.Helper()
+	out, errs, code := run(t, append(args, "-J")...)
+	if code != 0 {
+		t.Fatalf("zcbench %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
+	}
+	return record(t, out)
+}
+
+func record(t *testing.T, out string) results.Record {
+	t.Helper()
+	var r results.Record
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("not a record: %v\n%s", err, out)
+	}
+	if r.Schema != results.Schema || r.Status != results.OK || r.Window <= 0 || r.Bytes == 0 {
+		t.Errorf("record: schema %q, status %q (%s), %v s, %d bytes", r.Schema, r.Status, r.Reason, r.Window, r.Bytes)
+	}
+	for _, e := range []*results.End{r.RX, r.TX} {
+		if e != nil && e.ZeroCopiedBytes+e.CopiedBytes != e.Bytes {
+			t.Errorf("%s: %d zero-copied and %d copied of %d bytes", e.Engine, e.ZeroCopiedBytes, e.CopiedBytes, e.Bytes)
+		}
+	}
+	near(t, "gbps", r.Gbps, float64(r.Bytes)*8/1e9/r.Window)
+	if r.RX != nil && r.TX != nil {
+		// What the ends saw in the window differs by what was in flight, and
+		// by what the clocks' uncertainty lets through.
+		if d := math.Abs(float64(r.RX.Bytes) - float64(r.TX.Bytes)); d > 16<<20+0.05*float64(r.RX.Bytes) {
+			t.Errorf("sent %d and received %d bytes in the window", r.TX.Bytes, r.RX.Bytes)
+		}
+		if r.RX.CPUPercent == nil || r.TX.CPUPercent == nil {
+			t.Fatal("CPU was not measured")
+		}
+		if r.ROI.CPU.RX != nil {
+			near(t, "receiver's ROI", *r.ROI.CPU.RX, r.Gbps*r.Gbps / *r.RX.CPUPercent)
+		}
+		if r.ROI.CPU.Total != nil {
+			near(t, "total ROI", *r.ROI.CPU.Total, r.Gbps*r.Gbps/(*r.RX.CPUPercent+*r.TX.CPUPercent))
+		}
+	}
+	return r
+}
+
+func near(t *testing.T, what string, got, want float64) {
+	t.Helper()
+	if math.Abs(got-want) > 1e-9*math.Max(math.Abs(want), 1e-9) {
+		t.Errorf("%s is %v, want %v", what, got, want)
+	}
+}
+
+func TestStoryEveryPair(t *testing.T) {
+	needNamespaces(t)
+	var answers struct{ Engines []finding }
+	out, _, _ := run(t, "probe", "--json")
+	if err := json.Unmarshal([]byte(out), &answers); err != nil {
+		t.Fatalf("probe: %v\n%s", err, out)
+	}
+	can := map[string]finding{}
+	for _, f := range answers.Engines {
+		can[f.Direction+" "+f.Engine] = f
+	}
+	for _, pair := range append(demoPairs, [2]string{"null", "null"}) {
+		t.Run(pair[0]+" to "+pair[1], func(t *testing.T) {
+			for _, need := range []string{"tx " + pair[0], "rx " + pair[1]} {
+				f := can[need]
+				if f.Answer == "no" {
+					// What probe calls impossible fails with the reason it gave.
+					_, errs, code := run(t, "local", "--tx", pair[0], "--rx", pair[1], "-t", "0.3", "-O", "0")
+					if code != exitUnsupported || f.Reason == "" {
+						t.Errorf("probe says no (%s), the run ends with %d: %s", f.Reason, code, errs)
+					}
+					return
+				}
+			}
+			if pair[0] == "null" {
+				_, errs, code := run(t, "local", "--tx", "null", "--rx", "null", "-t", "0.3", "-O", "0")
+				if code != 0 {
+					t.Errorf("exit %d: %s", code, errs)
+				}
+				return
+			}
+			args := []string{"local", "--tx", pair[0], "--rx", pair[1], "-t", "0.5", "-O", "0.1", "-P", "2"}
+			if pair[1] != "trunc" {
+				args = append(args, "--validate")
+			}
+			r := measured(t, args...)
+			if r.TX.Engine != pair[0] || r.RX.Engine != pair[1] {
+				t.Errorf("ran %s → %s", r.TX.Engine, r.RX.Engine)
+			}
+			if pair[1] != "trunc" && (r.RX.Counters["validated_bytes"] != r.RX.Counters["total_bytes"] || r.RX.Counters["total_bytes"] == 0) {
+				t.Errorf("validated %v of %v bytes", r.RX.Counters["validated_bytes"], r.RX.Counters["total_bytes"])
+			}
+			// A veth pair copies MSG_ZEROCOPY data on delivery.
+			if (pair[0] == "msgzc" || pair[0] == "sendzc") && r.TX.ZeroCopiedBytes != 0 {
+				t.Errorf("%d bytes called zero-copied over veth", r.TX.ZeroCopiedBytes)
+			}
+			// The samples of each end add up to its window.
+			var sum uint64
+			for _, s := range r.Samples {
+				if s.End == "rx" {
+					sum += s.Bytes
+				}
+			}
+			if sum != r.RX.Bytes {
+				t.Errorf("samples add up to %d of %d bytes", sum, r.RX.Bytes)
+			}
+		})
+	}
+}
+
+func TestStoryIPv6(t *testing.T) {
+	needNamespaces(t)
+	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
+		t.Skip("needs IPv6")
+	}
+	measured(t, "local", "-6", "-t", "0.3", "-O", "0", "--validate")
+}
+
+// service starts zcbench rx on free ports and waits until it listens.
+func service(t *testing.T, args ...string) (*exec.Cmd, string, *bytes.Buffer) {
+	t.Helper()
+	port := strconv.Itoa(freePort(t))
+	cmd := program(t, append([]string{"rx", "-p", port}, args...)...)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	r := bufio.NewReader(stderr)
+	line, err := r.ReadString('\n')
+	if err != nil || !strings.Contains(line, "waiting") {
+		t.Fatalf("rx said %q, %v", line, err)
+	}
+	go func() { _, _ = io.Copy(&out, r) }()
+	return cmd, port, &out
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		l.Close()
+		if port < 65000 {
+			return port
+		}
+	}
+}
+
+func TestStoryTwoTerminals(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("a secret of sixteen"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rx, port, out := service(t, "-1", "--mode", "msgzc", "--token-file", token)
+	if _, errs, code := run(t, "tx", "127.0.0.1", "-p", port, "-t", "0.3"); code != exitFailed || !strings.Contains(errs, "token") {
+		t.Errorf("without the token: exit %d: %s", code, errs)
+	}
+	// The receiver's user chose the engines; the sender's flags are iperf3's.
+	r := measured(t, "tx", "127.0.0.1", "-p", port, "-t", "0.5", "-O", "0.1", "-i", "0.2", "-P", "2", "-l", "64K", "--token-file", token)
+	if r.TX.Engine != "msgzc" || r.RX.Engine != "mmap" {
+		t.Errorf("ran %s → %s", r.TX.Engine, r.RX.Engine)
+	}
+	if err := rx.Wait(); err != nil {
+		t.Errorf("rx -1: %v\n%s", err, out)
+	}
+}
+
+func TestStoryJSONStream(t *testing.T) {
+	_, port, _ := service(t)
+	out, errs, code := run(t, "tx", "127.0.0.1", "-p", port, "-t", "0.5", "-O", "0", "-i", "0.2", "--json-stream")
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	var kinds []string
+	for line := range strings.Lines(out) {
+		var e struct{ Event string }
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("not JSON: %q", line)
+		}
+		kinds = append(kinds, e.Event)
+	}
+	if got := strings.Join(kinds, " "); got != "start interval interval interval end" && got != "start interval interval end" {
+		t.Errorf("events: %s", got)
+	}
+}
+
+func TestStoryRaw(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	got := make(chan int64, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		n, _ := io.Copy(io.Discard, c)
+		got <- n
+	}()
+	r := measured(t, "tx", "127.0.0.1", "--raw", "-p", strconv.Itoa(l.Addr().(*net.TCPAddr).Port), "-t", "0.3")
+	if n := <-got; float64(n) != r.TX.Counters["total_bytes"] || r.RX != nil {
+		t.Errorf("the peer got %d bytes, the record says %v", n, r.TX.Counters["total_bytes"])
+	}
+
+	port := strconv.Itoa(freePort(t))
+	cmd := program(t, "rx", "--raw", "-p", port, "-J")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var c net.Conn
+	for range 100 {
+		if c, err = net.Dial("tcp", "127.0.0.1:"+port); err == nil {
+			break
+		}
+		time.Sleep(30 * time.Millisecond)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for range 100 {
+		n, err := c.Write(make([]byte, 10001))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent += n
+	}
+	c.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if r := record(t, out.String()); r.RX.Counters["total_bytes"] != float64(sent) || r.TX != nil {
+		t.Errorf("sent %d bytes, the record says %v", sent, r.RX.Counters["total_bytes"])
+	}
+}
+
+func TestStoryBadInput(t *testing.T) {
+	busy, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	// A busy port, and one that answers with garbage.
+	port := strconv.Itoa(busy.Addr().(*net.TCPAddr).Port)
+	go func() {
+		for {
+			c, err := busy.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("SSH-2.0-OpenSSH_9.2p1\r\n"))
+			_ = c.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, c)
+			c.Close()
+		}
+	}()
+	closed := strconv.Itoa(freePort(t))
+	for _, tc := range []struct {
+		args string
+		code int
+		text string
+	}{
+		{"", exitUsage, "no subcommand"},
+		{"fly", exitUsage, "fly"},
+		{"local --wings", exitUsage, "--wings"},
+		{"local extra", exitUsage, "extra"},
+		{"local --rx warp", exitUsage, "warp"},
+		{"local --mode warp", exitUsage, "baseline msgzc devmem iouring"},
+		{"local --mode baseline --rx trunc", exitUsage, "--mode"},
+		{"local --length 0", exitUsage, "--length"},
+		{"local --length 12Q", exitUsage, "12Q"},
+		{"local -P 10000", exitUsage, "--parallel"},
+		{"local -P 0", exitUsage, "--parallel"},
+		{"local -t 0", exitUsage, "--time"},
+		{"local -t NaN", exitUsage, "NaN"},
+		{"local -i 0.01", exitUsage, "--interval"},
+		{"local -A 0,1,2", exitUsage, "--affinity"},
+		{"local -A 5000", exitUsage, "5000"},
+		{"local -4 -6", exitUsage, "-6"},
+		{"local -p 70000", exitUsage, "--port"},
+		{"local --tx-opt wings=2", exitUsage, "wings"},
+		{"local --rx trunc --validate", exitUsage, "trunc"},
+		{"local --link nope0,nope1", exitUsage, "nope0"},
+		{"rx -p " + port, exitFailed, "in use"},
+		{"rx extra", exitUsage, "extra"},
+		{"rx --token-file /nonexistent", exitUsage, "/nonexistent"},
+		{"tx", exitUsage, "HOST"},
+		{"tx 127.0.0.1 -p " + closed, exitUnreachable, "127.0.0.1:" + closed},
+		{"tx no.such.host.invalid -t 1", exitUnreachable, "no.such.host.invalid"},
+		{"tx 127.0.0.1 -p " + port, exitUnreachable, "does not speak"},
+		{"probe -i nope0", exitUsage, "nope0"},
+		{"agent", exitUsage, "--stdio"},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			if strings.HasPrefix(tc.args, "local -A 5000") || strings.Contains(tc.args, "-opt") || strings.Contains(tc.args, "trunc --v") || strings.Contains(tc.args, "nope0,") {
+				needNamespaces(t)
+			}
+			out, errs, code := run(t, strings.Fields(tc.args)...)
+			if code != tc.code || !strings.Contains(errs, tc.text) {
+				t.Errorf("exit %d, want %d; it said %q, want %q in it", code, tc.code, errs, tc.text)
+			}
+			if lines := strings.Count(errs, "\n"); lines != 1 && tc.args != "" {
+				t.Errorf("%d lines of errors: %s", lines, errs)
+			}
+			_ = out
+		})
+	}
+}
+
+// processes are this test's children that run the binary.
+func processes(t *testing.T) []string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	all, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, p := range all {
+		if target, err := os.Readlink(p); err == nil && target == path {
+			found = append(found, filepath.Base(filepath.Dir(p)))
+		}
+	}
+	return found
+}
+
+func waitGone(t *testing.T, within time.Duration) {
+	t.Helper()
+	for begun := time.Now(); time.Since(begun) < within; time.Sleep(20 * time.Millisecond) {
+		if len(processes(t)) == 0 {
+			return
+		}
+	}
+	t.Errorf("processes %v are still there after %s", processes(t), within)
+}
+
+func TestStorySignals(t *testing.T) {
+	needNamespaces(t)
+	links := interfaces(t)
+	// At any moment: while it sets up, warms up, and measures.
+	for _, after := range []time.Duration{5, 50, 150, 400, 1200} {
+		cmd := program(t, "local", "-t", "30", "-P", "2")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after * time.Millisecond)
+		begun := time.Now()
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		if d := time.Since(begun); d > time.Second {
+			t.Errorf("interrupted after %d ms, it took %s to end", after, d)
+		}
+		// Before its handler is there the signal itself ends it.
+		if code := cmd.ProcessState.ExitCode(); code != exitInterrupted && after > 5 {
+			t.Errorf("interrupted after %d ms: exit %d", after, code)
+		}
+		waitGone(t, time.Second)
+	}
+	// Killed outright, its children notice and the namespaces go with them.
+	cmd := program(t, "local", "-t", "30")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(700 * time.Millisecond)
+	if len(processes(t)) != 3 {
+		t.Errorf("processes %v, want a driver and two ends", processes(t))
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	waitGone(t, 2*time.Second)
+	if now := interfaces(t); now != links {
+		t.Errorf("interfaces before: %s, after: %s", links, now)
+	}
+}
+
+func interfaces(t *testing.T) string {
+	t.Helper()
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestStoryKilledPeer(t *testing.T) {
+	// The receiver dies: the sender says so within 2 s.
+	rx, port, _ := service(t)
+	cmd := program(t, "tx", "127.0.0.1", "-p", port, "-t", "30")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(700 * time.Millisecond)
+	begun := time.Now()
+	_ = rx.Process.Signal(syscall.SIGKILL)
+	_ = cmd.Wait()
+	if d := time.Since(begun); d > 2*time.Second || cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(errs.String(), "receiver") {
+		t.Errorf("after %s: exit %d, %s", d, cmd.ProcessState.ExitCode(), errs.String())
+	}
+	// The sender dies: the receiver is free for the next within 2 s.
+	_, port, _ = service(t)
+	cmd = program(t, "tx", "127.0.0.1", "-p", port, "-t", "30")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(700 * time.Millisecond)
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	begun = time.Now()
+	for {
+		_, errs, code := run(t, "tx", "127.0.0.1", "-p", port, "-t", "0.2", "-O", "0")
+		if code == 0 {
+			break
+		}
+		if time.Since(begun) > 3*time.Second {
+			t.Fatalf("the receiver still refuses: %s", errs)
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"zcbench/endpoint"
+)
+
+const dialWait = 5 * time.Second
+
+// runTX drives one run against zcbench rx on another host.
+func runTX(ctx context.Context, c *cli, args []string) error {
+	f := newFlags(c, "tx", "tx HOST [flags]")
+	var flags runFlags
+	flags.add(f)
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() != 1 {
+		return endpoint.Errorf(endpoint.Usage, "tx wants one HOST, got %d: zcbench tx HOST [flags]", f.NArg())
+	}
+	if err := flags.check(); err != nil {
+		return err
+	}
+	token, err := flags.token()
+	if err != nil {
+		return err
+	}
+	mine, theirs, err := parseCPUs("--affinity", flags.affinity)
+	if err != nil {
+		return err
+	}
+	if flags.softirq != "" {
+		return endpoint.Errorf(endpoint.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
+	}
+	if flags.time == 0 {
+		return endpoint.Errorf(endpoint.Usage, "--time must be above zero")
+	}
+	trial := endpoint.Trial{LiveTX: true}
+	if flags.raw {
+		if flags.rx != "" {
+			return endpoint.Errorf(endpoint.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")
+		}
+		if !f.Changed("omit") {
+			flags.omit = 0
+		}
+		host, err := resolve(ctx, f.Arg(0), flags.family())
+		if err != nil {
+			return err
+		}
+		trial.TXWant = flags.prepare(endpoint.TX)
+		trial.TXWant.Host, trial.TXWant.DataPort = host.String(), flags.port
+	} else {
+		conn, err := dial(ctx, f.Arg(0), flags.port, flags.family())
+		if err != nil {
+			return err
+		}
+		trial.RX, err = endpoint.NewClient("receiver "+conn.RemoteAddr().String(), conn, token, version)
+		if err != nil {
+			return err
+		}
+		defer trial.RX.Close()
+		w := trial.RX.Welcome
+		flags.rx, flags.tx = first(flags.rx, w.Pinned.RX, "baseline"), first(flags.tx, w.Pinned.TX, "baseline")
+		trial.RXWant, trial.TXWant = flags.prepare(endpoint.RX), flags.prepare(endpoint.TX)
+		trial.TXWant.Host = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().String()
+		if len(theirs) == 0 {
+			theirs = w.Pinned.CPUs
+		}
+		rxc, txc := cpus{allowed: w.CPUs, asked: theirs}, cpus{allowed: endpoint.AllowedCPUs(), asked: mine}
+		if w.BootID != "" && w.BootID == endpoint.BootID() {
+			together(&trial.RXWant, &trial.TXWant, rxc, txc)
+		} else {
+			apart(&trial.RXWant, rxc)
+			apart(&trial.TXWant, txc)
+		}
+	}
+	tx := &trial.TXWant
+	tx.Engine = first(flags.tx, "baseline")
+	if tx.Scope == "" {
+		alone(tx, cpus{allowed: endpoint.AllowedCPUs(), asked: mine})
+	}
+	tx.Bind = flags.bind
+	tx.Interface = flags.iface
+	if tx.Interface == "" {
+		tx.Interface = endpoint.InterfaceTo(tx.Host)
+	}
+	client, end, err := inProcess(ctx, "sender")
+	if err != nil {
+		return err
+	}
+	defer end()
+	trial.TX = client
+	rxp := &trial.RXWant
+	if trial.RX == nil {
+		rxp = nil
+	}
+	trial.Settings = flags.settings(rxp, tx, "tcp")
+	out := newScreen(c, &flags)
+	trial.Live = out.live
+	out.started(trial.Settings)
+	rec, err := endpoint.Drive(ctx, trial)
+	return out.finish(rec, err)
+}
+
+// inProcess is an agent of this very process, without a network between.
+func inProcess(ctx context.Context, name string) (*endpoint.Client, func(), error) {
+	ours, theirs := net.Pipe()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = trustedAgent().Serve(ctx, theirs) // what failed went over the link
+	})
+	client, err := endpoint.NewClient(name, ours, nil, version)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, func() {
+		client.Close()
+		wg.Wait()
+	}, nil
+}
+
+func network(proto string, family int) string {
+	if family != 0 {
+		return proto + strconv.Itoa(family)
+	}
+	return proto
+}
+
+func dial(ctx context.Context, host string, port, family int) (net.Conn, error) {
+	d := net.Dialer{Timeout: dialWait}
+	at := net.JoinHostPort(host, strconv.Itoa(port))
+	conn, err := d.DialContext(ctx, network("tcp", family), at)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		return nil, endpoint.Errorf(endpoint.Unreachable, "reach zcbench rx at %s: %w (is it running there, and is the port open?)", at, err)
+	}
+	return conn, nil
+}
+
+func resolve(ctx context.Context, host string, family int) (netip.Addr, error) {
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network("ip", family), host)
+	if err != nil || len(addrs) == 0 {
+		return netip.Addr{}, endpoint.Errorf(endpoint.Unreachable, "find the address of %q: %w", host, err)
+	}
+	return addrs[0].Unmap(), nil
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// alone places an end whose peer is not zcbench. Nobody can say whether that
+// peer shares the host, so pinned CPUs are counted alone where the user named
+// them.
+func alone(p *endpoint.Prepare, c cpus) {
+	apart(p, c)
+	if len(c.asked) > 0 {
+		p.Scope, p.ScopeSet = endpoint.ScopeCPUSet, c.asked
+	}
+}

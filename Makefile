@@ -1,0 +1,40 @@
+# Everything a user or CI calls. Each target sets itself up; what it installs
+# or needs is in scripts/.
+
+GO ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+SOURCES := $(shell find . -name '*.go' -not -path './bin/*') go.mod go.sum
+
+.PHONY: all demo test lint fuzz bench bench-peers clean
+
+all: bin/zcbench
+
+# Static, so that the one file runs on any machine it is copied to.
+bin/zcbench: $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/zcbench
+
+demo: bin/zcbench
+	bin/zcbench demo -o demo-results
+
+test: bin/zcbench
+	scripts/test
+
+lint:
+	scripts/lint $(STATICCHECK)
+
+# Longer fuzzing of everything a peer or a file can feed us; FUZZTIME for each.
+FUZZTIME ?= 1m
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+# In-process benchmarks of the hot loops, with their allocations.
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./rx ./tx ./internal/uring
+
+# zcbench beside iperf3 and netperf on one veth pair, alternately; prints
+# ratios and their spread.
+bench-peers: bin/zcbench
+	scripts/bench-peers
+
+clean:
+	rm -rf bin demo-results

@@ -270,9 +270,12 @@ func doesNotAllocate(t *testing.T, send, receive endpoint.Engine, p endpoint.Par
 	}
 	run(10 * time.Millisecond)
 	short, few := run(10 * time.Millisecond)
-	long, many := run(300 * time.Millisecond)
+	var long, many uint64
+	for d := 200 * time.Millisecond; many < few+500 && d < 10*time.Second; d *= 3 {
+		long, many = run(d)
+	}
 	if many < few+500 {
-		t.Skipf("too slow to tell: %d calls and %d", few, many)
+		t.Fatalf("no more than %d calls in seconds", many)
 	}
 	if long > short+(many-few)/10 {
 		t.Errorf("%d allocations in %d calls, %d in %d", short, few, long, many)

@@ -213,13 +213,8 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 	if !w.ring.CanBatch() {
 		w.want = 1
 	}
-	if s.huge {
-		w.area, err = abi.Map(s.area, true)
-	}
-	if w.area == nil {
-		if w.area, err = abi.Map(s.area, false); err != nil {
-			return err
-		}
+	if w.area, err = abi.Map(s.area, s.huge); err != nil {
+		return err
 	}
 	c := uring.ZeroCopyConfig{Queue: uring.NoQueue, Area: w.area, Refill: s.refill, BufLen: s.bufLen}
 	if !w.copies {

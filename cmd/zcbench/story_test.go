@@ -199,11 +199,11 @@ func TestStoryIPv6(t *testing.T) {
 }
 
 // service starts zcbench rx on free ports and waits until it listens.
-func service(t *testing.T, args ...string) (*exec.Cmd, string, *bytes.Buffer) {
+func service(t *testing.T, args ...string) (*exec.Cmd, string, *words) {
 	t.Helper()
 	port := strconv.Itoa(freePort(t))
 	cmd := program(t, append([]string{"rx", "-p", port}, args...)...)
-	var out bytes.Buffer
+	var out words
 	cmd.Stdout = &out
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -220,6 +220,24 @@ func service(t *testing.T, args ...string) (*exec.Cmd, string, *bytes.Buffer) {
 	}
 	go func() { _, _ = io.Copy(&out, r) }()
 	return cmd, port, &out
+}
+
+// words is what a program said on both its outputs.
+type words struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (w *words) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.Write(p)
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.String()
 }
 
 func freePort(t *testing.T) int {

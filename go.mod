@@ -2,11 +2,10 @@ module zcbench
 
 go 1.26.0
 
-require golang.org/x/sys v0.49.0
-
 require (
-	github.com/prometheus/procfs v0.23.0 // indirect
-	github.com/spf13/pflag v1.0.10 // indirect
-	github.com/vishvananda/netlink v1.3.2-0.20260624190457-bab08b3566fc // indirect
-	github.com/vishvananda/netns v0.0.5 // indirect
+	github.com/prometheus/procfs v0.23.0
+	github.com/spf13/pflag v1.0.10
+	github.com/vishvananda/netlink v1.3.2-0.20260624190457-bab08b3566fc
+	github.com/vishvananda/netns v0.0.5
+	golang.org/x/sys v0.49.0
 )

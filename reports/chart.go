@@ -86,9 +86,7 @@ func draw(id, title, unit string, cells []*cell, series []serie, top float64, te
 	}
 	step := tickStep(top)
 	places := decimals(all...)
-	// The axis ends at the tick at or above the highest run.
-	top = step * math.Ceil(top/step-1e-9)
-	for i := 0; float64(i)*step <= top*(1+1e-9); i++ {
+	for i := 0; i == 0 || float64(i)*step <= top*(1+1e-9); i++ {
 		v := float64(i) * step
 		c.Ticks = append(c.Ticks, tick{X: at(v, top), Label: trim(v)})
 	}
@@ -127,7 +125,7 @@ func draw(id, title, unit string, cells []*cell, series []serie, top float64, te
 			}
 			said = append(said, b.Text)
 			b.Width = at(end, top)
-			b.Dots, end = dots(k, one, b, top, end, places, unit)
+			b.Dots, end = dots(k, one, b, top, end, places)
 			b.TextX = at(end, top)
 			row.Bars = append(row.Bars, b)
 		}
@@ -143,7 +141,7 @@ func draw(id, title, unit string, cells []*cell, series []serie, top float64, te
 
 // dots places each run over its bar, in order of time from top to bottom, and
 // gives the end of the rightmost.
-func dots(k *cell, s serie, b bar, top, end float64, places int, unit string) ([]dot, float64) {
+func dots(k *cell, s serie, b bar, top, end float64, places int) ([]dot, float64) {
 	var list []dot
 	runs := k.measured()
 	for i, r := range runs {
@@ -152,11 +150,11 @@ func dots(k *cell, s serie, b bar, top, end float64, places int, unit string) ([
 			continue
 		}
 		d := dot{
-			X: at(*v, top), Y: float64(b.Y) + float64(b.Height)*float64(i+1)/float64(len(runs)+1), R: 2.5, Class: "run",
-			Title: fmt.Sprintf("run %d: %s %s", r.Repeat+1, fixed(*v, places), unit),
+			X: at(*v, top), Y: float64(b.Y) + float64(b.Height)*float64(i+1)/float64(len(runs)+1), R: 2.5,
+			Title: fmt.Sprintf("run %d: %s", r.Repeat+1, fixed(*v, places)),
 		}
 		if r.Dropped != "" {
-			d.Class = "run dropped"
+			d.Class = "dropped"
 			d.Title += ", not in the mean: " + clean(r.Dropped)
 		}
 		list = append(list, d)
@@ -170,7 +168,7 @@ func at(v, top float64) string {
 	if top <= 0 {
 		return "0%"
 	}
-	return fmt.Sprintf("%.2f%%", barSpace*min(max(v, 0)/top, 1))
+	return fmt.Sprintf("%.1f%%", barSpace*min(max(v, 0)/top, 1))
 }
 
 // tickStep divides an axis into two to five steps of 1, 2 or 5 times a power

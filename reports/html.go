@@ -58,7 +58,7 @@ type missing struct{ Name, Differs, Status, Reason string }
 
 // logRow is one run.
 type logRow struct {
-	Name, Differs, Run, At, Started, Status, Gbps, CPUTX, CPURX, ROI, ZeroTX, ZeroRX, Remark, ID string
+	Name, Differs, Run, Started, Status, Gbps, CPUTX, CPURX, ROI, ZeroTX, ZeroRX, Remark, ID string
 }
 
 type factGroup struct {
@@ -160,13 +160,15 @@ func bests(cells []*cell) []best {
 	type contest struct {
 		label, unit string
 		of          metric
+		places      int
 	}
-	contests := []contest{{"Highest throughput", "Gbit/s", gbps}}
+	contests := []contest{{"Highest throughput", "Gbit/s", gbps, decimals(each(cells, gbps)...)}}
 	// ROI has a winner only where all CPU time was counted in one way.
 	if len(scopesOf(cells, txEnd, rxEnd)) == 1 {
 		const unit = "(Gbit/s)² per CPU %"
-		contests = append(contests, contest{"Highest ROI, both ends", unit, roiTotal},
-			contest{"Highest ROI, sender", unit, roiTX}, contest{"Highest ROI, receiver", unit, roiRX})
+		places := decimals(each(cells, roiTX, roiRX, roiTotal)...)
+		contests = append(contests, contest{"Highest ROI, both ends", unit, roiTotal, places},
+			contest{"Highest ROI, sender", unit, roiTX, places}, contest{"Highest ROI, receiver", unit, roiRX, places})
 	}
 	var list []best
 	for _, b := range contests {
@@ -178,7 +180,7 @@ func bests(cells []*cell) []best {
 			}
 		}
 		if who != nil {
-			list = append(list, best{b.label, top.text(decimals(top)), b.unit, who.label()})
+			list = append(list, best{b.label, top.text(b.places), b.unit, who.label()})
 		}
 	}
 	return list
@@ -200,11 +202,11 @@ func runLog(cells []*cell) []logRow {
 	var rows []logRow
 	for _, e := range all {
 		row := logRow{
-			Name: e.c.name(), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), At: clean(e.r.Started), Status: clean(string(e.r.Status)),
+			Name: e.c.name(), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: clean(string(e.r.Status)),
 			ID: clean(e.r.ID), Remark: clean(cmp.Or(e.r.Reason, e.r.Dropped)),
 		}
 		if t := started(e.r); !t.IsZero() {
-			row.Started = t.Format("01-02 15:04:05")
+			row.Started = t.Format(time.DateTime)
 		}
 		if e.r.Status == results.OK {
 			one := []*results.Record{e.r}

@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -16,7 +17,7 @@ func Run(w io.Writer, r results.Record) error {
 	var b strings.Builder
 	b.WriteString(strings.TrimSuffix(strings.Repeat("- ", 30), " ") + "\n")
 	if r.Status != results.OK {
-		b.WriteString(wrap(string(r.Status)+": ", clean(r.Reason)))
+		b.WriteString(wrap(clip(clean(string(r.Status)), 24)+": ", clean(cmp.Or(r.Reason, "no reason given"))))
 	}
 	if r.Status == results.OK || r.Bytes > 0 {
 		measured(&b, &r)
@@ -34,23 +35,20 @@ func Run(w io.Writer, r results.Record) error {
 func measured(b *strings.Builder, r *results.Record) {
 	fmt.Fprintf(b, "%-9s %-12s %14s %11s %14s %9s %9s %12s\n", "", "engine", "interval", "transfer", "bitrate", "CPU", "iowait", "zero-copied")
 	ends := []struct {
-		name string
-		end  *results.End
-	}{{"sender", r.TX}, {"receiver", r.RX}}
+		name, role string
+		end        *results.End
+	}{{"sender", "tx", r.TX}, {"receiver", "rx", r.RX}}
 	for _, e := range ends {
 		if e.end == nil {
 			fmt.Fprintf(b, "%-9s %s\n", e.name, "a plain TCP peer: nothing is known of it")
 			continue
 		}
-		rate := 0.0
-		if r.Window > 0 {
-			rate = float64(e.end.Bytes) * 8 / 1e9 / r.Window
-		}
-		if e.name == "receiver" {
-			rate = r.Gbps // the receiver's window is the record's
+		seconds, rate := window(r, e.role), 0.0
+		if seconds > 0 {
+			rate = float64(e.end.Bytes) * 8 / 1e9 / seconds
 		}
 		fmt.Fprintf(b, "%-9s %-12s %12s s %11s %7s Gbit/s %9s %9s %12s\n", e.name, clip(clean(e.end.Engine), 12),
-			fmt.Sprintf("0.00-%.2f", r.Window), size(e.end.Bytes), fixed(rate, decimals(figure{n: 1, max: rate})),
+			fmt.Sprintf("0.00-%.2f", seconds), size(e.end.Bytes), fixed(rate, decimals(figure{n: 1, max: rate})),
 			optional(e.end.CPUPercent, " %"), optional(e.end.IowaitPercent, " %"), shareOf(e.end))
 	}
 	b.WriteByte('\n')
@@ -77,6 +75,21 @@ func measured(b *strings.Builder, r *results.Record) {
 			fmt.Fprintf(b, "Validated: %s, every byte as sent\n", size(uint64(n)))
 		}
 	}
+}
+
+// window is how long an end was sampled; the ends' clocks never tick at quite
+// the same time. Without samples it is the record's, which is the receiver's.
+func window(r *results.Record, role string) float64 {
+	seconds := 0.0
+	for _, s := range r.Samples {
+		if s.End == role {
+			seconds += s.Seconds
+		}
+	}
+	if role == "rx" || seconds == 0 {
+		return r.Window
+	}
+	return seconds
 }
 
 // scopesText says what each end's CPU time was counted over.

@@ -79,7 +79,7 @@ func engine(r *results.Record, e *results.End, role string) string {
 	if s, ok := r.Settings[role].(string); ok && s != "" {
 		return clip(clean(s), 24)
 	}
-	return "(plain TCP)"
+	return "(raw)"
 }
 
 func settings(r *results.Record) map[string]string {
@@ -204,6 +204,17 @@ func over(runs []*results.Record, m metric) figure {
 		f.sd = math.Sqrt(ss / float64(f.n-1))
 	}
 	return f
+}
+
+// each gives the figures of all cells, cell by cell.
+func each(cells []*cell, metrics ...metric) []figure {
+	var list []figure
+	for _, c := range cells {
+		for _, m := range metrics {
+			list = append(list, over(c.runs, m))
+		}
+	}
+	return list
 }
 
 // text is the mean, or a dash where nothing was measured.

@@ -85,7 +85,17 @@ func grid(b *strings.Builder, cells []*cell, all []note) {
 	for _, c := range cells {
 		names = max(names, utf8.RuneCountInString(c.name()))
 	}
-	widths := columnWidths(columns)
+	last := 0
+	for i, m := range notes {
+		if m != "" {
+			notes[i] = " [" + m + "]"
+			last = max(last, utf8.RuneCountInString(notes[i]))
+		}
+	}
+	widths, total := columnWidths(columns, 2)
+	if names+total+last > lineWidth {
+		widths, _ = columnWidths(columns, 1)
+	}
 	line1, line2 := pad("", names, false), pad("sender → receiver", names, false)
 	for i := 0; i < len(columns); {
 		k, width := i, 0
@@ -107,10 +117,7 @@ func grid(b *strings.Builder, cells []*cell, all []note) {
 			for k := range columns {
 				line += pad(columns[k].cells[i], widths[k], true)
 			}
-			if notes[i] != "" {
-				line += " [" + notes[i] + "]"
-			}
-			b.WriteString(line + "\n")
+			b.WriteString(line + notes[i] + "\n")
 		}
 		if c.differs != "" {
 			b.WriteString(wrap("  ", c.differs))
@@ -118,26 +125,28 @@ func grid(b *strings.Builder, cells []*cell, all []note) {
 	}
 }
 
-// columnWidths leave two spaces before each column, and room for the heading
-// over a group.
-func columnWidths(columns []column) []int {
-	widths := make([]int, len(columns))
-	for i, c := range columns {
-		widths[i] = utf8.RuneCountInString(c.head)
+// columnWidths leave a gap before each column, and room for the heading over
+// a group.
+func columnWidths(columns []column, gap int) (widths []int, total int) {
+	for _, c := range columns {
+		width := utf8.RuneCountInString(c.head)
 		for _, s := range c.cells {
-			widths[i] = max(widths[i], utf8.RuneCountInString(s))
+			width = max(width, utf8.RuneCountInString(s))
 		}
-		widths[i] += 2
+		widths = append(widths, width+gap)
 	}
 	for i := 0; i < len(columns); {
 		k, width := i, 0
 		for ; k < len(columns) && (k == i || columns[k].over != "" && columns[k].over == columns[i].over); k++ {
 			width += widths[k]
 		}
-		widths[i] += max(0, utf8.RuneCountInString(columns[i].over)+2-width)
+		widths[i] += max(0, utf8.RuneCountInString(columns[i].over)+gap-width)
 		i = k
 	}
-	return widths
+	for _, w := range widths {
+		total += w
+	}
+	return widths, total
 }
 
 // figures makes the columns; a cell without runs has empty ones.
@@ -151,11 +160,7 @@ func figures(cells []*cell) []column {
 	rTX, rRX, rAll := column{over: roi, head: "tx"}, column{over: roi, head: "rx"}, column{over: roi, head: "both"}
 	const zc = "zero-copy %"
 	zTX, zRX := column{over: zc, head: "tx"}, column{over: zc, head: "rx"}
-	var speeds, rois []figure
-	for _, c := range cells {
-		speeds = append(speeds, over(c.runs, gbps))
-		rois = append(rois, over(c.runs, roiTX), over(c.runs, roiRX), over(c.runs, roiTotal))
-	}
+	speeds, rois := each(cells, gbps), each(cells, roiTX, roiRX, roiTotal)
 	speedDecimals, roiDecimals := decimals(speeds...), decimals(rois...)
 	for i, c := range cells {
 		if len(c.runs) == 0 {

@@ -57,7 +57,7 @@ func (zcrxEngine) Options() []endpoint.Option {
 		{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with nodev=off"},
 		{Name: "rings", Default: "1", Min: 1, Max: 64, Doc: "rings, each with a thread, an area and a queue of its own; connections take turns"},
 		{Name: "area", Default: "64M", Min: 64 << 10, Max: 1 << 30, Doc: "bytes of memory a ring receives into"},
-		endpoint.Switch("huge", true, "take the area from reserved huge pages where there are enough"),
+		endpoint.Switch("huge", false, "take the area from reserved huge pages (sysctl vm.nr_hugepages)"),
 		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0 and a NIC that can)"},
 		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page of the area"},
 		{Name: "cq-entries", Default: "8192", Min: 16, Max: 65536, Doc: "completion queue, rounded up to a power of two"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"unsafe"
 
@@ -68,6 +69,8 @@ func QueryZeroCopyRX() ZeroCopyRXSupport {
 // Probe says whether a ring as the engines use it can be made here, and
 // whether the kernel knows operation op, called name, which Linux since added.
 func Probe(op uint8, name, since string) feature.Verdict {
+	runtime.LockOSThread() // the ring is this thread's
+	defer runtime.UnlockOSThread()
 	r, err := New(Config{Entries: 1})
 	if err != nil {
 		return Explain(err)
@@ -116,6 +119,8 @@ func explainDenied(sysctl string, err error) feature.Verdict {
 // The error is the kernel's: EPERM without CAP_NET_ADMIN, EINVAL before
 // Linux 7.1.
 func TryZeroCopyRX() error {
+	runtime.LockOSThread() // the ring is this thread's
+	defer runtime.UnlockOSThread()
 	r, err := New(Config{Entries: 1, CQE32: true})
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func (mmap) Layout() endpoint.Layout {
 
 func (mmap) Options() []endpoint.Option {
 	return []endpoint.Option{
-		{Name: "chunk", Default: "512K", Min: 4096, Max: 64 << 20, Doc: "bytes to wait for (SO_RCVLOWAT) and to map in one call; whole pages"},
+		{Name: "chunk", Default: "2M", Min: 4096, Max: 64 << 20, Doc: "bytes to wait for (SO_RCVLOWAT) and to map in one call; whole pages"},
 		{Name: "map", Default: "2M", Min: 4096, Max: 256 << 20, Doc: "bytes to map before all pages are given back at once; at least chunk"},
 		{Name: "copybuf", Default: "64K", Min: 0, Max: 1 << 20, Doc: "bytes the kernel may copy in the same call where a page cannot be mapped; 0 leaves them to recv"},
 		endpoint.Switch("tlb-clean-hint", true, "tell the kernel that the mapping was emptied, so that it need not (Linux 5.11)"),
@@ -151,15 +151,8 @@ func (w *mmapWorker) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 // to the next page that can be mapped. It gives how much that was and how
 // much is left in the queue.
 func (w *mmapWorker) take(c endpoint.Conn) (got, left int, err error) {
-	if w.off+w.chunk > w.size {
-		c.Counters.Syscalls[mmapMadvise].Add(1)
-		if e := w.pages.Zap(w.off); e != 0 {
-			return 0, 0, fmt.Errorf("give received pages back on flow %d: %w", c.Index+1, e)
-		}
-		w.off = 0
-	}
 	w.zc = abi.TCPZerocopyReceive{
-		Address: w.pages.Addr(w.off), Length: uint32(w.chunk), Flags: w.flags,
+		Address: w.pages.Addr(w.off), Length: uint32(min(w.chunk, w.size-w.off)), Flags: w.flags,
 	}
 	w.zc.SetCopybuf(w.buf[:w.copybuf])
 	_, e := abi.ZerocopyReceive(c.FD, &w.zc)
@@ -181,7 +174,14 @@ func (w *mmapWorker) take(c endpoint.Conn) (got, left int, err error) {
 	if mapped > 0 {
 		c.Counters.ZeroCopied.Add(uint64(mapped))
 		c.Consume(w.pages.Bytes(w.off, mapped))
-		w.off += mapped
+		if w.off += mapped; w.off == w.size {
+			// All pages at once: each time costs a flush of the TLB.
+			c.Counters.Syscalls[mmapMadvise].Add(1)
+			if e := w.pages.Zap(w.size); e != 0 {
+				return 0, 0, fmt.Errorf("give received pages back on flow %d: %w", c.Index+1, e)
+			}
+			w.off = 0
+		}
 	}
 	if copied > 0 {
 		c.Counters.Copied.Add(uint64(copied))

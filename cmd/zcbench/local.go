@@ -94,8 +94,11 @@ func becomeRoot(ctx context.Context, c *cli) error {
 	if err := cmd.Start(); err != nil {
 		return endpoint.Errorf(endpoint.Unsupported, "this user may make neither network namespaces nor a user namespace (%w); run as root, or allow it: sysctl -w user.max_user_namespaces=10000 and, where they exist, kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0", err)
 	}
-	// The terminal's signals reach the child by itself; it ends in time.
+	// A signal to this process alone must reach the child too. One from the
+	// terminal reaches it twice, which is once.
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(os.Interrupt) })
 	err = cmd.Wait()
+	stop()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
 		return errReported{&endpoint.Error{Kind: kindOfExit(exit.ExitCode()), Err: errDelegated}}

@@ -488,6 +488,50 @@ func TestStorySignals(t *testing.T) {
 	}
 }
 
+// A user without rights gets the same over a user namespace.
+func TestStoryUnprivileged(t *testing.T) {
+	needNamespaces(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become somebody else")
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(path); dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd := program(t, "local", "-t", "0.3", "-O", "0", "-J")
+	cmd.SysProcAttr, cmd.Dir = nobody, "/"
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if cmd.ProcessState.ExitCode() == exitUnsupported && strings.Contains(errs.String(), "user namespace") {
+		t.Skip("needs unprivileged user namespaces: ", errs.String())
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, errs.String())
+	}
+	record(t, string(out))
+	// A signal to the parent alone ends all.
+	cmd = program(t, "local", "-t", "30")
+	cmd.SysProcAttr, cmd.Dir = nobody, "/"
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(700 * time.Millisecond)
+	begun := time.Now()
+	_ = cmd.Process.Signal(os.Interrupt)
+	_ = cmd.Wait()
+	if d := time.Since(begun); d > time.Second || cmd.ProcessState.ExitCode() != exitInterrupted {
+		t.Errorf("after %s: exit %d", d, cmd.ProcessState.ExitCode())
+	}
+	waitGone(t, time.Second)
+}
+
 func interfaces(t *testing.T) string {
 	t.Helper()
 	all, err := net.Interfaces()

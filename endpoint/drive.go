@@ -22,6 +22,7 @@ type Trial struct {
 	Cell           string         // "": the hash of Settings
 	Repeat         int            // from 0
 	Settings       map[string]any // what identifies the cell, for the record
+	Command        string         // the user's own, for the record
 	// Live, when set, is given both ends' samples as they come; only an
 	// agent that is reached without a network is asked for them.
 	Live           func(Role, Sample)
@@ -53,6 +54,10 @@ func Drive(ctx context.Context, t Trial) (results.Record, error) {
 	rec.Settings = t.Settings
 	if rec.Cell = t.Cell; rec.Cell == "" {
 		rec.Cell = CellID(t.Settings)
+	}
+	if t.Command != "" {
+		rec.Settings = maps.Clone(t.Settings)
+		rec.Settings["command"] = t.Command
 	}
 	if rec.Started == "" {
 		rec.Started = started.Format(time.RFC3339Nano)

@@ -109,7 +109,13 @@ const (
 // Layout names the elements of Counters.Syscalls and Counters.Extra.
 type Layout struct {
 	Syscalls []string // kernel names: "recvfrom", "io_uring_enter"
-	Extra    []string // snake_case, with the unit where it is not a count
+	// Extra are snake_case, with the unit where it is not a count. They are
+	// summed over connections and differenced over the window, but for a name
+	// that ends in _max: that is the highest value so far, of any connection.
+	Extra []string
+	// ZeroCopy says that the engine exists to avoid copies, so that a run in
+	// which payload was copied carries a warning.
+	ZeroCopy bool
 }
 
 // Check reports a Layout that does not fit Counters.

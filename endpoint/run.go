@@ -165,7 +165,12 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	}
 	r.hand(at)
 	done := r.ended()
-	if err := s.run(done); err != nil {
+	sampled := make(chan error, 1)
+	go func() {
+		punctual()
+		sampled <- s.run(done)
+	}()
+	if err := <-sampled; err != nil {
 		return nil, err
 	}
 	early := done.over()

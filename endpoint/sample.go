@@ -4,13 +4,18 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
+	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sampler reads the counters at the edges of the window and between them. All
 // its memory is there before the window opens.
 type sampler struct {
 	r       *run
+	layout  Layout
 	cpu     cpuClock
 	open    int64 // CLOCK_MONOTONIC, ns
 	live    func(Sample)
@@ -36,7 +41,7 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) *sampler {
 	if r.p.Interval > 0 && r.p.Time > 0 {
 		n += int(r.p.Time / r.p.Interval)
 	}
-	return &sampler{r: r, cpu: cpu, open: open, live: live, samples: make([]Sample, 0, n)}
+	return &sampler{r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live, samples: make([]Sample, 0, n)}
 }
 
 // run returns when the window has closed, or the streams ended before, or
@@ -80,19 +85,34 @@ func (s *sampler) begin() error {
 }
 
 // until waits for a time; false means that the streams ended or the run was
-// aborted before.
+// aborted before, which it looks for in steps.
 func (s *sampler) until(at int64, done *outcome) bool {
-	t := time.NewTimer(time.Duration(at - Monotonic()))
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-done.ch:
-	case <-s.r.ctx.Done():
-		s.r.shutdown()
-		done.wait(context.Background(), drainWait)
+	const step = int64(50 * time.Millisecond)
+	for {
+		select {
+		case <-done.ch:
+			return false
+		case <-s.r.ctx.Done():
+			s.r.shutdown()
+			done.wait(context.Background(), drainWait)
+			return false
+		default:
+		}
+		now := Monotonic()
+		if now >= at {
+			return true
+		}
+		sleepUntil(min(at, now+step))
 	}
-	return false
+}
+
+// punctual gives this thread the right to run as soon as its sleep is over:
+// where every CPU is busy a sample would else be late by a scheduler's slice
+// or several. Users without the right (CAP_SYS_NICE) have late samples; each
+// carries its own time, so rates stay right.
+func punctual() {
+	runtime.LockOSThread() // never unlocked: the priority ends with the thread
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
 }
 
 func (s *sampler) take() error {
@@ -113,6 +133,8 @@ func (s *sampler) take() error {
 	return nil
 }
 
+func isMax(name string) bool { return strings.HasSuffix(name, "_max") }
+
 func (s *sampler) edge() edge {
 	e := edge{host: hostCounters()}
 	e.tcp, e.tcpOK = readTCP(s.r.conns)
@@ -120,8 +142,13 @@ func (s *sampler) edge() edge {
 		for i := range c.Syscalls {
 			e.syscalls[i] += c.Syscalls[i].Load()
 		}
-		for i := range c.Extra {
-			e.extra[i] += c.Extra[i].Load()
+		for i, name := range s.layout.Extra {
+			v := c.Extra[i].Load()
+			if isMax(name) {
+				e.extra[i] = max(e.extra[i], v)
+			} else {
+				e.extra[i] += v
+			}
 		}
 	}
 	return e
@@ -137,14 +164,20 @@ func (s *sampler) finish(early bool) (*Result, error) {
 	for _, c := range s.r.counters {
 		res.Total += c.ZeroCopied.Load() + c.Copied.Load()
 	}
-	layout := s.r.engine.Layout()
+	a, b := res.edges()
+	if copied := b.Copied - a.Copied; s.layout.ZeroCopy && copied > 0 {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %.1f%% of the payload of %s was copied by a CPU", s.r.p.Role, 100*float64(copied)/float64(b.bytes()-a.bytes()), s.r.engine.Name()))
+	}
 	res.Syscalls = map[string]uint64{}
-	for i, name := range layout.Syscalls {
+	for i, name := range s.layout.Syscalls {
 		res.Syscalls[name] = s.last.syscalls[i] - s.first.syscalls[i]
 	}
 	res.Counters = map[string]float64{}
-	for i, name := range layout.Extra {
-		res.Counters[name] = float64(s.last.extra[i] - s.first.extra[i])
+	for i, name := range s.layout.Extra {
+		res.Counters[name] = float64(s.last.extra[i])
+		if !isMax(name) {
+			res.Counters[name] -= float64(s.first.extra[i])
+		}
 	}
 	for name, v := range s.last.host {
 		res.Counters[name] = v - s.first.host[name]

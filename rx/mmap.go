@@ -37,7 +37,8 @@ func (mmap) Layout() endpoint.Layout {
 		Syscalls: []string{"getsockopt", "recvfrom", "poll", "madvise"},
 		// Copied within TCP_ZEROCOPY_RECEIVE; read because of its
 		// recv_skip_hint; calls that gave neither.
-		Extra: []string{"copybuf_bytes", "skip_hint_bytes", "empty_calls"},
+		Extra:    []string{"copybuf_bytes", "skip_hint_bytes", "empty_calls"},
+		ZeroCopy: true,
 	}
 }
 

@@ -119,9 +119,10 @@ func (w *uringReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 	if err := w.ring.RegisterFiles([]int32{int32(c.FD)}); err != nil {
 		return err
 	}
-	err := w.receive(c)
-	// The ring holds the socket open until this.
-	return errors.Join(err, w.ring.UnregisterFiles())
+	if err := w.receive(c); err != nil {
+		return err
+	}
+	return w.ring.UnregisterFiles() // the ring holds the socket open until this
 }
 
 func (w *uringReceiver) receive(c endpoint.Conn) error {

@@ -40,6 +40,7 @@ const (
 
 func (zcrxEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
+		ZeroCopy: true,
 		Syscalls: []string{"io_uring_enter", "io_uring_register"},
 		Extra: []string{
 			"cqes", "rearms", "enospc", "enomem", "cq_overflows",
@@ -248,9 +249,10 @@ func (w *zcrxReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 	if err := w.ring.RegisterFiles(w.files[:len(conns)]); err != nil {
 		return err
 	}
-	err := w.receive(conns)
-	// The ring holds the sockets open until this.
-	return errors.Join(err, w.ring.UnregisterFiles())
+	if err := w.receive(conns); err != nil {
+		return err
+	}
+	return w.ring.UnregisterFiles() // the ring holds the sockets open until this
 }
 
 func (w *zcrxReceiver) receive(conns []endpoint.Conn) error {

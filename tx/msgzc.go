@@ -39,6 +39,7 @@ func (msgzc) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		Syscalls: []string{"sendto", "recvmsg", "poll"},
 		Extra:    []string{"completions", "completion_ranges", "enobufs", "short_sends", "window_full"},
+		ZeroCopy: true,
 	}
 }
 

@@ -24,7 +24,7 @@ type sendfile struct{}
 func (sendfile) Name() string { return "sendfile" }
 
 func (sendfile) Layout() endpoint.Layout {
-	return endpoint.Layout{Syscalls: []string{"sendfile"}}
+	return endpoint.Layout{Syscalls: []string{"sendfile"}, ZeroCopy: true}
 }
 
 func (sendfile) Options() []endpoint.Option { return nil }

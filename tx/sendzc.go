@@ -37,6 +37,7 @@ func (sendZCEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		Syscalls: []string{"io_uring_enter"},
 		Extra:    []string{"cqes", "notifs", "notifs_copied", "short_sends", "cq_overflows", "outstanding_max"},
+		ZeroCopy: true,
 	}
 }
 
@@ -91,6 +92,7 @@ type zcSlot struct {
 	length int  // asked for
 	bytes  int  // sent, from the first completion
 	busy   bool // until the last completion
+	owed   bool // that is a notification
 }
 
 // drainCheck is how often a sender that only waits for notifications looks
@@ -121,9 +123,13 @@ func (w *zcSender) Run(conns []endpoint.Conn, stop *endpoint.Stop) error {
 	if err := w.ring.RegisterFiles([]int32{int32(c.FD)}); err != nil {
 		return err
 	}
-	err := w.send(c, stop)
-	// The ring holds the socket open until this.
-	return errors.Join(err, w.ring.UnregisterFiles())
+	if err := w.send(c, stop); err != nil {
+		return err
+	}
+	// The ring holds the socket open until this. With notifications to come
+	// it would wait for them before Linux 6.13, which is why an aborted run
+	// leaves it to Close.
+	return w.ring.UnregisterFiles()
 }
 
 func (w *zcSender) send(c endpoint.Conn, stop *endpoint.Stop) error {
@@ -204,6 +210,9 @@ func (w *zcSender) step(c endpoint.Conn, want uint32) error {
 		cqe := w.ring.CQE(i)
 		slot := w.slot(cqe.UserData)
 		if cqe.Notification() {
+			if !slot.owed {
+				continue // of a send that the kernel cancelled; it did not announce it
+			}
 			notifs++
 			if cqe.WasCopied() {
 				notifsCopied++
@@ -211,12 +220,12 @@ func (w *zcSender) step(c endpoint.Conn, want uint32) error {
 			} else {
 				zero += uint64(slot.bytes)
 			}
-			slot.busy = false
+			slot.busy, slot.owed = false, false
 			w.outstanding--
 			continue
 		}
 		w.left--
-		if cqe.More() {
+		if slot.owed = cqe.More(); slot.owed {
 			w.outstanding++
 		} else {
 			slot.busy = false

@@ -96,9 +96,10 @@ func (w *uringSender) Run(conns []endpoint.Conn, stop *endpoint.Stop) error {
 	if err := w.ring.RegisterFiles([]int32{int32(c.FD)}); err != nil {
 		return err
 	}
-	err := w.send(c, stop)
-	// The ring holds the socket open until this.
-	return errors.Join(err, w.ring.UnregisterFiles())
+	if err := w.send(c, stop); err != nil {
+		return err
+	}
+	return w.ring.UnregisterFiles() // the ring holds the socket open until this
 }
 
 func (w *uringSender) send(c endpoint.Conn, stop *endpoint.Stop) error {

@@ -175,7 +175,7 @@ func (h *localHost) close() { _ = h.pair.Close() }
 func (h *localHost) run(ctx context.Context, c *cli, flags *runFlags, repeat int, started func(map[string]any), live func(endpoint.Role, endpoint.Sample)) (results.Record, error) {
 	rx, tx := flags.prepare(endpoint.RX), flags.prepare(endpoint.TX)
 	failed := func(err error) (results.Record, error) {
-		return endpoint.Drive(ctx, endpoint.Trial{RXWant: rx, TXWant: tx, Repeat: repeat, Settings: flags.settings(&rx, &tx, h.transport), Refused: err})
+		return endpoint.Drive(ctx, endpoint.Trial{RXWant: rx, TXWant: tx, Repeat: repeat, Settings: flags.settings(&rx, &tx, h.transport), Command: commandLine(), Refused: err})
 	}
 	txAsk, rxAsk, err := parseCPUs("--affinity", flags.affinity)
 	if err != nil {
@@ -213,7 +213,7 @@ func (h *localHost) run(ctx context.Context, c *cli, flags *runFlags, repeat int
 	started(settings)
 	return endpoint.Drive(ctx, endpoint.Trial{
 		RX: rxa.client, TX: txa.client, RXWant: rx, TXWant: tx,
-		Repeat: repeat, Settings: settings,
+		Repeat: repeat, Settings: settings, Command: commandLine(),
 		Live: live, LiveRX: true, LiveTX: true,
 	})
 }

@@ -127,6 +127,9 @@ func exitCode(err error, stderr io.Writer) int {
 	return exitFailed
 }
 
+// commandLine is what the user typed, for the record.
+func commandLine() string { return strings.Join(os.Args, " ") }
+
 // newFlags makes a flag set whose mistakes become one line and exit code 2.
 func newFlags(c *cli, name, synopsis string) *pflag.FlagSet {
 	f := pflag.NewFlagSet(name, pflag.ContinueOnError)

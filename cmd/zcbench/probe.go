@@ -18,6 +18,14 @@ type finding struct {
 	Direction string `json:"direction"`
 	Engine    string `json:"engine"`
 	feature.Verdict
+	Options []option `json:"options"`
+}
+
+// option is a setting of an engine, for --rx-opt and --tx-opt.
+type option struct {
+	Name    string `json:"name"`
+	Default string `json:"default"`
+	Doc     string `json:"doc"`
 }
 
 // runProbe asks every engine whether it could work here; it changes nothing.
@@ -25,6 +33,7 @@ func runProbe(_ context.Context, c *cli, args []string) error {
 	f := newFlags(c, "probe", "probe [-i IFACE] [--json]")
 	iface := f.StringP("iface", "i", "", "interface whose NIC queues to ask about")
 	asJSON := f.BoolP("json", "J", false, "print JSON")
+	options := f.Bool("options", false, "list each engine's options too, for --rx-opt and --tx-opt")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -42,7 +51,11 @@ func runProbe(_ context.Context, c *cli, args []string) error {
 		engines []endpoint.Engine
 	}{{"tx", txEngines()}, {"rx", rxEngines()}} {
 		for _, e := range d.engines {
-			all = append(all, finding{d.name, e.Name(), e.Probe(*iface)})
+			v := finding{d.name, e.Name(), e.Probe(*iface), []option{}}
+			for _, o := range e.Options() {
+				v.Options = append(v.Options, option{o.Name, o.Default, o.Doc})
+			}
+			all = append(all, v)
 		}
 	}
 	if *asJSON {
@@ -59,6 +72,15 @@ func runProbe(_ context.Context, c *cli, args []string) error {
 			why += "; " + v.Fix
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Direction, v.Engine, v.Answer, why)
+	}
+	if err := w.Flush(); err != nil || !*options {
+		return err
+	}
+	fmt.Fprintln(w, "\nend\tengine\toption\tdefault\twhat")
+	for _, v := range all {
+		for _, o := range v.Options {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.Direction, v.Engine, o.Name, o.Default, o.Doc)
+		}
 	}
 	return w.Flush()
 }

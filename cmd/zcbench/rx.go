@@ -137,6 +137,6 @@ func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error 
 	out := newScreen(c, flags)
 	settings := flags.settings(&want, nil, "tcp")
 	out.started(settings)
-	rec, err := endpoint.Drive(ctx, endpoint.Trial{RX: client, RXWant: want, Settings: settings, Live: out.live, LiveRX: true})
+	rec, err := endpoint.Drive(ctx, endpoint.Trial{RX: client, RXWant: want, Settings: settings, Command: commandLine(), Live: out.live, LiveRX: true})
 	return out.finish(rec, err)
 }

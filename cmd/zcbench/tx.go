@@ -41,7 +41,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if flags.time == 0 {
 		return endpoint.Errorf(endpoint.Usage, "--time must be above zero")
 	}
-	trial := endpoint.Trial{LiveTX: true}
+	trial := endpoint.Trial{LiveTX: true, Command: commandLine()}
 	if flags.raw {
 		if flags.rx != "" {
 			return endpoint.Errorf(endpoint.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")

@@ -89,6 +89,7 @@ func settings(r *results.Record) map[string]string {
 	}
 	delete(m, "tx") // the cell's name has them
 	delete(m, "rx")
+	delete(m, "command") // how it was asked, not what
 	return m
 }
 

@@ -39,6 +39,8 @@ func (e baseline) Open(p endpoint.Params) (endpoint.Session, error) {
 	}), nil
 }
 
+// recvFlags make one system call of one read: it returns when all of it is
+// there, or at the end of the stream.
 const recvFlags = unix.MSG_WAITALL
 
 type baselineWorker struct{ buf []byte }

@@ -210,8 +210,9 @@ func (w *msgzcWorker) reap(c endpoint.Conn) (n int, err error) {
 	}
 }
 
-// complete accounts for the sends lo to hi, both included. The kernel says
-// copied of a range when any of its first send's payload was.
+// complete accounts for the sends lo to hi, both included. The kernel merges
+// completions that wait in the queue together into one range, which says
+// copied when any payload of the first of them was.
 func (w *msgzcWorker) complete(n *endpoint.Counters, lo, hi uint32, copied bool) (int, error) {
 	count := int64(hi-lo) + 1 // modulo 2³², as the numbers are
 	if count > int64(w.flying) {

@@ -47,7 +47,7 @@ func Transfer(t testing.TB, tx, rx endpoint.Engine, p endpoint.Params, d time.Du
 	}
 	rs := open(t, rx, p)
 	ts := open(t, tx, p)
-	rxFDs, txFDs := connect(t, p.Flows)
+	rxFDs, txFDs := Connect(t, p.Flows)
 	out := Outcome{}
 	var checkers []*endpoint.Checker
 	rxConns, txConns := make([]endpoint.Conn, p.Flows), make([]endpoint.Conn, p.Flows)
@@ -142,8 +142,9 @@ func start(s endpoint.Session, conns []endpoint.Conn, stop *endpoint.Stop, after
 	return done
 }
 
-// connect makes n blocking loopback connections outside the netpoller.
-func connect(t testing.TB, n int) (rx, tx []int) {
+// Connect makes n blocking loopback connections outside the netpoller. The
+// caller closes them.
+func Connect(t testing.TB, n int) (rx, tx []int) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

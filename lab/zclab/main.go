@@ -1,0 +1,243 @@
+// Zclab prepares the lab and runs commands and Go tests in its VM.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"zcbench/lab/internal/image"
+	"zcbench/lab/internal/vm"
+)
+
+const usage = `usage: zclab [flags] COMMAND [ARG…]
+
+  prepare        fetch and build what the VM needs
+  run [CMD ARG…] run a command in it, or a shell
+  test PKG…      run the tests of Go packages in it
+  kernels        list the kernels that the prepared lab can be tested with
+
+`
+
+// Exit statuses of the program's own; a command's is passed on.
+const (
+	statusFailed      = 1
+	statusUsage       = 2
+	statusUnavailable = 3
+)
+
+// options are the flags.
+type options struct {
+	kernel  string
+	module  string
+	args    string
+	cpus    int
+	memory  int
+	timeout time.Duration
+	add     pathList
+	console bool
+	dmesg   bool
+	run     string
+}
+
+// pathList is a flag that may be given several times: PATH:PATH-IN-THE-GUEST.
+type pathList map[string]string
+
+func (l pathList) String() string { return "" }
+
+func (l pathList) Set(s string) error {
+	from, to, ok := strings.Cut(s, ":")
+	if !ok || from == "" || to == "" {
+		return fmt.Errorf("%q is not FROM:TO", s)
+	}
+	l[to] = from
+	return nil
+}
+
+// unavailable says why there is no lab on this machine.
+type unavailable struct{ error }
+
+func (u unavailable) Unwrap() error { return u.error }
+
+func main() {
+	status, err := lab(os.Args[1:])
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "lab: %v\n", err)
+	}
+	os.Exit(status)
+}
+
+func lab(args []string) (int, error) {
+	o := options{add: pathList{}}
+	fs := flag.NewFlagSet("zclab", flag.ContinueOnError)
+	fs.Usage = func() {
+		fmt.Fprint(fs.Output(), usage)
+		fs.PrintDefaults()
+	}
+	fs.StringVar(&o.kernel, "kernel", os.Getenv("KERNEL"), "`version` that the distribution offers, or path of a bzImage in its build tree (default: the newest the module is known to build for)")
+	fs.StringVar(&o.module, "module", "lab/kmod", "`folder` with the module's sources")
+	fs.StringVar(&o.args, "module-args", "", "parameters of the module")
+	fs.IntVar(&o.cpus, "cpus", min(max(runtime.NumCPU(), 2), 4), "CPUs of the VM")
+	fs.IntVar(&o.memory, "memory", 3072, "memory of the VM in MiB")
+	fs.DurationVar(&o.timeout, "timeout", 0, "end the VM after this long (default: 30m for tests, none otherwise)")
+	fs.Var(o.add, "add", "`FROM:TO`: add a file or folder to the guest (repeatable)")
+	fs.BoolVar(&o.console, "console", false, "show the guest's console on stderr")
+	fs.BoolVar(&o.dmesg, "dmesg", false, "print the guest's kernel log on stderr at the end")
+	fs.StringVar(&o.run, "run", "", "test: only tests that match this `pattern`")
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0, nil
+		}
+		return statusUsage, nil
+	}
+	if fs.NArg() == 0 {
+		fs.Usage()
+		return statusUsage, nil
+	}
+
+	ctx := context.Background()
+	var status int
+	var err error
+	switch rest := fs.Args()[1:]; fs.Arg(0) {
+	case "prepare":
+		_, err = o.prepare(ctx)
+	case "run":
+		status, err = o.runCommand(ctx, rest)
+	case "test":
+		status, err = o.runTests(ctx, rest)
+	case "kernels":
+		err = o.listKernels(ctx)
+	default:
+		fs.Usage()
+		return statusUsage, fmt.Errorf("no command %q", fs.Arg(0))
+	}
+	var u unavailable
+	switch {
+	case errors.As(err, &u):
+		return statusUnavailable, fmt.Errorf("not available here: %w", err)
+	case err != nil && status == 0:
+		return statusFailed, err
+	}
+	return status, err
+}
+
+// machine is a prepared VM.
+type machine struct {
+	img  image.Image
+	cfg  vm.Config
+	init string
+}
+
+// prepare gets everything that a VM needs, and installs QEMU if it may.
+func (o options) prepare(ctx context.Context) (machine, error) {
+	if runtime.GOARCH != "amd64" {
+		return machine{}, unavailable{fmt.Errorf("the lab's kernels and tools are for amd64, this machine is %s", runtime.GOARCH)}
+	}
+	if err := needQEMU(ctx); err != nil {
+		return machine{}, unavailable{err}
+	}
+	store, err := image.Open(o.module, os.Stderr)
+	if err != nil {
+		return machine{}, unavailable{err}
+	}
+	img, err := store.Prepare(ctx, o.kernel)
+	if err != nil {
+		return machine{}, unavailable{err}
+	}
+	m := machine{img: img}
+	if m.init, err = buildInit(ctx, store.Dir); err != nil {
+		return machine{}, err
+	}
+	m.cfg = vm.Config{Kernel: img.Kernel, CPUs: o.cpus, MemMiB: o.memory}
+	if o.console {
+		m.cfg.Console = os.Stderr
+	}
+	m.cfg.Accel, err = vm.ChooseAccel(ctx, store.Dir, func(ctx context.Context, a vm.Accel) error {
+		return m.tryBoot(ctx, a)
+	})
+	if err != nil {
+		return machine{}, err
+	}
+	return m, nil
+}
+
+// needQEMU has QEMU be there, installing it where that is ours to do.
+func needQEMU(ctx context.Context) error {
+	if _, err := exec.LookPath(vm.QEMU); err == nil {
+		return nil
+	}
+	hint := fmt.Errorf("%s is missing: install qemu-system-x86 (Debian, Ubuntu) or qemu-system-x86-core (Fedora)", vm.QEMU)
+	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
+		return hint
+	}
+	fmt.Fprintln(os.Stderr, "lab: installing qemu-system-x86")
+	install := func() ([]byte, error) {
+		cmd := exec.CommandContext(ctx, "apt-get", "install", "-q", "-y", "--no-install-recommends", "qemu-system-x86")
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		return cmd.CombinedOutput()
+	}
+	out, err := install()
+	if err != nil { // the lists may be old, or absent
+		if out, err = exec.CommandContext(ctx, "apt-get", "update", "-q").CombinedOutput(); err == nil {
+			out, err = install()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w; installing it failed: %w\n%s", hint, err, out)
+	}
+	return nil
+}
+
+// buildInit builds the guest's init program, which has to be static.
+func buildInit(ctx context.Context, dir string) (string, error) {
+	out := filepath.Join(dir, "init")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "zcbench/lab/init")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the guest's init: %w\n%s", err, b)
+	}
+	return out, nil
+}
+
+// signals passes the user's interrupts on to the guest. The third one is for
+// us: whatever the guest does, it ends.
+func signals() (<-chan os.Signal, func()) {
+	in := make(chan os.Signal, 4)
+	out := make(chan os.Signal, 4)
+	signal.Notify(in, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		for n := 1; ; n++ {
+			s, ok := <-in
+			if !ok {
+				return
+			}
+			if n == 3 {
+				signal.Stop(in)
+				syscall.Kill(os.Getpid(), syscall.SIGTERM)
+				return
+			}
+			out <- s
+		}
+	}()
+	return out, func() { signal.Stop(in); close(in) }
+}
+
+func printLines(w io.Writer, title string, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "lab: %s\n", title)
+	for _, l := range lines {
+		fmt.Fprintf(w, "  %s\n", l)
+	}
+}

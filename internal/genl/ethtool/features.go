@@ -1,0 +1,131 @@
+package ethtool
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/internal/genl"
+)
+
+var (
+	featuresGet = genl.Op{Cmd: unix.ETHTOOL_MSG_FEATURES_GET, Name: "features-get"}
+	featuresSet = genl.Op{Cmd: unix.ETHTOOL_MSG_FEATURES_SET, Name: "features-set"}
+)
+
+// Feature is one offload. Active and Wanted differ while something else
+// stands in its way.
+type Feature struct {
+	Active bool
+	Wanted bool
+	Fixed  bool // the driver does not let it be changed
+}
+
+// Features reads all offloads by the names of the kernel: "rx-gro-hw",
+// "tx-tcp-segmentation", "rx-ntuple-filter" …
+func (c *Conn) Features(iface string) (map[string]Feature, error) {
+	b, err := c.c.Do(featuresGet, header(iface))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", iface, err)
+	}
+	f, err := parseFeatures(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: features-get: %w", iface, err)
+	}
+	return f, nil
+}
+
+// parseFeatures reads bitsets in their verbose form, which carries the names:
+// with a mask (hw) every bit is listed, without one only those that are set.
+func parseFeatures(b []byte) (map[string]Feature, error) {
+	all := map[string]Feature{}
+	var err error
+	var wanted, active, nochange []string
+	for a := range genl.Attrs(b, &err) {
+		switch a.Type {
+		case unix.ETHTOOL_A_FEATURES_HW:
+			changeable, listed := bitset(a)
+			for _, name := range listed {
+				all[name] = Feature{Fixed: true}
+			}
+			for _, name := range changeable {
+				all[name] = Feature{}
+			}
+		case unix.ETHTOOL_A_FEATURES_WANTED:
+			_, wanted = bitset(a)
+		case unix.ETHTOOL_A_FEATURES_ACTIVE:
+			_, active = bitset(a)
+		case unix.ETHTOOL_A_FEATURES_NOCHANGE:
+			_, nochange = bitset(a)
+		}
+	}
+	for _, name := range wanted {
+		f := all[name]
+		f.Wanted = true
+		all[name] = f
+	}
+	for _, name := range active {
+		f := all[name]
+		f.Active = true
+		all[name] = f
+	}
+	for _, name := range nochange {
+		f := all[name]
+		f.Fixed = true
+		all[name] = f
+	}
+	return all, err
+}
+
+// bitset gives the names of a verbose bitset: those with a value, and all
+// that are listed.
+func bitset(a genl.Attr) (set, listed []string) {
+	for bits := range a.Nest() {
+		if bits.Type != unix.ETHTOOL_A_BITSET_BITS {
+			continue
+		}
+		for bit := range bits.Nest() {
+			name, value := "", false
+			for v := range bit.Nest() {
+				switch v.Type {
+				case unix.ETHTOOL_A_BITSET_BIT_NAME:
+					name = v.String()
+				case unix.ETHTOOL_A_BITSET_BIT_VALUE:
+					value = true
+				}
+			}
+			if name == "" {
+				continue // a bit that the kernel keeps free
+			}
+			listed = append(listed, name)
+			if value {
+				set = append(set, name)
+			}
+		}
+	}
+	return set, listed
+}
+
+// SetFeatures asks for the offloads named to be on or off. The kernel grants
+// what it can and reports no error for the rest: read Features again.
+func (c *Conn) SetFeatures(iface string, want map[string]bool) error {
+	req := header(iface)
+	req.Nest(unix.ETHTOOL_A_FEATURES_WANTED, "wanted", func() {
+		req.Nest(unix.ETHTOOL_A_BITSET_BITS, "bits", func() {
+			for _, name := range slices.Sorted(maps.Keys(want)) {
+				req.Nest(unix.ETHTOOL_A_BITSET_BITS_BIT, name, func() {
+					req.String(unix.ETHTOOL_A_BITSET_BIT_NAME, "name", name)
+					if want[name] {
+						req.Flag(unix.ETHTOOL_A_BITSET_BIT_VALUE, "value")
+					}
+				})
+			}
+		})
+	})
+	if _, err := c.c.Do(featuresSet, req); err != nil {
+		return fmt.Errorf("%s: %w", iface, err)
+	}
+	return nil
+}

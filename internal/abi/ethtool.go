@@ -28,7 +28,6 @@ const (
 
 // Special values of EthtoolRxfh.
 const (
-	ETH_RXFH_CONTEXT_ALLOC   = 0xffffffff
 	ETH_RXFH_INDIR_NO_CHANGE = 0xffffffff
 	RXH_XFRM_NO_CHANGE       = 0xff // 6.8
 )
@@ -90,6 +89,11 @@ type EthtoolRxnfc struct {
 	Fs       EthtoolRxFlowSpec
 	Context  uint32 // a union with rule_cnt
 	_        uint32 // in C the array of rule locations begins here
+}
+
+// Bytes views c as the kernel does.
+func (c *EthtoolRxnfc) Bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(c)), unsafe.Sizeof(*c))
 }
 
 // offsetofRuleLocs is where struct ethtool_rxnfc's array begins.

@@ -123,6 +123,8 @@ func TestRules(t *testing.T) {
 		spoil(&n)
 		if got := parseRule(&n); got.Other == "" || got.Match != (Match{}) {
 			t.Errorf("a rule on %s is %+v, want it kept as it is", name, got)
+		} else if b, err := hex.DecodeString(got.Other); err != nil || string(b) != string(n.Bytes()) {
+			t.Errorf("a rule on %s is kept as %x, %v; want %x", name, b, err, n.Bytes())
 		}
 	}
 	for _, m := range []Match{{}, {DstPort: 5}, {Src: v4, Dst: v6}} {

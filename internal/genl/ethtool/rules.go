@@ -2,6 +2,7 @@ package ethtool
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -64,7 +65,7 @@ type Rule struct {
 	Queue    uint32
 	Context  uint32
 	// Other is set when the rule is of a kind that Match cannot express; it
-	// is then the kernel's structure, in hexadecimal.
+	// is then the kernel's structure in hexadecimal, and says all there is.
 	Other string
 }
 
@@ -125,13 +126,24 @@ func (c *Conn) FreeLocation(iface string) (uint32, error) {
 // AddRule inserts a rule at r.Location, replacing one that is there, and gives
 // the location it got.
 func (c *Conn) AddRule(iface string, r Rule) (uint32, error) {
-	if err := r.Match.Check(); err != nil {
-		return 0, err
+	var n abi.EthtoolRxnfc
+	what := r.Match.String()
+	if r.Other != "" {
+		what = fmt.Sprintf("at %d", r.Location)
+		b, err := hex.DecodeString(r.Other)
+		if err != nil || copy(n.Bytes(), b) != len(n.Bytes()) {
+			return 0, fmt.Errorf("flow rule %s: %q is not the bytes of one", what, r.Other)
+		}
+		n.Fs.Location = r.Location
+	} else {
+		if err := r.Match.Check(); err != nil {
+			return 0, err
+		}
+		n = encodeRule(r)
 	}
-	n := encodeRule(r)
 	n.Cmd = unix.ETHTOOL_SRXCLSRLINS
 	if err := abi.EthtoolNFC(c.fd, iface, &n); err != nil {
-		return 0, fmt.Errorf("%s: add flow rule %s: %w", iface, r.Match, err)
+		return 0, fmt.Errorf("%s: add flow rule %s: %w", iface, what, err)
 	}
 	return n.Fs.Location, nil
 }
@@ -235,8 +247,7 @@ func parseRule(n *abi.EthtoolRxnfc) Rule {
 		got.Context = 0 // on return it may hold the count of rules
 	}
 	if r.Match.Check() != nil || want != got {
-		r.Match = Match{}
-		r.Other = fmt.Sprintf("%x %x %x %x %x %x", n.Fs.FlowType, n.Fs.H, n.Fs.HExt, n.Fs.M, n.Fs.MExt, n.Fs.RingCookie)
+		return Rule{Location: r.Location, Other: hex.EncodeToString(got.Bytes())}
 	}
 	return r
 }

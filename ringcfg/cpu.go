@@ -1,0 +1,160 @@
+package ringcfg
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// cpu.N.governor, cpu.N.epp, cpu.N.min-khz, cpu.N.max-khz and
+// cpu.N.idle-STATE (on or off) are those of one CPU; cpu.turbo (on or off) is
+// that of all. cpu.dma-latency, in microseconds, lasts as long as the process
+// that set it: the kernel forgets it when the process ends.
+
+const cpus = "/sys/devices/system/cpu/"
+
+// cpuFiles are in the order they are written: a governor may fix the energy
+// preference, and a minimum above the maximum is refused.
+var cpuFiles = []struct{ name, file string }{
+	{"governor", "cpufreq/scaling_governor"},
+	{"epp", "cpufreq/energy_performance_preference"},
+	{"max-khz", "cpufreq/scaling_max_freq"},
+	{"min-khz", "cpufreq/scaling_min_freq"},
+}
+
+// turboFile is the switch and the value that means on.
+func turboFile() (path, on, off string) {
+	if _, err := os.Stat(cpus + "intel_pstate/no_turbo"); err == nil {
+		return cpus + "intel_pstate/no_turbo", "0", "1"
+	}
+	return cpus + "cpufreq/boost", "1", "0"
+}
+
+const dmaLatency = "/dev/cpu_dma_latency"
+
+func readCPUs(_ *host, to Settings) error {
+	for _, f := range cpuFiles {
+		for _, path := range glob(cpus + "cpu[0-9]*/" + f.file) {
+			addFile(to, "cpu."+cpuOf(path)+"."+f.name, path)
+		}
+	}
+	for _, path := range glob(cpus + "cpu[0-9]*/cpuidle/state[0-9]*") {
+		name, err := readFile(filepath.Join(path, "name"))
+		if err != nil {
+			continue
+		}
+		if v, err := readFile(filepath.Join(path, "disable")); err == nil {
+			to["cpu."+cpuOf(path)+".idle-"+name] = onOff(v == "0")
+		}
+	}
+	path, on, _ := turboFile()
+	if v, err := readFile(path); err == nil {
+		to["cpu.turbo"] = onOff(v == on)
+	}
+	if b, err := os.ReadFile(dmaLatency); err == nil && len(b) == 4 {
+		to["cpu.dma-latency"] = strconv.FormatInt(int64(int32(binary.NativeEndian.Uint32(b))), 10)
+	}
+	return nil
+}
+
+// cpuOf gives N of …/cpuN/….
+func cpuOf(path string) string {
+	n, _, _ := strings.Cut(strings.TrimPrefix(path, cpus+"cpu"), "/")
+	return n
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+func writeCPUs(h *host, set Settings) error {
+	left := Settings{}
+	for name, value := range set {
+		left[name] = value
+	}
+	write := func(name, path string) error {
+		value := set[name]
+		delete(left, name)
+		if err := writeFile(path, value); err != nil {
+			return fmt.Errorf("set %s to %s: %w", name, value, err)
+		}
+		return nil
+	}
+	for _, f := range cpuFiles {
+		for _, path := range glob(cpus + "cpu[0-9]*/" + f.file) {
+			name := "cpu." + cpuOf(path) + "." + f.name
+			if _, ok := left[name]; !ok {
+				continue
+			}
+			if err := write(name, path); err != nil {
+				return err
+			}
+		}
+	}
+	for _, path := range glob(cpus + "cpu[0-9]*/cpuidle/state[0-9]*") {
+		state, err := readFile(filepath.Join(path, "name"))
+		if err != nil {
+			continue
+		}
+		name := "cpu." + cpuOf(path) + ".idle-" + state
+		value, ok := left[name]
+		if !ok {
+			continue
+		}
+		delete(left, name)
+		disable := map[string]string{"on": "0", "off": "1"}[value]
+		if err := writeFile(filepath.Join(path, "disable"), disable); err != nil {
+			return fmt.Errorf("set %s to %s: %w", name, value, err)
+		}
+	}
+	if value, ok := left["cpu.turbo"]; ok {
+		delete(left, "cpu.turbo")
+		path, on, off := turboFile()
+		if err := writeFile(path, map[string]string{"on": on, "off": off}[value]); err != nil {
+			return fmt.Errorf("set cpu.turbo to %s: %w", value, err)
+		}
+	}
+	if value, ok := left["cpu.dma-latency"]; ok {
+		delete(left, "cpu.dma-latency")
+		if err := h.holdLatency(value); err != nil {
+			return err
+		}
+	}
+	for name := range left {
+		return missing(name)
+	}
+	return nil
+}
+
+// holdLatency lets go of a limit that this process set, and sets another
+// unless what remains is it.
+func (h *host) holdLatency(value string) error {
+	if h.latency != nil {
+		h.latency.Close()
+		h.latency = nil
+	}
+	now := Settings{}
+	if value == "" || readCPUs(h, now) == nil && now["cpu.dma-latency"] == value {
+		return nil
+	}
+	n, err := strconv.ParseInt(value, 10, 32)
+	if err != nil {
+		return fmt.Errorf("cpu.dma-latency: %q is not a number of microseconds", value)
+	}
+	f, err := os.OpenFile(dmaLatency, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("limit the latency of CPU idle states: %w", err)
+	}
+	if _, err := f.Write(binary.NativeEndian.AppendUint32(nil, uint32(n))); err != nil {
+		f.Close()
+		return fmt.Errorf("limit the latency of CPU idle states to %d µs: %w", n, err)
+	}
+	h.latency = f
+	return nil
+}

@@ -1,0 +1,101 @@
+package ringcfg
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// family is the settings that one interface of the kernel reads and writes
+// together. All that is specific to a kind of setting is in its family; what
+// follows (snapshot, apply, restore, compare) knows only this.
+type family struct {
+	name string // what its settings' names begin with
+	// group is what may change when one of the family is written: device for
+	// everything of the interface, or the family's own name.
+	group string
+	right int // CAP_* that a write needs
+	// read adds the settings as they are now.
+	read func(h *host, to Settings) error
+	// write writes some of them, in the order that they need among
+	// themselves. The kernel may grant less: the caller reads again.
+	write func(h *host, set Settings) error
+	// parse makes a user's value canonical; nil: as it is, in single spaces.
+	parse func(h *host, now Settings, name, value string) (string, error)
+}
+
+// device is the group of all settings of an interface: changing the channels
+// may rewrite the RSS table, the XPS maps and the features.
+const device = "device"
+
+// families are in the order in which they are applied; restoring goes the
+// other way. Header split comes before the channels, those before the RSS
+// table, that before the flow rules that point at a queue.
+var families = []family{
+	{name: "sysctl", group: "sysctl", right: unix.CAP_NET_ADMIN, read: readSysctls, write: writeSysctls},
+	{name: "shared", group: "shared", right: unix.CAP_NET_ADMIN, read: readShared, write: writeShared},
+	{name: "hugepages", group: "hugepages", right: unix.CAP_SYS_ADMIN, read: readHugePages, write: writeHugePages},
+	{name: "udmabuf", group: "udmabuf", right: unix.CAP_SYS_ADMIN, read: readUDMABuf, write: writeUDMABuf},
+	{name: "cpu", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readCPUs, write: writeCPUs},
+	{name: "link", group: device, right: unix.CAP_NET_ADMIN, read: readLink, write: writeLink},
+	{name: "coalesce", group: device, right: unix.CAP_NET_ADMIN, read: readCoalesce, write: writeCoalesce},
+	{name: "feature", group: device, right: unix.CAP_NET_ADMIN, read: readFeatures, write: writeFeatures, parse: parseFeature},
+	{name: "ring", group: device, right: unix.CAP_NET_ADMIN, read: readRings, write: writeRings},
+	{name: "channels", group: device, right: unix.CAP_NET_ADMIN, read: readChannels, write: writeChannels},
+	{name: "rss", group: device, right: unix.CAP_NET_ADMIN, read: readRSS, write: writeRSS, parse: parseRSS},
+	{name: "flow", group: device, right: unix.CAP_NET_ADMIN, read: readFlows, write: writeFlows, parse: parseFlow},
+	{name: "napi", group: device, right: unix.CAP_NET_ADMIN, read: readNAPI, write: writeNAPI},
+	{name: "queue", group: device, right: unix.CAP_NET_ADMIN, read: readQueues, write: writeQueues, parse: parseQueue},
+	{name: "irq", group: device, right: unix.CAP_SYS_ADMIN, read: readIRQs, write: writeIRQs},
+}
+
+// capabilities are the names of the rights that families need.
+var capabilities = map[int]string{unix.CAP_NET_ADMIN: "CAP_NET_ADMIN", unix.CAP_SYS_ADMIN: "CAP_SYS_ADMIN"}
+
+// familyOf finds the family of a setting and its place in the order.
+func familyOf(name string) (family, int, error) {
+	prefix, _, _ := strings.Cut(name, ".")
+	for i, f := range families {
+		if f.name == prefix {
+			return f, i, nil
+		}
+	}
+	return family{}, 0, fmt.Errorf("no setting is called %q (zcbench tune show lists them)", name)
+}
+
+// short are names for what is set most, and the settings they stand for.
+var short = map[string][]string{
+	"mtu":                 {"link.mtu"},
+	"gso-max-size":        {"link.gso-max-size"},
+	"gro-max-size":        {"link.gro-max-size"},
+	"gso-ipv4-max-size":   {"link.gso-ipv4-max-size"},
+	"gro-ipv4-max-size":   {"link.gro-ipv4-max-size"},
+	"rx-ring":             {"ring.rx"},
+	"tx-ring":             {"ring.tx"},
+	"tcp-data-split":      {"ring.tcp-data-split"},
+	"hds-thresh":          {"ring.hds-thresh"},
+	"channels":            {"channels.combined"},
+	"gro":                 {"feature.rx-gro"},
+	"gro-hw":              {"feature.rx-gro-hw"},
+	"lro":                 {"feature.rx-lro"},
+	"tso":                 {"feature.tx-tcp-segmentation", "feature.tx-tcp6-segmentation"},
+	"gso":                 {"feature.tx-generic-segmentation"},
+	"sg":                  {"feature.tx-scatter-gather"},
+	"ntuple":              {"feature.rx-ntuple-filter"},
+	"rx-checksum":         {"feature.rx-checksum"},
+	"nocache-copy":        {"feature.tx-nocache-copy"},
+	"rss":                 {"rss.table"},
+	"rx-usecs":            {"coalesce.rx-usecs"},
+	"tx-usecs":            {"coalesce.tx-usecs"},
+	"adaptive-rx":         {"coalesce.use-adaptive-rx"},
+	"adaptive-tx":         {"coalesce.use-adaptive-tx"},
+	"defer-hard-irqs":     {"napi.defer-hard-irqs"},
+	"gro-flush-timeout":   {"napi.gro-flush-timeout"},
+	"irq-suspend-timeout": {"napi.*.irq-suspend-timeout"},
+	"threaded":            {"napi.threaded"},
+	"governor":            {"cpu.*.governor"},
+	"epp":                 {"cpu.*.epp"},
+	"turbo":               {"cpu.turbo"},
+	"dma-latency":         {"cpu.dma-latency"},
+}

@@ -1,0 +1,47 @@
+package ringcfg
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// readFile gives the words of a small kernel file, with single spaces.
+func readFile(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	return strings.Join(strings.Fields(string(b)), " "), nil
+}
+
+// addFile adds a kernel file as a setting, when it can be read and has a value.
+func addFile(to Settings, name, path string) {
+	if v, err := readFile(path); err == nil && v != "" {
+		to[name] = v
+	}
+}
+
+// writeFile writes a kernel file with one write, as the kernel wants it.
+func writeFile(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// glob lists the paths that match; patterns here are constants, and only a bad
+// one is an error.
+func glob(pattern string) []string {
+	paths, _ := filepath.Glob(pattern)
+	return paths
+}
+
+// missing says that a family has no setting of this name here.
+func missing(name string) error { return fmt.Errorf("%s does not exist here", name) }

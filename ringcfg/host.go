@@ -1,0 +1,189 @@
+package ringcfg
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"zcbench/internal/genl/ethtool"
+	"zcbench/internal/genl/netdev"
+)
+
+// host is the machine, and the interface if there is one, seen from a network
+// namespace.
+type host struct {
+	iface   string // empty: only what is not an interface's
+	index   int
+	mac     string
+	driver  string
+	ns      netns.NsHandle
+	initial netns.NsHandle // the namespace of PID 1; closed when it is not to be had
+	link    *netlink.Handle
+	eth     *ethtool.Conn
+	dev     *netdev.Conn // nil before Linux 6.3
+	sys     string       // a sysfs that shows ns; empty when none does
+	sysfd   *os.File     // holds sys where it is ours
+	latency *os.File     // holds the latency limit of cpu.dma-latency
+	extra   []string     // sysctls to read beside those of the list
+}
+
+// within runs f on a thread inside a network namespace. The thread ends with
+// f, so nothing leaks out.
+func within(ns netns.NsHandle, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread dies here
+		// Entering a namespace needs CAP_SYS_ADMIN even where one is in it.
+		if here, err := netns.Get(); err == nil {
+			defer here.Close()
+			if here.Equal(ns) {
+				done <- f()
+				return
+			}
+		}
+		if err := netns.Set(ns); err != nil {
+			done <- fmt.Errorf("enter a network namespace: %w", err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+// openHost looks at the machine from the namespace ns, which it takes over.
+func openHost(ns netns.NsHandle, iface string) (*host, error) {
+	h := &host{iface: iface, ns: ns, initial: netns.None()}
+	if initial, err := netns.GetFromPath("/proc/1/ns/net"); err == nil {
+		h.initial = initial
+	}
+	if err := within(ns, h.open); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *host) open() (err error) {
+	if h.iface == "" {
+		return nil
+	}
+	i, err := net.InterfaceByName(h.iface)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", h.iface, err)
+	}
+	h.index, h.mac = i.Index, i.HardwareAddr.String()
+	if h.link, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	if h.eth, err = ethtool.Dial(); err != nil {
+		return err
+	}
+	if h.dev, err = netdev.Dial(); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if d, err := h.eth.Driver(h.iface); err == nil {
+		h.driver = d.Name
+	}
+	h.openSysfs()
+	return nil
+}
+
+// openSysfs finds a sysfs that shows this namespace. /sys shows the one it was
+// mounted in, so another is mounted, nowhere, where the right is there.
+func (h *host) openSysfs() {
+	dir := filepath.Join("/sys/class/net", h.iface)
+	index, _ := readFile(filepath.Join(dir, "ifindex"))
+	mac, _ := readFile(filepath.Join(dir, "address"))
+	if index == fmt.Sprint(h.index) && mac == h.mac && (!h.initial.IsOpen() || h.ns.Equal(h.initial)) {
+		h.sys = "/sys"
+		return
+	}
+	fs, err := unix.Fsopen("sysfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	h.sysfd = os.NewFile(uintptr(fd), "sysfs")
+	h.sys = fmt.Sprintf("/proc/self/fd/%d", fd)
+}
+
+func (h *host) close() {
+	h.holdLatency("") // closing an open file cannot fail here
+	if h.link != nil {
+		h.link.Close()
+	}
+	if h.eth != nil {
+		h.eth.Close()
+	}
+	if h.dev != nil {
+		h.dev.Close()
+	}
+	if h.sysfd != nil {
+		h.sysfd.Close()
+	}
+	if h.initial.IsOpen() {
+		h.initial.Close()
+	}
+	h.ns.Close()
+}
+
+// Settings are values by the canonical names of settings. A name that is
+// absent, or whose value is empty, is a thing that does not exist, such as a
+// flow rule.
+type Settings map[string]string
+
+// names lists the settings in order of name.
+func (s Settings) names() []string {
+	names := make([]string, 0, len(s))
+	for n := range s {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// differing lists the names whose values differ between two states.
+func differing(a, b Settings) []string {
+	var names []string
+	for n, v := range a {
+		if b[n] != v {
+			names = append(names, n)
+		}
+	}
+	for n, v := range b {
+		if _, ok := a[n]; !ok && v != "" {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// snapshot reads all families of a group, or all of them for "".
+func (h *host) snapshot(group string) (Settings, error) {
+	s := Settings{}
+	for _, f := range families {
+		if group != "" && f.group != group || f.group == device && h.iface == "" {
+			continue
+		}
+		if err := f.read(h, s); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+			return nil, fmt.Errorf("read %s settings: %w", f.name, err)
+		}
+	}
+	return s, nil
+}

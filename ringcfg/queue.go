@@ -1,0 +1,103 @@
+package ringcfg
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// queue.tx-0.xps-cpus and queue.rx-0.rps-cpus say which CPUs use a transmit
+// queue and which work for a receive queue, as the kernel's masks
+// (networking/scaling.rst); a user may write "cpus 0-3".
+
+var queueFiles = []struct{ name, direction, file string }{
+	{"rps-cpus", "rx", "rps_cpus"},
+	{"rps-flow-cnt", "rx", "rps_flow_cnt"},
+	{"xps-cpus", "tx", "xps_cpus"},
+	{"xps-rxqs", "tx", "xps_rxqs"},
+}
+
+func readQueues(h *host, to Settings) error {
+	if h.sys == "" {
+		return nil
+	}
+	for _, f := range queueFiles {
+		for _, dir := range glob(filepath.Join(h.sys, "class/net", h.iface, "queues", f.direction+"-*")) {
+			addFile(to, "queue."+filepath.Base(dir)+"."+f.name, filepath.Join(dir, f.file))
+		}
+	}
+	return nil
+}
+
+func writeQueues(h *host, set Settings) error {
+	for _, name := range set.names() {
+		queue, key, _ := strings.Cut(strings.TrimPrefix(name, "queue."), ".")
+		path := ""
+		for _, f := range queueFiles {
+			if f.name == key && strings.HasPrefix(queue, f.direction+"-") {
+				path = filepath.Join(h.sys, "class/net", h.iface, "queues", queue, f.file)
+			}
+		}
+		if path == "" {
+			return missing(name)
+		}
+		if err := writeFile(path, set[name]); err != nil {
+			return fmt.Errorf("set %s of %s: %w", name, h.iface, err)
+		}
+	}
+	return nil
+}
+
+func parseQueue(_ *host, now Settings, name, value string) (string, error) {
+	list, ok := strings.CutPrefix(value, "cpus ")
+	if !ok {
+		return value, nil
+	}
+	cpus, err := parseList(list)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return mask(cpus, now[name]), nil
+}
+
+// mask writes CPUs as the kernel does: words of 32 bits in hexadecimal, as
+// many and as wide as in the mask like.
+func mask(cpus []int, like string) string {
+	words := make([]uint32, strings.Count(like, ",")+1)
+	for _, c := range cpus {
+		for len(words) <= c/32 {
+			words = append(words, 0)
+		}
+		words[c/32] |= 1 << (c % 32)
+	}
+	first, _, _ := strings.Cut(like, ",")
+	text := fmt.Sprintf("%0*x", len(first), words[len(words)-1])
+	for i := len(words) - 2; i >= 0; i-- {
+		text += fmt.Sprintf(",%08x", words[i])
+	}
+	return text
+}
+
+// parseList reads a list of numbers as the kernel writes it: "0-2,5".
+func parseList(s string) ([]int, error) {
+	var list []int
+	for part := range strings.SplitSeq(s, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		a, err := strconv.ParseUint(first, 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a list such as 0-2,5", s)
+		}
+		b, err := strconv.ParseUint(last, 10, 16)
+		if err != nil || b < a {
+			return nil, fmt.Errorf("%q is not a list such as 0-2,5", s)
+		}
+		for n := a; n <= b; n++ {
+			list = append(list, int(n))
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,147 @@
+package ringcfg
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"zcbench/internal/genl/ethtool"
+)
+
+// rss.table and rss.key are the interface's own; rss.context-N is the table of
+// another context, for flow rules that name it, and "" removes it.
+
+func readRSS(h *host, to Settings) error {
+	contexts, err := h.eth.RSSContexts(h.iface)
+	if err != nil {
+		return err
+	}
+	for _, r := range contexts {
+		name := "rss.table"
+		if r.Context != 0 {
+			name = fmt.Sprintf("rss.context-%d", r.Context)
+		}
+		if len(r.Indir) > 0 {
+			to[name] = joinQueues(r.Indir)
+		}
+		if r.Context == 0 && len(r.Key) > 0 {
+			to["rss.key"] = hex.EncodeToString(r.Key)
+		}
+	}
+	return nil
+}
+
+func writeRSS(h *host, set Settings) error {
+	for _, name := range set.names() {
+		if err := h.writeRSS(name, set[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *host) writeRSS(name, value string) error {
+	if name == "rss.key" {
+		key, err := hex.DecodeString(value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return h.eth.SetKey(h.iface, 0, key)
+	}
+	table, err := splitQueues(name, value)
+	if err != nil {
+		return err
+	}
+	if name == "rss.table" {
+		// A table that is the default spread is written as a reset: the
+		// kernel then lets it follow the number of channels again, as it
+		// does until somebody writes one.
+		if n, err := h.rxQueues(); err == nil && evenSpread(table, n) {
+			table = nil
+		}
+		return h.eth.SetIndir(h.iface, 0, table)
+	}
+	id, err := strconv.ParseUint(strings.TrimPrefix(name, "rss.context-"), 10, 32)
+	if err != nil || id == 0 {
+		return missing(name)
+	}
+	context := uint32(id)
+	if len(table) == 0 {
+		return h.eth.DeleteRSS(h.iface, context)
+	}
+	contexts, err := h.eth.RSSContexts(h.iface)
+	if err != nil {
+		return err
+	}
+	for _, r := range contexts {
+		if r.Context == context {
+			return h.eth.SetIndir(h.iface, context, table)
+		}
+	}
+	return h.eth.CreateRSS(h.iface, context, table)
+}
+
+// parseRSS accepts "equal N" beside a list: the first N queues in turn.
+func parseRSS(h *host, now Settings, name, value string) (string, error) {
+	n, ok := strings.CutPrefix(value, "equal ")
+	if !ok {
+		return strings.Join(strings.Fields(value), " "), nil
+	}
+	queues, err := strconv.Atoi(n)
+	if err != nil || queues < 1 {
+		return "", fmt.Errorf("%s: %q is not a number of queues", name, n)
+	}
+	table, err := splitQueues(name, now[name])
+	if err != nil {
+		return "", err
+	}
+	for i := range table {
+		table[i] = uint32(i % queues)
+	}
+	return joinQueues(table), nil
+}
+
+// evenSpread says whether a table is what drivers begin with.
+func evenSpread(table []uint32, queues int) bool {
+	for i, q := range table {
+		if int(q) != i%queues {
+			return false
+		}
+	}
+	return len(table) > 0
+}
+
+// rxQueues is the number of receive queues.
+func (h *host) rxQueues() (int, error) {
+	v, err := h.eth.Channels(h.iface)
+	if err != nil {
+		return 0, err
+	}
+	return receiveQueues(v), nil
+}
+
+func receiveQueues(v ethtool.Values) int { return int(v["combined-count"] + v["rx-count"]) }
+
+func joinQueues(table []uint32) string {
+	var b strings.Builder
+	for i, q := range table {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(strconv.FormatUint(uint64(q), 10))
+	}
+	return b.String()
+}
+
+func splitQueues(name, value string) ([]uint32, error) {
+	var table []uint32
+	for _, word := range strings.Fields(value) {
+		q, err := strconv.ParseUint(word, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %q is not a queue", name, word)
+		}
+		table = append(table, uint32(q))
+	}
+	return table, nil
+}

@@ -1,0 +1,183 @@
+package ringcfg
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// sysctls are those that runs of TCP depend on; a user may name others.
+var sysctls = []string{
+	"kernel.io_uring_disabled",
+	"kernel.numa_balancing",
+	"net.core.busy_poll",
+	"net.core.busy_read",
+	"net.core.high_order_alloc_disable",
+	"net.core.netdev_budget",
+	"net.core.netdev_budget_usecs",
+	"net.core.netdev_max_backlog",
+	"net.core.optmem_max",
+	"net.core.rmem_default",
+	"net.core.rmem_max",
+	"net.core.rps_sock_flow_entries",
+	"net.core.skb_defer_max",
+	"net.core.wmem_default",
+	"net.core.wmem_max",
+	"net.ipv4.tcp_congestion_control",
+	"net.ipv4.tcp_limit_output_bytes",
+	"net.ipv4.tcp_mem",
+	"net.ipv4.tcp_moderate_rcvbuf",
+	"net.ipv4.tcp_no_metrics_save",
+	"net.ipv4.tcp_notsent_lowat",
+	"net.ipv4.tcp_rmem",
+	"net.ipv4.tcp_sack",
+	"net.ipv4.tcp_shrink_window",
+	"net.ipv4.tcp_slow_start_after_idle",
+	"net.ipv4.tcp_timestamps",
+	"net.ipv4.tcp_wmem",
+	"vm.compaction_proactiveness",
+	"vm.max_map_count",
+	"vm.zone_reclaim_mode",
+}
+
+// A sysctl of the network namespace, or any where the namespace is the initial
+// one, is sysctl.NAME. In another namespace those that all share are
+// shared.NAME: they outlive the namespace, and are written from the initial one.
+
+func readSysctls(h *host, to Settings) error {
+	return within(h.ns, func() error {
+		for _, name := range h.sysctls() {
+			if h.inInitial() || isOwn(name) {
+				addFile(to, "sysctl."+name, sysctlFile(name))
+			}
+		}
+		return nil
+	})
+}
+
+func readShared(h *host, to Settings) error {
+	if h.inInitial() {
+		return nil
+	}
+	own := Settings{}
+	if err := readSysctls(h, own); err != nil {
+		return err
+	}
+	return within(h.initial, func() error {
+		for _, name := range h.sysctls() {
+			if own["sysctl."+name] == "" {
+				addFile(to, "shared."+name, sysctlFile(name))
+			}
+		}
+		return nil
+	})
+}
+
+// inInitial says whether the namespace is the initial one, or the only one
+// that this process may enter.
+func (h *host) inInitial() bool { return !h.initial.IsOpen() || h.ns.Equal(h.initial) }
+
+// isOwn says whether the calling thread's namespace has a sysctl of its own:
+// it cannot be written where it is another's.
+func isOwn(name string) bool {
+	i, err := os.Stat(sysctlFile(name))
+	return err == nil && i.Mode().Perm()&0o222 != 0 && strings.HasPrefix(name, "net.")
+}
+
+func (h *host) sysctls() []string { return slices.Concat(sysctls, h.extra) }
+
+// sysctlFile finds the file of a sysctl, in which an interface's name may have
+// dots of its own.
+func sysctlFile(name string) string {
+	return "/proc/sys/" + strings.ReplaceAll(name, ".", "/")
+}
+
+func writeSysctls(h *host, set Settings) error {
+	return within(h.ns, func() error { return writeSysctlFiles("sysctl.", set) })
+}
+
+func writeShared(h *host, set Settings) error {
+	return within(h.initial, func() error { return writeSysctlFiles("shared.", set) })
+}
+
+func writeSysctlFiles(prefix string, set Settings) error {
+	for _, name := range set.names() {
+		key := strings.TrimPrefix(name, prefix)
+		if err := writeFile(sysctlFile(key), set[name]); err != nil {
+			return fmt.Errorf("set sysctl %s to %q: %w", key, set[name], err)
+		}
+	}
+	return nil
+}
+
+// Huge pages are those of each NUMA node: hugepages.node0.2048kB.
+
+const (
+	nodeHugePages   = "/sys/devices/system/node/node*/hugepages/hugepages-*/nr_hugepages"
+	sharedHugePages = "/sys/kernel/mm/hugepages/hugepages-*/nr_hugepages"
+)
+
+func hugePageFiles() map[string]string {
+	files := map[string]string{}
+	for _, path := range glob(nodeHugePages) {
+		words := strings.Split(path, "/")
+		files["hugepages."+words[5]+"."+strings.TrimPrefix(words[7], "hugepages-")] = path
+	}
+	if len(files) == 0 { // no NUMA in this kernel
+		for _, path := range glob(sharedHugePages) {
+			files["hugepages."+strings.TrimPrefix(filepath.Base(filepath.Dir(path)), "hugepages-")] = path
+		}
+	}
+	return files
+}
+
+func readHugePages(_ *host, to Settings) error { return readFiles(hugePageFiles(), to) }
+
+func writeHugePages(_ *host, set Settings) error { return writeFiles(hugePageFiles(), set) }
+
+// udmabuf's parameters limit the dma-bufs that it makes of memory files.
+
+func udmabufFiles() map[string]string {
+	const dir = "/sys/module/udmabuf/parameters/"
+	return map[string]string{"udmabuf.size-limit-mb": dir + "size_limit_mb", "udmabuf.list-limit": dir + "list_limit"}
+}
+
+func readUDMABuf(_ *host, to Settings) error { return readFiles(udmabufFiles(), to) }
+
+func writeUDMABuf(_ *host, set Settings) error { return writeFiles(udmabufFiles(), set) }
+
+func readFiles(files map[string]string, to Settings) error {
+	for name, path := range files {
+		addFile(to, name, path)
+	}
+	return nil
+}
+
+// writeFiles writes in order of name.
+func writeFiles(files map[string]string, set Settings) error {
+	for _, name := range set.names() {
+		path, ok := files[name]
+		if !ok {
+			return missing(name)
+		}
+		if err := writeFile(path, set[name]); err != nil {
+			return fmt.Errorf("set %s to %s: %w", name, set[name], err)
+		}
+	}
+	return nil
+}
+
+// addSysctls makes h read the sysctls that settings name beside the list.
+func (h *host) addSysctls(names []string) {
+	for _, n := range names {
+		key, ok := strings.CutPrefix(n, "sysctl.")
+		if !ok {
+			key, ok = strings.CutPrefix(n, "shared.")
+		}
+		if ok && !strings.Contains(key, "*") && !slices.Contains(h.sysctls(), key) {
+			h.extra = append(h.extra, key)
+		}
+	}
+}

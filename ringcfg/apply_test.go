@@ -1,0 +1,331 @@
+package ringcfg
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/internal/genl/ethtool"
+	"zcbench/internal/netpair"
+)
+
+var background = context.Background()
+
+// in runs f in the namespace of an end.
+func in(t *testing.T, e *netpair.End, f func() error) {
+	t.Helper()
+	if err := e.Do(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEverySetting changes each setting of a veth interface by itself, sees it
+// changed, and puts it back.
+func TestEverySetting(t *testing.T) {
+	p := pair(t)
+	everySetting(t, &p.RX)
+}
+
+func everySetting(t *testing.T, e *netpair.End) {
+	t.Helper()
+	before := state(t, e)
+	j := Journal(t.TempDir())
+	r := rand.New(rand.NewPCG(1, 1))
+	tried := map[string]int{}
+	in(t, e, func() error {
+		all, err := Snapshot(e.Interface)
+		if err != nil {
+			return err
+		}
+		now := local(all)
+		for _, name := range now.names() {
+			value := another(r, now, name)
+			if value == "" {
+				continue
+			}
+			grant, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{name: value}}, j)
+			if err != nil {
+				// Refused for a good reason is fine, when it is undone.
+				t.Logf("%s = %s: %v", name, value, err)
+			} else {
+				if len(grant.Changes) != 1 || grant.Changes[0].Name != name {
+					t.Errorf("%s: changes %v", name, grant.Changes)
+				}
+				tried[strings.SplitN(name, ".", 2)[0]]++
+				if drift, err := undo(background); err != nil || len(drift) > 0 {
+					t.Errorf("%s: undo: %v, %v", name, drift, err)
+				}
+			}
+			if after := state(t, e); after != before {
+				t.Fatalf("%s: not as before:\n%s", name, lineDiff(before, after))
+			}
+		}
+		return nil
+	})
+	t.Logf("changed and put back, by family: %v", tried)
+	for _, f := range []string{"sysctl", "link", "feature", "channels", "napi", "queue"} {
+		if tried[f] == 0 {
+			t.Errorf("no setting of family %s was changed", f)
+		}
+	}
+}
+
+func TestUnsupported(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	before := state(t, e)
+	j := Journal(t.TempDir())
+	v4 := e.Addr4
+	for _, c := range []struct {
+		want Want
+		kind error
+		text string
+	}{
+		{Want{Settings: map[string]string{"mtu": "4148", "tcp-data-split": "on", "ring.rx": "4096"}}, ErrUnsupported, "ring.rx, tcp-data-split: not supported by driver veth"},
+		{Want{Settings: map[string]string{"gro-hw": "on"}}, ErrUnsupported, "gro-hw: not supported by driver veth"},
+		{Want{Settings: map[string]string{"gro": "maybe"}}, ErrUsage, `feature.rx-gro: "maybe" is not on or off`},
+		{Want{Settings: map[string]string{"speed": "fast"}}, ErrUsage, `no setting is called "speed"`},
+		{Want{Settings: map[string]string{"flow.tcp4 dst-port x": "queue 1"}}, ErrUsage, "x is not a port"},
+		{Want{Queues: 1, Flows: []ethtool.Match{{Dst: v4, DstPort: 5302}}}, ErrUnsupported, "feature.rx-ntuple-filter: not supported by driver veth"},
+		{Want{Queues: 5}, ErrUnsupported, "driver veth of " + e.Interface + " has at most"},
+		{Want{Keep: true, Settings: map[string]string{"dma-latency": "3"}}, ErrUsage, "only as long as the process"},
+		// The kernel refuses the second: the first is rolled back.
+		{Want{Settings: map[string]string{"mtu": "4148", "channels.rx": "4000"}}, nil, "requested channel count exceeds maximum (attribute .rx-count)"},
+		{Want{Settings: map[string]string{"tx-queue-len": "77", "sysctl.net.ipv4.tcp_congestion_control": "none"}}, ErrUsage, "no setting"},
+		{Want{Settings: map[string]string{"link.tx-queue-len": "77", "sysctl.net.ipv4.tcp_congestion_control": "none"}}, nil, "tcp_congestion_control"},
+	} {
+		c.want.Interface = e.Interface
+		var err error
+		in(t, e, func() error {
+			_, _, err = Apply(background, c.want, j)
+			return nil
+		})
+		if err == nil || !strings.Contains(err.Error(), c.text) || c.kind != nil && !errors.Is(err, c.kind) {
+			t.Errorf("%v:\n got %v (%v)\nwant %s (%v)", c.want.Settings, err, errors.Is(err, c.kind), c.text, c.kind)
+		}
+		if after := state(t, e); after != before {
+			t.Fatalf("%v: not as before:\n%s", c.want, lineDiff(before, after))
+		}
+	}
+	if left := glob(string(j) + "/*.journal"); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestOptionalAndPlan(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	before := state(t, e)
+	w := Want{Interface: e.Interface, Optional: map[string]string{"mtu": "9000", "gro-hw": "on", "tso": "off"}, Settings: map[string]string{"mtu": "4148", "gro": "on"}}
+	want := []Change{{"link.mtu", "1500", "4148"}, {"feature.rx-gro", "off", "on"}, {"feature.tx-tcp-segmentation", "on", "off"}, {"feature.tx-tcp6-segmentation", "on", "off"}}
+	in(t, e, func() error {
+		plan, err := Plan(w)
+		if err != nil || !slices.Equal(plan, want) {
+			t.Errorf("plan %v, %v; want %v", plan, err, want)
+		}
+		return nil
+	})
+	if after := state(t, e); after != before {
+		t.Fatalf("a plan changed something:\n%s", lineDiff(before, after))
+	}
+	in(t, e, func() error {
+		grant, undo, err := Apply(background, w, Journal(t.TempDir()))
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(grant.Changes, want) || !slices.Equal(grant.Skipped, []string{"gro-hw"}) {
+			t.Errorf("granted %+v", grant)
+		}
+		_, err = undo(background)
+		return err
+	})
+}
+
+func TestDrift(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	j := Journal(t.TempDir())
+	in(t, e, func() error {
+		_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on"}}, j)
+		if err != nil {
+			return err
+		}
+		// Somebody else.
+		h, err := here(e.Interface)
+		if err != nil {
+			return err
+		}
+		defer h.close()
+		if err := writeLink(h, Settings{"link.mtu": "9000"}); err != nil {
+			return err
+		}
+		drift, err := undo(background)
+		if want := []Drift{{"link.mtu", "1500", "4148", "9000"}}; err != nil || !slices.Equal(drift, want) {
+			t.Errorf("undo: %v, %v; want %v", drift, err, want)
+		}
+		now, err := h.snapshot(device)
+		if now["link.mtu"] != "9000" || now["feature.rx-gro"] != "off" {
+			t.Errorf("mtu %s, want 9000, left alone; gro %s, want off, put back", now["link.mtu"], now["feature.rx-gro"])
+		}
+		if again, err := undo(background); err != nil || again != nil {
+			t.Errorf("a second undo: %v, %v", again, err)
+		}
+		return err
+	})
+}
+
+func TestKeepAndRestore(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	before := state(t, e)
+	j := Journal(t.TempDir())
+	in(t, e, func() error {
+		for _, mtu := range []string{"4148", "9000"} {
+			_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": mtu}, Keep: true}, j)
+			if err != nil || undo != nil {
+				t.Fatalf("keep mtu %s: %v, undo %v", mtu, err, undo != nil)
+			}
+		}
+		// A run over it leaves what was kept in place.
+		_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "2000"}}, j)
+		if err != nil {
+			return err
+		}
+		if _, err := undo(background); err != nil {
+			return err
+		}
+		if drift, err := Recover(background, j); err != nil || drift != nil {
+			t.Errorf("recover: %v, %v", drift, err)
+		}
+		if now, err := Snapshot(e.Interface); err != nil || now["link.mtu"] != "9000" {
+			t.Errorf("after a run: mtu %s, %v; want 9000", now["link.mtu"], err)
+		}
+		drift, err := Restore(background, e.Interface, j, 0)
+		if drift != nil {
+			t.Errorf("restore: %v", drift)
+		}
+		return err
+	})
+	if after := state(t, e); after != before {
+		t.Errorf("not as before:\n%s", lineDiff(before, after))
+	}
+	if left := glob(string(j) + "/*.journal"); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	j := Journal(t.TempDir())
+	in(t, e, func() error {
+		_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148"}}, j)
+		if err != nil {
+			return err
+		}
+		_, _, err = Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "9000"}}, j)
+		if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "interface "+e.Interface+" is held by process ") {
+			t.Errorf("a second holder: %v", err)
+		}
+		if drift, err := Recover(background, j); err != nil || drift != nil {
+			t.Errorf("recover what is alive: %v, %v", drift, err)
+		}
+		time.AfterFunc(100*time.Millisecond, func() {
+			if _, err := undo(background); err != nil {
+				t.Error(err)
+			}
+		})
+		_, undo2, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "9000"}, Wait: 10 * time.Second}, j)
+		if err != nil {
+			return err
+		}
+		_, err = undo2(background)
+		return err
+	})
+}
+
+// TestTornJournal cuts the journal of a dead process at every byte of its last
+// line.
+func TestTornJournal(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	before := state(t, e)
+	j := Journal(t.TempDir())
+	want := Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148"}}
+	in(t, e, func() error {
+		s, err := begin(e.Interface, j, 0)
+		if err != nil {
+			return err
+		}
+		if _, err := s.apply(background, want); err != nil {
+			return err
+		}
+		path := s.book.f.Name()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		s.close() // as a kill does: nothing is undone
+		lines := strings.SplitAfter(string(text), "\n")
+		whole := len(text) - len(lines[len(lines)-2])
+		for cut := whole; cut < len(text); cut += 7 {
+			if err := os.WriteFile(path, text[:cut], 0o600); err != nil {
+				return err
+			}
+			// The change is in doubt: it was made, and not noted as done.
+			if drift, err := Recover(background, j); err != nil || drift != nil {
+				t.Fatalf("cut at %d: %v, %v", cut, drift, err)
+			}
+			if after := state(t, e); after != before {
+				t.Fatalf("cut at %d: not as before:\n%s", cut, lineDiff(before, after))
+			}
+			s, err := begin(e.Interface, Journal(t.TempDir()), 0)
+			if err != nil {
+				return err
+			}
+			if _, err := s.apply(background, want); err != nil {
+				return err
+			}
+			s.close()
+		}
+		// Garbage in the middle is another matter.
+		if err := os.WriteFile(path, []byte(lines[0]+"garbage\n"+lines[1]+lines[2]), 0o600); err != nil {
+			return err
+		}
+		if _, err := Recover(background, j); err == nil || !strings.Contains(err.Error(), filepath.Base(path)+": line 2") {
+			t.Errorf("garbage in the middle: %v", err)
+		}
+		return nil
+	})
+}
+
+func TestWithoutRights(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	before := state(t, e)
+	in(t, e, func() error {
+		runtime.LockOSThread() // never unlocked: its rights go with it
+		none := [2]unix.CapUserData{}
+		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
+			return err
+		}
+		_, _, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on", "sysctl.net.ipv4.tcp_sack": "0"}}, Journal(t.TempDir()))
+		want := "sysctl.net.ipv4.tcp_sack needs CAP_NET_ADMIN; link.mtu needs CAP_NET_ADMIN; feature.rx-gro needs CAP_NET_ADMIN (run it as root)"
+		if !errors.Is(err, ErrUnsupported) || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+		return nil
+	})
+	if after := state(t, e); after != before {
+		t.Errorf("not as before:\n%s", lineDiff(before, after))
+	}
+}

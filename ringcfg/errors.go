@@ -1,0 +1,75 @@
+package ringcfg
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// kindError is an error that errors.Is finds to be of a kind, though its text
+// does not repeat it.
+type kindError struct{ kind, err error }
+
+func (e *kindError) Error() string        { return e.err.Error() }
+func (e *kindError) Unwrap() error        { return e.err }
+func (e *kindError) Is(target error) bool { return target == e.kind }
+
+func unsupported(format string, args ...any) error {
+	return &kindError{ErrUnsupported, fmt.Errorf(format, args...)}
+}
+
+func usage(format string, args ...any) error {
+	return &kindError{ErrUsage, fmt.Errorf(format, args...)}
+}
+
+// explain says what a refused write of a family needs.
+func explain(f family, err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return unsupported("%w (it needs %s in the user namespace that owns it)", err, capabilities[f.right])
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return &kindError{ErrUnsupported, err}
+	}
+	return err
+}
+
+// checkRights reports every setting that this process has no right to change,
+// with the right.
+func checkRights(set map[string]Settings, steering bool) error {
+	have, err := effective()
+	if err != nil {
+		return err
+	}
+	var refused []string
+	for _, f := range families {
+		if have&(1<<f.right) == 0 && len(set[f.name]) > 0 {
+			refused = append(refused, fmt.Sprintf("%s needs %s", strings.Join(set[f.name].names(), ", "), capabilities[f.right]))
+		}
+	}
+	if steering && have&(1<<unix.CAP_NET_ADMIN) == 0 {
+		refused = append(refused, "steering flows to queues of their own needs CAP_NET_ADMIN")
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	return unsupported("%s (run it as root)", strings.Join(slices.Compact(refused), "; "))
+}
+
+// effective gives the capabilities of this thread, as capget(2) does.
+func effective() (uint64, error) {
+	b, err := os.ReadFile("/proc/thread-self/status")
+	if err != nil {
+		return 0, fmt.Errorf("read this process's capabilities: %w", err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			return strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+		}
+	}
+	return 0, errors.New("/proc/thread-self/status has no CapEff")
+}

@@ -1,0 +1,457 @@
+// Package ringcfg brings a NIC and its host into the state that a run needs,
+// proves that it got there, and puts every value back as it was, even after
+// the process was killed.
+package ringcfg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vishvananda/netns"
+
+	"zcbench/internal/genl/ethtool"
+)
+
+// The kinds of failure that a caller tells apart; all else is a failure of
+// something that should have worked.
+var (
+	// ErrUnsupported: this kernel, driver or user cannot do what is wanted,
+	// and the text says what is missing. Nothing was changed.
+	ErrUnsupported = errors.New("not supported here")
+	// ErrUsage: the want itself makes no sense.
+	ErrUsage = errors.New("bad setting")
+	// ErrBusy: another process holds the interface.
+	ErrBusy = errors.New("busy")
+)
+
+// Want is the state that a run needs.
+type Want struct {
+	// Interface in the network namespace of the calling thread; empty when
+	// only the host is concerned.
+	Interface string
+	// Settings by canonical name ("ring.rx"), short name ("gro-hw") or
+	// pattern ("cpu.*.governor").
+	Settings map[string]string
+	// Optional are the same, but what this host does not have is skipped.
+	Optional map[string]string
+	// Queues is how many receive queues are to be kept for Flows alone, so
+	// that a memory provider can be bound to them.
+	Queues int
+	// Flows are steered to those queues, flow i to queue i modulo Queues
+	// when each has a source port; else all share the queues by their hash.
+	Flows []ethtool.Match
+	// Keep leaves the state in place, until Restore, when the process ends.
+	Keep bool
+	// Wait is how long to wait for another process to let go.
+	Wait time.Duration
+}
+
+// Change is a setting that Apply changes; "" is a thing that does not exist.
+type Change struct {
+	Name string `json:"name"`
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// Grant is what a run got.
+type Grant struct {
+	Queues  []uint32 // kept for the flows
+	Context uint32   // RSS context over Queues, 0: none was needed
+	Changes []Change
+	Skipped []string // optional settings that this host does not have
+}
+
+// Drift is a setting that somebody else changed after us; it is left alone.
+type Drift struct {
+	Name string `json:"name"`
+	Was  string `json:"was"` // before us
+	Set  string `json:"set"` // by us
+	Is   string `json:"is"`
+}
+
+// String tells the drift in a sentence.
+func (d Drift) String() string {
+	return fmt.Sprintf("%s was changed by somebody else meanwhile and is left at %q (before zcbench %q, by zcbench %q)", d.Name, d.Is, d.Was, d.Set)
+}
+
+// Undo puts back what an Apply changed, last change first, and lets go of the
+// interface. Calling it again does nothing. What a dying ctx cuts short is
+// left to Restore.
+type Undo func(ctx context.Context) ([]Drift, error)
+
+// Apply brings about what is wanted and gives the way back, which is nil when
+// w.Keep. When it fails it has put back what it did. What an earlier process
+// was killed over is put back first.
+func Apply(ctx context.Context, w Want, j Journal) (Grant, Undo, error) {
+	s, err := begin(w.Interface, j, w.Wait)
+	if err != nil {
+		return Grant{}, nil, err
+	}
+	if err := s.recover(ctx); err != nil {
+		s.close()
+		return Grant{}, nil, err
+	}
+	grant, err := s.apply(ctx, w)
+	if err == nil && w.Keep {
+		if err = s.book.write(entry{Kept: true}); err == nil {
+			return grant, nil, s.close()
+		}
+	}
+	if err != nil {
+		drift, uerr := s.undo(context.WithoutCancel(ctx))
+		for _, d := range drift {
+			uerr = errors.Join(uerr, errors.New(d.String()))
+		}
+		return Grant{}, nil, errors.Join(err, uerr, s.close())
+	}
+	return grant, s.undoOnce(), nil
+}
+
+func (s *session) undoOnce() Undo {
+	done := false
+	return func(ctx context.Context) ([]Drift, error) {
+		if done {
+			return nil, nil
+		}
+		done = true
+		drift, err := s.undo(ctx)
+		return drift, errors.Join(err, s.close())
+	}
+}
+
+// Plan lists what Apply would change by w.Settings and w.Optional, and
+// changes nothing.
+func Plan(w Want) ([]Change, error) {
+	h, err := here(w.Interface)
+	if err != nil {
+		return nil, err
+	}
+	defer h.close()
+	h.addSysctls(slices.Concat(slices.Collect(maps.Keys(w.Settings)), slices.Collect(maps.Keys(w.Optional))))
+	now, err := h.snapshot("")
+	if err != nil {
+		return nil, err
+	}
+	set, _, err := h.resolve(w, now)
+	if err != nil {
+		return nil, err
+	}
+	var changes []Change
+	for _, f := range families {
+		for _, name := range set[f.name].names() {
+			changes = append(changes, Change{name, now[name], set[f.name][name]})
+		}
+	}
+	return changes, nil
+}
+
+// Snapshot reads all settings of the host and, unless it is empty, of an
+// interface in the network namespace of the calling thread.
+func Snapshot(iface string) (Settings, error) {
+	h, err := here(iface)
+	if err != nil {
+		return nil, err
+	}
+	defer h.close()
+	return h.snapshot("")
+}
+
+func here(iface string) (*host, error) {
+	ns, err := netns.Get()
+	if err != nil {
+		return nil, fmt.Errorf("open this network namespace: %w", err)
+	}
+	return openHost(ns, iface)
+}
+
+// resolve gives what has to change, by family, and the optional names that
+// this host does not have. It fails with everything that is wrong at once.
+func (h *host) resolve(w Want, now Settings) (map[string]Settings, []string, error) {
+	set := map[string]Settings{}
+	var lacking, skipped []string
+	for _, part := range []struct {
+		settings map[string]string
+		optional bool
+	}{{w.Optional, true}, {w.Settings, false}} { // what must be overrides
+		for _, name := range slices.Sorted(maps.Keys(part.settings)) {
+			value := part.settings[name]
+			names, err := expand(name, now)
+			if err != nil {
+				return nil, nil, err
+			}
+			if len(names) == 0 {
+				if part.optional {
+					skipped = append(skipped, name)
+				} else {
+					lacking = append(lacking, name)
+				}
+			}
+			for _, n := range names {
+				if err := h.put(set, now, n, value); err != nil {
+					return nil, nil, err
+				}
+			}
+		}
+	}
+	if len(lacking) > 0 {
+		return nil, nil, unsupported("%s: not supported by %s", strings.Join(lacking, ", "), h.owner(lacking[0]))
+	}
+	return set, skipped, nil
+}
+
+// owner names what would have to have a setting.
+func (h *host) owner(name string) string {
+	if full, ok := short[name]; ok {
+		name = full[0]
+	}
+	if f, _, err := familyOf(name); err == nil && f.group == device && h.driver != "" {
+		return "driver " + h.driver
+	}
+	return "this kernel"
+}
+
+// put adds one setting to what has to change, unless it is so already.
+func (h *host) put(set map[string]Settings, now Settings, name, value string) error {
+	f, _, err := familyOf(name)
+	if err != nil {
+		return &kindError{ErrUsage, err}
+	}
+	value = strings.Join(strings.Fields(value), " ")
+	if f.parse != nil {
+		if value, err = f.parse(h, now, name, value); err != nil {
+			return &kindError{ErrUsage, err}
+		}
+	}
+	if now[name] == value {
+		delete(set[f.name], name) // an optional one may have said otherwise
+		return nil
+	}
+	if set[f.name] == nil {
+		set[f.name] = Settings{}
+	}
+	set[f.name][name] = value
+	return nil
+}
+
+// expand gives the canonical names that a short name or a pattern stands for
+// here. Flow rules and RSS contexts may be ones that do not exist yet.
+func expand(name string, now Settings) ([]string, error) {
+	full, ok := short[name]
+	if !ok {
+		full = []string{name}
+	}
+	var names []string
+	for _, pattern := range full {
+		if _, _, err := familyOf(pattern); err != nil {
+			return nil, &kindError{ErrUsage, err}
+		}
+		if strings.HasPrefix(pattern, "flow.tcp") || strings.HasPrefix(pattern, "rss.context-") {
+			names = append(names, pattern)
+			continue
+		}
+		for _, n := range now.names() {
+			match, err := path.Match(pattern, n)
+			if err != nil {
+				return nil, usage("pattern %q: %w", pattern, err)
+			}
+			if key, ok := strings.CutPrefix(n, "shared."); ok && !match {
+				match, _ = path.Match(pattern, "sysctl."+key)
+			}
+			if match {
+				names = append(names, n)
+			}
+		}
+	}
+	return names, nil
+}
+
+// session is the right to change one interface, and what was changed.
+type session struct {
+	h        *host
+	dir      string
+	wait     time.Duration
+	book     *book
+	lock     *lock
+	hostLock *lock
+	made     []*change
+	waited   bool // for memory providers
+}
+
+// begin takes the lock and opens the journal.
+func begin(iface string, j Journal, wait time.Duration) (*session, error) {
+	dir, err := j.dir()
+	if err != nil {
+		return nil, err
+	}
+	h, err := here(iface)
+	if err != nil {
+		return nil, err
+	}
+	ns, err := inode(h.ns)
+	if err != nil {
+		h.close()
+		return nil, err
+	}
+	return beginOn(h, bookPath(dir, iface, ns), wait)
+}
+
+// beginOn is begin for a host that is open already, which it takes over, and
+// the journal file of the path.
+func beginOn(h *host, path string, wait time.Duration) (_ *session, err error) {
+	s := &session{h: h, dir: filepath.Dir(path), wait: wait}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	what := "the host"
+	if h.iface != "" {
+		what = "interface " + h.iface
+	}
+	if s.lock, err = takeLock(strings.TrimSuffix(path, ".journal")+".lock", what, wait); err != nil {
+		return nil, err
+	}
+	if s.book, err = openBook(path); err != nil {
+		return nil, err
+	}
+	for _, c := range s.book.changes {
+		h.addSysctls(c.Set.names())
+	}
+	return s, nil
+}
+
+func (s *session) close() error {
+	var err error
+	if s.book != nil {
+		err = s.book.close()
+	}
+	s.hostLock.release()
+	s.lock.release()
+	s.h.close()
+	return err
+}
+
+// takeHost takes the right to change what is not an interface's.
+func (s *session) takeHost() (err error) {
+	if s.hostLock == nil && s.h.iface != "" {
+		s.hostLock, err = takeLock(filepath.Join(s.dir, "host.lock"), "the host", s.wait)
+	}
+	return err
+}
+
+func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
+	h := s.h
+	h.addSysctls(slices.Concat(slices.Collect(maps.Keys(w.Settings)), slices.Collect(maps.Keys(w.Optional))))
+	now, err := h.snapshot("")
+	if err != nil {
+		return Grant{}, err
+	}
+	if w, err = h.forQueues(w, now); err != nil {
+		return Grant{}, err
+	}
+	set, skipped, err := h.resolve(w, now)
+	if err != nil {
+		return Grant{}, err
+	}
+	for _, f := range families {
+		if f.group != device && len(set[f.name]) > 0 {
+			if err := s.takeHost(); err != nil {
+				return Grant{}, err
+			}
+		}
+	}
+	if err := checkRights(set, len(w.Flows) > 0 || w.Queues > 0); err != nil {
+		return Grant{}, err
+	}
+	if w.Keep && set["cpu"]["cpu.dma-latency"] != "" {
+		return Grant{}, usage("cpu.dma-latency lasts only as long as the process that sets it; switch idle states off instead (cpu.*.idle-C6 = off)")
+	}
+	if err := s.announce(); err != nil {
+		return Grant{}, err
+	}
+	for _, f := range families {
+		if len(set[f.name]) == 0 {
+			continue
+		}
+		if err := s.set(ctx, f, set[f.name]); err != nil {
+			return Grant{}, err
+		}
+		// What there is may be something else now.
+		if now, err = h.snapshot(""); err != nil {
+			return Grant{}, err
+		}
+		if set, _, err = h.resolve(w, now); err != nil {
+			return Grant{}, err
+		}
+	}
+	grant, err := s.steer(ctx, w)
+	if err != nil {
+		return Grant{}, err
+	}
+	grant.Skipped = skipped
+	for _, c := range s.made {
+		for _, name := range c.Set.names() {
+			grant.Changes = append(grant.Changes, Change{name, c.Before[name], c.Set[name]})
+		}
+	}
+	return grant, nil
+}
+
+// set makes one change: noted, done, and read back.
+func (s *session) set(ctx context.Context, f family, set Settings) error {
+	if len(set) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	before, err := s.h.snapshot(f.group)
+	if err != nil {
+		return err
+	}
+	c := &change{Family: f.name, Set: set, Before: before, number: len(s.book.changes)}
+	if err := s.book.write(entry{Change: c}); err != nil {
+		return err
+	}
+	s.book.changes = append(s.book.changes, c)
+	s.made = append(s.made, c)
+	werr := f.write(s.h, set)
+	now, err := s.h.snapshot(f.group)
+	if err != nil {
+		return errors.Join(werr, err)
+	}
+	after := Settings{}
+	for _, name := range differing(before, now) {
+		after[name] = now[name]
+	}
+	if err := s.book.write(entry{Done: &after}); err != nil {
+		return errors.Join(werr, err)
+	}
+	c.after = after
+	if werr != nil {
+		return explain(f, werr)
+	}
+	for _, name := range set.names() {
+		if now[name] != set[name] {
+			return fmt.Errorf("%s: asked for %q and got %q, though no error was reported%s", name, set[name], now[name], hintOnRounding(name))
+		}
+	}
+	return nil
+}
+
+func hintOnRounding(name string) string {
+	switch {
+	case strings.HasPrefix(name, "hugepages."):
+		return " (too little free or unfragmented memory: reserve them early, or at boot with hugepages=)"
+	case strings.HasPrefix(name, "feature."):
+		return " (another feature, XDP or the interface above it stands in its way)"
+	}
+	return " (the driver rounds it: ask for a value that it gives)"
+}

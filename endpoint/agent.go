@@ -37,6 +37,7 @@ type Agent struct {
 	DataPort  int
 	Bind      string
 	Interface string
+	NoTune    bool // change no setting of the NIC or the host
 	// Facts describes this host; iface may be empty.
 	Facts func(iface string) results.Facts
 	// Observe, when set, sees what happens on this end, for its own screen.
@@ -51,7 +52,8 @@ type Event struct {
 	Peer     netip.Addr
 	Sample   *Sample
 	Record   *results.Record // this end's half of a run
-	Err      error
+	Err      error           // why a run failed; its driver knows too
+	Left     error           // what a failed run could not put back
 }
 
 // Time limits of the control link for a peer that says nothing. A run's own
@@ -76,6 +78,7 @@ func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 			c.peer = ap.Addr().Unmap().WithZone("")
 		}
 		if ap, err := netip.ParseAddrPort(nc.LocalAddr().String()); err == nil {
+			c.local = ap.Addr().Unmap().WithZone("")
 			c.iface = interfaceOf(ap.Addr())
 		}
 	}
@@ -141,7 +144,8 @@ type conversation struct {
 	link    *link
 	peer    netip.Addr
 	trusted bool
-	iface   string // that the link's own address is on
+	local   netip.Addr // the link's own address
+	iface   string     // that it is on
 	run     *run
 	facts   results.Facts
 }
@@ -217,7 +221,7 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if p.Raw && p.Time == 0 {
 		c.link.setDeadline(0)
 	}
-	if c.run, err = prepare(ctx, e, p, c.peer); err != nil {
+	if c.run, err = prepare(ctx, e, p, c.peer, c.local); err != nil {
 		c.run = nil
 		return err
 	}
@@ -227,7 +231,7 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if a.Facts != nil {
 		c.facts = a.Facts(p.Interface)
 	}
-	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: c.facts}})
+	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: c.facts, Changes: c.run.changes}})
 }
 
 func (c *conversation) start(s Start) error {
@@ -265,6 +269,7 @@ func (c *conversation) start(s Start) error {
 	if err != nil {
 		return err
 	}
+	res.Warnings = append(res.Warnings, r.drift...)
 	if observe != nil {
 		rec := half(&r.p, c.facts, res)
 		rec.Started = opened.Format(time.RFC3339Nano)
@@ -281,7 +286,11 @@ func (c *conversation) start(s Start) error {
 func (c *conversation) drop() {
 	if c.run != nil {
 		c.run.abort(errors.New("the run was dropped"))
-		_ = c.run.close() // what went wrong was reported already
+		// What went wrong with the run was reported already; settings that
+		// could not be put back were not.
+		if err := c.run.close(); err != nil && c.agent.Observe != nil {
+			c.agent.Observe(Event{Left: err})
+		}
 		c.run = nil
 	}
 }
@@ -296,7 +305,7 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 		if len(p.Options) > 0 {
 			return nil, Errorf(Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
 		}
-		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw {
+		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune {
 			return nil, Errorf(Denied, "without a token a peer may not name addresses, ports, interfaces or settings")
 		}
 	}
@@ -309,6 +318,9 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 	i := slices.IndexFunc(engines, func(e Engine) bool { return e.Name() == p.Engine })
 	if i < 0 {
 		return nil, Errorf(Usage, "unknown %s engine %q; there are: %s", p.Role, clip(p.Engine), names(engines))
+	}
+	if _, tunes := engines[i].(Tuner); tunes && !trusted && a.Pinned.RX != p.Engine {
+		return nil, Errorf(Denied, "engine %s changes settings of the NIC, which a peer without a token may not ask for: start the receiver with --rx %s, or give both ends a --token-file", p.Engine, p.Engine)
 	}
 	if p.Role == RX && a.Pinned.RX != "" && a.Pinned.RX != p.Engine {
 		return nil, Errorf(Denied, "the receiver was started with --rx %s, the sender asks for %s", a.Pinned.RX, p.Engine)
@@ -331,6 +343,7 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 	if p.Interface == "" {
 		p.Interface = a.Interface
 	}
+	p.NoTune = p.NoTune || a.NoTune
 	return engines[i], nil
 }
 

@@ -33,13 +33,16 @@ type Trial struct {
 }
 
 // lead is how far ahead of now the payload starts: both ends must have heard.
-const lead = 100 * time.Millisecond
+const lead = 200 * time.Millisecond
 
 // Drive runs a trial once and returns its record. On an error the record says
 // failed or, for Unsupported, skipped, with the reason; the error carries the
 // kind for the exit code. The clients of a failed trial are closed.
 func Drive(ctx context.Context, t Trial) (results.Record, error) {
 	started := time.Now()
+	if t.Cell == "" {
+		t.Cell = CellID(t.Settings)
+	}
 	rec, err := results.Record{}, t.Refused
 	if err == nil {
 		rec, err = drive(ctx, &t)
@@ -52,9 +55,7 @@ func Drive(ctx context.Context, t Trial) (results.Record, error) {
 	rec.ID = newID()
 	rec.Repeat = t.Repeat
 	rec.Settings = t.Settings
-	if rec.Cell = t.Cell; rec.Cell == "" {
-		rec.Cell = CellID(t.Settings)
-	}
+	rec.Cell = t.Cell
 	if t.Command != "" {
 		rec.Settings = maps.Clone(t.Settings)
 		rec.Settings["command"] = t.Command
@@ -108,6 +109,7 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 		}
 	}
 	var rec results.Record
+	tuned := map[string]any{}
 	for _, e := range ends {
 		v := &results.End{Engine: e.want.Engine, CPUScope: string(e.want.Scope), Syscalls: map[string]uint64{}, Counters: map[string]float64{}}
 		if e.role == RX {
@@ -137,10 +139,17 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 			rec.Facts.TX = pr.Facts
 		}
 		e.want.DataPort = pr.DataPort
+		if len(pr.Changes) > 0 {
+			tuned[string(e.role)] = pr.Changes
+		}
 	}
 	rec.Started = time.Now().Add(lead + rx.want.Omit).Format(time.RFC3339Nano)
 	if err := measure(ctx, ends, t.Live); err != nil {
 		return rec, err
+	}
+	if len(tuned) > 0 {
+		t.Settings = maps.Clone(t.Settings)
+		t.Settings["tuned"] = tuned
 	}
 	return rec, summarize(&rec, rx, tx)
 }

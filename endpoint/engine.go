@@ -73,6 +73,10 @@ type Params struct {
 	// Interface is the network interface that carries the payload, where
 	// it is known; engines that bind NIC queues need it.
 	Interface string
+	// Queues are the receive queues of Interface that were granted to the run,
+	// as the engine's Needs asked; connection i is steered to queue i modulo
+	// their number. None when the run does not tune.
+	Queues []uint32
 	// Options are the engine's own, by name. An unknown name or a bad value
 	// is an Error of kind Usage.
 	Options map[string]string

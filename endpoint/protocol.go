@@ -143,13 +143,15 @@ type Prepare struct {
 	SourcePort int    `json:"source_port,omitempty"` // sender: flow i binds SourcePort+i; 0: any
 	Congestion string `json:"congestion,omitempty"`
 	NoDelay    bool   `json:"nodelay,omitempty"`
-	Raw        bool   `json:"raw,omitempty"` // the peer is not zcbench
+	Raw        bool   `json:"raw,omitempty"`     // the peer is not zcbench
+	NoTune     bool   `json:"no_tune,omitempty"` // change no setting of the NIC or the host
 }
 
 // Prepared answers Prepare.
 type Prepared struct {
 	DataPort int           `json:"data_port"`
 	Facts    results.Facts `json:"facts"`
+	Changes  []string      `json:"changes,omitempty"` // settings changed for the run
 }
 
 // Start begins the payload at a time of the agent's own CLOCK_MONOTONIC.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/ringcfg"
 )
 
 // How long an end waits: for the other end's connections, for a peer to take
@@ -33,7 +35,12 @@ type run struct {
 	checkers []*Checker
 
 	listeners []int
-	peer      netip.Addr
+	peer      netip.Addr // the only one let in, where it is valid
+	local     netip.Addr // where the payload arrives, where it is known
+
+	undo    ringcfg.Undo
+	changes []string // settings changed for the run
+	drift   []string // settings that somebody else changed meanwhile
 
 	ctx    context.Context // ends when the run is aborted
 	cancel context.CancelCauseFunc
@@ -49,8 +56,8 @@ type worker struct {
 
 // prepare opens the engine on its threads and then the connections: a
 // receiver that binds NIC queues must have done so before it listens.
-func prepare(ctx context.Context, e Engine, p Prepare, peer netip.Addr) (_ *run, err error) {
-	r := &run{p: p, engine: e, peer: peer}
+func prepare(ctx context.Context, e Engine, p Prepare, peer, local netip.Addr) (_ *run, err error) {
+	r := &run{p: p, engine: e, peer: peer, local: localAddress(&p, local)}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	defer func() {
 		if err != nil {
@@ -61,10 +68,13 @@ func prepare(ctx context.Context, e Engine, p Prepare, peer netip.Addr) (_ *run,
 	if err := e.Layout().Check(); err != nil {
 		return nil, fmt.Errorf("engine %s: %w", e.Name(), err)
 	}
-	r.session, err = e.Open(Params{
+	params := Params{
 		Flows: p.Flows, Length: p.Length, Pattern: p.Pattern, Validate: p.Validate,
 		Interface: p.Interface, Options: p.Options,
-	})
+	}
+	if err = r.tune(&params); err == nil {
+		r.session, err = e.Open(params)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s engine %s: %w", p.Role, e.Name(), err)
 	}
@@ -94,6 +104,7 @@ func prepare(ctx context.Context, e Engine, p Prepare, peer netip.Addr) (_ *run,
 	if err != nil {
 		return nil, err
 	}
+	runtime.GC()
 	return r, nil
 }
 
@@ -151,9 +162,8 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The collector shares the CPUs that are measured: it runs once now and
-	// not again until the end.
-	runtime.GC()
+	// The collector shares the CPUs that are measured: it ran when the run was
+	// prepared, and does not again until the end.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 
 	s := newSampler(r, meter, at+int64(r.p.Omit), live)
@@ -340,6 +350,9 @@ func (r *run) close() error {
 		if err := r.session.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close %s engine %s: %w", r.p.Role, r.engine.Name(), err))
 		}
+	}
+	if err := r.untune(); err != nil {
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,13 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := trustedAgent().Serve(ctx, rw); err != nil {
+	a := trustedAgent()
+	a.Observe = func(e endpoint.Event) {
+		if e.Left != nil {
+			fmt.Fprintln(c.stderr, "zcbench agent:", e.Left)
+		}
+	}
+	if err := a.Serve(ctx, rw); err != nil {
 		return errReported{err} // its driver knows
 	}
 	return nil

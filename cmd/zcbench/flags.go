@@ -41,6 +41,7 @@ type runFlags struct {
 	json, stream   bool
 	validate       bool
 	raw            bool
+	noTune         bool
 	tokenFile      string
 	seed           uint64
 	set            *pflag.FlagSet
@@ -76,6 +77,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&r.stream, "json-stream", false, "print a JSON event a line: start, interval, end")
 	f.BoolVar(&r.validate, "validate", false, "compare every received byte with what was sent (costs CPU; not for comparisons)")
 	f.BoolVar(&r.raw, "raw", false, "no control connection: the other end is any TCP program, on --port")
+	f.BoolVar(&r.noTune, "no-tune", false, "change no setting of this end's NIC or host; engines that need some then rely on yours")
 	f.StringVar(&r.tokenFile, "token-file", "", "file with a secret that both ends must hold")
 	f.Uint64Var(&r.seed, "seed", 1, "seed of the payload pattern")
 }
@@ -163,7 +165,7 @@ func (r *runFlags) prepare(role endpoint.Role) endpoint.Prepare {
 	p := endpoint.Prepare{
 		Role: role, Flows: r.flows, Length: int(r.length), Validate: r.validate,
 		Time: time.Duration(r.time), Omit: time.Duration(r.omit), Interval: time.Duration(r.interval),
-		Family: r.family(), MSS: r.mss, Window: int(r.window), Raw: r.raw,
+		Family: r.family(), MSS: r.mss, Window: int(r.window), Raw: r.raw, NoTune: r.noTune,
 		Pattern: endpoint.Pattern{Seed: r.seed, Period: r.period()},
 	}
 	if role == endpoint.TX {

@@ -54,6 +54,7 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 	if err := becomeRoot(ctx, c); err != nil {
 		return err
 	}
+	recoverSettings(ctx, c)
 	host, err := openHost(*link, flags.softirq)
 	if err != nil {
 		return err
@@ -284,6 +285,10 @@ func (h *localHost) agent(c *cli, name string, at *netpair.End, cpus []int) (*lo
 	return a, nil
 }
 
+// endWait is for an agent that has NIC settings to put back; others end at
+// once. One that is killed leaves its journal, which the next run works off.
+const endWait = 5 * time.Second
+
 // end lets the agent clean up and, if it does not, kills it.
 func (a *localAgent) end() {
 	if a.client != nil {
@@ -293,7 +298,7 @@ func (a *localAgent) end() {
 	go func() { _ = a.cmd.Wait(); close(done) }() // its errors came over the link
 	select {
 	case <-done:
-	case <-time.After(600 * time.Millisecond):
+	case <-time.After(endWait):
 		_ = a.cmd.Process.Kill()
 		<-done
 	}

@@ -50,6 +50,7 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	recoverSettings(ctx, c)
 	if flags.raw {
 		return receiveRaw(ctx, c, &flags, mine)
 	}
@@ -72,6 +73,7 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	agent.Token, agent.Limits, agent.Options = token, limits, flags.rxOpts
 	agent.Pinned = endpoint.Pins{RX: flags.rx, TX: flags.tx, CPUs: mine}
 	agent.DataPort, agent.Bind, agent.Interface = flags.port+1, flags.bind, flags.iface
+	agent.NoTune = flags.noTune
 	agent.Observe = s.observe
 	fmt.Fprintf(c.stderr, "zcbench rx: waiting on port %d%s\n", flags.port, map[bool]string{true: " for senders with the token"}[len(token) > 0])
 	if err := agent.Listen(ctx, l, *once); err != nil {
@@ -113,6 +115,9 @@ func (s *server) observe(e endpoint.Event) {
 		s.screen.live(endpoint.RX, *e.Sample)
 	case e.Record != nil:
 		s.err = s.screen.finish(*e.Record, nil)
+	case e.Left != nil:
+		s.err = e.Left
+		fmt.Fprintln(s.stderr, "zcbench rx:", e.Left)
 	case e.Err != nil:
 		s.err = e.Err
 		fmt.Fprintln(s.stderr, "zcbench rx:", e.Err)

@@ -41,6 +41,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if flags.time == 0 {
 		return endpoint.Errorf(endpoint.Usage, "--time must be above zero")
 	}
+	recoverSettings(ctx, c)
 	trial := endpoint.Trial{LiveTX: true, Command: commandLine()}
 	if flags.raw {
 		if flags.rx != "" {
@@ -68,6 +69,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		w := trial.RX.Welcome
 		flags.rx, flags.tx = first(flags.rx, w.Pinned.RX, "baseline"), first(flags.tx, w.Pinned.TX, "baseline")
 		trial.RXWant, trial.TXWant = flags.prepare(endpoint.RX), flags.prepare(endpoint.TX)
+		trial.RXWant.NoTune = false // the receiver's own to say
 		trial.TXWant.Host = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().String()
 		if len(theirs) == 0 {
 			theirs = w.Pinned.CPUs

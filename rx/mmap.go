@@ -125,24 +125,38 @@ func (w *mmapWorker) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 	if err := unix.SetsockoptInt(c.FD, unix.SOL_SOCKET, unix.SO_RCVLOWAT, w.chunk); err != nil {
 		return fmt.Errorf("set SO_RCVLOWAT to %d: %w", w.chunk, err)
 	}
-	ended := false // no more data will arrive
+	var (
+		woken bool // the last call was wait
+		ended bool // no more data will arrive
+		due   int  // bytes to take before the next wait
+	)
 	var pacer endpoint.Pacer
 	for {
 		got, left, err := w.take(c)
 		if err != nil {
 			return err
 		}
+		if woken {
+			// One call may not take them all: it stops at the first bytes
+			// that it can neither map nor copy.
+			due = min(w.chunk, got+left)
+		}
+		due -= got
 		switch {
-		case got == 0 && (left > 0 || ended):
+		case got == 0 && (woken || ended):
 			// Only a read tells the end of the stream from a reset, and
-			// it can take whatever the kernel will not map.
+			// it fails if nobody may see the payload.
 			if n, err := w.read(c, len(w.buf), 0); n == 0 {
 				return err
 			}
-		case left < w.chunk && !ended:
+			woken = false
+		case got > 0 && due > 0, left >= w.chunk, ended:
+			woken = false
+		default:
 			if ended, err = w.wait(c); err != nil {
 				return err
 			}
+			woken = true
 		}
 		pacer.Tick()
 	}
@@ -227,12 +241,16 @@ func (w *mmapWorker) read(c endpoint.Conn, n, flags int) (int, error) {
 // reports whether the stream has ended.
 func (w *mmapWorker) wait(c endpoint.Conn) (ended bool, err error) {
 	w.poll[0] = unix.PollFd{Fd: int32(c.FD), Events: unix.POLLIN | unix.POLLRDHUP}
-	_, err = unix.Poll(w.poll[:], -1)
-	c.Counters.Syscalls[mmapPoll].Add(1)
-	if err != nil && err != unix.EINTR {
-		return false, fmt.Errorf("poll on flow %d: %w", c.Index+1, err)
+	for {
+		_, err = unix.Poll(w.poll[:], -1)
+		c.Counters.Syscalls[mmapPoll].Add(1)
+		if err == nil {
+			return w.poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0, nil
+		}
+		if err != unix.EINTR {
+			return false, fmt.Errorf("poll on flow %d: %w", c.Index+1, err)
+		}
 	}
-	return w.poll[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0, nil
 }
 
 func (w *mmapWorker) Close() error { return errors.Join(w.pages.Close(), abi.Unmap(w.buf)) }

@@ -33,12 +33,13 @@ const (
 	msgzcENOBUFS
 	msgzcShort
 	msgzcFull
+	msgzcOutstanding
 )
 
 func (msgzc) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		Syscalls: []string{"sendto", "recvmsg", "poll"},
-		Extra:    []string{"completions", "completion_ranges", "enobufs", "short_sends", "window_full"},
+		Extra:    []string{"completions", "completion_ranges", "enobufs", "short_sends", "window_full", "outstanding_max"},
 		ZeroCopy: true,
 	}
 }
@@ -191,6 +192,9 @@ func (w *msgzcWorker) await(c endpoint.Conn) error {
 
 // reap takes the completions there are, without waiting.
 func (w *msgzcWorker) reap(c endpoint.Conn) (n int, err error) {
+	if most := &c.Counters.Extra[msgzcOutstanding]; uint64(w.flying) > most.Load() {
+		most.Store(uint64(w.flying))
+	}
 	for {
 		ee, e := w.queue.Read(c.FD)
 		c.Counters.Syscalls[msgzcRecvmsg].Add(1)

@@ -308,26 +308,48 @@ static const struct net_device_ops zcnic_netdev_ops = {
 	.ndo_validate_addr	= eth_validate_addr,
 };
 
+static void zcnic_fill_rx(const struct zcnic_rx_stats *rx,
+			  const struct zcnic_wire_stats *wire,
+			  struct netdev_queue_stats_rx *stats)
+{
+	stats->packets = READ_ONCE(rx->packets);
+	stats->bytes = READ_ONCE(rx->bytes);
+	stats->alloc_fail = READ_ONCE(rx->alloc_fail);
+	stats->csum_none = READ_ONCE(rx->csum_none);
+	stats->csum_unnecessary = READ_ONCE(rx->csum_unnecessary);
+	stats->hw_gro_packets = READ_ONCE(rx->gro_packets);
+	stats->hw_gro_bytes = READ_ONCE(rx->gro_bytes);
+	stats->hw_gro_wire_packets = READ_ONCE(rx->gro_wire_packets);
+	stats->hw_gro_wire_bytes = READ_ONCE(rx->gro_wire_bytes);
+	stats->hw_drop_overruns = READ_ONCE(wire->no_buffer);
+	stats->hw_drops = stats->hw_drop_overruns + READ_ONCE(wire->stopped) +
+			  READ_ONCE(wire->unreadable) +
+			  READ_ONCE(wire->bad_dma);
+}
+
+static void zcnic_fill_tx(const struct zcnic_tx_stats *tx, u64 stop,
+			  struct netdev_queue_stats_tx *stats)
+{
+	stats->packets = READ_ONCE(tx->packets);
+	stats->bytes = READ_ONCE(tx->bytes);
+	stats->csum_none = READ_ONCE(tx->csum_none);
+	stats->needs_csum = READ_ONCE(tx->needs_csum);
+	stats->hw_gso_packets = READ_ONCE(tx->gso_packets);
+	stats->hw_gso_bytes = READ_ONCE(tx->gso_bytes);
+	stats->hw_gso_wire_packets = READ_ONCE(tx->gso_wire_packets);
+	stats->hw_gso_wire_bytes = READ_ONCE(tx->gso_wire_bytes);
+	stats->hw_drops = READ_ONCE(tx->lost) + READ_ONCE(tx->ruled_out);
+	stats->stop = stop;
+	stats->wake = READ_ONCE(tx->wake);
+}
+
 static void zcnic_qstats_rx(struct net_device *dev, int idx,
 			    struct netdev_queue_stats_rx *stats)
 {
 	struct zcnic_port *port = netdev_priv(dev);
 	const struct zcnic_queue *q = &port->queue[idx];
 
-	stats->packets = READ_ONCE(q->rx_stats.packets);
-	stats->bytes = READ_ONCE(q->rx_stats.bytes);
-	stats->alloc_fail = READ_ONCE(q->rx_stats.alloc_fail);
-	stats->csum_none = READ_ONCE(q->rx_stats.csum_none);
-	stats->csum_unnecessary = READ_ONCE(q->rx_stats.csum_unnecessary);
-	stats->hw_gro_packets = READ_ONCE(q->rx_stats.gro_packets);
-	stats->hw_gro_bytes = READ_ONCE(q->rx_stats.gro_bytes);
-	stats->hw_gro_wire_packets = READ_ONCE(q->rx_stats.gro_wire_packets);
-	stats->hw_gro_wire_bytes = READ_ONCE(q->rx_stats.gro_wire_bytes);
-	stats->hw_drop_overruns = READ_ONCE(q->wire_stats.no_buffer);
-	stats->hw_drops = stats->hw_drop_overruns +
-			  READ_ONCE(q->wire_stats.stopped) +
-			  READ_ONCE(q->wire_stats.unreadable) +
-			  READ_ONCE(q->wire_stats.bad_dma);
+	zcnic_fill_rx(&q->rx_stats, &q->wire_stats, stats);
 }
 
 static void zcnic_qstats_tx(struct net_device *dev, int idx,
@@ -336,18 +358,7 @@ static void zcnic_qstats_tx(struct net_device *dev, int idx,
 	struct zcnic_port *port = netdev_priv(dev);
 	const struct zcnic_queue *q = &port->queue[idx];
 
-	stats->packets = READ_ONCE(q->tx_stats.packets);
-	stats->bytes = READ_ONCE(q->tx_stats.bytes);
-	stats->csum_none = READ_ONCE(q->tx_stats.csum_none);
-	stats->needs_csum = READ_ONCE(q->tx_stats.needs_csum);
-	stats->hw_gso_packets = READ_ONCE(q->tx_stats.gso_packets);
-	stats->hw_gso_bytes = READ_ONCE(q->tx_stats.gso_bytes);
-	stats->hw_gso_wire_packets = READ_ONCE(q->tx_stats.gso_wire_packets);
-	stats->hw_gso_wire_bytes = READ_ONCE(q->tx_stats.gso_wire_bytes);
-	stats->hw_drops = READ_ONCE(q->tx_stats.lost) +
-			  READ_ONCE(q->tx_stats.ruled_out);
-	stats->stop = READ_ONCE(q->tx_stop);
-	stats->wake = READ_ONCE(q->tx_stats.wake);
+	zcnic_fill_tx(&q->tx_stats, READ_ONCE(q->tx_stop), stats);
 }
 
 /* Counters outlive restarts and channel changes, so the base is what the
@@ -357,25 +368,15 @@ static void zcnic_qstats_base(struct net_device *dev,
 			      struct netdev_queue_stats_rx *rx,
 			      struct netdev_queue_stats_tx *tx)
 {
-	struct netdev_queue_stats_rx qrx = {};
-	struct netdev_queue_stats_tx qtx = {};
+	static const struct zcnic_rx_stats no_rx;
+	static const struct zcnic_wire_stats no_wire;
+	static const struct zcnic_tx_stats no_tx;
 	struct zcnic_port *port = netdev_priv(dev);
-	int i;
 
-	rx->packets = 0;
-	rx->bytes = 0;
-	rx->alloc_fail = 0;
-	tx->packets = 0;
-	tx->bytes = 0;
-	for (i = port->nqueues; i < dev->num_rx_queues; i++) {
-		zcnic_qstats_rx(dev, i, &qrx);
-		zcnic_qstats_tx(dev, i, &qtx);
-		rx->packets += qrx.packets;
-		rx->bytes += qrx.bytes;
-		rx->alloc_fail += qrx.alloc_fail;
-		tx->packets += qtx.packets;
-		tx->bytes += qtx.bytes;
-	}
+	zcnic_fill_rx(&no_rx, &no_wire, rx);
+	zcnic_fill_tx(&no_tx, 0, tx);
+	netdev_stat_queue_sum(dev, port->nqueues, dev->num_rx_queues, rx,
+			      port->nqueues, dev->num_tx_queues, tx);
 }
 
 static const struct netdev_stat_ops zcnic_stat_ops = {

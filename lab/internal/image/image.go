@@ -20,6 +20,10 @@ import (
 	"zcbench/lab/internal/wire"
 )
 
+// ErrUnavailable says that this machine cannot have the lab, or not now; the
+// error around it says what is missing.
+var ErrUnavailable = errors.New("the lab cannot be prepared on this machine")
+
 // Image is what to boot.
 type Image struct {
 	Release   string // as uname -r says it
@@ -130,7 +134,7 @@ func (s *Store) tools(ctx context.Context) (string, error) {
 		}
 		debs, err := a.Fetch(ctx, toolPackages...)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		if err := mirror.Unpack(ctx, tmp, debs); err != nil {
 			return err
@@ -191,7 +195,7 @@ func (s *Store) makeBoot(ctx context.Context, dir, release string) error {
 func fetchKernel(ctx context.Context, a *mirror.Archive, root string, packages []string) error {
 	debs, err := a.Fetch(ctx, packages...)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	debs = slices.DeleteFunc(debs, func(d string) bool { return !strings.HasPrefix(filepath.Base(d), "linux-") })
 	return mirror.Unpack(ctx, root, debs)
@@ -415,6 +419,17 @@ func (s *Store) makeModule(ctx context.Context, dir, release string) error {
 	if err != nil {
 		return err
 	}
+	if err := unshare(ctx, "mount -t tmpfs lab "+quote(s.path("root"))); err != nil {
+		return fmt.Errorf("%w: the module is built in a mount namespace, which needs root or unprivileged user namespaces: %w", ErrUnavailable, err)
+	}
+	if err := unshare(ctx, script); err != nil {
+		return fmt.Errorf("build zcnic.ko for %s: %w", release, err)
+	}
+	return keepOnly(dir, "zcnic.ko")
+}
+
+// unshare runs a shell script that may mount as it likes.
+func unshare(ctx context.Context, script string) error {
 	args := []string{"--mount", "sh", "-c", script}
 	if os.Geteuid() != 0 {
 		args = append([]string{"--user", "--map-root-user"}, args...)
@@ -422,9 +437,9 @@ func (s *Store) makeModule(ctx context.Context, dir, release string) error {
 	cmd := exec.CommandContext(ctx, "unshare", args...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/"}
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build zcnic.ko for %s (in namespaces that unshare makes): %w\n%s", release, err, out)
+		return fmt.Errorf("%w\n%s", err, out)
 	}
-	return keepOnly(dir, "zcnic.ko")
+	return nil
 }
 
 // buildScript returns the shell script that builds the module in dir, in a

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,6 +20,9 @@ import (
 // Lines are the kernel versions that the module is known to build for, the
 // preferred one first.
 var Lines = []string{"7.3", "7.2"}
+
+// ErrNoKernel says that the archive has no such kernel.
+var ErrNoKernel = errors.New("the archive has no kernel")
 
 // flavour is the distribution's kernel for virtual machines: all that the
 // tests need, with a fifth of the modules.
@@ -126,7 +130,7 @@ func (s *Store) find(ctx context.Context, a *mirror.Archive, spec string) (kerne
 	for _, more := range [][]string{nil, olderSuites} {
 		if more != nil {
 			if err := a.Update(ctx, more...); err != nil {
-				return kernel{}, err
+				return kernel{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 			}
 		}
 		names, err := a.Names(ctx, "linux-")
@@ -142,7 +146,7 @@ func (s *Store) find(ctx context.Context, a *mirror.Archive, spec string) (kerne
 	for _, k := range ks {
 		have = append(have, k.release)
 	}
-	return kernel{}, fmt.Errorf("no kernel %q in the archive; it has %s", cmp.Or(spec, strings.Join(Lines, " or ")), strings.Join(have, ", "))
+	return kernel{}, fmt.Errorf("%w %s; it has %s", ErrNoKernel, cmp.Or(spec, strings.Join(Lines, " or ")), strings.Join(have, ", "))
 }
 
 // archive returns the package archive with fresh lists, which it reads once.
@@ -152,10 +156,10 @@ func (s *Store) archive(ctx context.Context) (*mirror.Archive, error) {
 	}
 	a, err := mirror.Open(s.path("apt"), s.Log)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	if err := a.Update(ctx); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	s.pkgs = a
 	return a, nil

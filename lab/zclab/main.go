@@ -25,7 +25,7 @@ const usage = `usage: zclab [flags] COMMAND [ARG…]
   prepare        fetch and build what the VM needs
   run [CMD ARG…] run a command in it, or a shell
   test PKG…      run the tests of Go packages in it
-  kernels        list the kernels that the prepared lab can be tested with
+  kernels PKG…   run them on several kernels, old and new
 
 `
 
@@ -48,6 +48,9 @@ type options struct {
 	console bool
 	dmesg   bool
 	run     string
+	env     stringList
+
+	testTimeout time.Duration
 }
 
 // pathList is a flag that may be given several times: PATH:PATH-IN-THE-GUEST.
@@ -61,6 +64,16 @@ func (l pathList) Set(s string) error {
 		return fmt.Errorf("%q is not FROM:TO", s)
 	}
 	l[to] = from
+	return nil
+}
+
+// stringList is a flag that may be given several times.
+type stringList []string
+
+func (l *stringList) String() string { return "" }
+
+func (l *stringList) Set(s string) error {
+	*l = append(*l, s)
 	return nil
 }
 
@@ -89,7 +102,9 @@ func lab(args []string) (int, error) {
 	fs.StringVar(&o.args, "module-args", "", "parameters of the module")
 	fs.IntVar(&o.cpus, "cpus", min(max(runtime.NumCPU(), 2), 4), "CPUs of the VM")
 	fs.IntVar(&o.memory, "memory", 3072, "memory of the VM in MiB")
-	fs.DurationVar(&o.timeout, "timeout", 0, "end the VM after this long (default: 30m for tests, none otherwise)")
+	fs.DurationVar(&o.timeout, "timeout", 0, "end the VM after this long (default: never)")
+	fs.DurationVar(&o.testTimeout, "test-timeout", 10*time.Minute, "test: end the tests of a package after this long")
+	fs.Var(&o.env, "env", "`NAME=VALUE`: set a variable in the guest (repeatable)")
 	fs.Var(o.add, "add", "`FROM:TO`: add a file or folder to the guest (repeatable)")
 	fs.BoolVar(&o.console, "console", false, "show the guest's console on stderr")
 	fs.BoolVar(&o.dmesg, "dmesg", false, "print the guest's kernel log on stderr at the end")
@@ -116,7 +131,7 @@ func lab(args []string) (int, error) {
 	case "test":
 		status, err = o.runTests(ctx, rest)
 	case "kernels":
-		err = o.listKernels(ctx)
+		status, err = o.runKernels(ctx, rest)
 	default:
 		fs.Usage()
 		return statusUsage, fmt.Errorf("no command %q", fs.Arg(0))
@@ -151,8 +166,11 @@ func (o options) prepare(ctx context.Context) (machine, error) {
 		return machine{}, unavailable{err}
 	}
 	img, err := store.Prepare(ctx, o.kernel)
-	if err != nil {
+	if errors.Is(err, image.ErrUnavailable) {
 		return machine{}, unavailable{err}
+	}
+	if err != nil {
+		return machine{}, err
 	}
 	m := machine{img: img}
 	if m.init, err = buildInit(ctx, store.Dir); err != nil {

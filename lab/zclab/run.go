@@ -76,7 +76,7 @@ func (o options) runCommand(ctx context.Context, argv []string) (int, error) {
 		return 0, err
 	}
 	s := vm.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
-	job := wire.Job{Steps: []wire.Step{{Argv: argv}}}
+	job := wire.Job{Steps: []wire.Step{{Argv: argv}}, Env: o.env}
 	switch len(argv) {
 	case 0:
 		job.Steps[0].Argv = []string{"bash"}
@@ -119,7 +119,7 @@ func (o options) terminal(job *wire.Job, s *vm.Streams) (restore func(), err err
 		return nil, fmt.Errorf("size of the terminal: %w", err)
 	}
 	job.TTY, job.Rows, job.Cols = true, ws.Row, ws.Col
-	job.Env = []string{"TERM=" + os.Getenv("TERM"), `PS1=\[\e[1m\]lab\[\e[0m\]:\w# `}
+	job.Env = append(job.Env, "TERM="+os.Getenv("TERM"), `PS1=\[\e[1m\]lab\[\e[0m\]:\w# `)
 
 	raw := *old
 	raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
@@ -149,9 +149,4 @@ func (o options) terminal(job *wire.Job, s *vm.Streams) (restore func(), err err
 		close(winch)
 		unix.IoctlSetTermios(fd, unix.TCSETS, old)
 	}, nil
-}
-
-func (o options) listKernels(ctx context.Context) error { return nil }
-func (o options) runTests(ctx context.Context, pkgs []string) (int, error) {
-	return 0, nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"zcbench/results"
@@ -184,6 +185,7 @@ func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
 	}
 	at := Monotonic() + slack
 	errs := make(chan error, len(ends))
+	var showing sync.Mutex // live has one caller at a time
 	for _, e := range ends {
 		go func() {
 			wait := time.Duration(0)
@@ -193,6 +195,8 @@ func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
 			var err error
 			e.result, err = e.c.measure(ctx, Start{At: at + e.offset, Live: e.live}, wait, func(s Sample) {
 				if live != nil {
+					showing.Lock()
+					defer showing.Unlock()
 					live(e.role, s)
 				}
 			})

@@ -1,0 +1,228 @@
+// Package udmabuf makes dma-bufs, memory that devices and sockets share by a
+// file descriptor: of ordinary memory, from a dma-buf heap, or any that another
+// exporter made.
+package udmabuf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/internal/abi"
+)
+
+// Buffer is a dma-buf. Whatever exports one, a GPU or a VFIO device too, is a
+// Buffer by its descriptor: FromFD.
+type Buffer struct {
+	fd   int
+	size int
+	mem  []byte // mapped, nil until Map
+}
+
+// The files that decide what there is.
+const (
+	device     = "/dev/udmabuf"
+	sizeLimit  = "/sys/module/udmabuf/parameters/size_limit_mb"
+	heapFolder = "/dev/dma_heap"
+)
+
+// New makes a Buffer of at least size bytes of memory, in huge pages if asked
+// for. It is one range of one memfd, so that the driver's list_limit, on
+// buffers of many ranges, never matters.
+func New(size int, huge bool) (*Buffer, error) {
+	flags, page, kind := unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING, unix.Getpagesize(), "memory"
+	if huge {
+		flags, page, kind = flags|unix.MFD_HUGETLB|unix.MFD_HUGE_2MB, abi.HugePageSize, "huge pages"
+	}
+	size = (size + page - 1) / page * page
+	if err := CheckSize(size); err != nil {
+		return nil, err
+	}
+	dev, err := openDevice()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(dev)
+	memfd, err := unix.MemfdCreate("zcbench", flags)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in %s: %w", kind, err)
+	}
+	// The dma-buf holds the pages by itself.
+	defer unix.Close(memfd)
+	if err := unix.Ftruncate(memfd, int64(size)); err != nil {
+		return nil, fmt.Errorf("make a file of %d bytes in %s: %w", size, kind, err)
+	}
+	// Here a lack of pages has a name; later it has not.
+	if err := fallocate(memfd, size); err != nil {
+		if huge {
+			return nil, fmt.Errorf("reserve %d bytes of huge pages for a dma-buf: %w (make more: sysctl vm.nr_hugepages=%d)", size, err, size/page)
+		}
+		return nil, fmt.Errorf("reserve %d bytes for a dma-buf: %w", size, err)
+	}
+	if _, err := unix.FcntlInt(uintptr(memfd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK); err != nil {
+		return nil, fmt.Errorf("seal a file in %s: %w", kind, err)
+	}
+	fd, e := abi.CreateUdmabuf(dev, memfd, size)
+	if e != 0 {
+		return nil, fmt.Errorf("make a dma-buf of %d bytes of %s: %w", size, kind, e)
+	}
+	return &Buffer{fd: fd, size: size}, nil
+}
+
+func openDevice() (int, error) {
+	dev, err := unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, openError(device, err, "modprobe udmabuf (CONFIG_UDMABUF, Linux 4.20)")
+	}
+	return dev, nil
+}
+
+// Probe says why New could not work here.
+func Probe() error {
+	dev, err := openDevice()
+	if err != nil {
+		return err
+	}
+	return unix.Close(dev)
+}
+
+func fallocate(fd, size int) error {
+	for {
+		if err := unix.Fallocate(fd, 0, 0, int64(size)); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// CheckSize says why New could not make a Buffer of size bytes on this kernel.
+func CheckSize(size int) error {
+	b, err := os.ReadFile(sizeLimit)
+	if err != nil {
+		return nil // then New finds out
+	}
+	limit, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", sizeLimit, err)
+	}
+	if size > limit<<20 {
+		return fmt.Errorf("a dma-buf of %d MiB is more than udmabuf allows, %d MiB: raise it: echo %d > %s", (size+1<<20-1)>>20, limit, (size+1<<20-1)>>20, sizeLimit)
+	}
+	return nil
+}
+
+// FromHeap makes a Buffer of at least size bytes out of a dma-buf heap.
+func FromHeap(name string, size int) (*Buffer, error) {
+	page := unix.Getpagesize()
+	size = (size + page - 1) / page * page
+	path := filepath.Join(heapFolder, name)
+	heap, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, openError(path, err, "a kernel with that heap (CONFIG_DMABUF_HEAPS); here: "+heaps())
+	}
+	defer unix.Close(heap)
+	fd, e := abi.AllocDMAHeap(heap, size)
+	if e != 0 {
+		return nil, fmt.Errorf("take a dma-buf of %d bytes from the heap %s: %w", size, name, e)
+	}
+	return &Buffer{fd: fd, size: size}, nil
+}
+
+// heaps names those there are.
+func heaps() string {
+	entries, err := os.ReadDir(heapFolder)
+	if err != nil || len(entries) == 0 {
+		return "none"
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+func openError(path string, err error, cure string) error {
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("%s: %w: %s", path, err, cure)
+	}
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("%s: %w: run as root", path, err)
+	}
+	return fmt.Errorf("open %s: %w", path, err)
+}
+
+// FromFD makes a Buffer of a dma-buf that this process was given. The
+// descriptor stays its owner's.
+func FromFD(fd int) (*Buffer, error) {
+	// Nothing but a dma-buf knows the call.
+	if e := abi.SyncDMABuf(fd, abi.DMA_BUF_SYNC_START|abi.DMA_BUF_SYNC_READ); e != 0 {
+		return nil, fmt.Errorf("descriptor %d is no dma-buf: %w", fd, e)
+	}
+	if e := abi.SyncDMABuf(fd, abi.DMA_BUF_SYNC_END|abi.DMA_BUF_SYNC_READ); e != 0 {
+		return nil, fmt.Errorf("end the access to the dma-buf %d: %w", fd, e)
+	}
+	size, err := unix.Seek(fd, 0, unix.SEEK_END)
+	if err != nil {
+		return nil, fmt.Errorf("size of the dma-buf %d: %w", fd, err)
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("duplicate the dma-buf %d: %w", fd, err)
+	}
+	return &Buffer{fd: own, size: int(size)}, nil
+}
+
+// FD is the dma-buf's descriptor, the Buffer's own.
+func (b *Buffer) FD() int { return b.fd }
+
+// Size is the dma-buf's size in bytes.
+func (b *Buffer) Size() int { return b.size }
+
+// Map gives the memory, where the exporter allows it, until Close. Access it
+// between Begin and End.
+func (b *Buffer) Map() ([]byte, error) {
+	if b.mem == nil {
+		mem, err := unix.Mmap(b.fd, 0, b.size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			return nil, fmt.Errorf("map a dma-buf of %d bytes (its exporter may not allow it): %w", b.size, err)
+		}
+		b.mem = mem
+	}
+	return b.mem, nil
+}
+
+// Access is what a CPU does with the memory.
+type Access uint64
+
+// The kinds of access.
+const (
+	Read  Access = abi.DMA_BUF_SYNC_READ
+	Write Access = abi.DMA_BUF_SYNC_WRITE
+)
+
+// Begin makes what devices wrote visible to the CPU. It allocates nothing.
+func (b *Buffer) Begin(a Access) unix.Errno {
+	return abi.SyncDMABuf(b.fd, abi.DMA_BUF_SYNC_START|uint64(a))
+}
+
+// End makes what the CPU wrote visible to devices.
+func (b *Buffer) End(a Access) unix.Errno {
+	return abi.SyncDMABuf(b.fd, abi.DMA_BUF_SYNC_END|uint64(a))
+}
+
+// Close gives mapping and descriptor back. The memory lasts for as long as a
+// device or a socket uses it.
+func (b *Buffer) Close() error {
+	var err error
+	if b.mem != nil {
+		err = unix.Munmap(b.mem)
+		b.mem = nil
+	}
+	return errors.Join(err, unix.Close(b.fd))
+}

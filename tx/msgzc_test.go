@@ -40,9 +40,10 @@ func TestMsgZCComplete(t *testing.T) {
 		"backwards":     {0, []done{{3, 2, false}}, 0, 0, 10, true},
 		"too many":      {0, []done{{0, 10, false}}, 0, 0, 10, true},
 	} {
-		w := &msgzcWorker{id: c.first}
+		w := newFlight()
+		w.id = c.first
 		for i := range 10 {
-			w.lengths[w.id%msgzcWindow] = uint32(i + 1)
+			w.lengths[w.id%zcWindow] = uint32(i + 1)
 			w.id++
 			w.flying++
 		}
@@ -225,7 +226,7 @@ func TestMsgZCOptmem(t *testing.T) {
 					return
 				}
 				time.Sleep(300 * time.Millisecond) // nobody reads: notifications run out
-				if k := n.Extra[msgzcENOBUFS].Load(); k == 0 || k > 20 {
+				if k := n.Extra[zcENOBUFS].Load(); k == 0 || k > 20 {
 					t.Errorf("%d ENOBUFS in 300 ms", k)
 				}
 				stop.Request()

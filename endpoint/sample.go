@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"runtime"
 	"strings"
@@ -22,6 +23,13 @@ type sampler struct {
 	samples []Sample
 	first   edge
 	last    edge
+	seen    observation
+}
+
+// observation is what an Observer saw of the window.
+type observation struct {
+	counters map[string]float64
+	warnings []string
 }
 
 // edge is what is read only where the window opens and closes.
@@ -73,7 +81,10 @@ func (s *sampler) run(done *outcome) error {
 		}
 		if !whole || p.Time > 0 && at == end {
 			s.last = s.edge()
-			return s.r.ctx.Err()
+			if err := s.r.ctx.Err(); err != nil {
+				return err
+			}
+			return s.observe()
 		}
 	}
 }
@@ -81,7 +92,21 @@ func (s *sampler) run(done *outcome) error {
 // begin opens the window.
 func (s *sampler) begin() error {
 	s.first = s.edge()
-	return s.take()
+	if err := s.take(); err != nil {
+		return err
+	}
+	if o, ok := s.r.session.(Observer); ok {
+		return o.Begin()
+	}
+	return nil
+}
+
+// observe closes the window of a session that has observations of its own.
+func (s *sampler) observe() (err error) {
+	if o, ok := s.r.session.(Observer); ok {
+		s.seen.counters, s.seen.warnings, err = o.End()
+	}
+	return err
 }
 
 // until waits for a time; false means that the streams ended or the run was
@@ -179,6 +204,8 @@ func (s *sampler) finish(early bool) (*Result, error) {
 			res.Counters[name] -= float64(s.first.extra[i])
 		}
 	}
+	maps.Copy(res.Counters, s.seen.counters)
+	res.Warnings = append(res.Warnings, s.seen.warnings...)
 	for name, v := range s.last.host {
 		res.Counters[name] = v - s.first.host[name]
 	}

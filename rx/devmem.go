@@ -1,0 +1,544 @@
+package rx
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/endpoint"
+	"zcbench/internal/abi"
+	"zcbench/internal/feature"
+	"zcbench/internal/genl"
+	"zcbench/internal/genl/netdev"
+	"zcbench/udmabuf"
+)
+
+// Devmem receives by device memory TCP: the NIC puts the payload of its queue
+// into a dma-buf, and the kernel says where each piece lies.
+func Devmem() endpoint.Engine { return devmemEngine{} }
+
+type devmemEngine struct{}
+
+func (devmemEngine) Name() string { return "devmem" }
+
+// Elements of devmemEngine's Counters.Syscalls and Counters.Extra.
+const (
+	devmemRecvmsg = iota
+	devmemSetsockopt
+	devmemIoctl
+)
+const (
+	devmemTokens = iota
+	devmemRanges
+	devmemPartial
+	devmemLinear
+	devmemPlain
+	devmemControlFull
+	devmemFew
+	devmemSome
+	devmemMany
+)
+
+func (devmemEngine) Layout() endpoint.Layout {
+	return endpoint.Layout{
+		ZeroCopy: true,
+		Syscalls: []string{"recvmsg", "setsockopt", "ioctl"},
+		Extra: []string{
+			// Pieces of the dma-buf, entries they were given back by, and
+			// calls that freed not all of theirs.
+			"tokens", "token_ranges", "partial_frees",
+			// Bytes beside pieces in the dma-buf; bytes of which nothing
+			// was in it, so that they came by another queue.
+			"linear_bytes", "plain_bytes",
+			"control_full",
+			// Calls of recvmsg by the pieces they gave.
+			"recvmsg_frags_below_512", "recvmsg_frags_512_to_1024", "recvmsg_frags_above_1024",
+		},
+	}
+}
+
+func (devmemEngine) Options() []endpoint.Option {
+	return append(endpoint.MemoryOptions("64M", "bytes of the dma-buf that all queues share"),
+		endpoint.Option{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue"},
+		endpoint.Option{Name: "queues", Default: "1", Min: 1, Max: 64, Doc: "hardware queues, from the first one on"},
+		endpoint.Option{Name: "token-batch", Default: "1024", Min: 1, Max: abi.MAX_DONTNEED_FRAGS, Doc: "pieces to give back in one call, as ranges where they are consecutive; at most a quarter of the dma-buf over all flows"},
+		endpoint.Option{Name: "read", Default: "64M", Min: 4096, Max: 1 << 30, Doc: "bytes to ask for in one recvmsg, whatever --length is"},
+		endpoint.Option{Name: "frags", Default: "0", Min: 0, Max: 1 << 20, Doc: "pieces that one recvmsg has room to name; 0 is one for each page of the dma-buf"},
+	)
+}
+
+func (devmemEngine) Probe(iface string) feature.Verdict {
+	nd, err := netdev.Dial()
+	if err != nil {
+		return feature.Impossible(err.Error(), "Linux 6.12 or later")
+	}
+	defer nd.Close()
+	if !nd.CanBindRX() {
+		return feature.Impossible("this kernel cannot bind a dma-buf to a receive queue", "Linux 6.12 or later with CONFIG_NET_DEVMEM")
+	}
+	if err := udmabuf.Probe(); err != nil {
+		return feature.Impossible("no udmabuf: "+err.Error(), "modprobe udmabuf, or another dma-buf: --mem heap:system")
+	}
+	if iface == "" {
+		return feature.Undecided("it depends on the NIC", "zcbench probe -i IFACE")
+	}
+	i, err := net.InterfaceByName(iface)
+	if err != nil {
+		return feature.Undecided(fmt.Sprintf("interface %s: %v", iface, err), "")
+	}
+	// What is no dma-buf cannot be bound; a device that could not bind one
+	// either is refused before that is looked at.
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return feature.Undecided(err.Error(), "")
+	}
+	defer null.Close()
+	_, err = nd.BindRX(i.Index, int(null.Fd()), []uint32{0}, 0)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return feature.Impossible(iface+" cannot bind a dma-buf: its driver has no queue API", "a NIC whose driver has queue_mgmt_ops, such as bnxt, gve, idpf, mlx5 and fbnic of recent kernels")
+	case errors.Is(err, unix.EPERM):
+		return feature.Impossible("needs CAP_NET_ADMIN", "run as root")
+	}
+	return feature.Verdict{Answer: feature.Yes, Reason: "needs header split and a flow rule: ethtool -G " + iface + " tcp-data-split on hds-thresh 0; ethtool -K " + iface + " ntuple on"}
+}
+
+func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return nil, err
+	}
+	if p.Interface == "" {
+		return nil, endpoint.Errorf(endpoint.Usage, "devmem needs the interface whose queue it binds: give --iface")
+	}
+	i, err := net.InterfaceByName(p.Interface)
+	if err != nil {
+		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
+	}
+	s := &devmemSession{flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"), workers: make([]*devmemWorker, p.Flows)}
+	for k := range o.Int("queues") {
+		s.queues = append(s.queues, uint32(o.Int("queue")+k))
+	}
+	if err := s.open(o, p.Validate); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// devmemSession holds what all flows share: the dma-buf, and the netlink
+// socket that it is bound through, for as long as it is open.
+type devmemSession struct {
+	flows  int
+	iface  net.Interface
+	queues []uint32
+	read   int
+	frags  int
+	batch  int
+
+	netdev  *netdev.Conn
+	buffer  *udmabuf.Buffer
+	mem     []byte // of the dma-buf's size
+	mapped  bool   // mem is the dma-buf; otherwise nobody may touch it
+	binding uint32
+	window  int // most that a flow may queue, in bytes of memory; 0: no limit
+
+	workers []*devmemWorker
+	opened  map[string]float64 // poolCounters when the window opened
+}
+
+// least is the smallest dma-buf of any use, in pages: a segment of the largest
+// GRO packet for each flow, in the queue and with the application.
+const least = 64
+
+func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
+	var err error
+	if s.buffer, err = endpoint.OpenMemory(o, o.Int("mem-size")); err != nil {
+		return err
+	}
+	page := unix.Getpagesize()
+	pages := s.buffer.Size() / page
+	if pages < least*s.flows {
+		return endpoint.Errorf(endpoint.Usage, "a dma-buf of %d pages is too small for %d flows: it must have %d for each", pages, s.flows, least)
+	}
+	if s.frags == 0 {
+		s.frags = pages
+	}
+	// What the flows hold back must leave the NIC enough.
+	s.batch = max(1, min(s.batch, pages/4/s.flows))
+	if s.window, err = s.limit(); err != nil {
+		return err
+	}
+	if s.mapped = validate; validate {
+		s.mem, err = s.buffer.Map()
+	} else {
+		// Consume looks at nothing then, and a device's memory may not be
+		// mappable: address space serves to count by.
+		s.mem, err = unix.Mmap(-1, 0, s.buffer.Size(), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	}
+	if err != nil {
+		return err
+	}
+	if s.netdev, err = netdev.Dial(); err != nil {
+		return endpoint.Errorf(endpoint.Unsupported, "%w (devmem needs Linux 6.12)", err)
+	}
+	if s.binding, err = s.netdev.BindRX(s.iface.Index, s.buffer.FD(), s.queues, 0); err != nil {
+		return s.refused(err)
+	}
+	return s.bound()
+}
+
+// limit keeps what may wait in the receive queues below half of the dma-buf.
+// Were it more, data that arrived out of order could take every buffer, and
+// none would be left for the segment that all wait for.
+func (s *devmemSession) limit() (int, error) {
+	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_rmem")
+	if err != nil {
+		return 0, fmt.Errorf("limit of receive buffers: %w", err)
+	}
+	f := strings.Fields(string(b))
+	if len(f) != 3 {
+		return 0, fmt.Errorf("net.ipv4.tcp_rmem is %q, not three numbers", b)
+	}
+	largest, err := strconv.Atoi(f[2])
+	if err != nil {
+		return 0, fmt.Errorf("net.ipv4.tcp_rmem: %w", err)
+	}
+	if share := s.buffer.Size() / 2 / s.flows; share < largest {
+		return share, nil
+	}
+	return 0, nil
+}
+
+// refused adds what to do to the kernel's answer.
+func (s *devmemSession) refused(err error) error {
+	kind, cure := endpoint.Failed, ""
+	text := ""
+	if e, ok := errors.AsType[*genl.Error](err); ok {
+		text = e.Message
+		if strings.HasSuffix(e.Attribute, ".queues.id") {
+			text = ".queues.id"
+		}
+	}
+	name := s.iface.Name
+	switch {
+	case strings.Contains(text, "tcp-data-split"):
+		kind, cure = endpoint.Unsupported, "turn header split on: ethtool -G "+name+" tcp-data-split on"
+	case strings.Contains(text, "hds-thresh"):
+		kind, cure = endpoint.Unsupported, "split all headers: ethtool -G "+name+" hds-thresh 0"
+	case errors.Is(err, unix.EEXIST):
+		cure = "the queue is taken, by another program or XDP: choose another with the option queue, or end what holds it (ip link show " + name + ")"
+	case text == ".queues.id" || errors.Is(err, unix.ERANGE):
+		cure = "see which queues there are: ls /sys/class/net/" + name + "/queues; more: ethtool -L " + name
+	case errors.Is(err, unix.EOPNOTSUPP):
+		kind, cure = endpoint.Unsupported, "the driver of "+name+" cannot bind a dma-buf; zcbench probe -i "+name+" says more"
+	case errors.Is(err, unix.EPERM):
+		kind, cure = endpoint.Unsupported, "needs CAP_NET_ADMIN: run as root"
+	case errors.Is(err, unix.ENOMEM):
+		cure = "the dma-buf is too small to fill the queue's ring: a larger mem-size, or a smaller ring: ethtool -G " + name + " rx N"
+	case strings.Contains(strings.ToLower(text), "mtu"):
+		kind, cure = endpoint.Unsupported, "lower the MTU: ip link set "+name+" mtu 1500"
+	default:
+		return fmt.Errorf("bind the dma-buf to queues %v of %s: %w", s.queues, name, err)
+	}
+	return endpoint.Errorf(kind, "bind the dma-buf to queues %v of %s: %w (%s)", s.queues, name, err, cure)
+}
+
+// bound checks that the queues really receive into the dma-buf.
+func (s *devmemSession) bound() error {
+	for _, id := range s.queues {
+		q, err := s.netdev.Queue(s.iface.Index, netdev.RX, id)
+		if err != nil {
+			return err
+		}
+		if q.DMABuf != s.binding {
+			return endpoint.Errorf(endpoint.Failed, "queue %d of %s is not backed by the dma-buf bound to it (binding %d) but by %q", id, s.iface.Name, s.binding, q.Provider())
+		}
+	}
+	return nil
+}
+
+func (s *devmemSession) Workers() int { return s.flows }
+
+func (s *devmemSession) Worker(i int) (endpoint.Worker, error) {
+	msg, err := abi.NewDevmemMsg(s.read, s.frags)
+	if err != nil {
+		return nil, err
+	}
+	w := &devmemWorker{
+		msg: msg, tokens: tokens{limit: s.batch},
+		mem: s.mem, binding: s.binding, window: s.window,
+		begin: untouched, end: untouched,
+	}
+	if s.mapped {
+		w.begin = func() (int, unix.Errno) { return 1, s.buffer.Begin(udmabuf.Read) }
+		w.end = func() (int, unix.Errno) { return 1, s.buffer.End(udmabuf.Read) }
+	}
+	s.workers[i] = w
+	return w, nil
+}
+
+// untouched is the access to memory that no CPU looks at.
+func untouched() (ioctls int, e unix.Errno) { return 0, 0 }
+
+// Close unbinds before it gives the memory back.
+func (s *devmemSession) Close() error {
+	var err error
+	if s.netdev != nil {
+		err = s.netdev.Close()
+	}
+	if !s.mapped && s.mem != nil {
+		err = errors.Join(err, unix.Munmap(s.mem))
+	}
+	if s.buffer != nil {
+		err = errors.Join(err, s.buffer.Close())
+	}
+	return err
+}
+
+// Begin forgets the extremes seen so far and reads what the pool has counted.
+func (s *devmemSession) Begin() error {
+	for _, w := range s.workers {
+		w.fewest.Store(math.MaxUint64)
+		w.most.Store(0)
+	}
+	var err error
+	s.opened, err = s.poolCounters()
+	return err
+}
+
+// End gives extremes and the pool's counters, and says what was not as it
+// should be.
+func (s *devmemSession) End() (map[string]float64, []string, error) {
+	now, err := s.poolCounters()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := map[string]float64{}
+	for name, v := range now {
+		c[name] = v - s.opened[name]
+	}
+	fewest, most := uint64(math.MaxUint64), uint64(0)
+	for _, w := range s.workers {
+		fewest, most = min(fewest, w.fewest.Load()), max(most, w.most.Load())
+	}
+	if most > 0 {
+		c["recvmsg_frags_min"], c["recvmsg_frags_max"] = float64(fewest), float64(most)
+	}
+	var warnings []string
+	if n := c[poolEmpty]; n > 0 {
+		warnings = append(warnings, fmt.Sprintf("rx: the dma-buf was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--mem udmabuf:SIZE)", n, s.buffer.Size()>>10))
+	}
+	if s.window > 0 {
+		warnings = append(warnings, fmt.Sprintf("rx: receive buffers were held to %d KiB a flow, half of the flow's share of the dma-buf", s.window>>10))
+	}
+	return c, warnings, s.bound()
+}
+
+// poolEmpty is the counter of allocations that failed.
+const poolEmpty = "pool_empty"
+
+// poolCounters are those of the bound queues and their page pools. What driver
+// or kernel do not count is left out.
+func (s *devmemSession) poolCounters() (map[string]float64, error) {
+	c := map[string]float64{}
+	queues, err := s.netdev.QueueStats(s.iface.Index)
+	if err != nil && !uncounted(err) {
+		return nil, err
+	}
+	for _, q := range queues {
+		if n, ok := q.Counters["rx-alloc-fail"]; ok && q.Direction == netdev.RX && slices.Contains(s.queues, q.ID) {
+			c[poolEmpty] += float64(n)
+		}
+	}
+	pools, err := s.netdev.PagePools(s.iface.Index)
+	if err != nil && !uncounted(err) {
+		return nil, err
+	}
+	stats, err := s.netdev.PagePoolStats(s.iface.Index)
+	if err != nil && !uncounted(err) {
+		return nil, err
+	}
+	for _, p := range pools {
+		if p.DMABuf != s.binding {
+			continue
+		}
+		for _, st := range stats {
+			if st.ID == p.ID {
+				for name, n := range st.Counters {
+					c["page_pool_"+strings.ReplaceAll(name, "-", "_")] += float64(n)
+				}
+			}
+		}
+	}
+	return c, nil
+}
+
+func uncounted(err error) bool { return errors.Is(err, unix.EOPNOTSUPP) }
+
+// devmemWorker receives one flow.
+type devmemWorker struct {
+	msg        *abi.DevmemMsg
+	tokens     tokens
+	mem        []byte
+	binding    uint32
+	window     int
+	begin, end func() (ioctls int, e unix.Errno) // access to mem
+
+	// Pieces that one recvmsg gave, at least and at most.
+	fewest, most atomic.Uint64
+}
+
+func (w *devmemWorker) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
+	c := conns[0]
+	if w.window > 0 {
+		// The kernel doubles it.
+		if err := unix.SetsockoptInt(c.FD, unix.SOL_SOCKET, unix.SO_RCVBUF, w.window/2); err != nil {
+			return fmt.Errorf("set SO_RCVBUF of flow %d to %d: %w", c.Index+1, w.window/2, err)
+		}
+	}
+	err := w.receive(c)
+	return errors.Join(err, w.giveBack(c))
+}
+
+func (w *devmemWorker) receive(c endpoint.Conn) error {
+	var pacer endpoint.Pacer
+	for {
+		n, e := w.msg.Recv(c.FD)
+		c.Counters.Syscalls[devmemRecvmsg].Add(1)
+		switch {
+		case e == unix.EINTR:
+		case e == abi.ETOOSMALL:
+			c.Counters.Extra[devmemControlFull].Add(1)
+			if err := w.msg.Grow(); err != nil {
+				return err
+			}
+		case e != 0:
+			return fmt.Errorf("recvmsg with MSG_SOCK_DEVMEM on flow %d: %w", c.Index+1, e)
+		case n == 0:
+			return nil
+		default:
+			if err := w.take(c, n); err != nil {
+				return fmt.Errorf("flow %d: %w", c.Index+1, err)
+			}
+		}
+		pacer.Tick()
+	}
+}
+
+// take hands on the n bytes of the last Recv.
+func (w *devmemWorker) take(c endpoint.Conn, n int) error {
+	before, e := w.begin()
+	if e != 0 {
+		return fmt.Errorf("begin to read the dma-buf: %w", e)
+	}
+	if err := w.deliver(c, n, w.msg.Control(), w.msg.Linear()); err != nil {
+		return err
+	}
+	after, e := w.end()
+	if e != 0 {
+		return fmt.Errorf("end reading the dma-buf: %w", e)
+	}
+	c.Counters.Syscalls[devmemIoctl].Add(uint64(before + after))
+	if w.msg.Full() {
+		c.Counters.Extra[devmemControlFull].Add(1)
+		return w.msg.Grow()
+	}
+	return nil
+}
+
+// deliver hands on n bytes in their order: control says where they lie, in the
+// dma-buf or in linear.
+func (w *devmemWorker) deliver(c endpoint.Conn, n int, control, linear []byte) error {
+	var direct, copied int
+	var frags uint64
+	for rest := control; ; {
+		kind, f, next := abi.NextDevmem(rest)
+		if kind == 0 {
+			break
+		}
+		rest = next
+		size := int(f.FragSize)
+		if kind == unix.SCM_DEVMEM_LINEAR {
+			if size > len(linear)-copied {
+				return fmt.Errorf("the kernel names %d bytes beyond the %d of the buffer", size, len(linear))
+			}
+			c.Consume(linear[copied : copied+size])
+			copied += size
+			continue
+		}
+		if f.DmabufID != w.binding || f.FragOffset > uint64(len(w.mem)) || size > len(w.mem)-int(f.FragOffset) {
+			return fmt.Errorf("the kernel names %d bytes at %#x of binding %d; ours is %d, of %d bytes", size, f.FragOffset, f.DmabufID, w.binding, len(w.mem))
+		}
+		c.Consume(w.mem[f.FragOffset : f.FragOffset+uint64(size)])
+		direct += size
+		frags++
+		if w.tokens.add(f.FragToken) {
+			if err := w.giveBack(c); err != nil {
+				return err
+			}
+		}
+	}
+	if direct+copied == 0 {
+		// Without any message all bytes are in the buffer.
+		c.Consume(linear[:n])
+		copied = n
+		c.Counters.Extra[devmemPlain].Add(uint64(n))
+	} else {
+		c.Counters.Extra[devmemLinear].Add(uint64(copied))
+	}
+	if direct+copied != n {
+		return fmt.Errorf("recvmsg gave %d bytes and named %d in the dma-buf and %d in the buffer", n, direct, copied)
+	}
+	w.count(c.Counters, uint64(direct), uint64(copied), frags)
+	return nil
+}
+
+func (w *devmemWorker) count(n *endpoint.Counters, direct, copied, frags uint64) {
+	n.ZeroCopied.Add(direct)
+	n.Copied.Add(copied)
+	n.Extra[devmemTokens].Add(frags)
+	bucket := devmemFew
+	switch {
+	case frags > 1024:
+		bucket = devmemMany
+	case frags >= 512:
+		bucket = devmemSome
+	}
+	n.Extra[bucket].Add(1)
+	if frags < w.fewest.Load() {
+		w.fewest.Store(frags)
+	}
+	if frags > w.most.Load() {
+		w.most.Store(frags)
+	}
+}
+
+// giveBack returns all tokens held.
+func (w *devmemWorker) giveBack(c endpoint.Conn) error {
+	for w.tokens.used > 0 {
+		freed, e := abi.DevmemDontneed(c.FD, w.tokens.ranges[:w.tokens.used])
+		c.Counters.Syscalls[devmemSetsockopt].Add(1)
+		if e != 0 {
+			return fmt.Errorf("give back %d pieces of the dma-buf: %w", w.tokens.held, e)
+		}
+		if freed == 0 || freed > w.tokens.held {
+			return fmt.Errorf("the kernel freed %d pieces of the dma-buf, of %d given back", freed, w.tokens.held)
+		}
+		c.Counters.Extra[devmemRanges].Add(uint64(w.tokens.used))
+		if freed < w.tokens.held {
+			c.Counters.Extra[devmemPartial].Add(1)
+		}
+		w.tokens.drop(freed)
+	}
+	return nil
+}
+
+func (w *devmemWorker) Close() error { return w.msg.Close() }

@@ -1,0 +1,270 @@
+package tx
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/endpoint"
+	"zcbench/internal/abi"
+	"zcbench/internal/feature"
+	"zcbench/internal/genl/netdev"
+	"zcbench/udmabuf"
+)
+
+// Devmem sends by device memory TCP: segments refer to a dma-buf, and the NIC
+// reads the payload out of it; no CPU could.
+func Devmem() endpoint.Engine { return devmem{} }
+
+type devmem struct{}
+
+func (devmem) Name() string { return "devmem" }
+
+func (devmem) Layout() endpoint.Layout { return zcLayout("sendmsg") }
+
+func (devmem) Options() []endpoint.Option {
+	return append(endpoint.MemoryOptions("0", "bytes of the dma-buf that all flows share; 0 is what they need"),
+		endpoint.Option{Name: "batch", Default: "32", Min: 1, Max: zcWindow, Doc: "sends between two looks for completions"},
+		endpoint.Option{Name: "iovecs", Default: "1", Min: 1, Max: 1024, Doc: "pieces of --length bytes to send in one call"},
+	)
+}
+
+func (devmem) Probe(iface string) feature.Verdict {
+	nd, err := netdev.Dial()
+	if err != nil {
+		return feature.Impossible(err.Error(), "Linux 6.16 or later")
+	}
+	defer nd.Close()
+	if !nd.CanBindTX() {
+		return feature.Impossible("this kernel cannot send from a dma-buf", "Linux 6.16 or later with CONFIG_NET_DEVMEM")
+	}
+	if err := udmabuf.Probe(); err != nil {
+		return feature.Impossible("no udmabuf: "+err.Error(), "modprobe udmabuf, or another dma-buf: --mem heap:system")
+	}
+	if iface == "" {
+		return feature.Undecided("it depends on the NIC", "zcbench probe -i IFACE")
+	}
+	i, err := net.InterfaceByName(iface)
+	if err != nil {
+		return feature.Undecided(fmt.Sprintf("interface %s: %v", iface, err), "")
+	}
+	// A page shows it; the binding ends with the socket.
+	b, err := udmabuf.New(unix.Getpagesize(), false)
+	if err != nil {
+		return feature.Undecided(err.Error(), "")
+	}
+	defer b.Close()
+	if _, err = nd.BindTX(i.Index, b.FD()); errors.Is(err, unix.EOPNOTSUPP) {
+		return feature.Impossible(iface+" cannot send from a dma-buf: "+err.Error(), "a NIC whose driver has netmem TX")
+	} else if err != nil {
+		return feature.Undecided(err.Error(), "")
+	}
+	return feature.Possible()
+}
+
+func (e devmem) Open(p endpoint.Params) (endpoint.Session, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return nil, err
+	}
+	if p.Interface == "" {
+		return nil, endpoint.Errorf(endpoint.Usage, "devmem needs the interface it sends by: give --iface")
+	}
+	i, err := net.InterfaceByName(p.Interface)
+	if err != nil {
+		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
+	}
+	if o.Int("iovecs") > maxDevmemSend/p.Length {
+		return nil, endpoint.Errorf(endpoint.Usage, "%d pieces of %d bytes in one call are more than %d bytes: lower the option iovecs or the length", o.Int("iovecs"), p.Length, maxDevmemSend)
+	}
+	page := unix.Getpagesize()
+	s := &devmemSession{
+		iface: *i, params: p, batch: o.Int("batch"), iovecs: o.Int("iovecs"),
+		share: (p.Pattern.Period + page - 1) / page * page,
+	}
+	if err := s.open(o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// maxDevmemSend bounds one call, which returns a number of 31 bits.
+const maxDevmemSend = 1 << 30
+
+// devmemSession holds what all flows share: the dma-buf, and the netlink
+// socket that it is bound through, for as long as it is open.
+type devmemSession struct {
+	iface         net.Interface
+	params        endpoint.Params
+	batch, iovecs int
+	share         int // of the dma-buf, in bytes: a flow's
+
+	netdev  *netdev.Conn
+	buffer  *udmabuf.Buffer
+	binding uint32
+}
+
+func (s *devmemSession) open(o endpoint.Settings) error {
+	need := s.share * s.params.Flows
+	size := o.Int("mem-size")
+	if size == 0 {
+		size = need
+	}
+	if size < need {
+		return endpoint.Errorf(endpoint.Usage, "%d flows of %d bytes need a dma-buf of %d bytes, not %d: raise mem-size or lower the length", s.params.Flows, s.params.Pattern.Period, need, size)
+	}
+	var err error
+	if s.buffer, err = endpoint.OpenMemory(o, size); err != nil {
+		return err
+	}
+	if err := s.fill(); err != nil {
+		return err
+	}
+	if s.netdev, err = netdev.Dial(); err != nil {
+		return endpoint.Errorf(endpoint.Unsupported, "%w (devmem needs Linux 6.16)", err)
+	}
+	if s.binding, err = s.netdev.BindTX(s.iface.Index, s.buffer.FD()); err != nil {
+		return s.refused(err)
+	}
+	return nil
+}
+
+// fill writes the payload before any device knows of the memory.
+func (s *devmemSession) fill() error {
+	mem, err := s.buffer.Map()
+	if err != nil {
+		return err
+	}
+	if e := s.buffer.Begin(udmabuf.Write); e != 0 {
+		return fmt.Errorf("begin to write the dma-buf: %w", e)
+	}
+	for i := range s.params.Flows {
+		s.params.Pattern.Fill(mem[i*s.share:][:s.params.Pattern.Period], i)
+	}
+	if e := s.buffer.End(udmabuf.Write); e != 0 {
+		return fmt.Errorf("end writing the dma-buf: %w", e)
+	}
+	return nil
+}
+
+// refused adds what to do to the kernel's answer.
+func (s *devmemSession) refused(err error) error {
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return endpoint.Errorf(endpoint.Unsupported, "bind the dma-buf to %s: %w (a NIC whose driver has netmem TX, and Linux 6.16)", s.iface.Name, err)
+	case errors.Is(err, unix.EPERM):
+		return endpoint.Errorf(endpoint.Unsupported, "bind the dma-buf to %s: %w (needs CAP_NET_ADMIN: run as root)", s.iface.Name, err)
+	}
+	return fmt.Errorf("bind the dma-buf to %s: %w", s.iface.Name, err)
+}
+
+func (s *devmemSession) Workers() int { return s.params.Flows }
+
+func (s *devmemSession) Worker(i int) (endpoint.Worker, error) {
+	return &devmemWorker{
+		iface: s.iface.Name, base: i * s.share, period: s.params.Pattern.Period, length: s.params.Length,
+		batch: s.batch, iovecs: s.iovecs,
+		msg: abi.NewDevmemSend(s.binding, s.iovecs), flight: newFlight(),
+	}, nil
+}
+
+// Close unbinds before it gives the memory back. What is still being sent holds
+// both by itself.
+func (s *devmemSession) Close() error {
+	var err error
+	if s.netdev != nil {
+		err = s.netdev.Close()
+	}
+	if s.buffer != nil {
+		err = errors.Join(err, s.buffer.Close())
+	}
+	return err
+}
+
+// devmemWorker sends one flow, out of period bytes of the dma-buf from base on.
+type devmemWorker struct {
+	iface          string
+	base           int
+	period, length int
+	pos            int // of the next byte of the stream, in the period
+	batch, iovecs  int
+	msg            *abi.DevmemSend
+	flight         *flight
+}
+
+func (w *devmemWorker) Run(conns []endpoint.Conn, stop *endpoint.Stop) error {
+	c := conns[0]
+	if err := unix.SetsockoptInt(c.FD, unix.SOL_SOCKET, unix.SO_ZEROCOPY, 1); err != nil {
+		return fmt.Errorf("set SO_ZEROCOPY on flow %d: %w", c.Index+1, err)
+	}
+	// The dma-buf is mapped for this device; no other may carry it.
+	if err := unix.BindToDevice(c.FD, w.iface); err != nil {
+		return fmt.Errorf("bind flow %d to %s: %w", c.Index+1, w.iface, err)
+	}
+	err := w.send(c, stop)
+	if e := w.flight.drain(c); err == nil {
+		err = e
+	}
+	return err
+}
+
+func (w *devmemWorker) send(c endpoint.Conn, stop *endpoint.Stop) error {
+	var pacer endpoint.Pacer
+	for since := 0; !stop.Requested(); {
+		if w.flight.full() {
+			c.Counters.Extra[zcFull].Add(1)
+			if err := w.flight.await(c); err != nil {
+				return err
+			}
+			continue
+		}
+		whole := w.aim()
+		n, e := w.msg.Send(c.FD)
+		c.Counters.Syscalls[zcSend].Add(1)
+		switch e {
+		case 0:
+			w.flight.launch(n)
+			w.pos = (w.pos + n) % w.period
+			if n < whole {
+				c.Counters.Extra[zcShort].Add(1)
+			}
+			if since++; since >= w.batch {
+				since = 0
+				if _, err := w.flight.reap(c); err != nil {
+					return err
+				}
+			}
+		case unix.EINTR:
+		case unix.ENOBUFS:
+			if err := w.flight.makeRoom(c); err != nil {
+				return err
+			}
+		case unix.ENODEV:
+			return endpoint.Errorf(endpoint.Failed, "send on flow %d: %w: the route to the receiver does not leave by %s, which the dma-buf is bound to (ip route get)", c.Index+1, e, w.iface)
+		default:
+			return fmt.Errorf("send from a dma-buf on flow %d: %w", c.Index+1, e)
+		}
+		pacer.Tick()
+	}
+	return nil
+}
+
+// aim sets the pieces of the next send and gives their size: the rest of a
+// piece that was sent in part comes first.
+func (w *devmemWorker) aim() int {
+	whole, pos := 0, w.pos
+	for i := range w.iovecs {
+		n := w.length - pos%w.length
+		w.msg.Set(i, w.base+pos, n)
+		whole += n
+		pos = (pos + n) % w.period
+	}
+	return whole
+}
+
+func (w *devmemWorker) Close() error {
+	// The kernel holds the dma-buf for what is still in flight.
+	return w.flight.landed()
+}

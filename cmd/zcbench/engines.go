@@ -10,11 +10,11 @@ import (
 
 // The engines there are; nothing else in the program lists them.
 func rxEngines() []endpoint.Engine {
-	return []endpoint.Engine{rx.Baseline(), rx.Trunc(), rx.MMap(), rx.Uring(), rx.ZCRX(), rx.Null()}
+	return []endpoint.Engine{rx.Baseline(), rx.Trunc(), rx.MMap(), rx.Devmem(), rx.Uring(), rx.ZCRX(), rx.Null()}
 }
 
 func txEngines() []endpoint.Engine {
-	return []endpoint.Engine{tx.Baseline(), tx.Sendfile(), tx.MsgZC(), tx.Uring(), tx.SendZC(), tx.Null()}
+	return []endpoint.Engine{tx.Baseline(), tx.Sendfile(), tx.MsgZC(), tx.Devmem(), tx.Uring(), tx.SendZC(), tx.Null()}
 }
 
 // modes are pairs of engines by a common name.

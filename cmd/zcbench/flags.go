@@ -25,6 +25,7 @@ const (
 type runFlags struct {
 	mode, rx, tx   string
 	rxOpts, txOpts map[string]string
+	mem            memory
 	time, omit     seconds
 	interval       seconds
 	flows          int
@@ -56,6 +57,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&r.tx, "tx", "", "send engine")
 	f.StringToStringVar(&r.rxOpts, "rx-opt", nil, "option of the receive engine, NAME=VALUE")
 	f.StringToStringVar(&r.txOpts, "tx-opt", nil, "option of the send engine, NAME=VALUE")
+	f.Var(&r.mem, "mem", "dma-buf of the devmem engines: udmabuf[:SIZE], hugepages[:SIZE], heap:NAME[:SIZE] or fd:N")
 	f.VarP(&r.time, "time", "t", "measured time")
 	f.VarP(&r.omit, "omit", "O", "warm-up before it, not measured")
 	f.VarP(&r.interval, "interval", "i", "time between interval lines; 0 for none")

@@ -34,6 +34,9 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
+	if err := flags.giveMemory(endpoint.RX, endpoint.TX); err != nil {
+		return err
+	}
 	if flags.raw {
 		return endpoint.Errorf(endpoint.Usage, "local runs both ends itself; --raw belongs to rx and tx")
 	}

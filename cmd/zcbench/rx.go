@@ -40,6 +40,9 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
+	if err := flags.giveMemory(endpoint.RX); err != nil {
+		return err
+	}
 	if flags.softirq != "" {
 		return endpoint.Errorf(endpoint.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
 	}

@@ -27,6 +27,9 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
+	if err := flags.giveMemory(endpoint.TX); err != nil {
+		return err
+	}
 	token, err := flags.token()
 	if err != nil {
 		return err

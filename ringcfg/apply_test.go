@@ -32,10 +32,17 @@ func in(t *testing.T, e *netpair.End, f func() error) {
 // changed, and puts it back.
 func TestEverySetting(t *testing.T) {
 	p := pair(t)
-	everySetting(t, &p.RX)
+	tried := everySetting(t, &p.RX)
+	t.Logf("changed and put back, by family: %v", tried)
+	for _, f := range []string{"sysctl", "link", "feature", "channels", "napi", "queue"} {
+		if tried[f] == 0 {
+			t.Errorf("no setting of family %s was changed", f)
+		}
+	}
 }
 
-func everySetting(t *testing.T, e *netpair.End) {
+// everySetting counts, by family, the settings that it changed.
+func everySetting(t *testing.T, e *netpair.End) map[string]int {
 	t.Helper()
 	before := state(t, e)
 	j := Journal(t.TempDir())
@@ -57,6 +64,13 @@ func everySetting(t *testing.T, e *netpair.End) {
 				// Refused for a good reason is fine, when it is undone.
 				t.Logf("%s = %s: %v", name, value, err)
 			} else {
+				// CPUs may be a mask that the queue has already.
+				if len(grant.Changes) == 0 && strings.HasPrefix(value, "cpus ") {
+					if _, err := undo(background); err != nil {
+						t.Error(err)
+					}
+					continue
+				}
 				if len(grant.Changes) != 1 || grant.Changes[0].Name != name {
 					t.Errorf("%s: changes %v", name, grant.Changes)
 				}
@@ -71,12 +85,7 @@ func everySetting(t *testing.T, e *netpair.End) {
 		}
 		return nil
 	})
-	t.Logf("changed and put back, by family: %v", tried)
-	for _, f := range []string{"sysctl", "link", "feature", "channels", "napi", "queue"} {
-		if tried[f] == 0 {
-			t.Errorf("no setting of family %s was changed", f)
-		}
-	}
+	return tried
 }
 
 func TestUnsupported(t *testing.T) {

@@ -34,6 +34,9 @@ func pair(t *testing.T) *netpair.Pair {
 // local keeps the settings that belong to the interface or its namespace:
 // others of this machine may move while a test runs.
 func local(s Settings) Settings {
+	if inLab {
+		return s
+	}
 	kept := Settings{}
 	for name, value := range s {
 		f, _, err := familyOf(name)
@@ -84,7 +87,7 @@ func another(r *rand.Rand, now Settings, name string) string {
 		case "ring.rx", "ring.tx":
 			return pick("256", "512", "1024")
 		case "ring.hds-thresh":
-			return pick("0", "128", "256")
+			return pick("0", "64")
 		}
 		return ""
 	case "channels":
@@ -126,6 +129,18 @@ func another(r *rand.Rand, now Settings, name string) string {
 		return pick("0", "1")
 	case "sysctl.net.ipv4.tcp_notsent_lowat":
 		return pick("131072", "4294967295")
+	case "shared.net.core.rmem_max", "shared.net.core.wmem_max", "sysctl.net.core.optmem_max", "shared.net.core.optmem_max":
+		return pick("1048576", "4194304", "536870912")
+	case "shared.net.core.rmem_default", "shared.net.core.wmem_default":
+		return pick("1048576", "16777216")
+	case "shared.vm.max_map_count":
+		return pick("131072", "524240")
+	case "hugepages.node0.2048kB":
+		return pick("0", "1", "3")
+	case "udmabuf.size-limit-mb":
+		return pick("64", "128")
+	case "udmabuf.list-limit":
+		return pick("1024", "2048")
 	}
 	return ""
 }
@@ -160,6 +175,10 @@ func victim(iface string, j Journal, seed string) error {
 				want[name] = v
 			}
 		}
+		if now["feature.rx-ntuple-filter"] != "" && r.IntN(2) == 0 {
+			want["ntuple"] = "on"
+			want[fmt.Sprintf("flow.tcp4 dst-ip 198.18.0.2 dst-port %d", 1+r.IntN(3))] = "queue 1"
+		}
 		_, undo, err := Apply(context.Background(), Want{Interface: iface, Settings: want}, j)
 		if err != nil {
 			if errors.Is(err, ErrBusy) {
@@ -184,7 +203,7 @@ func TestKilled(t *testing.T) {
 
 // rounds is how many processes to kill: make soak asks for more.
 func rounds() int {
-	if n, err := strconv.Atoi(os.Getenv("ZCBENCH_SOAK")); err == nil && n > 0 {
+	if os.Getenv("ZCBENCH_SOAK") == "1" {
 		return 200
 	}
 	return 20
@@ -204,7 +223,8 @@ func killMany(t *testing.T, e *netpair.End, seed uint64, rounds int) {
 		if err := e.Do(cmd.Start); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Duration(30+r.IntN(120)) * time.Millisecond)
+		// Some die while they begin, some after many changes.
+		time.Sleep(time.Duration(20+r.IntN(30<<r.IntN(6))) * time.Millisecond)
 		cmd.Process.Kill()
 		if cmd.Wait(); stderr.Len() > 0 {
 			t.Fatalf("round %d: the victim ended by itself: %s", round, stderr.String())

@@ -1,0 +1,192 @@
+package ringcfg
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"zcbench/internal/abi"
+	"zcbench/internal/genl/ethtool"
+	"zcbench/internal/genl/netdev"
+	"zcbench/internal/netpair"
+)
+
+// inLab says whether this is the lab's VM, where nobody else changes anything
+// and the software NIC has every setting.
+var inLab = os.Getenv("ZCBENCH_LAB") == "1"
+
+// labPair finds the software NIC pair of the lab.
+func labPair(t *testing.T) *netpair.Pair {
+	t.Helper()
+	if !inLab {
+		t.Skip("needs the software NIC of the lab VM")
+	}
+	p, err := netpair.Find("zc0", "zc1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+func TestLabEverySetting(t *testing.T) {
+	p := labPair(t)
+	for family, n := range everySetting(t, &p.RX) {
+		t.Logf("%s: %d", family, n)
+	}
+}
+
+func TestLabKilled(t *testing.T) {
+	p := labPair(t)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	killMany(t, &p.RX, seed, rounds())
+}
+
+// TestLabQueues takes queues of its own as an engine does, one and two, by
+// rules and by an RSS context.
+func TestLabQueues(t *testing.T) {
+	p := labPair(t)
+	e := &p.RX
+	before := state(t, e)
+	j := Journal(t.TempDir())
+	header := map[string]string{"tcp-data-split": "on", "hds-thresh": "0"}
+	for _, c := range []struct {
+		name    string
+		queues  int
+		flows   []ethtool.Match
+		context bool
+	}{
+		{"one queue", 1, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}, {Dst: e.Addr6, DstPort: 5302}}, false},
+		{"two queues by source port", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302, SrcPort: 1000}, {Dst: e.Addr4, DstPort: 5302, SrcPort: 1001}}, false},
+		{"two queues by RSS context", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}}, true},
+	} {
+		in(t, e, func() error {
+			grant, undo, err := Apply(background, Want{Interface: e.Interface, Settings: header, Queues: c.queues, Flows: c.flows}, j)
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			if len(grant.Queues) != c.queues || (grant.Context != 0) != c.context {
+				t.Errorf("%s: granted %+v", c.name, grant)
+			}
+			now, err := Snapshot(e.Interface)
+			if err != nil {
+				return err
+			}
+			table, err := splitQueues("rss.table", now["rss.table"])
+			if err != nil {
+				return err
+			}
+			for _, q := range grant.Queues {
+				if slices.Contains(table, q) {
+					t.Errorf("%s: queue %d is in the RSS table %v", c.name, q, table)
+				}
+			}
+			if now["ring.tcp-data-split"] != "on" || now["feature.rx-ntuple-filter"] != "on" {
+				t.Errorf("%s: header split %s, flow rules %s", c.name, now["ring.tcp-data-split"], now["feature.rx-ntuple-filter"])
+			}
+			for _, m := range c.flows {
+				if now["flow."+m.String()] == "" {
+					t.Errorf("%s: no rule for %s", c.name, m)
+				}
+			}
+			if drift, err := undo(background); err != nil || drift != nil {
+				t.Errorf("%s: undo: %v, %v", c.name, drift, err)
+			}
+			return nil
+		})
+		if after := state(t, e); after != before {
+			t.Fatalf("%s: not as before:\n%s", c.name, lineDiff(before, after))
+		}
+	}
+}
+
+// TestLabRefusals wants the kernel's own text, and nothing left changed.
+func TestLabRefusals(t *testing.T) {
+	p := labPair(t)
+	e := &p.RX
+	before := state(t, e)
+	j := Journal(t.TempDir())
+	for _, c := range []struct {
+		want Want
+		text string
+	}{
+		{Want{Settings: map[string]string{"mtu": "4148", "rx-ring": "9999999"}}, "requested ring size exceeds maximum (attribute .rx)"},
+		{Want{Settings: map[string]string{"rss": "equal 1", "flow.tcp4 dst-ip 198.18.0.2": "queue 99"}}, "flow rule tcp4 dst-ip 198.18.0.2"},
+		{Want{Settings: map[string]string{"channels": "9999"}}, "requested channel count exceeds maximum"},
+	} {
+		c.want.Interface = e.Interface
+		in(t, e, func() error {
+			if _, _, err := Apply(background, c.want, j); err == nil || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("%v: %v, want %s", c.want.Settings, err, c.text)
+			}
+			return nil
+		})
+		if after := state(t, e); after != before {
+			t.Fatalf("%v: not as before:\n%s", c.want.Settings, lineDiff(before, after))
+		}
+	}
+}
+
+// TestLabContextCancelled interrupts an Apply: what it did is rolled back.
+func TestLabContextCancelled(t *testing.T) {
+	p := labPair(t)
+	e := &p.RX
+	before := state(t, e)
+	in(t, e, func() error {
+		ctx, cancel := context.WithCancelCause(background)
+		why := errors.New("interrupted")
+		cancel(why)
+		if _, _, err := Apply(ctx, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148"}}, Journal(t.TempDir())); !errors.Is(err, why) {
+			t.Errorf("got %v, want the cause", err)
+		}
+		return nil
+	})
+	if after := state(t, e); after != before {
+		t.Errorf("not as before:\n%s", lineDiff(before, after))
+	}
+}
+
+// TestLabNetdev reads what only a NIC with queues of its own has.
+func TestLabNetdev(t *testing.T) {
+	p := labPair(t)
+	e := &p.RX
+	in(t, e, func() error {
+		h, err := here(e.Interface)
+		if err != nil {
+			return err
+		}
+		defer h.close()
+		queues, err := h.dev.Queues(h.index)
+		if err != nil || len(queues) < 4 || queues[0].Direction != netdev.RX || queues[0].NAPI == 0 {
+			t.Errorf("queues: %+v, %v", queues, err)
+		}
+		pools, err := h.dev.PagePools(h.index)
+		if err != nil || len(pools) == 0 {
+			t.Errorf("page pools: %+v, %v", pools, err)
+		}
+		stats, err := h.dev.PagePoolStats(h.index)
+		if err != nil || len(stats) == 0 {
+			t.Errorf("page pool statistics: %+v, %v", stats, err)
+		}
+		byQueue, err := h.dev.QueueStats(h.index)
+		if err != nil || len(byQueue) == 0 {
+			t.Errorf("queue statistics: %+v, %v", byQueue, err)
+		}
+		if _, err := h.dev.Stats(h.index); err != nil {
+			t.Errorf("statistics: %v", err)
+		}
+		rings, err := h.eth.Rings(e.Interface)
+		if err != nil || rings["rx"] == 0 || rings["rx-max"] < rings["rx"] {
+			t.Errorf("rings: %v, %v", rings, err)
+		}
+		if rings["tcp-data-split"] > abi.ETHTOOL_TCP_DATA_SPLIT_ENABLED {
+			t.Errorf("header split %d", rings["tcp-data-split"])
+		}
+		return nil
+	})
+}

@@ -9,3 +9,5 @@ require (
 	github.com/vishvananda/netns v0.0.5
 	golang.org/x/sys v0.49.0
 )
+
+require github.com/gopacket/gopacket v1.7.7

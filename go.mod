@@ -11,3 +11,5 @@ require (
 )
 
 require github.com/gopacket/gopacket v1.7.7
+
+require github.com/goccy/go-yaml v1.19.2 // indirect

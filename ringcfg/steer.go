@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -212,4 +213,38 @@ func away(table, own []uint32, queues []netdev.Queue) []uint32 {
 		}
 	}
 	return moved
+}
+
+// SteeredTo gives the receive queues that the flow rules of a snapshot send a
+// TCP flow to; none when no rule matches it.
+func SteeredTo(s Settings, src, dst netip.AddrPort) ([]uint32, error) {
+	best := uint32(0)
+	var queues []uint32
+	for _, name := range s.names() {
+		if !strings.HasPrefix(name, "flow.tcp") {
+			continue
+		}
+		r, err := parseRule(name, s[name])
+		if err != nil {
+			return nil, err
+		}
+		m := r.Match
+		if m.Src.IsValid() && m.Src != src.Addr() || m.Dst.IsValid() && m.Dst != dst.Addr() ||
+			m.SrcPort != 0 && m.SrcPort != src.Port() || m.DstPort != 0 && m.DstPort != dst.Port() {
+			continue
+		}
+		if queues != nil && r.Location >= best {
+			continue // the first place in the table wins
+		}
+		best = r.Location
+		queues = []uint32{r.Queue}
+		if r.Context != 0 {
+			if queues, err = splitQueues(name, s[fmt.Sprintf("rss.context-%d", r.Context)]); err != nil {
+				return nil, err
+			}
+			slices.Sort(queues)
+			queues = slices.Compact(queues)
+		}
+	}
+	return queues, nil
 }

@@ -1,0 +1,62 @@
+package ringcfg
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestProfiles(t *testing.T) {
+	if len(Profiles()) < 3 {
+		t.Errorf("profiles %v", Profiles())
+	}
+	for _, name := range Profiles() {
+		p, err := LoadProfile(name)
+		if err != nil || p.About == "" {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+	p, err := LoadProfile("netdev-0x19")
+	if commented, err := parseProfile([]byte("settings:\n  mtu: 4148 # a page\n")); err != nil || commented.Settings["mtu"] != "4148" {
+		t.Errorf("with a comment: %+v, %v", commented, err)
+	}
+	if err != nil || p.Settings["mtu"] != "4148" || p.Settings["gro"] != "on" || p.Settings["sysctl.net.ipv4.tcp_rmem"] != "4096 87380 536870912" {
+		t.Errorf("netdev-0x19: %+v, %v", p, err)
+	}
+	for _, c := range []struct{ text, err string }{
+		{"settings:\n  mtu: 4148\n", ""},
+		{"settings:\n  mtu: '4148'\n  gro: \"on\"\n", ""},
+		{"# mine\nsettings:\n  mtu: 4148 # a page\n", ""},
+		{"setings:\n  mtu: 4148\n", "unknown field"},
+		{"settings:\n  mtu: 1\n  mtu: 2\n", "already defined"},
+		{"settings:\n  speed: 1\n", `no setting is called "speed"`},
+		{"settings:\n  mtu: [1, 2]\n", "one value"},
+		{"settings:\n  mtu:\n    a: 1\n", "one value"},
+		{"about: nothing\n", "no settings"},
+		{"", "EOF"},
+	} {
+		path := filepath.Join(t.TempDir(), "mine.yaml")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadProfile(path)
+		if (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || !errors.Is(err, ErrUsage)) {
+			t.Errorf("%q: %v, want %q", c.text, err, c.err)
+		}
+	}
+	if _, err := LoadProfile("none"); err == nil || !strings.Contains(err.Error(), "bigtcp, latency-safe, netdev-0x19") {
+		t.Errorf("no such profile: %v", err)
+	}
+	w := Want{Settings: map[string]string{"mtu": "9000"}}
+	w.Add(p)
+	if w.Settings["mtu"] != "9000" || w.Settings["gro"] != "on" || w.Optional["rx-ring"] != "4096" {
+		t.Errorf("added: %+v", w)
+	}
+}
+
+func FuzzProfile(f *testing.F) {
+	f.Add([]byte("about: x\nsettings:\n  mtu: 4148\nif-supported:\n  tso: on\n"))
+	f.Fuzz(func(t *testing.T, b []byte) { parseProfile(b) })
+}

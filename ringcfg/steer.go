@@ -169,10 +169,8 @@ func steering(own []uint32, queues []netdev.Queue, now Settings, flows []ethtool
 		return st, unsupported("its driver has no RSS table that could keep other traffic off queue %d", own[0])
 	}
 	st.rss["rss.table"] = joinQueues(away(table, own, queues))
-	perFlow := len(own) == 1
-	if !perFlow {
-		perFlow = !slices.ContainsFunc(flows, func(m ethtool.Match) bool { return m.SrcPort == 0 })
-	}
+	// Fewer matches than queues can only be spread by their hash.
+	perFlow := len(flows) >= len(own)
 	for i, m := range flows {
 		value := fmt.Sprintf("queue %d", own[i%len(own)])
 		if !perFlow {

@@ -18,6 +18,7 @@ import (
 	"zcbench/internal/feature"
 	"zcbench/internal/genl"
 	"zcbench/internal/genl/netdev"
+	"zcbench/ringcfg"
 	"zcbench/udmabuf"
 )
 
@@ -67,8 +68,8 @@ func (devmemEngine) Layout() endpoint.Layout {
 
 func (devmemEngine) Options() []endpoint.Option {
 	return append(endpoint.MemoryOptions("64M", "bytes of the dma-buf that all queues share"),
-		endpoint.Option{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue"},
-		endpoint.Option{Name: "queues", Default: "1", Min: 1, Max: 64, Doc: "hardware queues, from the first one on"},
+		endpoint.Option{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
+		endpoint.Option{Name: "queues", Default: "1", Min: 1, Max: 64, Doc: "hardware queues"},
 		endpoint.Option{Name: "token-batch", Default: "1024", Min: 1, Max: abi.MAX_DONTNEED_FRAGS, Doc: "pieces to give back in one call, as ranges where they are consecutive; at most a quarter of the dma-buf over all flows"},
 		endpoint.Option{Name: "read", Default: "64M", Min: 4096, Max: 1 << 30, Doc: "bytes to ask for in one recvmsg, whatever --length is"},
 		endpoint.Option{Name: "frags", Default: "0", Min: 0, Max: 1 << 20, Doc: "pieces that one recvmsg has room to name; 0 is one for each page of the dma-buf"},
@@ -111,6 +112,15 @@ func (devmemEngine) Probe(iface string) feature.Verdict {
 	return feature.Verdict{Answer: feature.Yes, Reason: "needs header split and a flow rule: ethtool -G " + iface + " tcp-data-split on hds-thresh 0; ethtool -K " + iface + " ntuple on"}
 }
 
+// Needs is in force unless the run does not tune.
+func (e devmemEngine) Needs(p endpoint.Params) (ringcfg.Want, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return ringcfg.Want{}, err
+	}
+	return ownQueues(o.Int("queues")), nil
+}
+
 func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {
@@ -124,8 +134,10 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
 	}
 	s := &devmemSession{flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"), workers: make([]*devmemWorker, p.Flows)}
-	for k := range o.Int("queues") {
-		s.queues = append(s.queues, uint32(o.Int("queue")+k))
+	if s.queues = p.Queues; len(s.queues) == 0 {
+		for k := range o.Int("queues") {
+			s.queues = append(s.queues, uint32(o.Int("queue")+k))
+		}
 	}
 	if err := s.open(o, p.Validate); err != nil {
 		return nil, errors.Join(err, s.Close())

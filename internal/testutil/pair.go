@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -39,7 +40,7 @@ func Bytes(c *endpoint.Counters) uint64 { return c.ZeroCopied.Load() + c.Copied.
 // Transfer sends from tx to rx over p.Flows loopback connections for d, ends
 // the streams, and waits until the receiver has seen them whole. It fails the
 // test when an engine fails, when validation does, or when it takes longer
-// than d and 20 s.
+// than d and 30 s.
 func Transfer(t testing.TB, tx, rx endpoint.Engine, p endpoint.Params, d time.Duration) Outcome {
 	t.Helper()
 	if p.Pattern.Period == 0 {
@@ -66,8 +67,16 @@ func Transfer(t testing.TB, tx, rx endpoint.Engine, p endpoint.Params, d time.Du
 	var stop endpoint.Stop
 	rxDone := start(rs, rxConns, &stop, nil)
 	txDone := start(ts, txConns, &stop, func(c endpoint.Conn) { syscall.Shutdown(c.FD, syscall.SHUT_WR) })
-	time.AfterFunc(d, stop.Request)
-	deadline := time.After(d + 20*time.Second)
+	go func() {
+		// A busy machine may be slow to begin: the time counts from when
+		// every sender has done something.
+		for begun := time.Now(); slices.ContainsFunc(out.TX, idle) && time.Since(begun) < 10*time.Second; {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(d)
+		stop.Request()
+	}()
+	deadline := time.After(d + 30*time.Second)
 	for _, end := range []struct {
 		name string
 		done chan error
@@ -95,6 +104,21 @@ func Transfer(t testing.TB, tx, rx endpoint.Engine, p endpoint.Params, d time.Du
 		out.Checked = append(out.Checked, n)
 	}
 	return out
+}
+
+// idle is a connection whose sender has made no call yet.
+func idle(c *endpoint.Counters) bool {
+	for i := range c.Syscalls {
+		if c.Syscalls[i].Load() > 0 {
+			return false
+		}
+	}
+	for i := range c.Extra {
+		if c.Extra[i].Load() > 0 {
+			return false
+		}
+	}
+	return Bytes(c) == 0
 }
 
 func open(t testing.TB, e endpoint.Engine, p endpoint.Params) endpoint.Session {

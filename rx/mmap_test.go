@@ -10,7 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/internal/testutil"
 	"zcbench/rx"
+	"zcbench/tx"
 )
 
 // The last bytes of a stream come through whatever their number: less than
@@ -83,5 +85,18 @@ func TestMMapIdles(t *testing.T) {
 	}
 	if calls > 100 || f.bytes() != 2000 {
 		t.Errorf("%d system calls for %d bytes", calls, f.bytes())
+	}
+}
+
+// A call stops at the end of each segment; what was waited for is taken by
+// more calls, not by more waiting.
+func TestMMapWaitsOncePerChunk(t *testing.T) {
+	needs(t, rx.MMap(), tx.MsgZC())
+	out := testutil.Transfer(t, tx.MsgZC(), optioned{rx.MMap(), map[string]string{"copybuf": "0", "chunk": "1M"}},
+		endpoint.Params{Flows: 1, Length: 128 << 10}, 300*time.Millisecond)
+	c := out.RX[0]
+	calls, polls := c.Syscalls[0].Load(), c.Syscalls[2].Load()
+	if polls > calls/2+20 {
+		t.Errorf("%d polls for %d calls and %d bytes", polls, calls, testutil.Bytes(c))
 	}
 }

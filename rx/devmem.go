@@ -133,7 +133,7 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
 	}
-	s := &devmemSession{flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"), workers: make([]*devmemWorker, p.Flows)}
+	s := &devmemSession{flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"), bursts: make([]burst, p.Flows)}
 	if s.queues = p.Queues; len(s.queues) == 0 {
 		for k := range o.Int("queues") {
 			s.queues = append(s.queues, uint32(o.Int("queue")+k))
@@ -162,8 +162,16 @@ type devmemSession struct {
 	binding uint32
 	window  int // most that a flow may queue, in bytes of memory; 0: no limit
 
-	workers []*devmemWorker
-	opened  map[string]float64 // poolCounters when the window opened
+	bursts []burst            // of each flow
+	opened map[string]float64 // poolCounters when the window opened
+}
+
+// burst is the pieces that one recvmsg gave, at least and at most. Its worker
+// writes; the padding keeps two workers off one cache line.
+type burst struct {
+	_            [128]byte
+	fewest, most atomic.Uint64
+	_            [128]byte
 }
 
 // least is the smallest dma-buf of any use, in pages: a segment of the largest
@@ -178,7 +186,7 @@ func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
 	page := unix.Getpagesize()
 	pages := s.buffer.Size() / page
 	if pages < least*s.flows {
-		return endpoint.Errorf(endpoint.Usage, "a dma-buf of %d pages is too small for %d flows: it must have %d for each", pages, s.flows, least)
+		return endpoint.Errorf(endpoint.Failed, "a dma-buf of %d pages is too small for %d flows: it must have %d for each (--mem udmabuf:SIZE)", pages, s.flows, least)
 	}
 	if s.frags == 0 {
 		s.frags = pages
@@ -287,13 +295,12 @@ func (s *devmemSession) Worker(i int) (endpoint.Worker, error) {
 	w := &devmemWorker{
 		msg: msg, tokens: tokens{limit: s.batch},
 		mem: s.mem, binding: s.binding, window: s.window,
-		begin: untouched, end: untouched,
+		begin: untouched, end: untouched, burst: &s.bursts[i],
 	}
 	if s.mapped {
 		w.begin = func() (int, unix.Errno) { return 1, s.buffer.Begin(udmabuf.Read) }
 		w.end = func() (int, unix.Errno) { return 1, s.buffer.End(udmabuf.Read) }
 	}
-	s.workers[i] = w
 	return w, nil
 }
 
@@ -317,9 +324,9 @@ func (s *devmemSession) Close() error {
 
 // Begin forgets the extremes seen so far and reads what the pool has counted.
 func (s *devmemSession) Begin() error {
-	for _, w := range s.workers {
-		w.fewest.Store(math.MaxUint64)
-		w.most.Store(0)
+	for i := range s.bursts {
+		s.bursts[i].fewest.Store(math.MaxUint64)
+		s.bursts[i].most.Store(0)
 	}
 	var err error
 	s.opened, err = s.poolCounters()
@@ -338,8 +345,8 @@ func (s *devmemSession) End() (map[string]float64, []string, error) {
 		c[name] = v - s.opened[name]
 	}
 	fewest, most := uint64(math.MaxUint64), uint64(0)
-	for _, w := range s.workers {
-		fewest, most = min(fewest, w.fewest.Load()), max(most, w.most.Load())
+	for i := range s.bursts {
+		fewest, most = min(fewest, s.bursts[i].fewest.Load()), max(most, s.bursts[i].most.Load())
 	}
 	if most > 0 {
 		c["recvmsg_frags_min"], c["recvmsg_frags_max"] = float64(fewest), float64(most)
@@ -403,9 +410,7 @@ type devmemWorker struct {
 	binding    uint32
 	window     int
 	begin, end func() (ioctls int, e unix.Errno) // access to mem
-
-	// Pieces that one recvmsg gave, at least and at most.
-	fewest, most atomic.Uint64
+	burst      *burst
 }
 
 func (w *devmemWorker) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
@@ -525,11 +530,11 @@ func (w *devmemWorker) count(n *endpoint.Counters, direct, copied, frags uint64)
 		bucket = devmemSome
 	}
 	n.Extra[bucket].Add(1)
-	if frags < w.fewest.Load() {
-		w.fewest.Store(frags)
+	if frags < w.burst.fewest.Load() {
+		w.burst.fewest.Store(frags)
 	}
-	if frags > w.most.Load() {
-		w.most.Store(frags)
+	if frags > w.burst.most.Load() {
+		w.burst.most.Store(frags)
 	}
 }
 

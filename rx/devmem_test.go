@@ -167,7 +167,7 @@ func TestDevmemDeliver(t *testing.T) {
 	} {
 		var got []byte
 		conn := endpoint.Conn{FD: -1, Counters: &endpoint.Counters{}, Consume: func(b []byte) { got = append(got, b...) }}
-		w := &devmemWorker{mem: []byte("ABCDEFGH"), binding: 9, tokens: tokens{limit: 100}}
+		w := &devmemWorker{mem: []byte("ABCDEFGH"), binding: 9, tokens: tokens{limit: 100}, burst: &burst{}}
 		err := w.deliver(conn, c.n, c.control, []byte("0123456789"))
 		if say, fails := strings.CutPrefix(c.want, "error: "); fails {
 			if err == nil || !strings.Contains(err.Error(), say) {
@@ -187,7 +187,7 @@ func TestDevmemDeliver(t *testing.T) {
 type plainDevmem struct{ devmemEngine }
 
 func (plainDevmem) Open(p endpoint.Params) (endpoint.Session, error) {
-	return &devmemSession{flows: p.Flows, read: 64 << 20, frags: 1024, batch: 1024, workers: make([]*devmemWorker, p.Flows)}, nil
+	return &devmemSession{flows: p.Flows, read: 64 << 20, frags: 1024, batch: 1024, bursts: make([]burst, p.Flows)}, nil
 }
 
 // TestDevmemPlain runs the loop on real sockets.
@@ -243,7 +243,7 @@ func TestDevmemDoesNotAllocate(t *testing.T) {
 		control = append(control, piece(unix.SCM_DEVMEM_DMABUF, abi.DmabufCmsg{FragOffset: uint64(i) * 8, FragSize: 8, FragToken: uint32(i), DmabufID: 9})...)
 	}
 	c := endpoint.Conn{FD: -1, Counters: &endpoint.Counters{}, Consume: func([]byte) {}}
-	w := &devmemWorker{mem: make([]byte, 4000), binding: 9, tokens: tokens{limit: 1024}}
+	w := &devmemWorker{mem: make([]byte, 4000), binding: 9, tokens: tokens{limit: 1024}, burst: &burst{}}
 	if n := testing.AllocsPerRun(100, func() {
 		if err := w.deliver(c, 4000, control, nil); err != nil {
 			t.Fatal(err)
@@ -299,7 +299,7 @@ func BenchmarkDevmemDeliver(b *testing.B) {
 		control = append(control, piece(unix.SCM_DEVMEM_DMABUF, abi.DmabufCmsg{FragSize: 4096, FragToken: uint32(i), DmabufID: 9})...)
 	}
 	c := endpoint.Conn{FD: -1, Counters: &endpoint.Counters{}, Consume: func([]byte) {}}
-	w := &devmemWorker{mem: make([]byte, 4096), binding: 9, tokens: tokens{limit: 1024}}
+	w := &devmemWorker{mem: make([]byte, 4096), binding: 9, tokens: tokens{limit: 1024}, burst: &burst{}}
 	b.SetBytes(875 * 4096)
 	for b.Loop() {
 		if err := w.deliver(c, 875*4096, control, nil); err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -15,7 +14,6 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/feature"
-	"zcbench/internal/genl/netdev"
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
 	"zcbench/rx"
@@ -38,35 +36,7 @@ func queueOptions(queues []uint32, more map[string]string) map[string]string {
 	return o
 }
 
-// providers are the receive queues of the receiving NIC that ordinary memory
-// does not back.
-func providers(t *testing.T, p *netpair.Pair) []uint32 {
-	t.Helper()
-	var bound []uint32
-	if err := p.RX.Do(func() error {
-		i, err := net.InterfaceByName(p.RX.Interface)
-		if err != nil {
-			return err
-		}
-		nd, err := netdev.Dial()
-		if err != nil {
-			return err
-		}
-		defer nd.Close()
-		queues, err := nd.Queues(i.Index)
-		for _, q := range queues {
-			if q.Direction == netdev.RX && !q.Free() {
-				bound = append(bound, q.ID)
-			}
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return bound
-}
-
-// name of a counter's value.
+// counter gives a counter by its name, summed over connections.
 func counter(t *testing.T, e endpoint.Engine, cs []*endpoint.Counters, name string) uint64 {
 	t.Helper()
 	l := e.Layout()
@@ -112,7 +82,7 @@ func TestLabDevmem(t *testing.T) {
 								options = queueOptions(queues, nil)
 							}
 							ends := testutil.OpenEnds(t, pair, c.tx, c.rx, nil, options, labParams(n))
-							if bound := providers(t, pair); into && !slices.Equal(bound, queues) {
+							if bound := testutil.BoundQueues(t, pair); into && !slices.Equal(bound, queues) {
 								t.Errorf("queues %v have a memory provider, want %v", bound, queues)
 							}
 							start := time.Now()
@@ -127,7 +97,7 @@ func TestLabDevmem(t *testing.T) {
 							if k := testutil.Sum(out.TX, copied); from && k != 0 {
 								t.Errorf("%d bytes sent were copied", k)
 							}
-							if bound := providers(t, pair); len(bound) != 0 {
+							if bound := testutil.BoundQueues(t, pair); len(bound) != 0 {
 								t.Errorf("queues %v are still bound", bound)
 							}
 							total := testutil.Sum(out.RX, testutil.Bytes)
@@ -310,7 +280,7 @@ func TestLabDevmemRefused(t *testing.T) {
 	split("off")
 	check("header split off", attempt("zc1", one), endpoint.Unsupported, "tcp-data-split is disabled", "ethtool -G zc1 tcp-data-split on")
 	split("on")
-	if bound := providers(t, pair); len(bound) != 0 {
+	if bound := testutil.BoundQueues(t, pair); len(bound) != 0 {
 		t.Errorf("queues %v are bound", bound)
 	}
 }

@@ -26,6 +26,9 @@ import (
 // These tests run the built program as a user does.
 
 var binary = sync.OnceValues(func() (string, error) {
+	if os.Getenv("ZCBENCH_LAB") != "" {
+		return exec.LookPath("zcbench") // there is no compiler
+	}
 	dir, err := os.MkdirTemp("", "zcbench-story-")
 	if err != nil {
 		return "", err
@@ -41,7 +44,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
+	if path, err := binary(); err == nil && os.Getenv("ZCBENCH_LAB") == "" {
 		os.RemoveAll(filepath.Dir(path))
 	}
 	os.Exit(code)

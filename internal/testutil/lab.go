@@ -14,6 +14,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/genl/ethtool"
+	"zcbench/internal/genl/netdev"
 	"zcbench/internal/netpair"
 	"zcbench/ringcfg"
 )
@@ -75,6 +76,34 @@ func Tune(t testing.TB, p *netpair.Pair, queues, flows int, settings map[string]
 		}
 	}
 	return g.Queues
+}
+
+// BoundQueues are the receive queues of the receiving NIC that ordinary memory
+// does not back.
+func BoundQueues(t testing.TB, p *netpair.Pair) []uint32 {
+	t.Helper()
+	var bound []uint32
+	if err := p.RX.Do(func() error {
+		i, err := net.InterfaceByName(p.RX.Interface)
+		if err != nil {
+			return err
+		}
+		nd, err := netdev.Dial()
+		if err != nil {
+			return err
+		}
+		defer nd.Close()
+		queues, err := nd.Queues(i.Index)
+		for _, q := range queues {
+			if q.Direction == netdev.RX && !q.Free() {
+				bound = append(bound, q.ID)
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return bound
 }
 
 // Ends are two open sessions over a pair of interfaces.

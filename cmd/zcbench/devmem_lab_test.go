@@ -1,0 +1,217 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"zcbench/internal/netpair"
+	"zcbench/internal/testutil"
+	"zcbench/results"
+)
+
+// TestLabDevmemRecord: what a user sees of a devmem run.
+func TestLabDevmemRecord(t *testing.T) {
+	pair := testutil.Lab(t)
+	queue := fmt.Sprintf("queue=%d", testutil.Tune(t, pair, 1, 1, nil)[0])
+	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--rx-opt", queue, "--mem", "udmabuf:32M", "-t", "2", "--validate")
+	for _, e := range []*results.End{r.RX, r.TX} {
+		if e.Engine != "devmem" || e.CopiedBytes != 0 {
+			t.Errorf("%s: %d of %d bytes copied", e.Engine, e.CopiedBytes, e.Bytes)
+		}
+	}
+	c := r.RX.Counters
+	for _, name := range []string{"tokens", "token_ranges", "recvmsg_frags_min", "recvmsg_frags_max", "page_pool_alloc_fast"} {
+		if c[name] <= 0 {
+			t.Errorf("%s is %v", name, c[name])
+		}
+	}
+	for _, name := range []string{"linear_bytes", "plain_bytes", "partial_frees"} {
+		if v, ok := c[name]; !ok || v != 0 {
+			t.Errorf("%s is %v, %v, want 0", name, v, ok)
+		}
+	}
+	n := c["recvmsg_frags_below_512"] + c["recvmsg_frags_512_to_1024"] + c["recvmsg_frags_above_1024"]
+	if n == 0 || c["recvmsg_frags_max"] < c["recvmsg_frags_min"] || c["tokens"]/n > c["recvmsg_frags_max"] {
+		t.Errorf("%v calls gave %v to %v pieces each, %v in all", n, c["recvmsg_frags_min"], c["recvmsg_frags_max"], c["tokens"])
+	}
+	if r.RX.Syscalls["setsockopt"] == 0 || r.RX.Syscalls["recvmsg"] == 0 || r.TX.Syscalls["sendmsg"] == 0 {
+		t.Errorf("calls: %v, %v", r.RX.Syscalls, r.TX.Syscalls)
+	}
+}
+
+// TestLabDevmemExit: what this host or this moment lacks has the exit code that
+// scripts rely on, and the kernel's own words.
+func TestLabDevmemExit(t *testing.T) {
+	pair := testutil.Lab(t)
+	local := func(opts ...string) []string {
+		return append([]string{"local", "--link", "zc0,zc1", "--rx", "devmem", "-t", "1", "-O", "0"}, opts...)
+	}
+	_, errs, code := run(t, local()...)
+	if code != exitUnsupported || !strings.Contains(errs, "tcp-data-split is disabled") || !strings.Contains(errs, "ethtool -G zc1 tcp-data-split on") {
+		t.Errorf("without header split: exit %d\n%s", code, errs)
+	}
+	testutil.Tune(t, pair, 1, 1, nil)
+	for _, c := range []struct {
+		args []string
+		code int
+		say  string
+	}{
+		{local("--rx-opt", "queue=4000"), exitFailed, ".queues.id"},
+		{local("--rx-opt", "mem-size=8K"), exitFailed, "too small"},
+		{local("--mem", "heap:reserved"), exitUnsupported, "/dev/dma_heap/reserved"},
+		{local("--mem", "fd:0"), exitUnsupported, "no dma-buf"},
+		{local("--mem", "gpu"), exitUsage, "udmabuf[:SIZE]"},
+	} {
+		_, errs, code := run(t, c.args...)
+		if code != c.code || !strings.Contains(errs, c.say) {
+			t.Errorf("zcbench %s: exit %d, want %d and %q\n%s", strings.Join(c.args, " "), code, c.code, c.say, errs)
+		}
+	}
+	if bound := testutil.BoundQueues(t, pair); len(bound) != 0 {
+		t.Errorf("queues %v are still bound", bound)
+	}
+}
+
+// TestLabDevmemKilled: whatever is killed in the middle of a run, the binding
+// goes with it.
+func TestLabDevmemKilled(t *testing.T) {
+	pair := testutil.Lab(t)
+	queues := testutil.Tune(t, pair, 1, 1, nil)
+	for _, all := range []bool{false, true} {
+		cmd := program(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--rx-opt", fmt.Sprintf("queue=%d", queues[0]), "-t", "50")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the queue to be bound", func() bool { return slices.Equal(testutil.BoundQueues(t, pair), queues) })
+		time.Sleep(time.Second) // under load
+		victims := children(t, cmd.Process.Pid)
+		if all {
+			victims = append([]int{cmd.Process.Pid}, victims...)
+		} else {
+			victims = victims[:1] // the receiver is the first that is started
+		}
+		for _, pid := range victims {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+		}
+		err := cmd.Wait()
+		if err == nil {
+			t.Error("the run ended well")
+		}
+		until(t, "the queue to be free", func() bool { return len(testutil.BoundQueues(t, pair)) == 0 })
+		r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--rx-opt", fmt.Sprintf("queue=%d", queues[0]), "-t", "1", "--validate")
+		if r.RX.CopiedBytes != 0 {
+			t.Errorf("%d bytes copied after that", r.RX.CopiedBytes)
+		}
+	}
+}
+
+func until(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited 20 s for %s", what)
+		}
+	}
+}
+
+// children are the processes that a process has started, oldest first.
+func children(t *testing.T, pid int) []int {
+	t.Helper()
+	var pids []int
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, task.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range strings.Fields(string(b)) {
+			var child int
+			if _, err := fmt.Sscan(f, &child); err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, child)
+		}
+	}
+	slices.Sort(pids)
+	if len(pids) == 0 {
+		t.Fatal("no process was started")
+	}
+	return pids
+}
+
+// TestLabDevmemRaw: the other end may be any TCP program.
+func TestLabDevmemRaw(t *testing.T) {
+	pair := testutil.Lab(t)
+	queue := fmt.Sprintf("queue=%d", testutil.Tune(t, pair, 1, 1, nil)[0])
+	t.Run("nc sends", func(t *testing.T) {
+		path, err := binary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		receiver := exec.CommandContext(t.Context(), path, "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-p", "5302", "--rx-opt", queue, "-J")
+		var out strings.Builder
+		receiver.Stdout, receiver.Stderr = &out, os.Stderr
+		start(t, pair.RX, receiver)
+		until(t, "the queue to be bound", func() bool { return len(testutil.BoundQueues(t, pair)) == 1 })
+		time.Sleep(300 * time.Millisecond)
+		sender := exec.CommandContext(t.Context(), "sh", "-c", "head -c 20000000 /dev/urandom | nc "+pair.RX.Addr4.String()+" 5302")
+		sender.Stderr = os.Stderr
+		start(t, pair.TX, sender)
+		if err := receiver.Wait(); err != nil {
+			t.Fatalf("%v\n%s", err, &out)
+		}
+		if err := sender.Wait(); err != nil {
+			t.Error(err)
+		}
+		if r := record(t, out.String()); r.RX.Bytes != 20000000 || r.RX.CopiedBytes != 0 {
+			t.Errorf("%d bytes, %d copied", r.RX.Bytes, r.RX.CopiedBytes)
+		}
+	})
+	t.Run("nc receives", func(t *testing.T) {
+		receiver := exec.CommandContext(t.Context(), "sh", "-c", "nc -l -p 5302 | wc -c")
+		var count strings.Builder
+		receiver.Stdout, receiver.Stderr = &count, os.Stderr
+		start(t, pair.RX, receiver)
+		time.Sleep(500 * time.Millisecond)
+		path, err := binary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sender := exec.CommandContext(t.Context(), path, "tx", pair.RX.Addr4.String(), "--raw", "--tx", "devmem", "--iface", "zc0", "-p", "5302", "-t", "2", "-J")
+		var out strings.Builder
+		sender.Stdout, sender.Stderr = &out, os.Stderr
+		start(t, pair.TX, sender)
+		if err := sender.Wait(); err != nil {
+			t.Fatalf("%v\n%s", err, &out)
+		}
+		if err := receiver.Wait(); err != nil {
+			t.Error(err)
+		}
+		r := record(t, out.String())
+		var got uint64
+		if _, err := fmt.Sscan(count.String(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got < r.TX.Bytes || r.TX.CopiedBytes != 0 {
+			t.Errorf("%d bytes received, %d sent in the window, %d of them copied", got, r.TX.Bytes, r.TX.CopiedBytes)
+		}
+	})
+}
+
+func start(t *testing.T, at netpair.End, cmd *exec.Cmd) {
+	t.Helper()
+	if err := at.Do(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -38,3 +38,5 @@ bench-peers: bin/zcbench
 
 clean:
 	rm -rf bin demo-results
+
+include lab/lab.mk

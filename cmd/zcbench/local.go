@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,13 +19,17 @@ import (
 	"zcbench/results"
 )
 
+// linkEnv names the pair that local uses where it is not told: in the lab VM,
+// the software NICs.
+const linkEnv = "ZCBENCH_LINK"
+
 // runLocal measures between two network namespaces of this machine, each end
 // a process of its own.
 func runLocal(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "local", "local [flags]")
 	var flags runFlags
 	flags.add(f)
-	link := f.StringSlice("link", nil, "existing back-to-back pair A,B instead of a new veth pair: A sends, B receives")
+	link := f.StringSlice("link", nil, "existing back-to-back pair A,B instead of a new veth pair: A sends, B receives (default $"+linkEnv+")")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -45,8 +50,14 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 			return endpoint.Errorf(endpoint.Usage, "--%s is for rx and tx; local knows both ends itself", name)
 		}
 	}
+	if v := os.Getenv(linkEnv); v != "" && !f.Changed("link") {
+		*link = strings.Split(v, ",")
+	}
+	if len(*link) == 1 && (*link)[0] == "veth" {
+		*link = nil
+	}
 	if len(*link) != 0 && len(*link) != 2 {
-		return endpoint.Errorf(endpoint.Usage, "--link wants two interfaces: --link A,B")
+		return endpoint.Errorf(endpoint.Usage, "--link wants two interfaces, --link A,B, or veth for a new pair")
 	}
 	if flags.rx == "" {
 		flags.rx = "baseline"

@@ -58,7 +58,9 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	return exec.CommandContext(ctx, path, args...)
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), linkEnv+"=") // a veth pair, in the lab too
+	return cmd
 }
 
 // run gives what a command printed and its exit code.

@@ -102,7 +102,7 @@ func runStep(step wire.Step, job wire.Job, w *wire.Writer, in *input) (int, erro
 		Path: path,
 		Args: step.Argv,
 		Dir:  step.Dir,
-		Env:  append([]string{"PATH=/usr/sbin:/usr/bin", "HOME=/root", "ZCBENCH_LAB=1"}, job.Env...),
+		Env:  append([]string{"PATH=/usr/sbin:/usr/bin", "HOME=/root", "ZCBENCH_LAB=1", "ZCBENCH_LINK=zc0,zc1"}, job.Env...),
 	}
 	if cmd.Dir == "" {
 		cmd.Dir = "/root"

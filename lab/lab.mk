@@ -1,0 +1,18 @@
+# The lab: a VM with a pair of software NICs; see lab/README.md.
+#
+# CMD is run in the VM by its shell; without it there is a shell to use.
+# KERNEL picks a version that the distribution offers, or a bzImage.
+
+.PHONY: lab lab-prepare
+
+ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) -add bin/zcbench:/usr/bin/zcbench
+
+bin/zclab: $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./lab/zclab
+
+lab-prepare: bin/zclab bin/zcbench
+	$(ZCLAB) prepare
+
+export CMD
+lab: bin/zclab bin/zcbench
+	@$(ZCLAB) run $(if $(CMD),sh -c "$$CMD")

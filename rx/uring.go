@@ -38,9 +38,9 @@ func (uringEngine) Layout() endpoint.Layout {
 
 func (uringEngine) Options() []endpoint.Option {
 	return []endpoint.Option{
-		{Name: "buffers", Default: "8", Min: 1, Max: 4096, Doc: "receive buffers of --length bytes each, rounded up to a power of two; few stay in the cache"},
-		{Name: "wait-nr", Default: "1", Min: 1, Max: 4096, Doc: "completions to wait for before waking up"},
-		{Name: "min-wait-us", Default: "0", Min: 0, Max: 100000, Doc: "microseconds after which one completion is enough (Linux 6.12)"},
+		{Name: "buffers", Default: "8", Min: 1, Max: 4096, Doc: "receive buffers of --length bytes each, rounded up to a power of two; fewer where they are over 64M together"},
+		{Name: "wait-nr", Default: "8", Min: 1, Max: 4096, Doc: "completions to wait for before waking up (more than one: Linux 6.12)"},
+		{Name: "min-wait-us", Default: "100", Min: 1, Max: 100000, Doc: "with wait-nr, microseconds after which one completion is enough"},
 	}
 }
 
@@ -48,8 +48,8 @@ func (uringEngine) Probe(string) feature.Verdict {
 	return uring.Probe(abi.IORING_OP_RECV, "IORING_OP_RECV", "5.6")
 }
 
-// maxUringBuffers bounds what one flow's buffers may take.
-const maxUringBuffers = 1 << 30 // bytes
+// maxUringBuffers bounds what one flow's buffers take together.
+const maxUringBuffers = 64 << 20 // bytes
 
 func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
@@ -64,16 +64,22 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		size:  p.Length,
 		want:  uint32(o.Int("wait-nr")),
 	}
-	if p.Length > maxUringBuffers/c.count {
-		return nil, endpoint.Errorf(endpoint.Usage, "%d receive buffers of %d bytes are more than %d bytes a flow: lower the option buffers or the length", c.count, p.Length, maxUringBuffers)
+	for c.count > 1 && c.count*c.size > maxUringBuffers {
+		c.count /= 2
 	}
-	minWait := time.Duration(o.Int("min-wait-us")) * time.Microsecond
+	var minWait time.Duration
+	if c.want > 1 {
+		minWait = time.Duration(o.Int("min-wait-us")) * time.Microsecond
+	}
 	return endpoint.PerFlow(p.Flows, func(int) (endpoint.Worker, error) { return c.open(minWait) }), nil
 }
 
 // usable refuses an engine that its own Probe knows to be impossible.
-func usable(e endpoint.Engine) error {
-	if v := e.Probe(""); v.Answer == feature.No {
+func usable(e endpoint.Engine) error { return unsupported(e, e.Probe("")) }
+
+// unsupported is the error of an engine that cannot work here; nil when it may.
+func unsupported(e endpoint.Engine, v feature.Verdict) error {
+	if v.Answer == feature.No {
 		return endpoint.Errorf(endpoint.Unsupported, "%s: %s (to change it: %s)", e.Name(), v.Reason, v.Fix)
 	}
 	return nil
@@ -100,7 +106,7 @@ func (w uringReceiver) open(minWait time.Duration) (endpoint.Worker, error) {
 	var err error
 	// A receive that takes several buffers at once still completes once; room
 	// for a completion a buffer, and some, keeps the queue from overflowing.
-	w.ring, err = uring.New(uring.Config{Entries: 1, CQEntries: uint32(max(64, 2*w.count)), MinWait: minWait, Timeout: time.Second})
+	w.ring, err = uring.New(uring.Config{Entries: 1, CQEntries: uint32(max(64, 2*w.count)), MinWait: minWait})
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +12,7 @@ import (
 	"zcbench/internal/abi"
 	"zcbench/internal/feature"
 	"zcbench/internal/uring"
+	"zcbench/ringcfg"
 )
 
 // ZCRX receives by io_uring's zero-copy receive: a hardware queue fills an
@@ -54,52 +54,85 @@ func (zcrxEngine) Layout() endpoint.Layout {
 
 func (zcrxEngine) Options() []endpoint.Option {
 	return []endpoint.Option{
-		endpoint.Switch("nodev", true, "receive without a hardware queue, by copying (Linux 7.1)"),
-		{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with nodev=off"},
+		{Name: "nodev", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "receive without a hardware queue, by copying (Linux 7.1); auto: where the interface has none"},
+		{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
 		{Name: "rings", Default: "1", Min: 1, Max: 64, Doc: "rings, each with a thread, an area and a queue of its own; connections take turns"},
 		{Name: "area", Default: "64M", Min: 64 << 10, Max: 1 << 30, Doc: "bytes of memory a ring receives into"},
 		endpoint.Switch("huge", false, "take the area from reserved huge pages (sysctl vm.nr_hugepages)"),
 		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0 and a NIC that can)"},
 		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page of the area"},
 		{Name: "cq-entries", Default: "8192", Min: 16, Max: 65536, Doc: "completion queue, rounded up to a power of two"},
-		{Name: "wait-nr", Default: "1", Min: 1, Max: 65536, Doc: "completions to wait for before waking up"},
-		{Name: "min-wait-us", Default: "0", Min: 0, Max: 100000, Doc: "microseconds after which one completion is enough (Linux 6.12)"},
+		{Name: "wait-nr", Default: "64", Min: 1, Max: 65536, Doc: "completions to wait for before waking up (more than one: Linux 6.12)"},
+		{Name: "min-wait-us", Default: "100", Min: 1, Max: 100000, Doc: "with wait-nr, microseconds after which one completion is enough"},
 	}
 }
 
-// Probe answers for the default, reception without a queue: to find out about
-// a queue would be to take it.
 func (zcrxEngine) Probe(iface string) feature.Verdict {
-	if v := uring.Probe(abi.IORING_OP_RECV_ZC, "IORING_OP_RECV_ZC", "6.15"); v.Answer != feature.Yes {
+	if v := knowsRecvZC(); v.Answer != feature.Yes {
 		return v
 	}
+	if hasQueues(iface) {
+		// To find out more about a queue would be to take it.
+		return feature.Undecided("the driver of "+iface+" must have a queue API (queue_mgmt_ops) and header split", "try it; nodev=on receives without, by copying")
+	}
+	return withoutQueue(iface)
+}
+
+// withoutQueue says whether reception without a queue works; iface may be
+// empty.
+func withoutQueue(iface string) feature.Verdict {
 	err := uring.TryZeroCopyRX()
 	switch {
 	case err == nil:
-		return feature.Verdict{Answer: feature.Yes, Reason: "without a hardware queue the kernel copies all payload; nodev=off takes a queue"}
+		return feature.Verdict{Answer: feature.Yes, Reason: "without a NIC's queue the kernel copies all payload"}
 	case errors.Is(err, unix.EPERM):
 		return feature.Impossible("zero-copy receive needs CAP_NET_ADMIN", "run as root")
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return feature.Impossible("the kernel is built without zero-copy receive", "a kernel with CONFIG_IO_URING_ZCRX")
 	case errors.Is(err, unix.EINVAL):
-		reason, fix := "needs Linux 7.1 for NIC-less zcrx", "Linux 7.1 or later"
-		switch {
-		case iface == "":
-		case hasDevice(iface):
-			fix += ", or nodev=off with a free queue of " + iface
-		default:
+		reason := "needs Linux 7.1 for NIC-less zcrx"
+		if iface != "" && !hasQueues(iface) {
 			reason += "; " + iface + " has no queue API"
 		}
-		return feature.Impossible(reason, fix)
+		return feature.Impossible(reason, "Linux 7.1 or later, or a NIC whose driver has queue_mgmt_ops")
 	}
 	return feature.Undecided(err.Error(), "")
 }
 
-// hasDevice reports whether there is hardware behind an interface; the purely
-// virtual ones have no queues to bind.
-func hasDevice(iface string) bool {
-	_, err := os.Stat("/sys/class/net/" + iface + "/device")
-	return err == nil
+func knowsRecvZC() feature.Verdict {
+	return uring.Probe(abi.IORING_OP_RECV_ZC, "IORING_OP_RECV_ZC", "6.15")
+}
+
+// queues is how many hardware queues to take; 0 is to receive without.
+func (zcrxEngine) queues(p endpoint.Params, o endpoint.Settings) int {
+	rings := min(o.Int("rings"), p.Flows)
+	switch o.Int("nodev") {
+	case 0: // off
+		return rings
+	case 1: // on
+		return 0
+	}
+	if knowsRecvZC().Answer == feature.Yes && hasQueues(p.Interface) {
+		return rings
+	}
+	return 0
+}
+
+func hasQueues(iface string) bool {
+	i, err := net.InterfaceByName(iface)
+	return err == nil && uring.HasQueues(i.Index)
+}
+
+// Needs is in force unless the run does not tune.
+func (e zcrxEngine) Needs(p endpoint.Params) (ringcfg.Want, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return ringcfg.Want{}, err
+	}
+	if n := e.queues(p, o); n > 0 {
+		return ownQueues(n), nil
+	}
+	return ringcfg.Want{}, nil
 }
 
 func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
@@ -112,38 +145,47 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, endpoint.Errorf(endpoint.Usage, "rx-buf-len %d is not a power of two of at least a page", bufLen)
 	}
 	s := &zcrxSession{
-		flows:   p.Flows,
-		rings:   min(o.Int("rings"), p.Flows),
-		area:    o.Int("area"),
-		huge:    o.On("huge"),
-		refill:  o.Int("rq-entries"),
-		cq:      powerOfTwo(o.Int("cq-entries")),
-		bufLen:  bufLen,
-		want:    uint32(o.Int("wait-nr")),
-		minWait: time.Duration(o.Int("min-wait-us")) * time.Microsecond,
-		queue:   uring.NoQueue,
+		flows:  p.Flows,
+		rings:  min(o.Int("rings"), p.Flows),
+		area:   o.Int("area"),
+		huge:   o.On("huge"),
+		refill: o.Int("rq-entries"),
+		cq:     powerOfTwo(o.Int("cq-entries")),
+		bufLen: bufLen,
+		want:   uint32(o.Int("wait-nr")),
+	}
+	if s.want > 1 {
+		s.minWait = time.Duration(o.Int("min-wait-us")) * time.Microsecond
 	}
 	if s.refill == 0 {
 		s.refill = s.area / unix.Getpagesize()
 	}
 	s.refill = min(powerOfTwo(s.refill), maxRefill)
-	if o.On("nodev") {
-		if err := usable(e); err != nil {
-			return nil, err
+	n := e.queues(p, o)
+	if n == 0 {
+		v := knowsRecvZC()
+		if v.Answer == feature.Yes {
+			v = withoutQueue(p.Interface)
 		}
-		return s, nil
+		return s, unsupported(e, v)
 	}
-	if v := uring.Probe(abi.IORING_OP_RECV_ZC, "IORING_OP_RECV_ZC", "6.15"); v.Answer == feature.No {
-		return nil, endpoint.Errorf(endpoint.Unsupported, "zcrx: %s (to change it: %s)", v.Reason, v.Fix)
+	if err := unsupported(e, knowsRecvZC()); err != nil {
+		return nil, err
 	}
 	if p.Interface == "" {
-		return nil, endpoint.Errorf(endpoint.Usage, "zcrx with nodev=off needs the interface whose queue it takes")
+		return nil, endpoint.Errorf(endpoint.Usage, "zcrx with nodev=off needs the interface whose queue it takes: give --iface")
 	}
 	i, err := net.InterfaceByName(p.Interface)
 	if err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
 	}
-	s.iface, s.name, s.queue = i.Index, p.Interface, o.Int("queue")
+	s.iface = *i
+	if s.queues = p.Queues; len(s.queues) == 0 {
+		for k := range n {
+			s.queues = append(s.queues, uint32(o.Int("queue")+k))
+		}
+	}
+	s.rings = len(s.queues)
 	return s, nil
 }
 
@@ -156,9 +198,8 @@ type zcrxSession struct {
 	huge                     bool
 	want                     uint32
 	minWait                  time.Duration
-	iface                    int
-	name                     string
-	queue                    int // of ring 0
+	iface                    net.Interface
+	queues                   []uint32 // one for each ring, or none
 }
 
 func (s *zcrxSession) Workers() int { return s.rings }
@@ -169,7 +210,7 @@ func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
 	conns := (s.flows - i + s.rings - 1) / s.rings
 	w := &zcrxReceiver{
 		want:   s.want,
-		copies: s.queue == uring.NoQueue,
+		copies: len(s.queues) == 0,
 		files:  make([]int32, conns),
 		states: make([]zcrxConn, conns),
 	}
@@ -207,7 +248,6 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 		CQEntries: uint32(s.cq),
 		CQE32:     true,
 		MinWait:   s.minWait,
-		Timeout:   time.Second,
 	}); err != nil {
 		return err
 	}
@@ -219,7 +259,7 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 	}
 	c := uring.ZeroCopyConfig{Queue: uring.NoQueue, Area: w.area, Refill: s.refill, BufLen: s.bufLen}
 	if !w.copies {
-		c.Interface, c.Queue = s.iface, s.queue+i
+		c.Interface, c.Queue = s.iface.Index, int(s.queues[i])
 	}
 	if w.zc, err = w.ring.ZeroCopyRX(c); err == nil || w.copies {
 		return err
@@ -233,13 +273,13 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 	case errors.Is(err, unix.EEXIST):
 		cure = "the queue is taken: by XDP, or by another memory provider"
 	case errors.Is(err, unix.EINVAL):
-		cure = "turn header split on (ethtool -G " + s.name + " tcp-data-split on, hds-thresh 0), and check that the queue exists"
+		cure = "turn header split on (ethtool -G " + s.iface.Name + " tcp-data-split on, hds-thresh 0), and check that the queue exists"
 	case errors.Is(err, unix.ERANGE):
-		cure = "the area's memory is not contiguous enough for rx-buf-len: use huge pages"
+		cure = "the interface has no such queue, or the area's memory is not contiguous enough for rx-buf-len: reserve huge pages"
 	default:
-		return fmt.Errorf("queue %d of %s: %w", c.Queue, s.name, err)
+		return fmt.Errorf("queue %d of %s: %w", c.Queue, s.iface.Name, err)
 	}
-	return endpoint.Errorf(kind, "queue %d of %s: %w (%s)", c.Queue, s.name, err, cure)
+	return endpoint.Errorf(kind, "queue %d of %s: %w (%s)", c.Queue, s.iface.Name, err, cure)
 }
 
 func (w *zcrxReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
@@ -273,9 +313,7 @@ func (w *zcrxReceiver) receive(conns []endpoint.Conn) error {
 		}
 		first = false
 		want := w.want
-		if w.zc.Full() {
-			// Completions are left unread until the kernel takes buffers
-			// back.
+		if w.zc.Stalled() {
 			want = 0
 			pause()
 		}
@@ -382,7 +420,8 @@ func (w *zcrxReceiver) count(conns []endpoint.Conn, total uint64) {
 // up: the kernel needs a buffer to copy into, and all can be in the NIC.
 const starvedLimit = 5 * time.Second
 
-// starve slows such a receiver down.
+// starve gets such a receiver the buffers in the refill queue, and slows it
+// down.
 func (w *zcrxReceiver) starve() error {
 	if w.starved.IsZero() {
 		return nil
@@ -391,7 +430,7 @@ func (w *zcrxReceiver) starve() error {
 		return fmt.Errorf("zero-copy receive: no free buffer in the area for %v: raise the option area", starvedLimit)
 	}
 	pause()
-	return nil
+	return w.zc.Flush()
 }
 
 // pause is for a state that the kernel changes without a completion.

@@ -41,7 +41,7 @@ func TestZCRXOptions(t *testing.T) {
 		{"area": "64K", "rq-entries": "1", "cq-entries": "16"},
 		{"rings": "3"},
 		{"rings": "64", "area": "1M"},
-		{"huge": "off", "wait-nr": "64", "min-wait-us": "200"},
+		{"huge": "off", "wait-nr": "1"},
 	} {
 		t.Run(fmt.Sprint(o), func(t *testing.T) {
 			for _, flows := range []int{1, 4} {
@@ -78,9 +78,11 @@ func TestZCRXProbe(t *testing.T) {
 	if strings.Contains(v.Reason, "7.1") && !strings.Contains(v.Reason, "lo has no queue API") {
 		t.Errorf("%q does not speak of the interface", v.Reason)
 	}
-	_, err := rx.ZCRX().Open(params(1, 4096, nil))
-	if endpoint.KindOf(err) != endpoint.Unsupported {
-		t.Errorf("open: %v, want an unsupported error", err)
+	p := params(1, 4096, nil)
+	p.Interface = "lo"
+	_, err := rx.ZCRX().Open(p)
+	if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), v.Reason) {
+		t.Errorf("open: %v, want an unsupported error: %s", err, v.Reason)
 	}
 }
 
@@ -106,6 +108,33 @@ func TestZCRXRefuses(t *testing.T) {
 		if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%v on %q: %v, want a usage error about %s", c.options, c.iface, err, c.say)
 		}
+	}
+}
+
+// TestZCRXNeeds: a queue is asked for only where there is hardware, or where
+// the user says so.
+func TestZCRXNeeds(t *testing.T) {
+	tuner := rx.ZCRX().(endpoint.Tuner)
+	for _, c := range []struct {
+		options map[string]string
+		flows   int
+		want    int
+	}{
+		{nil, 4, 0},
+		{map[string]string{"nodev": "on"}, 4, 0},
+		{map[string]string{"nodev": "off"}, 4, 1},
+		{map[string]string{"nodev": "off", "rings": "3"}, 4, 3},
+		{map[string]string{"nodev": "off", "rings": "8"}, 4, 4},
+	} {
+		p := params(c.flows, 4096, c.options)
+		p.Interface = "lo"
+		want, err := tuner.Needs(p)
+		if err != nil || want.Queues != c.want || (want.Settings["tcp-data-split"] == "on") != (c.want > 0) {
+			t.Errorf("%v: %+v, %v; want %d queues", c.options, want, err, c.want)
+		}
+	}
+	if _, err := tuner.Needs(params(1, 4096, map[string]string{"nodev": "maybe"})); endpoint.KindOf(err) != endpoint.Usage {
+		t.Errorf("a bad option: %v", err)
 	}
 }
 

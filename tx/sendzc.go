@@ -43,7 +43,7 @@ func (sendZCEngine) Layout() endpoint.Layout {
 
 func (sendZCEngine) Options() []endpoint.Option {
 	return []endpoint.Option{
-		{Name: "batch", Default: "4", Min: 1, Max: 256, Doc: "sends of --length bytes linked into one chain and submitted by one call"},
+		batchOption(),
 		{Name: "outstanding", Default: "1024", Min: 1, Max: 32768, Doc: "sends whose memory the kernel may still read, rounded up to a power of two and at least two chains"},
 	}
 }
@@ -60,7 +60,7 @@ func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err := usable(e); err != nil {
 		return nil, err
 	}
-	batch := o.Int("batch")
+	batch := chainOf(o.Int("batch"), p.Length)
 	slots := powerOfTwo(max(o.Int("outstanding"), 2*batch))
 	return endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
 		w := &zcSender{batch: batch, slots: make([]zcSlot, slots)}

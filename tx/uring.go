@@ -3,7 +3,6 @@ package tx
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,9 +37,18 @@ func (uringEngine) Layout() endpoint.Layout {
 
 func (uringEngine) Options() []endpoint.Option {
 	return []endpoint.Option{
-		{Name: "batch", Default: "4", Min: 1, Max: 256, Doc: "sends of --length bytes linked into one chain and submitted by one call"},
+		batchOption(),
 	}
 }
+
+// batchOption is that of both senders on a ring.
+func batchOption() endpoint.Option {
+	return endpoint.Option{Name: "batch", Default: "16", Min: 1, Max: 256, Doc: "sends of --length bytes linked into one chain and submitted by one call, of 4M at most"}
+}
+
+// chainOf is the number of sends in a chain: it must not be so long that a
+// sender goes on for seconds after it was asked to stop.
+func chainOf(batch, length int) int { return min(batch, max(1, 4<<20/length)) }
 
 func (uringEngine) Probe(string) feature.Verdict {
 	return uring.Probe(abi.IORING_OP_SEND, "IORING_OP_SEND", "5.6")
@@ -54,11 +62,11 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err := usable(e); err != nil {
 		return nil, err
 	}
-	batch := o.Int("batch")
+	batch := chainOf(o.Int("batch"), p.Length)
 	return endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
 		w := &uringSender{batch: batch}
 		var err error
-		if w.ring, err = uring.New(uring.Config{Entries: uint32(powerOfTwo(batch)), Timeout: time.Second}); err != nil {
+		if w.ring, err = uring.New(uring.Config{Entries: uint32(powerOfTwo(batch))}); err != nil {
 			return nil, err
 		}
 		if w.region, err = newRegion(p, i); err != nil {

@@ -24,7 +24,6 @@ const (
 const (
 	IORING_SETUP_CQSIZE        = 1 << 3
 	IORING_SETUP_SUBMIT_ALL    = 1 << 7
-	IORING_SETUP_COOP_TASKRUN  = 1 << 8
 	IORING_SETUP_CQE32         = 1 << 11
 	IORING_SETUP_SINGLE_ISSUER = 1 << 12
 	IORING_SETUP_DEFER_TASKRUN = 1 << 13 // Linux 6.1
@@ -33,9 +32,6 @@ const (
 
 // io_uring_params->features.
 const (
-	IORING_FEAT_SINGLE_MMAP     = 1 << 0
-	IORING_FEAT_NODROP          = 1 << 1
-	IORING_FEAT_EXT_ARG         = 1 << 8
 	IORING_FEAT_RECVSEND_BUNDLE = 1 << 14 // Linux 6.10
 	IORING_FEAT_MIN_TIMEOUT     = 1 << 15 // Linux 6.12
 	IORING_FEAT_NO_IOWAIT       = 1 << 17 // Linux 6.15

@@ -18,7 +18,6 @@ const (
 // enum zcrx_features.
 const (
 	ZCRX_FEATURE_RX_PAGE_SIZE = 1 << 0 // Linux 7.0
-	ZCRX_FEATURE_EVENT        = 1 << 1 // Linux 7.2
 )
 
 // ZCRX_EVENT_DESC_FLAG_STATS says that StatsOffset of ZCRXEventDesc is set.

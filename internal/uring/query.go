@@ -119,21 +119,32 @@ func explainDenied(sysctl string, err error) feature.Verdict {
 // The error is the kernel's: EPERM without CAP_NET_ADMIN, EINVAL before
 // Linux 7.1.
 func TryZeroCopyRX() error {
+	area, err := abi.Map(16*unix.Getpagesize(), false)
+	if err != nil {
+		return err
+	}
+	defer abi.Unmap(area)
+	return try(ZeroCopyConfig{Queue: NoQueue, Area: area, Refill: 16})
+}
+
+// HasQueues reports whether an interface has hardware that could take part in
+// zero-copy receive; lo and veth have none. It offers the kernel an area that
+// is no memory: without hardware, it does not look at that.
+func HasQueues(iface int) bool {
+	err := try(ZeroCopyConfig{Interface: iface, Refill: 16})
+	return err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPERM)
+}
+
+func try(c ZeroCopyConfig) error {
 	runtime.LockOSThread() // the ring is this thread's
 	defer runtime.UnlockOSThread()
 	r, err := New(Config{Entries: 1, CQE32: true})
 	if err != nil {
 		return err
 	}
-	area, err := abi.Map(16*unix.Getpagesize(), false)
-	if err != nil {
-		return errors.Join(err, r.Close())
-	}
-	z, err := r.ZeroCopyRX(ZeroCopyConfig{Queue: NoQueue, Area: area, Refill: 16})
+	z, err := r.ZeroCopyRX(c)
 	if z != nil {
 		defer z.Close()
 	}
-	defer abi.Unmap(area)
-	r.Close()
-	return err
+	return errors.Join(err, r.Close())
 }

@@ -32,7 +32,8 @@ type Config struct {
 	// for before one is enough. Kernels before Linux 6.12 ignore it: see
 	// CanBatch.
 	MinWait time.Duration
-	// Timeout is the longest that Enter waits; 0 is for ever.
+	// Timeout is the longest that Enter waits; 0 is for ever, or an hour with
+	// MinWait.
 	Timeout time.Duration
 }
 
@@ -172,6 +173,11 @@ func (r *Ring) prepareWait(c Config) error {
 	if c.Timeout == 0 && c.MinWait == 0 {
 		return nil
 	}
+	if c.Timeout == 0 {
+		// Without any, the kernel returns after MinWait even when nothing
+		// came.
+		c.Timeout = time.Hour
+	}
 	b, err := abi.Map(int(unsafe.Sizeof(waitArg{})), false)
 	if err != nil {
 		return err
@@ -181,10 +187,8 @@ func (r *Ring) prepareWait(c Config) error {
 	if r.CanBatch() {
 		w.arg.MinWaitUsec = uint32(c.MinWait.Microseconds())
 	}
-	if c.Timeout != 0 {
-		w.ts.Sec, w.ts.Nsec = int64(c.Timeout/time.Second), int64(c.Timeout%time.Second)
-		w.arg.Timespec = uint64(uintptr(unsafe.Pointer(&w.ts)))
-	}
+	w.ts.Sec, w.ts.Nsec = int64(c.Timeout/time.Second), int64(c.Timeout%time.Second)
+	w.arg.Timespec = address(&w.ts)
 	r.flags |= abi.IORING_ENTER_EXT_ARG
 	r.arg, r.argSize = unsafe.Pointer(&w.arg), unsafe.Sizeof(w.arg)
 	return nil

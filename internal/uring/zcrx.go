@@ -42,7 +42,6 @@ type ZeroCopyRX struct {
 
 	stats *abi.ZCRXStats // nil when the kernel keeps none
 	flush *abi.ZCRXCtrl  // nil when the kernel cannot
-	noQ   bool
 	// flushAt is the depth at which the refill queue is emptied where no
 	// NIC does it.
 	flushAt uint32
@@ -68,7 +67,7 @@ const refillHeader = 4096
 
 // ZeroCopyRX registers an area for RecvZC. The ring was made with CQE32.
 func (r *Ring) ZeroCopyRX(c ZeroCopyConfig) (*ZeroCopyRX, error) {
-	z := &ZeroCopyRX{ring: r, area: c.Area, noQ: c.Queue == NoQueue}
+	z := &ZeroCopyRX{ring: r, area: c.Area}
 	if err := z.register(c); err != nil {
 		return nil, errors.Join(err, z.Close())
 	}
@@ -94,7 +93,7 @@ func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
 		AreaPtr:   address(&a.area),
 		RegionPtr: address(&a.region),
 	}
-	if z.noQ {
+	if c.Queue == NoQueue {
 		a.ifq.Flags = abi.ZCRX_REG_NODEV
 	} else {
 		a.ifq.IfIdx, a.ifq.IfRXQ = uint32(c.Interface), uint32(c.Queue)
@@ -120,13 +119,17 @@ func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
 		a.flush = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_FLUSH_RQ}
 		z.flush = &a.flush
 	}
-	z.flushAt = min(flushPieces, uint32(c.Refill)/2, uint32(len(c.Area)/unix.Getpagesize())/2)
+	z.flushAt = max(1, min(uint32(c.Refill), uint32(len(c.Area)/unix.Getpagesize()))/2)
+	if c.Queue == NoQueue {
+		z.flushAt = min(z.flushAt, copyPieces)
+	}
 	z.spare = make([]uint64, 0, spares(len(c.Area)))
 	return nil
 }
 
-// flushPieces makes about one flush for each half a mebibyte of pages.
-const flushPieces = 128
+// copyPieces keeps the buffers that are copied into few, and so in the cache:
+// about one flush for each half a mebibyte.
+const copyPieces = 128
 
 // spares is how many pieces of an area can be outside the refill queue: four
 // for each page, a header-split frame's payload being 1 KiB and more. Beyond
@@ -166,37 +169,49 @@ func (z *ZeroCopyRX) put(offset uint64, n int) bool {
 
 // Publish shows the kernel everything returned. Call it before Enter.
 func (z *ZeroCopyRX) Publish() error {
-	z.unspare()
-	atomic.StoreUint32(z.tail, z.next)
+	z.show()
 	// A NIC's queue empties the refill queue when it needs buffers. Nothing
-	// does so without a NIC; and emptying it early keeps the buffers that
-	// are copied into few, and so in the cache.
-	full := len(z.spare) > 0
-	if z.flush == nil || !full && !(z.noQ && z.next-atomic.LoadUint32(z.head) >= z.flushAt) {
+	// does so without a NIC, nor while packets come by other queues and are
+	// copied.
+	for z.flush != nil && (len(z.spare) > 0 || z.Pending() >= z.flushAt) {
+		if err := z.Flush(); err != nil {
+			return err
+		}
+		z.show()
+	}
+	return nil
+}
+
+// Flush makes the kernel empty the refill queue, where it can (Linux 6.19).
+func (z *ZeroCopyRX) Flush() error {
+	if z.flush == nil {
 		return nil
 	}
 	z.Flushes++
 	if _, e := z.ring.register(abi.IORING_REGISTER_ZCRX_CTRL, unsafe.Pointer(z.flush), 0); e != 0 {
 		return fmt.Errorf("flush the zero-copy refill queue (ZCRX_CTRL_FLUSH_RQ): %w", e)
 	}
-	if full {
-		z.unspare()
-		atomic.StoreUint32(z.tail, z.next)
-	}
 	return nil
 }
 
-func (z *ZeroCopyRX) unspare() {
+// show moves what was kept aside into the refill queue, as far as it has room,
+// and moves the tail.
+func (z *ZeroCopyRX) show() {
 	n := len(z.spare)
 	for n > 0 && z.put(z.spare[n-1], 0) {
 		n--
 	}
 	z.spare = z.spare[:n]
+	atomic.StoreUint32(z.tail, z.next)
 }
 
 // Full reports that no further piece can be returned: the caller leaves
 // completions unread until it can.
 func (z *ZeroCopyRX) Full() bool { return len(z.spare) == cap(z.spare) }
+
+// Stalled reports that pieces wait for room in the refill queue. The kernel
+// makes it without a completion, so the caller must not wait for one.
+func (z *ZeroCopyRX) Stalled() bool { return len(z.spare) > 0 }
 
 // Pending is the depth of the refill queue.
 func (z *ZeroCopyRX) Pending() uint32 { return z.next - atomic.LoadUint32(z.head) }

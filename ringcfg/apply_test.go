@@ -125,7 +125,7 @@ func TestUnsupported(t *testing.T) {
 			t.Fatalf("%v: not as before:\n%s", c.want, lineDiff(before, after))
 		}
 	}
-	if left := glob(string(j) + "/*.journal"); len(left) > 0 {
+	if left := glob(string(j) + "/*"); len(left) > 0 {
 		t.Errorf("left %v", left)
 	}
 }
@@ -227,7 +227,7 @@ func TestKeepAndRestore(t *testing.T) {
 	if after := state(t, e); after != before {
 		t.Errorf("not as before:\n%s", lineDiff(before, after))
 	}
-	if left := glob(string(j) + "/*.journal"); len(left) > 0 {
+	if left := glob(string(j) + "/*"); len(left) > 0 {
 		t.Errorf("left %v", left)
 	}
 }

@@ -42,12 +42,8 @@ func readCPUs(_ *host, to Settings) error {
 		}
 	}
 	for _, path := range glob(cpus + "cpu[0-9]*/cpuidle/state[0-9]*") {
-		name, err := readFile(filepath.Join(path, "name"))
-		if err != nil {
-			continue
-		}
 		if v, err := readFile(filepath.Join(path, "disable")); err == nil {
-			to["cpu."+cpuOf(path)+".idle-"+name] = onOff(v == "0")
+			to[idleName(path)] = onOff(v == "0")
 		}
 	}
 	path, on, _ := turboFile()
@@ -58,6 +54,15 @@ func readCPUs(_ *host, to Settings) error {
 		to["cpu.dma-latency"] = strconv.FormatInt(int64(int32(binary.NativeEndian.Uint32(b))), 10)
 	}
 	return nil
+}
+
+// idleName names the idle state of a CPU: "cpu.3.idle-C6".
+func idleName(path string) string {
+	state, err := readFile(filepath.Join(path, "name"))
+	if err != nil {
+		state = filepath.Base(path)
+	}
+	return "cpu." + cpuOf(path) + ".idle-" + strings.ReplaceAll(state, " ", "-")
 }
 
 // cpuOf gives N of …/cpuN/….
@@ -98,11 +103,7 @@ func writeCPUs(h *host, set Settings) error {
 		}
 	}
 	for _, path := range glob(cpus + "cpu[0-9]*/cpuidle/state[0-9]*") {
-		state, err := readFile(filepath.Join(path, "name"))
-		if err != nil {
-			continue
-		}
-		name := "cpu." + cpuOf(path) + ".idle-" + state
+		name := idleName(path)
 		value, ok := left[name]
 		if !ok {
 			continue

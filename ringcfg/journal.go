@@ -258,45 +258,61 @@ type lock struct{ f *os.File }
 
 // takeLock waits until nobody else holds the lock, for at most a time.
 func takeLock(path, what string, wait time.Duration) (*lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the lock of %s: %w", what, err)
-	}
 	deadline := time.Now().Add(wait)
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			f.Close()
+		l, err := tryLock(path)
+		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", what, err)
 		}
+		if l != nil {
+			return l, nil
+		}
 		if !time.Now().Before(deadline) {
-			holder, _ := readFile(path)
-			f.Close()
+			holder, err := readFile(path)
+			if err != nil || holder == "" {
+				holder = "a process that is just beginning or ending"
+			}
 			return nil, &kindError{ErrBusy, fmt.Errorf("%s is held by %s, which lets go when it ends (lock %s)", what, holder, path)}
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	comm, _ := readFile("/proc/self/comm")
-	text := fmt.Sprintf("process %d (%s)\n", os.Getpid(), comm)
-	if err := errors.Join(f.Truncate(0), writeAt(f, text)); err != nil {
+}
+
+// tryLock gives no lock when somebody else has it, or has just removed it.
+func tryLock(path string) (*lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		var mine, there unix.Stat_t
+		if err = unix.Fstat(int(f.Fd()), &mine); err == nil {
+			if unix.Stat(path, &there) != nil || there.Ino != mine.Ino {
+				err = unix.EWOULDBLOCK // it was removed between open and lock
+			}
+		}
+	}
+	if err == nil {
+		comm, _ := readFile("/proc/self/comm") // for people to read
+		if err = f.Truncate(0); err == nil {
+			_, err = fmt.Fprintf(f, "process %d (%s)\n", os.Getpid(), comm)
+		}
+	}
+	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", what, err)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, nil
+		}
+		return nil, err
 	}
 	return &lock{f}, nil
 }
 
-func writeAt(f *os.File, text string) error {
-	_, err := f.WriteAt([]byte(text), 0)
-	return err
-}
-
-// release lets others in. The file stays: removing it would let two processes
-// lock two files.
+// release lets others in.
 func (l *lock) release() {
 	if l != nil {
+		os.Remove(l.f.Name()) // while it is held: nobody else can have it
 		l.f.Close()
 	}
 }

@@ -62,7 +62,7 @@ func TestLabQueues(t *testing.T) {
 		context bool
 	}{
 		{"one queue", 1, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}, {Dst: e.Addr6, DstPort: 5302}}, false},
-		{"two queues by source port", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302, SrcPort: 1000}, {Dst: e.Addr4, DstPort: 5302, SrcPort: 1001}}, false},
+		{"two queues by rules", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302, SrcPort: 1000}, {Dst: e.Addr4, DstPort: 5302, SrcPort: 1001}}, false},
 		{"two queues by RSS context", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}}, true},
 	} {
 		in(t, e, func() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -26,10 +27,25 @@ func Restore(ctx context.Context, iface string, j Journal, wait time.Duration) (
 	return drift, errors.Join(err, s.close())
 }
 
+// RestoreAll is Restore for every interface that the journal knows, in
+// whatever network namespace it is, and for the host.
+func RestoreAll(ctx context.Context, j Journal) ([]Drift, error) {
+	return everyBook(ctx, j, func(*change) bool { return true }, nil)
+}
+
 // Recover puts back what processes were killed over, on every interface, in
 // whatever network namespace it is. What a living process holds, and what
 // Apply was told to keep, stays.
 func Recover(ctx context.Context, j Journal) ([]Drift, error) {
+	return everyBook(ctx, j, (*change).orphaned, ErrBusy)
+}
+
+// orphaned says that no process is left that would undo the change: whoever
+// looks at it holds the lock that such a process would hold.
+func (c *change) orphaned() bool { return !c.kept }
+
+// everyBook undoes which changes of every journal file; but is no error.
+func everyBook(ctx context.Context, j Journal, which func(*change) bool, but error) ([]Drift, error) {
 	dir, err := j.dir()
 	if err != nil {
 		return nil, err
@@ -37,17 +53,20 @@ func Recover(ctx context.Context, j Journal) ([]Drift, error) {
 	var all []Drift
 	var errs []error
 	for _, path := range glob(filepath.Join(dir, "*.journal")) {
-		drift, err := recoverBook(ctx, path)
+		drift, err := undoFile(ctx, path, which)
 		all = append(all, drift...)
-		if !errors.Is(err, ErrBusy) {
+		if but == nil || !errors.Is(err, but) {
 			errs = append(errs, err)
 		}
 	}
 	return all, errors.Join(errs...)
 }
 
-func recoverBook(ctx context.Context, path string) ([]Drift, error) {
+func undoFile(ctx context.Context, path string, which func(*change) bool) ([]Drift, error) {
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // its process has just ended
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
@@ -56,7 +75,7 @@ func recoverBook(ctx context.Context, path string) ([]Drift, error) {
 		return nil, fmt.Errorf("journal %s: %w", path, err)
 	}
 	open := b.open()
-	if len(open) > 0 && !slices.ContainsFunc(open, func(c *change) bool { return !c.kept }) {
+	if len(open) > 0 && !slices.ContainsFunc(open, which) {
 		return nil, nil
 	}
 	var tx transaction // of a journal without a change, which is only removed
@@ -71,14 +90,13 @@ func recoverBook(ctx context.Context, path string) ([]Drift, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = nil
-	drift, err := s.undoBook(ctx, func(c *change) bool { return !c.kept })
+	drift, err := s.undoBook(ctx, which)
 	return drift, errors.Join(err, s.close())
 }
 
 // recover is Recover for the interface of s alone.
 func (s *session) recover(ctx context.Context) error {
-	drift, err := s.undoBook(ctx, func(c *change) bool { return !c.kept })
+	drift, err := s.undoBook(ctx, (*change).orphaned)
 	for _, d := range drift {
 		err = errors.Join(err, errors.New(d.String()))
 	}

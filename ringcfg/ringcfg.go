@@ -44,9 +44,9 @@ type Want struct {
 	// Queues is how many receive queues are to be kept for Flows alone, so
 	// that a memory provider can be bound to them.
 	Queues int
-	// Flows are steered to those queues, flow i to queue i modulo Queues;
-	// when there are fewer flows than queues, they share the queues by their
-	// hash.
+	// Flows are steered to those queues, flow i to queue i modulo Queues.
+	// When they are fewer than the queues, each spreads over all queues by
+	// its hash.
 	Flows []ethtool.Match
 	// Keep leaves the state in place, until Restore, when the process ends.
 	Keep bool

@@ -143,7 +143,7 @@ func concerns(v View) []Concern {
 		return err == nil && n < least
 	}
 	if v.Interface != "" {
-		add(s["ring.tcp-data-split"] == "" && s["feature.rx-gro-hw"] != "", "ring.tcp-data-split", "this driver cannot split headers: devmem and zcrx cannot bind its queues")
+		add(s["ring.tcp-data-split"] == "", "ring.tcp-data-split", "this driver cannot split headers: devmem and zcrx cannot bind its queues")
 		add(is("ring.tcp-data-split", "off") || is("ring.tcp-data-split", "auto"), "ring.tcp-data-split", "devmem and zcrx bind a queue only when it is on")
 		add(s["ring.hds-thresh"] != "" && !is("ring.hds-thresh", "0"), "ring.hds-thresh", "payload below it stays with the header and is copied; devmem wants 0")
 		add(is("feature.rx-ntuple-filter", "off"), "feature.rx-ntuple-filter", "without flow rules no flow can be sent to a bound queue")

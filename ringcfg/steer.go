@@ -169,11 +169,9 @@ func steering(own []uint32, queues []netdev.Queue, now Settings, flows []ethtool
 		return st, unsupported("its driver has no RSS table that could keep other traffic off queue %d", own[0])
 	}
 	st.rss["rss.table"] = joinQueues(away(table, own, queues))
-	// Fewer matches than queues can only be spread by their hash.
-	perFlow := len(flows) >= len(own)
 	for i, m := range flows {
 		value := fmt.Sprintf("queue %d", own[i%len(own)])
-		if !perFlow {
+		if len(flows) < len(own) {
 			if st.context == 0 {
 				for st.context = 1; now[fmt.Sprintf("rss.context-%d", st.context)] != ""; st.context++ {
 				}

@@ -38,6 +38,7 @@ func commands() []command {
 		{"tx", "HOST [flags]", "send to zcbench rx on HOST and print the result of both ends", runTX},
 		{"local", "[flags]", "both ends on this machine, in two network namespaces", runLocal},
 		{"demo", "[flags]", "a first look: every engine over a veth pair", runDemo},
+		{"tune", "ACTION [flags]", "NIC and host settings: show, apply, restore, verify", runTune},
 		{"agent", "--stdio", "an endpoint driven over stdin and stdout", runAgent},
 	}
 }
@@ -97,7 +98,7 @@ func dispatch(ctx context.Context, c *cli, args []string) error {
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "zcbench measures TCP with and without zero copy, on both ends.\n\nusage:")
 	for _, cmd := range commands() {
-		fmt.Fprintf(w, "  zcbench %-6s %-13s %s\n", cmd.name, cmd.args, cmd.about)
+		fmt.Fprintf(w, "  zcbench %-6s %-14s %s\n", cmd.name, cmd.args, cmd.about)
 	}
 	fmt.Fprintln(w, "\nzcbench COMMAND --help shows its flags.")
 }

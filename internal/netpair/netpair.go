@@ -32,6 +32,14 @@ func (e *End) Do(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread dies here
+		// Entering a namespace needs CAP_SYS_ADMIN even where one is in it.
+		if here, err := netns.Get(); err == nil {
+			defer here.Close()
+			if here.Equal(e.ns) {
+				done <- f()
+				return
+			}
+		}
 		if err := netns.Set(e.ns); err != nil {
 			done <- fmt.Errorf("enter the network namespace of %s: %w", e.Interface, err)
 			return
@@ -202,7 +210,31 @@ func Find(tx, rx string) (_ *Pair, err error) {
 // namedDir is where iproute2 keeps named namespaces (ip-netns(8)).
 const namedDir = "/run/netns"
 
+// Locate looks an interface up in this namespace and then in the named ones.
+func Locate(name string) (*End, error) {
+	e := &End{Interface: name, ns: netns.None()}
+	if err := e.locate(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Close lets go of the namespace.
+func (e *End) Close() error { return e.ns.Close() }
+
+// find is locate for an interface that is to carry traffic.
 func (e *End) find() error {
+	if err := e.locate(); err != nil {
+		return err
+	}
+	if !e.Addr4.IsValid() && !e.Addr6.IsValid() {
+		e.ns.Close()
+		return fmt.Errorf("interface %s has no address; give it one: ip addr add 198.18.0.1/24 dev %s", e.Interface, e.Interface)
+	}
+	return nil
+}
+
+func (e *End) locate() error {
 	here, err := netns.Get()
 	if err != nil {
 		return fmt.Errorf("open this network namespace: %w", err)
@@ -227,10 +259,6 @@ func (e *End) find() error {
 	if !found {
 		e.ns = netns.None()
 		return fmt.Errorf("interface %s is neither in this network namespace nor in a named one (ip -all netns exec ip link)", e.Interface)
-	}
-	if !e.Addr4.IsValid() && !e.Addr6.IsValid() {
-		e.ns.Close()
-		return fmt.Errorf("interface %s has no address; give it one: ip addr add 198.18.0.1/24 dev %s", e.Interface, e.Interface)
 	}
 	return nil
 }

@@ -1,0 +1,493 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"zcbench/endpoint"
+	"zcbench/internal/headers"
+	"zcbench/internal/netpair"
+	"zcbench/ringcfg"
+)
+
+// runTune shows and changes the settings of a NIC and its host.
+func runTune(ctx context.Context, c *cli, args []string) error {
+	actions := map[string]func(context.Context, *cli, []string) error{
+		"show": tuneShow, "apply": tuneApply, "restore": tuneRestore, "verify": tuneVerify,
+	}
+	if len(args) > 0 {
+		if run, ok := actions[args[0]]; ok {
+			return run(ctx, c, args[1:])
+		}
+		if args[0] == "-h" || args[0] == "--help" {
+			fmt.Fprint(c.stdout, `usage: zcbench tune show|apply|restore|verify [flags]
+
+  show     everything that bears on zero copy as it is, and what hurts
+  apply    bring settings about, by profile or one by one
+  restore  put back what apply changed, and what a killed run left
+  verify   capture headers for a moment: what really crosses the interface
+
+zcbench tune ACTION --help shows its flags.
+`)
+			return nil
+		}
+	}
+	return endpoint.Errorf(endpoint.Usage, "tune wants one of: show apply restore verify")
+}
+
+// tuned gives an error of ringcfg the kind that becomes the exit code.
+func tuned(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ringcfg.ErrUnsupported):
+		return endpoint.Errorf(endpoint.Unsupported, "%w", err)
+	case errors.Is(err, ringcfg.ErrUsage):
+		return endpoint.Errorf(endpoint.Usage, "%w", err)
+	}
+	return err
+}
+
+// at runs f in the network namespace of an interface, or here without one.
+func at(iface string, f func() error) error {
+	if iface == "" {
+		return f()
+	}
+	e, err := netpair.Locate(iface)
+	if err != nil {
+		return endpoint.Errorf(endpoint.Usage, "%w", err)
+	}
+	defer e.Close()
+	return e.Do(f)
+}
+
+func tuneShow(_ context.Context, c *cli, args []string) error {
+	f := newFlags(c, "tune show", "tune show [-i IFACE] [--json]")
+	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one; without it only the host is shown")
+	asJSON := f.BoolP("json", "J", false, "print JSON")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return endpoint.Errorf(endpoint.Usage, "tune show takes no argument, got %q; an interface is given with -i", f.Arg(0))
+	}
+	var v ringcfg.View
+	if err := at(*iface, func() (err error) {
+		v, err = ringcfg.Show(*iface)
+		return tuned(err)
+	}); err != nil {
+		return err
+	}
+	if *asJSON {
+		return printJSON(c.stdout, v)
+	}
+	return showView(c.stdout, v)
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// showView prints settings that are alike (of each CPU, of each queue) in one
+// line, and marks those that hurt.
+func showView(out io.Writer, v ringcfg.View) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if v.Interface != "" {
+		speed := "unknown speed"
+		if v.Speed > 0 {
+			speed = fmt.Sprintf("%d Mbit/s", v.Speed)
+		}
+		fmt.Fprintf(w, "interface %s\tdriver %s, %s\n", v.Interface, v.Driver, speed)
+	}
+	why := map[string]string{}
+	for _, concern := range v.Concerns {
+		why[concern.Name] = concern.Why
+	}
+	for _, row := range alike(v.Settings) {
+		limit := ""
+		if n, ok := v.Limits[row.name+"-max"]; ok {
+			limit = fmt.Sprintf(" (at most %d)", n)
+		}
+		fmt.Fprintf(w, "%s\t%s%s%s\n", row.name, shorten(row.value), limit, hurts(why, row.name))
+	}
+	for _, q := range v.Queues {
+		where := "softirq"
+		if q.Thread != 0 {
+			where = fmt.Sprintf("thread %d", q.Thread)
+		}
+		fmt.Fprintf(w, "queue %s\t", q.Name)
+		if q.NAPI != 0 {
+			fmt.Fprintf(w, "NAPI %d in %s", q.NAPI, where)
+		}
+		if q.IRQ != 0 {
+			fmt.Fprintf(w, ", interrupt %d on CPUs %s", q.IRQ, q.CPUs)
+		}
+		if q.Provider != "" {
+			fmt.Fprintf(w, ", memory of %s", q.Provider)
+		}
+		fmt.Fprintln(w)
+	}
+	for _, p := range v.PagePools {
+		fmt.Fprintf(w, "page pool %d\t%d pages in flight (%d bytes)", p.ID, p.Inflight, p.Bytes)
+		if p.Provider != "" {
+			fmt.Fprintf(w, " of %s", p.Provider)
+		}
+		if p.Detached {
+			fmt.Fprint(w, ", detached")
+		}
+		fmt.Fprintln(w)
+	}
+	if v.SMT != "" {
+		fmt.Fprintf(w, "smt\t%s%s\n", v.SMT, hurts(why, "smt"))
+	}
+	for _, name := range slices.Sorted(maps.Keys(why)) { // of what is not there to be shown
+		fmt.Fprintf(w, "%s\t%s\n", name, hurts(why, name))
+	}
+	return w.Flush()
+}
+
+// hurts gives the mark of a setting, once.
+func hurts(why map[string]string, name string) string {
+	text, ok := why[name]
+	if !ok {
+		return ""
+	}
+	delete(why, name)
+	return "\t! " + text
+}
+
+type row struct{ name, value string }
+
+// alike folds settings whose names differ in one number, and whose values do
+// not, into one.
+func alike(s ringcfg.Settings) []row {
+	values, names := map[string]map[string]bool{}, map[string]int{} // by pattern
+	for name, value := range s {
+		p := pattern(name)
+		if values[p] == nil {
+			values[p] = map[string]bool{}
+		}
+		values[p][value] = true
+		names[p]++
+	}
+	var rows []row
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		p := pattern(name)
+		if len(values[p]) > 1 || names[p] == 1 {
+			rows = append(rows, row{name, s[name]})
+		} else if !slices.Contains(rows, row{p, s[name]}) {
+			rows = append(rows, row{p, s[name]})
+		}
+	}
+	return rows
+}
+
+// pattern replaces the number in the name of a CPU's or a queue's setting.
+func pattern(name string) string {
+	words := strings.Split(name, ".")
+	if len(words) < 2 {
+		return name
+	}
+	if words[0] == "cpu" {
+		if _, err := strconv.Atoi(words[1]); err == nil {
+			words[1] = "*"
+		}
+	} else if words[0] == "napi" || words[0] == "queue" || words[0] == "irq" {
+		if direction, _, ok := strings.Cut(words[1], "-"); ok && len(direction) == 2 {
+			words[1] = direction + "-*"
+		}
+	}
+	return strings.Join(words, ".")
+}
+
+// shorten keeps a value on the screen.
+func shorten(v string) string {
+	const most = 64
+	if len(v) <= most {
+		return v
+	}
+	return fmt.Sprintf("%s… (%d values)", v[:most], len(strings.Fields(v)))
+}
+
+func tuneApply(ctx context.Context, c *cli, args []string) error {
+	f := newFlags(c, "tune apply", "tune apply [-i IFACE] [--profile NAME]… [--set NAME=VALUE]… [--dry-run]")
+	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one")
+	profiles := f.StringArray("profile", nil, "apply a profile: "+strings.Join(ringcfg.Profiles(), ", ")+", or the path of your own (repeatable)")
+	sets := f.StringArray("set", nil, "apply one setting, as tune show names it, or by a short name such as gro-hw (repeatable; overrides profiles)")
+	dry := f.Bool("dry-run", false, "show what would change, and change nothing")
+	wait := seconds(0)
+	f.Var(&wait, "wait", "how long to wait for another zcbench that holds the interface")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return endpoint.Errorf(endpoint.Usage, "tune apply takes no argument, got %q; settings are given with --set", f.Arg(0))
+	}
+	want := ringcfg.Want{Interface: *iface, Settings: map[string]string{}, Keep: true, Wait: time.Duration(wait)}
+	for _, s := range *sets {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || name == "" {
+			return endpoint.Errorf(endpoint.Usage, "--set wants NAME=VALUE, got %q", s)
+		}
+		want.Settings[name] = value
+	}
+	for _, name := range slices.Backward(*profiles) { // the last one wins
+		p, err := ringcfg.LoadProfile(name)
+		if err != nil {
+			return tuned(err)
+		}
+		want.Add(p)
+	}
+	if len(want.Settings)+len(want.Optional) == 0 {
+		return endpoint.Errorf(endpoint.Usage, "nothing to apply: give --profile or --set")
+	}
+	return at(*iface, func() error {
+		if *dry {
+			changes, err := ringcfg.Plan(want)
+			if err != nil {
+				return tuned(err)
+			}
+			showChanges(c.stdout, changes)
+			fmt.Fprintf(c.stdout, "%d settings would change; none was\n", len(changes))
+			return nil
+		}
+		grant, _, err := ringcfg.Apply(ctx, want, "")
+		if err != nil {
+			return tuned(err)
+		}
+		showChanges(c.stdout, grant.Changes)
+		for _, name := range grant.Skipped {
+			fmt.Fprintf(c.stdout, "%s: not here, skipped\n", name)
+		}
+		on := ""
+		if *iface != "" {
+			on = " -i " + *iface
+		}
+		fmt.Fprintf(c.stdout, "%d settings changed; zcbench tune restore%s puts them back\n", len(grant.Changes), on)
+		return nil
+	})
+}
+
+func showChanges(out io.Writer, changes []ringcfg.Change) {
+	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
+	for _, ch := range changes {
+		from, to := shorten(ch.From), shorten(ch.To)
+		if from == "" {
+			from = "(none)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t→ %s\n", ch.Name, from, to)
+	}
+	w.Flush() // to a buffer of its own or the screen: nobody to tell
+}
+
+func tuneRestore(ctx context.Context, c *cli, args []string) error {
+	f := newFlags(c, "tune restore", "tune restore [-i IFACE]")
+	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one (default: every one, and the host)")
+	wait := seconds(0)
+	f.Var(&wait, "wait", "how long to wait for another zcbench that holds the interface")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return endpoint.Errorf(endpoint.Usage, "tune restore takes no argument, got %q; an interface is given with -i", f.Arg(0))
+	}
+	var drift []ringcfg.Drift
+	err := at(*iface, func() (err error) {
+		if *iface == "" {
+			drift, err = ringcfg.RestoreAll(ctx, "")
+		} else {
+			drift, err = ringcfg.Restore(ctx, *iface, "", time.Duration(wait))
+		}
+		return tuned(err)
+	})
+	for _, d := range drift {
+		fmt.Fprintln(c.stderr, "zcbench:", d)
+	}
+	if err == nil && len(drift) > 0 {
+		err = errReported{fmt.Errorf("%d settings were left alone", len(drift))}
+	}
+	return err
+}
+
+// crossing is what tune verify --json prints.
+type crossing struct {
+	Interface string    `json:"interface"`
+	Seconds   float64   `json:"seconds"`
+	Lost      uint64    `json:"frames_not_looked_at"`
+	Received  direction `json:"received"`
+	Sent      direction `json:"sent"`
+}
+
+type direction struct {
+	Frames   uint64                 `json:"frames"`
+	Bytes    uint64                 `json:"payload_bytes"`
+	Other    uint64                 `json:"other_frames"`
+	Sizes    headers.Counts[int]    `json:"payload_up_to"`
+	Segments headers.Counts[int]    `json:"segment_bytes"`
+	Headers  headers.Counts[int]    `json:"header_bytes"`
+	Options  headers.Counts[string] `json:"tcp_options"`
+	Flows    []flowView             `json:"flows"`
+}
+
+// flowView is one flow, and whether it is where a flow rule wants it.
+type flowView struct {
+	Flow     string              `json:"flow"`
+	Frames   uint64              `json:"frames"`
+	Bytes    uint64              `json:"payload_bytes"`
+	Queues   headers.Counts[int] `json:"frames_by_queue"` // -1: the driver did not tell
+	Steered  []uint32            `json:"steered_to,omitempty"`
+	OffCount uint64              `json:"frames_elsewhere"`
+}
+
+func tuneVerify(ctx context.Context, c *cli, args []string) error {
+	f := newFlags(c, "tune verify", "tune verify -i IFACE [-t TIME] [--json]")
+	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one")
+	length := seconds(time.Second)
+	f.VarP(&length, "time", "t", "how long to look")
+	asJSON := f.BoolP("json", "J", false, "print JSON")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 || *iface == "" || length <= 0 {
+		return endpoint.Errorf(endpoint.Usage, "tune verify wants -i IFACE and --time above zero")
+	}
+	var view crossing
+	if err := at(*iface, func() (err error) {
+		view, err = verify(ctx, *iface, time.Duration(length))
+		return err
+	}); err != nil {
+		return err
+	}
+	if *asJSON {
+		return printJSON(c.stdout, view)
+	}
+	view.show(c.stdout)
+	return nil
+}
+
+func verify(ctx context.Context, iface string, length time.Duration) (crossing, error) {
+	now, err := ringcfg.Show(iface)
+	if err != nil {
+		return crossing{}, tuned(err)
+	}
+	within, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	begun := time.Now()
+	received, sent, lost, err := headers.Capture(within, iface, max(len(now.Queues), 1))
+	if err != nil {
+		return crossing{}, endpoint.Errorf(endpoint.Unsupported, "%w", err)
+	}
+	view := crossing{Interface: iface, Seconds: time.Since(begun).Seconds(), Lost: lost, Sent: directionOf(sent, nil)}
+	steered := func(src, dst netip.AddrPort) []uint32 {
+		q, serr := ringcfg.SteeredTo(now.Settings, src, dst)
+		err = errors.Join(err, serr)
+		return q
+	}
+	view.Received = directionOf(received, steered)
+	return view, err
+}
+
+// directionOf keeps the flows that carry most.
+func directionOf(s *headers.Summary, steered func(src, dst netip.AddrPort) []uint32) direction {
+	const most = 16
+	d := direction{s.Frames, s.Bytes, s.Other, s.Sizes, s.Segments, s.HeaderBytes, s.Options, []flowView{}}
+	flows := slices.SortedFunc(maps.Keys(s.Flows), func(a, b headers.Flow) int {
+		if x, y := s.Flows[a].Bytes, s.Flows[b].Bytes; x != y {
+			return map[bool]int{true: -1, false: 1}[x > y]
+		}
+		return strings.Compare(a.String(), b.String())
+	})
+	for _, flow := range flows[:min(most, len(flows))] {
+		of := s.Flows[flow]
+		v := flowView{Flow: flow.String(), Frames: of.Frames, Bytes: of.Bytes, Queues: of.Queues}
+		if steered != nil {
+			v.Steered = steered(flow.Src, flow.Dst)
+		}
+		for q, n := range of.Queues {
+			if len(v.Steered) > 0 && (q < 0 || !slices.Contains(v.Steered, uint32(q))) {
+				v.OffCount += n
+			}
+		}
+		d.Flows = append(d.Flows, v)
+	}
+	return d
+}
+
+func (v crossing) show(out io.Writer) {
+	fmt.Fprintf(out, "%s for %.2f s", v.Interface, v.Seconds)
+	if v.Lost > 0 {
+		fmt.Fprintf(out, "; %d frames came too fast to be looked at, these are a sample", v.Lost)
+	}
+	fmt.Fprintln(out)
+	for _, d := range []struct {
+		name string
+		direction
+	}{{"received", v.Received}, {"sent", v.Sent}} {
+		fmt.Fprintf(out, "%s: %d TCP frames with %d bytes of payload, %d other frames\n", d.name, d.Frames, d.Bytes, d.Other)
+		if d.Bytes > 0 {
+			fmt.Fprintf(out, "  frame payload up to  %s\n", counts(d.Sizes))
+			fmt.Fprintf(out, "  segment payload      %s%s\n", counts(d.Segments), pages(d.Segments))
+			fmt.Fprintf(out, "  header bytes         %s\n", counts(d.Headers))
+			fmt.Fprintf(out, "  TCP options          %s\n", counts(d.Options))
+		}
+		for _, f := range d.Flows {
+			fmt.Fprintf(out, "  %s: %d bytes, queue %s", f.Flow, f.Bytes, strings.ReplaceAll(counts(f.Queues), "-1", "unknown"))
+			if len(f.Steered) > 0 && f.OffCount == 0 {
+				fmt.Fprintf(out, "; as its flow rule wants")
+			} else if len(f.Steered) > 0 {
+				fmt.Fprintf(out, "; ! its flow rule wants %v, %d frames came elsewhere", f.Steered, f.OffCount)
+			}
+			fmt.Fprintln(out)
+		}
+	}
+}
+
+// pages says whether most segments are whole pages.
+func pages(segments headers.Counts[int]) string {
+	whole, all := uint64(0), uint64(0)
+	for size, n := range segments {
+		all += n
+		if size%4096 == 0 {
+			whole += n
+		}
+	}
+	if all == 0 || whole*2 < all {
+		return "; ! most are not whole pages (an MTU of 4148 makes them so)"
+	}
+	return "; most are whole pages"
+}
+
+// counts prints the most frequent values, each with its share.
+func counts[T int | string](c headers.Counts[T]) string {
+	const most = 8
+	total := uint64(0)
+	for _, n := range c {
+		total += n
+	}
+	values := slices.SortedFunc(maps.Keys(c), func(a, b T) int {
+		if c[a] != c[b] {
+			return map[bool]int{true: -1, false: 1}[c[a] > c[b]]
+		}
+		return strings.Compare(fmt.Sprint(a), fmt.Sprint(b))
+	})
+	var parts []string
+	for _, v := range values[:min(most, len(values))] {
+		parts = append(parts, fmt.Sprintf("%v (%.1f%%)", v, 100*float64(c[v])/float64(total)))
+	}
+	if len(values) > most {
+		parts = append(parts, fmt.Sprintf("and %d more", len(values)-most))
+	}
+	return strings.Join(parts, " ")
+}

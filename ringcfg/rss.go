@@ -82,24 +82,39 @@ func (h *host) writeRSS(name, value string) error {
 	return h.eth.CreateRSS(h.iface, context, table)
 }
 
-// parseRSS accepts "equal N" beside a list: the first N queues in turn.
-func parseRSS(h *host, now Settings, name, value string) (string, error) {
-	n, ok := strings.CutPrefix(value, "equal ")
-	if !ok {
-		return strings.Join(strings.Fields(value), " "), nil
+// parseRSS accepts "equal N" beside a list, the first N queues in turn, and
+// repeats a list until it fills the driver's table, as the kernel would.
+func parseRSS(_ *host, now Settings, name, value string) (string, error) {
+	if name == "rss.key" || value == "" {
+		return value, nil
 	}
-	queues, err := strconv.Atoi(n)
-	if err != nil || queues < 1 {
-		return "", fmt.Errorf("%s: %q is not a number of queues", name, n)
-	}
-	table, err := splitQueues(name, now[name])
+	whole, err := splitQueues("rss.table", now["rss.table"])
 	if err != nil {
 		return "", err
 	}
-	for i := range table {
-		table[i] = uint32(i % queues)
+	var list []uint32
+	if n, ok := strings.CutPrefix(value, "equal "); ok {
+		queues, err := strconv.ParseUint(n, 10, 16)
+		if err != nil || queues == 0 {
+			return "", fmt.Errorf("%s: %q is not a number of queues", name, n)
+		}
+		for q := range uint32(queues) {
+			list = append(list, q)
+		}
+		for len(list) < len(whole) {
+			list = append(list, list[len(list)-int(queues)])
+		}
+		list = list[:len(whole)]
+	} else if list, err = splitQueues(name, value); err != nil {
+		return "", err
 	}
-	return joinQueues(table), nil
+	if len(list) == 0 || len(whole)%len(list) != 0 {
+		return "", fmt.Errorf("%s: %d queues do not fill the driver's table of %d evenly", name, len(list), len(whole))
+	}
+	for size := len(list); len(list) < len(whole); {
+		list = append(list, list[len(list)-size])
+	}
+	return joinQueues(list), nil
 }
 
 // evenSpread says whether a table is what drivers begin with.

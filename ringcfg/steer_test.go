@@ -105,6 +105,26 @@ func TestParseRule(t *testing.T) {
 	}
 }
 
+func TestParseRSS(t *testing.T) {
+	for _, c := range []struct{ name, value, want, err string }{
+		{"rss.table", "equal 2", "0 1 0 1 0 1", ""},
+		{"rss.table", "equal 4", "0 1 2 3 0 1", ""},
+		{"rss.table", "equal 9", "0 1 2 3 4 5", ""},
+		{"rss.context-1", "4 5", "4 5 4 5 4 5", ""},
+		{"rss.table", "0 1 2 3 4 5", "0 1 2 3 4 5", ""},
+		{"rss.context-1", "", "", ""},
+		{"rss.key", "00ff", "00ff", ""},
+		{"rss.table", "0 1 2 3", "", "4 queues do not fill the driver's table of 6 evenly"},
+		{"rss.table", "equal 0", "", `"0" is not a number of queues`},
+		{"rss.table", "a b", "", `"a" is not a queue`},
+	} {
+		got, err := parseRSS(nil, Settings{"rss.table": "0 0 0 0 0 0"}, c.name, c.value)
+		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s = %s: %q, %v; want %q, %q", c.name, c.value, got, err, c.want, c.err)
+		}
+	}
+}
+
 func TestMask(t *testing.T) {
 	for _, c := range []struct{ list, like, want string }{
 		{"0", "0", "1"}, {"0-1", "0", "3"}, {"1,3-4", "00", "1a"}, {"0,32", "00000000,00000000", "00000001,00000001"}, {"33", "f,ffffffff", "2,00000000"},

@@ -218,7 +218,10 @@ func shorten(v string) string {
 	if len(v) <= most {
 		return v
 	}
-	return fmt.Sprintf("%s… (%d values)", v[:most], len(strings.Fields(v)))
+	if n := len(strings.Fields(v)); n > 1 {
+		return fmt.Sprintf("%s… (%d values)", v[:most], n)
+	}
+	return v[:most] + "…"
 }
 
 func tuneApply(ctx context.Context, c *cli, args []string) error {

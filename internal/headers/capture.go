@@ -65,7 +65,7 @@ func (c *capture) close() {
 
 func (c *capture) open(index, sockets int) error {
 	group := 0
-	for range sockets {
+	for k := range sockets {
 		// Protocol 0: nothing arrives before the socket is bound.
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
@@ -85,13 +85,13 @@ func (c *capture) open(index, sockets int) error {
 			return err
 		}
 		kind := unix.PACKET_FANOUT_QM
-		if group == 0 {
+		if k == 0 {
 			kind |= unix.PACKET_FANOUT_FLAG_UNIQUEID // the kernel chooses the group's number
 		}
 		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT, group|kind<<16); err != nil {
 			return fmt.Errorf("choose sockets by queue: %w", err)
 		}
-		if group == 0 {
+		if k == 0 {
 			v, err := unix.GetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT)
 			if err != nil {
 				return fmt.Errorf("choose sockets by queue: %w", err)

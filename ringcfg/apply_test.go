@@ -338,3 +338,55 @@ func TestWithoutRights(t *testing.T) {
 		t.Errorf("not as before:\n%s", lineDiff(before, after))
 	}
 }
+
+// TestNamespaceGone loses the namespace together with the process: there is
+// nothing to put back, and the host's own settings must not be taken for it.
+func TestNamespaceGone(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	j := Journal(t.TempDir())
+	before, err := Snapshot("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in(t, e, func() error {
+		s, err := begin(e.Interface, j, 0)
+		if err != nil {
+			return err
+		}
+		if _, err := s.apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "sysctl.net.ipv4.tcp_rmem": "4096 8192 16384"}}); err != nil {
+			return err
+		}
+		// Killed before it was noted as done: in doubt.
+		lines, err := os.ReadFile(s.book.f.Name())
+		if err != nil {
+			return err
+		}
+		text := strings.Join(slices.DeleteFunc(strings.SplitAfter(string(lines), "\n"), func(l string) bool { return strings.HasPrefix(l, `{"done"`) }), "")
+		if err := os.WriteFile(s.book.f.Name(), []byte(text), 0o600); err != nil {
+			return err
+		}
+		return s.close()
+	})
+	p.Close()
+	deadline := time.Now().Add(5 * time.Second) // namespaces go in the background
+	for {
+		if drift, err := Recover(background, j); err != nil || drift != nil {
+			t.Fatalf("recover: %v, %v", drift, err)
+		}
+		if len(glob(string(j)+"/*.journal")) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the journal is still there")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	after, err := Snapshot("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after["sysctl.net.ipv4.tcp_rmem"] != before["sysctl.net.ipv4.tcp_rmem"] {
+		t.Errorf("the host's tcp_rmem is %s and was %s", after["sysctl.net.ipv4.tcp_rmem"], before["sysctl.net.ipv4.tcp_rmem"])
+	}
+}

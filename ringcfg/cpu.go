@@ -14,7 +14,8 @@ import (
 // that of all. cpu.dma-latency, in microseconds, lasts as long as the process
 // that set it: the kernel forgets it when the process ends.
 
-const cpus = "/sys/devices/system/cpu/"
+// cpus is the directory of all CPUs.
+func (h *host) cpus() string { return h.root + "/sys/devices/system/cpu/" }
 
 // cpuFiles are in the order they are written: a governor may fix the energy
 // preference, and a minimum above the maximum is refused.
@@ -26,48 +27,48 @@ var cpuFiles = []struct{ name, file string }{
 }
 
 // turboFile is the switch and the value that means on.
-func turboFile() (path, on, off string) {
-	if _, err := os.Stat(cpus + "intel_pstate/no_turbo"); err == nil {
-		return cpus + "intel_pstate/no_turbo", "0", "1"
+func (h *host) turboFile() (path, on, off string) {
+	if path := h.cpus() + "intel_pstate/no_turbo"; exist(path) {
+		return path, "0", "1"
 	}
-	return cpus + "cpufreq/boost", "1", "0"
+	return h.cpus() + "cpufreq/boost", "1", "0"
 }
 
-const dmaLatency = "/dev/cpu_dma_latency"
+func (h *host) dmaLatency() string { return h.root + "/dev/cpu_dma_latency" }
 
-func readCPUs(_ *host, to Settings) error {
+func readCPUs(h *host, to Settings) error {
 	for _, f := range cpuFiles {
-		for _, path := range glob(cpus + "cpu[0-9]*/" + f.file) {
-			addFile(to, "cpu."+cpuOf(path)+"."+f.name, path)
+		for _, path := range glob(h.cpus() + "cpu[0-9]*/" + f.file) {
+			addFile(to, "cpu."+h.cpuOf(path)+"."+f.name, path)
 		}
 	}
-	for _, path := range glob(cpus + "cpu[0-9]*/cpuidle/state[0-9]*") {
+	for _, path := range glob(h.cpus() + "cpu[0-9]*/cpuidle/state[0-9]*") {
 		if v, err := readFile(filepath.Join(path, "disable")); err == nil {
-			to[idleName(path)] = onOff(v == "0")
+			to[h.idleName(path)] = onOff(v == "0")
 		}
 	}
-	path, on, _ := turboFile()
+	path, on, _ := h.turboFile()
 	if v, err := readFile(path); err == nil {
 		to["cpu.turbo"] = onOff(v == on)
 	}
-	if b, err := os.ReadFile(dmaLatency); err == nil && len(b) == 4 {
+	if b, err := os.ReadFile(h.dmaLatency()); err == nil && len(b) == 4 {
 		to["cpu.dma-latency"] = strconv.FormatInt(int64(int32(binary.NativeEndian.Uint32(b))), 10)
 	}
 	return nil
 }
 
 // idleName names the idle state of a CPU: "cpu.3.idle-C6".
-func idleName(path string) string {
+func (h *host) idleName(path string) string {
 	state, err := readFile(filepath.Join(path, "name"))
 	if err != nil {
 		state = filepath.Base(path)
 	}
-	return "cpu." + cpuOf(path) + ".idle-" + strings.ReplaceAll(state, " ", "-")
+	return "cpu." + h.cpuOf(path) + ".idle-" + strings.ReplaceAll(state, " ", "-")
 }
 
 // cpuOf gives N of …/cpuN/….
-func cpuOf(path string) string {
-	n, _, _ := strings.Cut(strings.TrimPrefix(path, cpus+"cpu"), "/")
+func (h *host) cpuOf(path string) string {
+	n, _, _ := strings.Cut(strings.TrimPrefix(path, h.cpus()+"cpu"), "/")
 	return n
 }
 
@@ -92,8 +93,8 @@ func writeCPUs(h *host, set Settings) error {
 		return nil
 	}
 	for _, f := range cpuFiles {
-		for _, path := range glob(cpus + "cpu[0-9]*/" + f.file) {
-			name := "cpu." + cpuOf(path) + "." + f.name
+		for _, path := range glob(h.cpus() + "cpu[0-9]*/" + f.file) {
+			name := "cpu." + h.cpuOf(path) + "." + f.name
 			if _, ok := left[name]; !ok {
 				continue
 			}
@@ -102,8 +103,8 @@ func writeCPUs(h *host, set Settings) error {
 			}
 		}
 	}
-	for _, path := range glob(cpus + "cpu[0-9]*/cpuidle/state[0-9]*") {
-		name := idleName(path)
+	for _, path := range glob(h.cpus() + "cpu[0-9]*/cpuidle/state[0-9]*") {
+		name := h.idleName(path)
 		value, ok := left[name]
 		if !ok {
 			continue
@@ -116,7 +117,7 @@ func writeCPUs(h *host, set Settings) error {
 	}
 	if value, ok := left["cpu.turbo"]; ok {
 		delete(left, "cpu.turbo")
-		path, on, off := turboFile()
+		path, on, off := h.turboFile()
 		if err := writeFile(path, map[string]string{"on": on, "off": off}[value]); err != nil {
 			return fmt.Errorf("set cpu.turbo to %s: %w", value, err)
 		}
@@ -148,7 +149,7 @@ func (h *host) holdLatency(value string) error {
 	if err != nil {
 		return fmt.Errorf("cpu.dma-latency: %q is not a number of microseconds", value)
 	}
-	f, err := os.OpenFile(dmaLatency, os.O_WRONLY, 0)
+	f, err := os.OpenFile(h.dmaLatency(), os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("limit the latency of CPU idle states: %w", err)
 	}

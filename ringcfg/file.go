@@ -25,7 +25,7 @@ func addFile(to Settings, name, path string) {
 
 // writeFile writes a kernel file with one write, as the kernel wants it.
 func writeFile(path, value string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err
 	}
@@ -34,6 +34,12 @@ func writeFile(path, value string) error {
 		err = cerr
 	}
 	return err
+}
+
+// exist says whether there is a file.
+func exist(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // glob lists the paths that match; patterns here are constants, and only a bad

@@ -20,6 +20,7 @@ import (
 // host is the machine, and the interface if there is one, seen from a network
 // namespace.
 type host struct {
+	root    string // where /proc, /sys and /dev of the machine are; not empty in tests
 	iface   string // empty: only what is not an interface's
 	index   int
 	mac     string

@@ -114,39 +114,35 @@ func writeSysctlFiles(prefix string, set Settings) error {
 
 // Huge pages are those of each NUMA node: hugepages.node0.2048kB.
 
-const (
-	nodeHugePages   = "/sys/devices/system/node/node*/hugepages/hugepages-*/nr_hugepages"
-	sharedHugePages = "/sys/kernel/mm/hugepages/hugepages-*/nr_hugepages"
-)
-
-func hugePageFiles() map[string]string {
+func (h *host) hugePageFiles() map[string]string {
 	files := map[string]string{}
-	for _, path := range glob(nodeHugePages) {
-		words := strings.Split(path, "/")
-		files["hugepages."+words[5]+"."+strings.TrimPrefix(words[7], "hugepages-")] = path
+	for _, path := range glob(h.root + "/sys/devices/system/node/node*/hugepages/hugepages-*/nr_hugepages") {
+		size := filepath.Dir(path)
+		node := filepath.Dir(filepath.Dir(size))
+		files["hugepages."+filepath.Base(node)+"."+strings.TrimPrefix(filepath.Base(size), "hugepages-")] = path
 	}
 	if len(files) == 0 { // no NUMA in this kernel
-		for _, path := range glob(sharedHugePages) {
+		for _, path := range glob(h.root + "/sys/kernel/mm/hugepages/hugepages-*/nr_hugepages") {
 			files["hugepages."+strings.TrimPrefix(filepath.Base(filepath.Dir(path)), "hugepages-")] = path
 		}
 	}
 	return files
 }
 
-func readHugePages(_ *host, to Settings) error { return readFiles(hugePageFiles(), to) }
+func readHugePages(h *host, to Settings) error { return readFiles(h.hugePageFiles(), to) }
 
-func writeHugePages(_ *host, set Settings) error { return writeFiles(hugePageFiles(), set) }
+func writeHugePages(h *host, set Settings) error { return writeFiles(h.hugePageFiles(), set) }
 
 // udmabuf's parameters limit the dma-bufs that it makes of memory files.
 
-func udmabufFiles() map[string]string {
-	const dir = "/sys/module/udmabuf/parameters/"
+func (h *host) udmabufFiles() map[string]string {
+	dir := h.root + "/sys/module/udmabuf/parameters/"
 	return map[string]string{"udmabuf.size-limit-mb": dir + "size_limit_mb", "udmabuf.list-limit": dir + "list_limit"}
 }
 
-func readUDMABuf(_ *host, to Settings) error { return readFiles(udmabufFiles(), to) }
+func readUDMABuf(h *host, to Settings) error { return readFiles(h.udmabufFiles(), to) }
 
-func writeUDMABuf(_ *host, set Settings) error { return writeFiles(udmabufFiles(), set) }
+func writeUDMABuf(h *host, set Settings) error { return writeFiles(h.udmabufFiles(), set) }
 
 func readFiles(files map[string]string, to Settings) error {
 	for name, path := range files {

@@ -284,15 +284,13 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 }
 
 func showChanges(out io.Writer, changes []ringcfg.Change) {
-	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
 	for _, ch := range changes {
 		from, to := shorten(ch.From), shorten(ch.To)
 		if from == "" {
 			from = "(none)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t→ %s\n", ch.Name, from, to)
+		fmt.Fprintf(out, "%s: %s → %s\n", ch.Name, from, to)
 	}
-	w.Flush() // to a buffer of its own or the screen: nobody to tell
 }
 
 func tuneRestore(ctx context.Context, c *cli, args []string) error {

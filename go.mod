@@ -12,4 +12,4 @@ require (
 
 require github.com/gopacket/gopacket v1.7.7
 
-require github.com/goccy/go-yaml v1.19.2 // indirect
+require github.com/goccy/go-yaml v1.19.2

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -13,13 +14,18 @@ import (
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
 	"zcbench/results"
+	"zcbench/ringcfg"
 )
 
-// TestLabDevmemRecord: what a user sees of a devmem run.
+// TestLabDevmemRecord: what a user sees of a devmem run, who prepared nothing
+// and finds everything as it was.
 func TestLabDevmemRecord(t *testing.T) {
 	pair := testutil.Lab(t)
-	queue := fmt.Sprintf("queue=%d", testutil.Tune(t, pair, 1, 1, nil)[0])
-	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--rx-opt", queue, "--mem", "udmabuf:32M", "-t", "2", "--validate")
+	before := settings(t, pair)
+	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--mem", "udmabuf:32M", "-t", "2", "--validate")
+	if after := settings(t, pair); !maps.Equal(before, after) {
+		t.Errorf("settings before\n%v\nand after\n%v", before, after)
+	}
 	for _, e := range []*results.End{r.RX, r.TX} {
 		if e.Engine != "devmem" || e.CopiedBytes != 0 {
 			t.Errorf("%s: %d of %d bytes copied", e.Engine, e.CopiedBytes, e.Bytes)
@@ -45,12 +51,26 @@ func TestLabDevmemRecord(t *testing.T) {
 	}
 }
 
+// settings are all that a run could change at the receiving NIC.
+func settings(t *testing.T, pair *netpair.Pair) ringcfg.Settings {
+	t.Helper()
+	var s ringcfg.Settings
+	if err := pair.RX.Do(func() (err error) {
+		s, err = ringcfg.Snapshot(pair.RX.Interface)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	maps.DeleteFunc(s, func(name, _ string) bool { return strings.HasPrefix(name, "sysctl.") })
+	return s
+}
+
 // TestLabDevmemExit: what this host or this moment lacks has the exit code that
 // scripts rely on, and the kernel's own words.
 func TestLabDevmemExit(t *testing.T) {
 	pair := testutil.Lab(t)
 	local := func(opts ...string) []string {
-		return append([]string{"local", "--link", "zc0,zc1", "--rx", "devmem", "-t", "1", "-O", "0"}, opts...)
+		return append([]string{"local", "--link", "zc0,zc1", "--rx", "devmem", "--no-tune", "-t", "1", "-O", "0"}, opts...)
 	}
 	_, errs, code := run(t, local()...)
 	if code != exitUnsupported || !strings.Contains(errs, "tcp-data-split is disabled") || !strings.Contains(errs, "ethtool -G zc1 tcp-data-split on") {
@@ -79,16 +99,16 @@ func TestLabDevmemExit(t *testing.T) {
 }
 
 // TestLabDevmemKilled: whatever is killed in the middle of a run, the binding
-// goes with it.
+// goes with it, and the next command puts the settings back.
 func TestLabDevmemKilled(t *testing.T) {
 	pair := testutil.Lab(t)
-	queues := testutil.Tune(t, pair, 1, 1, nil)
+	before := settings(t, pair)
 	for _, all := range []bool{false, true} {
-		cmd := program(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--rx-opt", fmt.Sprintf("queue=%d", queues[0]), "-t", "50")
+		cmd := program(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "-t", "50")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the queue to be bound", func() bool { return slices.Equal(testutil.BoundQueues(t, pair), queues) })
+		until(t, "the queue to be bound", func() bool { return len(testutil.BoundQueues(t, pair)) == 1 })
 		time.Sleep(time.Second) // under load
 		victims := children(t, cmd.Process.Pid)
 		if all {
@@ -106,9 +126,12 @@ func TestLabDevmemKilled(t *testing.T) {
 			t.Error("the run ended well")
 		}
 		until(t, "the queue to be free", func() bool { return len(testutil.BoundQueues(t, pair)) == 0 })
-		r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--rx-opt", fmt.Sprintf("queue=%d", queues[0]), "-t", "1", "--validate")
+		r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "-t", "1", "--validate")
 		if r.RX.CopiedBytes != 0 {
 			t.Errorf("%d bytes copied after that", r.RX.CopiedBytes)
+		}
+		if after := settings(t, pair); !maps.Equal(before, after) {
+			t.Errorf("settings before\n%v\nand after\n%v", before, after)
 		}
 	}
 }
@@ -153,13 +176,12 @@ func children(t *testing.T, pid int) []int {
 // TestLabDevmemRaw: the other end may be any TCP program.
 func TestLabDevmemRaw(t *testing.T) {
 	pair := testutil.Lab(t)
-	queue := fmt.Sprintf("queue=%d", testutil.Tune(t, pair, 1, 1, nil)[0])
 	t.Run("nc sends", func(t *testing.T) {
 		path, err := binary()
 		if err != nil {
 			t.Fatal(err)
 		}
-		receiver := exec.CommandContext(t.Context(), path, "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-p", "5302", "--rx-opt", queue, "-J")
+		receiver := exec.CommandContext(t.Context(), path, "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-p", "5302", "-B", pair.RX.Addr4.String(), "-J")
 		var out strings.Builder
 		receiver.Stdout, receiver.Stderr = &out, os.Stderr
 		start(t, pair.RX, receiver)

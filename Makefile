@@ -5,7 +5,7 @@ GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SOURCES := $(shell find . -name '*.go' -not -path './bin/*') go.mod go.sum
 
-.PHONY: all demo test lint fuzz bench bench-peers clean
+.PHONY: all demo test lint fuzz bench bench-peers bench-lab clean
 
 all: bin/zcbench
 
@@ -35,6 +35,10 @@ bench:
 # ratios and their spread.
 bench-peers: bin/zcbench
 	scripts/bench-peers
+
+# Devmem receivers side by side in the lab's VM; NCDEVMEM=PATH adds the kernel's.
+bench-lab: bin/zcbench
+	scripts/bench-lab
 
 clean:
 	rm -rf bin demo-results

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
@@ -41,7 +42,7 @@ func New(size int, huge bool) (*Buffer, error) {
 		flags, page, kind = flags|unix.MFD_HUGETLB|unix.MFD_HUGE_2MB, abi.HugePageSize, "huge pages"
 	}
 	size = (size + page - 1) / page * page
-	if err := CheckSize(size); err != nil {
+	if err := checkSize(size, huge); err != nil {
 		return nil, err
 	}
 	dev, err := openDevice()
@@ -100,18 +101,33 @@ func fallocate(fd, size int) error {
 	}
 }
 
-// CheckSize says why New could not make a Buffer of size bytes on this kernel.
-func CheckSize(size int) error {
-	b, err := os.ReadFile(sizeLimit)
-	if err != nil {
-		return nil // then New finds out
+// checkSize refuses what the driver would, and what this host has no memory
+// for: the driver's own limit is none on recent kernels, and filling the file
+// until there is no memory left ends other processes.
+func checkSize(size int, huge bool) error {
+	mib := (size + 1<<20 - 1) >> 20
+	if b, err := os.ReadFile(sizeLimit); err == nil { // else the driver finds out
+		limit, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", sizeLimit, err)
+		}
+		if mib > limit {
+			return fmt.Errorf("a dma-buf of %d MiB is more than udmabuf allows, %d MiB: raise it: echo %d > %s", mib, limit, mib, sizeLimit)
+		}
 	}
-	limit, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return fmt.Errorf("read %s: %w", sizeLimit, err)
+	if huge {
+		return nil // they are counted by themselves
 	}
-	if size > limit<<20 {
-		return fmt.Errorf("a dma-buf of %d MiB is more than udmabuf allows, %d MiB: raise it: echo %d > %s", (size+1<<20-1)>>20, limit, (size+1<<20-1)>>20, sizeLimit)
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		return err
+	}
+	m, err := fs.Meminfo()
+	if err != nil {
+		return err
+	}
+	if free := m.MemAvailableBytes; free != nil && uint64(size) > *free {
+		return fmt.Errorf("a dma-buf of %d MiB is more than the memory available, %d MiB", mib, *free>>20)
 	}
 	return nil
 }

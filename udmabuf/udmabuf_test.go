@@ -112,16 +112,33 @@ func descriptors(t *testing.T) int {
 	return len(d)
 }
 
-// TestTooLarge: the limit is named, with the way to raise it, before memory is
-// taken.
+// TestTooLarge: the limit is named, with the way to raise it, and what this
+// host has no memory for is refused, before any is taken.
 func TestTooLarge(t *testing.T) {
-	if _, err := os.Stat(sizeLimit); err != nil {
+	before := descriptors(t)
+	if _, err := New(1<<50, false); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("%v, want that 1 PiB is too much", err)
+	}
+	old, err := os.ReadFile(sizeLimit)
+	if err != nil {
 		t.Skip(err)
 	}
-	before := descriptors(t)
-	_, err := New(1<<40, false)
-	if err == nil || !strings.Contains(err.Error(), "echo 1048576 > "+sizeLimit) {
+	if err := os.WriteFile(sizeLimit, []byte("1"), 0); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(sizeLimit, old, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	_, err = New(1<<20+1, false)
+	if err == nil || !strings.Contains(err.Error(), "echo 2 > "+sizeLimit) {
 		t.Errorf("%v, want an error with the way to raise %s", err, sizeLimit)
+	}
+	if b, err := New(1<<20, false); err != nil {
+		t.Error(err)
+	} else if err := b.Close(); err != nil {
+		t.Error(err)
 	}
 	if after := descriptors(t); after != before {
 		t.Errorf("%d descriptors left behind", after-before)

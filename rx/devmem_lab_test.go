@@ -66,7 +66,10 @@ func whole(t *testing.T, out testutil.Outcome) {
 // software or by the NIC; and the queues are back to ordinary memory after it.
 func TestLabDevmem(t *testing.T) {
 	pair := testutil.Lab(t)
-	const bytes = 64 << 20
+	bytes := uint64(64 << 20)
+	if os.Getenv("ZCBENCH_SOAK") != "" {
+		bytes = 10 << 30 / 32 // 10 GiB over all
+	}
 	for _, hw := range []string{"on", "off"} {
 		for _, n := range []int{1, 4} {
 			t.Run(fmt.Sprintf("gro-hw-%s/%d", hw, n), func(t *testing.T) {
@@ -147,19 +150,24 @@ func TestLabDevmemControl(t *testing.T) {
 }
 
 // TestLabDevmemStarved: a dma-buf that is too small slows the run, which says
-// how often it was empty; nothing hangs and nothing is lost.
+// how often it was empty; nothing hangs and nothing is lost, not even on a wire
+// that loses frames, where data out of order takes buffers too.
 func TestLabDevmemStarved(t *testing.T) {
 	pair := testutil.Lab(t)
-	for _, flows := range []int{1, 4} {
-		t.Run(strconv.Itoa(flows), func(t *testing.T) {
-			queues := testutil.Tune(t, pair, 1, flows, nil)
-			ends := testutil.OpenEnds(t, pair, tx.Baseline(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"mem-size": "1M"}), labParams(flows))
+	for _, c := range []struct {
+		flows int
+		loss  string // frames of a million
+	}{{1, "0"}, {4, "0"}, {1, "1000"}, {4, "1000"}} {
+		t.Run(fmt.Sprintf("%d-loss-%s", c.flows, c.loss), func(t *testing.T) {
+			lose(t, c.loss)
+			queues := testutil.Tune(t, pair, 1, c.flows, nil)
+			ends := testutil.OpenEnds(t, pair, tx.Baseline(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"mem-size": "1M"}), labParams(c.flows))
 			seen := ends.RX.(endpoint.Observer)
 			if err := seen.Begin(); err != nil {
 				t.Fatal(err)
 			}
 			start := time.Now()
-			out := ends.Carry(t, false, uint64(16<<20/flows))
+			out := ends.Carry(t, false, uint64(16<<20/c.flows))
 			took := time.Since(start)
 			counters, warnings, err := seen.End()
 			if err != nil {
@@ -170,7 +178,50 @@ func TestLabDevmemStarved(t *testing.T) {
 			if counters["pool_empty"] == 0 || !slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "times") }) {
 				t.Errorf("the dma-buf was never empty: %v, %v", counters, warnings)
 			}
-			t.Logf("%.2f Gbit/s; %v; %v", float64(testutil.Sum(out.RX, testutil.Bytes))*8/1e9/took.Seconds(), warnings, counters)
+			t.Logf("%.2f Gbit/s; %s; %v", float64(testutil.Sum(out.RX, testutil.Bytes))*8/1e9/took.Seconds(), strings.Join(warnings, "; "), counters)
+		})
+	}
+}
+
+// lose has the software NICs lose frames, of a million, until the test ends.
+func lose(t *testing.T, frames string) {
+	t.Helper()
+	const path = "/sys/module/zcnic/parameters/loss_ppm"
+	old, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, []byte(frames), 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(path, old, 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLabDevmemWire: other sizes of segments, and a wire that loses frames.
+func TestLabDevmemWire(t *testing.T) {
+	pair := testutil.Lab(t)
+	for _, c := range []struct{ mtu, loss string }{{"1500", "500"}, {"4148", "0"}, {"9000", "0"}, {"9000", "500"}} {
+		t.Run(c.mtu+"-loss-"+c.loss, func(t *testing.T) {
+			lose(t, c.loss)
+			queues := testutil.Tune(t, pair, 2, 4, map[string]string{"mtu": c.mtu})
+			mtu := func(v string) {
+				if out, err := exec.Command("ip", "-n", "zctx", "link", "set", "zc0", "mtu", v).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			mtu(c.mtu)
+			defer mtu("1500")
+			ends := testutil.OpenEnds(t, pair, tx.Devmem(), rx.Devmem(), nil, queueOptions(queues, nil), labParams(4))
+			out := ends.Carry(t, false, 8<<20)
+			ends.Close(t)
+			whole(t, out)
+			if n := testutil.Sum(out.RX, func(c *endpoint.Counters) uint64 { return c.Copied.Load() }); n != 0 {
+				t.Errorf("%d bytes missed the dma-buf", n)
+			}
 		})
 	}
 }

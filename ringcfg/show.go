@@ -190,7 +190,7 @@ func concerns(v View) []Concern {
 			huge = name
 		}
 	}
-	add(huge == "", "hugepages.*.2048kB", "none is reserved: engines with huge-page buffers fall back or fail")
+	add(huge == "", "hugepages.*.2048kB", "none is reserved: engines told to use huge pages fail")
 	return all
 }
 

@@ -109,7 +109,25 @@ func (devmemEngine) Probe(iface string) feature.Verdict {
 	case errors.Is(err, unix.EPERM):
 		return feature.Impossible("needs CAP_NET_ADMIN", "run as root")
 	}
-	return feature.Verdict{Answer: feature.Yes, Reason: "needs header split and a flow rule: ethtool -G " + iface + " tcp-data-split on hds-thresh 0; ethtool -K " + iface + " ntuple on"}
+	w := ownQueues(1)
+	w.Interface, w.Queues = iface, 0
+	w.Settings["ntuple"] = "on" // to lead flows to queues
+	changes, err := ringcfg.Plan(w)
+	switch {
+	case errors.Is(err, ringcfg.ErrUnsupported):
+		return feature.Impossible(err.Error(), "a NIC with header split and flow rules")
+	case err != nil:
+		return feature.Undecided(err.Error(), "")
+	}
+	var sets []string
+	for _, c := range changes {
+		sets = append(sets, c.Name+" "+c.To)
+	}
+	v := feature.Possible()
+	if len(sets) > 0 {
+		v.Reason = "for its time a run sets " + strings.Join(sets, ", ")
+	}
+	return v
 }
 
 // Needs is in force unless the run does not tune.

@@ -271,6 +271,15 @@ func TestLabDevmemProbe(t *testing.T) {
 			t.Errorf("%s: %+v on %s, %+v on lo", c.engine.Name(), there, c.at.Interface, nowhere)
 		}
 	}
+	// Header split is off in the lab; the probe says that a run turns it on.
+	if err := pair.RX.Do(func() error {
+		if v := rx.Devmem().Probe(pair.RX.Interface); !strings.Contains(v.Reason, "tcp-data-split on") {
+			t.Errorf("the probe does not say what a run sets: %+v", v)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestLabDevmemRefused: each missing prerequisite is named in the kernel's own

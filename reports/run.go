@@ -65,6 +65,11 @@ func measured(b *strings.Builder, r *results.Record) {
 			b.WriteString(wrap("Calls per GB, "+e.name+": ", s))
 		}
 	}
+	if r.RX != nil {
+		if s := pieces(r.RX); s != "" {
+			b.WriteString(wrap("Pieces of the dma-buf a recvmsg: ", s))
+		}
+	}
 	if r.TX != nil {
 		if n, ok := r.TX.Counters["tcp_retransmits"]; ok {
 			fmt.Fprintf(b, "Retransmits: %.0f\n", n)
@@ -75,6 +80,18 @@ func measured(b *strings.Builder, r *results.Record) {
 			fmt.Fprintf(b, "Validated: %s, every byte as sent\n", size(uint64(n)))
 		}
 	}
+}
+
+// pieces tells how a devmem receiver got its payload, nothing of others.
+func pieces(e *results.End) string {
+	c := e.Counters
+	few, some, many := c["recvmsg_frags_below_512"], c["recvmsg_frags_512_to_1024"], c["recvmsg_frags_above_1024"]
+	n := few + some + many
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("mean %.1f, min %.0f, max %.0f; below 512: %.0f %%, 512 to 1024: %.0f %%, above: %.0f %%; given back in %.0f ranges",
+		c["tokens"]/n, c["recvmsg_frags_min"], c["recvmsg_frags_max"], few/n*100, some/n*100, many/n*100, c["token_ranges"])
 }
 
 // window is how long an end was sampled; the ends' clocks never tick at quite

@@ -70,7 +70,7 @@ func (devmemEngine) Options() []endpoint.Option {
 	return append(endpoint.MemoryOptions("64M", "bytes of the dma-buf that all queues share"),
 		endpoint.Option{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
 		endpoint.Option{Name: "queues", Default: "1", Min: 1, Max: 64, Doc: "hardware queues"},
-		endpoint.Option{Name: "token-batch", Default: "1024", Min: 1, Max: abi.MAX_DONTNEED_FRAGS, Doc: "pieces to give back in one call, as ranges where they are consecutive; at most a quarter of the dma-buf over all flows"},
+		endpoint.Option{Name: "token-batch", Default: "1024", Min: 1, Max: abi.MAX_DONTNEED_FRAGS, Doc: "pieces to give back in one call, as ranges where they are consecutive; at most an eighth of the dma-buf over all flows"},
 		endpoint.Option{Name: "read", Default: "64M", Min: 4096, Max: 1 << 30, Doc: "bytes to ask for in one recvmsg, whatever --length is"},
 		endpoint.Option{Name: "frags", Default: "0", Min: 0, Max: 1 << 20, Doc: "pieces that one recvmsg has room to name; 0 is one for each page of the dma-buf"},
 	)
@@ -209,8 +209,8 @@ func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
 	if s.frags == 0 {
 		s.frags = pages
 	}
-	// What the flows hold back must leave the NIC enough.
-	s.batch = max(1, min(s.batch, pages/4/s.flows))
+	// What the flows hold back must leave the NIC enough to fill its rings.
+	s.batch = max(1, min(s.batch, pages/8/s.flows))
 	if s.window, err = s.limit(); err != nil {
 		return err
 	}

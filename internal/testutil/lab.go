@@ -156,6 +156,7 @@ func (e *Ends) Carry(t testing.TB, v6 bool, bytes uint64) Outcome {
 	if v6 {
 		addr = e.pair.RX.Addr6
 	}
+	rxCrew, txCrew := launch(e.RX, e.pair.RX.Do), launch(e.TX, e.pair.TX.Do)
 	rxFDs, txFDs := e.connect(t, addr)
 	out := Outcome{}
 	var checkers []*endpoint.Checker
@@ -173,8 +174,8 @@ func (e *Ends) Carry(t testing.TB, v6 bool, bytes uint64) Outcome {
 		txConns[i] = endpoint.Conn{FD: txFDs[i], Index: i, Counters: tc, Consume: func([]byte) {}}
 	}
 	var stop endpoint.Stop
-	rxDone := start(e.RX, rxConns, &stop, nil)
-	txDone := start(e.TX, txConns, &stop, func(c endpoint.Conn) { syscall.Shutdown(c.FD, syscall.SHUT_WR) })
+	rxDone := rxCrew.start(rxConns, &stop, nil)
+	txDone := txCrew.start(txConns, &stop, func(c endpoint.Conn) { syscall.Shutdown(c.FD, syscall.SHUT_WR) })
 	last, since := uint64(0), time.Now()
 	for running := 2; running > 0; {
 		var err error

@@ -9,7 +9,6 @@ import (
 	"net"
 	"runtime"
 	"slices"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +47,7 @@ func Transfer(t testing.TB, tx, rx endpoint.Engine, p endpoint.Params, d time.Du
 	}
 	rs := open(t, rx, p)
 	ts := open(t, tx, p)
+	rxCrew, txCrew := launch(rs, here), launch(ts, here)
 	rxFDs, txFDs := Connect(t, p.Flows)
 	out := Outcome{}
 	var checkers []*endpoint.Checker
@@ -65,8 +65,8 @@ func Transfer(t testing.TB, tx, rx endpoint.Engine, p endpoint.Params, d time.Du
 		txConns[i] = endpoint.Conn{FD: txFDs[i], Index: i, Counters: tc, Consume: func([]byte) {}}
 	}
 	var stop endpoint.Stop
-	rxDone := start(rs, rxConns, &stop, nil)
-	txDone := start(ts, txConns, &stop, func(c endpoint.Conn) { syscall.Shutdown(c.FD, syscall.SHUT_WR) })
+	rxDone := rxCrew.start(rxConns, &stop, nil)
+	txDone := txCrew.start(txConns, &stop, func(c endpoint.Conn) { syscall.Shutdown(c.FD, syscall.SHUT_WR) })
 	go func() {
 		// A busy machine may be slow to begin: the time counts from when
 		// every sender has done something.
@@ -135,35 +135,79 @@ func open(t testing.TB, e endpoint.Engine, p endpoint.Params) endpoint.Session {
 	return s
 }
 
-// start runs a session's workers, each on a locked thread that dies with it.
-func start(s endpoint.Session, conns []endpoint.Conn, stop *endpoint.Stop, after func(endpoint.Conn)) chan error {
-	n := s.Workers()
-	errs := make([]error, n)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			runtime.LockOSThread()
-			var mine []endpoint.Conn
-			for k := i; k < len(conns); k += n {
-				mine = append(mine, conns[k])
-			}
-			w, err := s.Worker(i)
-			if err != nil {
-				errs[i] = fmt.Errorf("worker %d: %w", i, err)
-				return
-			}
-			errs[i] = w.Run(mine, stop)
-			if after != nil {
-				for _, c := range mine {
-					after(c)
+// crew is a session's workers, each on a locked thread that dies with it.
+type crew struct {
+	n      int
+	opened chan error
+	conns  []chan []endpoint.Conn
+	stop   *endpoint.Stop
+	after  func(endpoint.Conn)
+	done   chan error
+}
+
+// launch makes a session's workers, as the agent does before there is any
+// connection. enter runs a function on a thread of its own, in the namespace
+// that the session belongs to.
+func launch(s endpoint.Session, enter func(func() error) error) *crew {
+	c := &crew{n: s.Workers()}
+	c.opened, c.done = make(chan error, c.n), make(chan error, c.n)
+	for i := range c.n {
+		conns := make(chan []endpoint.Conn, 1)
+		c.conns = append(c.conns, conns)
+		go func() {
+			c.done <- enter(func() error {
+				w, err := s.Worker(i)
+				c.opened <- err
+				if err != nil {
+					return fmt.Errorf("worker %d: %w", i, err)
 				}
-			}
-			errs[i] = errors.Join(errs[i], w.Close())
-		})
+				mine, ok := <-conns
+				if !ok {
+					return w.Close()
+				}
+				err = w.Run(mine, c.stop)
+				if c.after != nil {
+					for _, conn := range mine {
+						c.after(conn)
+					}
+				}
+				return errors.Join(err, w.Close())
+			})
+		}()
 	}
-	done := make(chan error, 1)
-	go func() { wg.Wait(); done <- errors.Join(errs...) }()
-	return done
+	for range c.n {
+		if <-c.opened != nil {
+			break // its words come with done
+		}
+	}
+	return c
+}
+
+// start hands the connections out; the channel gives the outcome of all.
+func (c *crew) start(conns []endpoint.Conn, stop *endpoint.Stop, after func(endpoint.Conn)) chan error {
+	c.stop, c.after = stop, after
+	for i, to := range c.conns {
+		var mine []endpoint.Conn
+		for k := i; k < len(conns); k += c.n {
+			mine = append(mine, conns[k])
+		}
+		to <- mine
+	}
+	all := make(chan error, 1)
+	go func() {
+		var errs []error
+		for range c.n {
+			errs = append(errs, <-c.done)
+		}
+		all <- errors.Join(errs...)
+	}()
+	return all
+}
+
+// here is a thread of this process's own namespace.
+func here(f func() error) error {
+	runtime.LockOSThread()
+	return f()
 }
 
 // Connect makes n blocking loopback connections outside the netpoller. The

@@ -189,7 +189,7 @@ func (a *Archive) apt(ctx context.Context, tool string, args ...string) (string,
 		"Dir::Cache::archives=archives",
 		"APT::Architecture=amd64",
 		"APT::Default-Release=" + Release,
-		"APT::Sandbox::User=root",
+		"APT::Sandbox::User=root", // _apt may not read the user's cache
 		"APT::Get::AllowUnauthenticated=false",
 		"Acquire::AllowInsecureRepositories=false",
 		"Acquire::AllowDowngradeToInsecureRepositories=false",
@@ -209,7 +209,8 @@ func (a *Archive) apt(ctx context.Context, tool string, args ...string) (string,
 	var out, errout strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errout
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s %s: %w: %s", tool, args[0], err, strings.TrimSpace(errout.String()))
+		why := strings.ReplaceAll(strings.TrimSpace(errout.String()), "\n", "; ")
+		return "", fmt.Errorf("%s %s: %w: %s", tool, args[0], err, why)
 	}
 	return out.String(), nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/lab/internal/pair"
 	"zcbench/lab/internal/wire"
 )
 
@@ -56,11 +57,11 @@ func serve() error {
 	if err != nil {
 		return fail(w, err)
 	}
-	pair, err := setUp(job)
+	kind, err := setUp(job)
 	if err != nil {
 		return fail(w, err)
 	}
-	if err := w.Send(wire.Ready, []byte(pair)); err != nil {
+	if err := w.Send(wire.Ready, []byte(kind)); err != nil {
 		return err
 	}
 	in := readInput(port)
@@ -139,56 +140,11 @@ func openPort() (*os.File, error) {
 	return nil, fmt.Errorf("no virtio serial port named %s: the kernel lacks CONFIG_VIRTIO_CONSOLE", wire.Port)
 }
 
-// setUp makes the pair, in two network namespaces, and says what it is made of.
+// setUp makes the pair and says what it is made of.
 func setUp(job wire.Job) (string, error) {
-	pair := "zcnic"
-	if _, err := os.Stat(wire.Module); err == nil {
-		if err := insert(wire.Module, job.ModuleArgs); err != nil {
-			return "", err
-		}
-	} else {
-		pair = "veth"
-		if err := ip("", "link add zc0 type veth peer name zc1"); err != nil {
-			return "", err
-		}
-	}
-	if err := ip("", "link set lo up", "netns add zctx", "netns add zcrx", "link set zc0 netns zctx", "link set zc1 netns zcrx"); err != nil {
+	kind, err := pair.Load(job.ModuleArgs)
+	if err != nil {
 		return "", err
 	}
-	for i, ns := range []string{"zctx", "zcrx"} {
-		dev := fmt.Sprintf("zc%d", i)
-		if err := ip(ns, "link set lo up",
-			fmt.Sprintf("addr add 198.18.0.%d/24 dev %s", i+1, dev),
-			fmt.Sprintf("addr add fd00:c0de::%d/64 dev %s nodad", i+1, dev),
-			"link set "+dev+" up"); err != nil {
-			return "", err
-		}
-	}
-	return pair, nil
-}
-
-// ip runs commands of iproute2 in a network namespace, "" for this one.
-func ip(ns string, commands ...string) error {
-	args := []string{"-batch", "-"}
-	if ns != "" {
-		args = append([]string{"-n", ns}, args...)
-	}
-	cmd := exec.Command("ip", args...)
-	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	return nil
-}
-
-func insert(name, args string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), args, 0); err != nil {
-		return fmt.Errorf("insert %s %s: %w", name, args, err)
-	}
-	return nil
+	return kind, errors.Join(pair.IP("", "link set lo up"), pair.Connect(0), pair.Connect(1))
 }

@@ -77,11 +77,6 @@ func (l *stringList) Set(s string) error {
 	return nil
 }
 
-// unavailable says why there is no lab on this machine.
-type unavailable struct{ error }
-
-func (u unavailable) Unwrap() error { return u.error }
-
 func main() {
 	status, err := lab(os.Args[1:])
 	if err != nil {
@@ -136,12 +131,11 @@ func lab(args []string) (int, error) {
 		fs.Usage()
 		return statusUsage, fmt.Errorf("no command %q", fs.Arg(0))
 	}
-	var u unavailable
 	switch {
-	case errors.As(err, &u):
-		return statusUnavailable, fmt.Errorf("not available here: %w", err)
+	case errors.Is(err, image.ErrUnavailable):
+		status = statusUnavailable
 	case err != nil && status == 0:
-		return statusFailed, err
+		status = statusFailed
 	}
 	return status, err
 }
@@ -153,22 +147,16 @@ type machine struct {
 	init string
 }
 
-// prepare gets everything that a VM needs, and installs QEMU if it may.
+// prepare gets everything that a VM needs.
 func (o options) prepare(ctx context.Context) (machine, error) {
 	if runtime.GOARCH != "amd64" {
-		return machine{}, unavailable{fmt.Errorf("the lab's kernels and tools are for amd64, this machine is %s", runtime.GOARCH)}
-	}
-	if err := needQEMU(ctx); err != nil {
-		return machine{}, unavailable{err}
+		return machine{}, fmt.Errorf("%w: its kernels and tools are for amd64, this is %s", image.ErrUnavailable, runtime.GOARCH)
 	}
 	store, err := image.Open(o.module, os.Stderr)
 	if err != nil {
-		return machine{}, unavailable{err}
+		return machine{}, err
 	}
 	img, err := store.Prepare(ctx, o.kernel)
-	if errors.Is(err, image.ErrUnavailable) {
-		return machine{}, unavailable{err}
-	}
 	if err != nil {
 		return machine{}, err
 	}
@@ -176,7 +164,7 @@ func (o options) prepare(ctx context.Context) (machine, error) {
 	if m.init, err = buildInit(ctx, store.Dir); err != nil {
 		return machine{}, err
 	}
-	m.cfg = vm.Config{Kernel: img.Kernel, CPUs: o.cpus, MemMiB: o.memory}
+	m.cfg = vm.Config{QEMU: img.QEMU.Argv, Env: img.QEMU.Env, Kernel: img.Kernel, CPUs: o.cpus, MemMiB: o.memory}
 	if o.console {
 		m.cfg.Console = os.Stderr
 	}
@@ -187,33 +175,6 @@ func (o options) prepare(ctx context.Context) (machine, error) {
 		return machine{}, err
 	}
 	return m, nil
-}
-
-// needQEMU has QEMU be there, installing it where that is ours to do.
-func needQEMU(ctx context.Context) error {
-	if _, err := exec.LookPath(vm.QEMU); err == nil {
-		return nil
-	}
-	hint := fmt.Errorf("%s is missing: install qemu-system-x86 (Debian, Ubuntu) or qemu-system-x86-core (Fedora)", vm.QEMU)
-	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		return hint
-	}
-	fmt.Fprintln(os.Stderr, "lab: installing qemu-system-x86")
-	install := func() ([]byte, error) {
-		cmd := exec.CommandContext(ctx, "apt-get", "install", "-q", "-y", "--no-install-recommends", "qemu-system-x86")
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		return cmd.CombinedOutput()
-	}
-	out, err := install()
-	if err != nil { // the lists may be old, or absent
-		if out, err = exec.CommandContext(ctx, "apt-get", "update", "-q").CombinedOutput(); err == nil {
-			out, err = install()
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("%w; installing it failed: %w\n%s", hint, err, out)
-	}
-	return nil
 }
 
 // buildInit builds the guest's init program, which has to be static.

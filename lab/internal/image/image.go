@@ -30,7 +30,12 @@ type Image struct {
 	Kernel    string // a bzImage
 	Initramfs string // user land and modules
 	Module    string // zcnic.ko; "" when the kernel has no headers to build it with
+	QEMU      QEMU
 }
+
+// QEMU is an emulator that is not installed: how to start it, and what to add
+// to its environment.
+type QEMU struct{ Argv, Env []string }
 
 // Store is the cache.
 type Store struct {
@@ -61,6 +66,11 @@ var toolPackages = []string{
 	"grep", "iproute2", "make", "mawk", "pahole", "sed",
 }
 
+// qemuPackages are the emulator. It is the archive's, not the machine's: that
+// needs no root, and before 8.1 QEMU could run code that the guest had just
+// patched as it was before (the guest then dies of int3).
+var qemuPackages = []string{"qemu-system-x86"}
+
 // guestTools are the programs of toolPackages that the guest gets beside
 // busybox, whose own shell would take its own ip for ip.
 var guestTools = []string{"bash", "dash", "ethtool", "ip", "ss", "tc"}
@@ -77,11 +87,15 @@ func (s *Store) Prepare(ctx context.Context, spec string) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
+	qemu, err := s.qemu(ctx)
+	if err != nil {
+		return Image{}, err
+	}
 	boot := s.path("boot-" + release)
 	if err := s.ensure(boot, func(tmp string) error { return s.makeBoot(ctx, tmp, release) }); err != nil {
 		return Image{}, err
 	}
-	img := Image{Release: release, Kernel: filepath.Join(boot, "vmlinuz"), Initramfs: filepath.Join(boot, "initramfs.cpio")}
+	img := Image{Release: release, Kernel: filepath.Join(boot, "vmlinuz"), Initramfs: filepath.Join(boot, "initramfs.cpio"), QEMU: qemu}
 	if _, err := os.Stat(filepath.Join(boot, hasHeaders)); err != nil {
 		return img, nil
 	}
@@ -123,25 +137,49 @@ func (s *Store) ensure(dir string, makeIn func(tmp string) error) error {
 	return seal(dir)
 }
 
-// tools returns the folder with toolPackages unpacked.
-func (s *Store) tools(ctx context.Context) (string, error) {
-	sum := sha256.Sum256([]byte(strings.Join(toolPackages, " ")))
-	dir := s.path(fmt.Sprintf("tools-%s-%x", mirror.Release, sum[:4]))
+// packages returns a folder with packages unpacked.
+func (s *Store) packages(ctx context.Context, name string, packages []string) (string, error) {
+	sum := sha256.Sum256([]byte(strings.Join(packages, " ")))
+	dir := s.path(fmt.Sprintf("%s-%s-%x", name, mirror.Release, sum[:4]))
 	return dir, s.ensure(dir, func(tmp string) error {
 		a, err := s.archive(ctx)
 		if err != nil {
 			return err
 		}
-		debs, err := a.Fetch(ctx, toolPackages...)
+		debs, err := a.Fetch(ctx, packages...)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		if err := mirror.Unpack(ctx, tmp, debs); err != nil {
 			return err
 		}
-		// What the packages' maintainer scripts would have set up.
-		return os.Symlink("mawk", filepath.Join(tmp, "usr/bin/awk"))
+		for _, d := range []string{"usr/share/doc", "usr/share/man", "usr/share/locale", "var"} {
+			if err := os.RemoveAll(filepath.Join(tmp, d)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+func (s *Store) tools(ctx context.Context) (string, error) {
+	return s.packages(ctx, "tools", toolPackages)
+}
+
+// qemu returns the emulator, started by the loader and with the libraries that
+// it was built for.
+func (s *Store) qemu(ctx context.Context) (QEMU, error) {
+	dir, err := s.packages(ctx, "qemu", qemuPackages)
+	if err != nil {
+		return QEMU{}, err
+	}
+	in := func(p string) string { return filepath.Join(dir, p) }
+	libs := in("usr/lib/x86_64-linux-gnu")
+	return QEMU{
+		Argv: []string{in("usr/lib64/ld-linux-x86-64.so.2"), "--library-path", libs, in("usr/bin/qemu-system-x86_64"),
+			"-L", in("usr/share/qemu"), "-L", in("usr/share/seabios")},
+		Env: []string{"QEMU_MODULE_DIR=" + filepath.Join(libs, "qemu")},
+	}, nil
 }
 
 // hasHeaders is a file in a boot folder whose kernel has headers to be had.
@@ -477,7 +515,8 @@ func buildScript(root, tools, headers, dir, release string) (string, error) {
 	for _, m := range binds {
 		fmt.Fprintf(&b, "mount --rbind %s %s\n", quote(m[0]), m[1])
 	}
-	fmt.Fprintf(&b, "exec chroot . make -s -j2 -C /usr/lib/modules/%s/build M=/mnt CC=gcc-14 modules\n", release)
+	// Kbuild calls awk; the link is made by a maintainer script otherwise.
+	fmt.Fprintf(&b, "exec chroot . make -s -j2 -C /usr/lib/modules/%s/build M=/mnt CC=gcc-14 AWK=mawk modules\n", release)
 	return b.String(), nil
 }
 

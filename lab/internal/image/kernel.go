@@ -175,8 +175,12 @@ func (s *Store) prepareTree(ctx context.Context, bzImage string) (Image, error) 
 	if err != nil {
 		return Image{}, err
 	}
+	qemu, err := s.qemu(ctx)
+	if err != nil {
+		return Image{}, err
+	}
 	dir := s.path("boot-tree")
-	img := Image{Release: release, Kernel: bzImage, Initramfs: filepath.Join(dir, "initramfs.cpio")}
+	img := Image{Release: release, Kernel: bzImage, Initramfs: filepath.Join(dir, "initramfs.cpio"), QEMU: qemu}
 	if err := s.ensure(dir, func(tmp string) error {
 		return makeInitramfs(ctx, filepath.Join(tmp, "initramfs.cpio"), tools, "", "")
 	}); err != nil {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ import (
 
 // Config is the machine.
 type Config struct {
+	QEMU    []string // the command that starts QEMU
+	Env     []string // added to its environment
 	Kernel  string
 	Initrd  *os.File // read by QEMU, from its start
 	Accel   Accel
@@ -53,9 +56,6 @@ type Result struct {
 	Log     []string      // all of it
 }
 
-// QEMU is the program that runs the guest.
-const QEMU = "qemu-system-x86_64"
-
 // outputLimit ends a guest that prints without end.
 const outputLimit = 64 << 20
 
@@ -78,7 +78,8 @@ func Run(ctx context.Context, cfg Config, steps int, s Streams) (Result, error) 
 	}
 	defer conR.Close()
 
-	cmd := exec.CommandContext(ctx, QEMU, cfg.args()...)
+	cmd := exec.CommandContext(ctx, cfg.QEMU[0], append(slices.Clone(cfg.QEMU[1:]), cfg.args()...)...)
+	cmd.Env = append(os.Environ(), cfg.Env...)
 	cmd.ExtraFiles = []*os.File{qport, cfg.Initrd, conW}
 	var qerr bytes.Buffer
 	cmd.Stderr = &qerr
@@ -87,7 +88,7 @@ func Run(ctx context.Context, cfg Config, steps int, s Streams) (Result, error) 
 	qport.Close()
 	conW.Close()
 	if err != nil {
-		return Result{}, fmt.Errorf("start %s: %w", QEMU, err)
+		return Result{}, fmt.Errorf("start QEMU: %w", err)
 	}
 
 	console := &tail{limit: 1 << 20, also: cfg.Console}
@@ -118,7 +119,7 @@ func Run(ctx context.Context, cfg Config, steps int, s Streams) (Result, error) 
 	if res.Pair == "" {
 		herr = fmt.Errorf("%w: %w", errNoBoot, herr)
 	}
-	return res, fmt.Errorf("%w (%s: %v%s)\n%s", herr, QEMU, werr, prefixed(": ", qerr.String()), console.last(40))
+	return res, fmt.Errorf("%w (QEMU: %v%s)\n%s", herr, werr, prefixed(": ", qerr.String()), console.last(40))
 }
 
 func (c Config) args() []string {

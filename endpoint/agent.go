@@ -38,6 +38,9 @@ type Agent struct {
 	Bind      string
 	Interface string
 	NoTune    bool // change no setting of the NIC or the host
+	Verify    bool // capture headers in every run's warm-up
+	// Verifier captures them.
+	Verifier Verifier
 	// Facts describes this host; iface may be empty.
 	Facts func(iface string) results.Facts
 	// Observe, when set, sees what happens on this end, for its own screen.
@@ -221,7 +224,7 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if p.Raw && p.Time == 0 {
 		c.link.setDeadline(0)
 	}
-	if c.run, err = prepare(ctx, e, p, c.peer, c.local); err != nil {
+	if c.run, err = prepare(ctx, e, p, a.Verifier, c.peer, c.local); err != nil {
 		c.run = nil
 		return err
 	}
@@ -305,7 +308,7 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 		if len(p.Options) > 0 {
 			return nil, Errorf(Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
 		}
-		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune {
+		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify {
 			return nil, Errorf(Denied, "without a token a peer may not name addresses, ports, interfaces or settings")
 		}
 	}
@@ -344,6 +347,7 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 		p.Interface = a.Interface
 	}
 	p.NoTune = p.NoTune || a.NoTune
+	p.Verify = p.Verify || a.Verify
 	return engines[i], nil
 }
 
@@ -385,6 +389,9 @@ func (p *Prepare) check(l Limits) error {
 	}
 	if p.Pattern.Period%p.Length != 0 {
 		return Errorf(Usage, "the pattern's period %d is not a multiple of the length %d", p.Pattern.Period, p.Length)
+	}
+	if p.Verify && p.Omit == 0 {
+		return Errorf(Usage, "--verify looks at the warm-up, and there is none: give --omit")
 	}
 	if p.Interval > 0 && p.Interval < minInterval {
 		return Errorf(Usage, "interval %s is below %s", p.Interval, minInterval)

@@ -301,6 +301,7 @@ func (r *Result) describe(v *results.End, e *end) {
 	if a.Idle != nil && b.Idle != nil {
 		idle = percent(a, b, *a.Idle, *b.Idle)
 	}
+	v.Verify = a.Verify
 	v.Syscalls = r.Syscalls
 	v.Counters = maps.Clone(r.Counters)
 	if v.Counters == nil {

@@ -336,6 +336,7 @@ func TestStrangersAreBounded(t *testing.T) {
 		"congestion":    {func(p *Prepare) { p.Congestion = "bbr" }, Denied},
 		"data port":     {func(p *Prepare) { p.DataPort = 22 }, Denied},
 		"raw":           {func(p *Prepare) { p.Raw = true }, Denied},
+		"verify":        {func(p *Prepare) { p.Verify, p.Omit = true, time.Second/10 }, Denied},
 		"too long":      {func(p *Prepare) { p.Time = 2 * time.Second }, Denied},
 		"warm-up":       {func(p *Prepare) { p.Omit = time.Second }, Denied},
 		"endless":       {func(p *Prepare) { p.Time = 0 }, Usage},

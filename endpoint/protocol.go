@@ -145,6 +145,7 @@ type Prepare struct {
 	NoDelay    bool   `json:"nodelay,omitempty"`
 	Raw        bool   `json:"raw,omitempty"`     // the peer is not zcbench
 	NoTune     bool   `json:"no_tune,omitempty"` // change no setting of the NIC or the host
+	Verify     bool   `json:"verify,omitempty"`  // capture headers in the warm-up
 }
 
 // Prepared answers Prepare.
@@ -180,6 +181,9 @@ type Sample struct {
 	Busy       float64  `json:"busy"`   // CPU seconds in the scope
 	Iowait     *float64 `json:"iowait"` // CPU seconds; nil where the scope cannot know
 	Idle       *float64 `json:"idle"`   // likewise, iowait not included
+	// Verify is what crossed the interface in the warm-up; only the sample that
+	// opens the window has it.
+	Verify *results.Crossing `json:"verify,omitempty"`
 }
 
 // Result is what an end measured in one run.

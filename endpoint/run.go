@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/results"
 	"zcbench/ringcfg"
 )
 
@@ -42,6 +43,8 @@ type run struct {
 	changes []string // settings changed for the run
 	drift   []string // settings that somebody else changed meanwhile
 
+	look func(context.Context) (*results.Crossing, error) // at the headers of the warm-up; nil: none
+
 	ctx    context.Context // ends when the run is aborted
 	cancel context.CancelCauseFunc
 }
@@ -56,7 +59,7 @@ type worker struct {
 
 // prepare opens the engine on its threads and then the connections: a
 // receiver that binds NIC queues must have done so before it listens.
-func prepare(ctx context.Context, e Engine, p Prepare, peer, local netip.Addr) (_ *run, err error) {
+func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, peer, local netip.Addr) (_ *run, err error) {
 	r := &run{p: p, engine: e, peer: peer, local: localAddress(&p, local)}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	defer func() {
@@ -77,6 +80,9 @@ func prepare(ctx context.Context, e Engine, p Prepare, peer, local netip.Addr) (
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s engine %s: %w", p.Role, e.Name(), err)
+	}
+	if err = r.readyLook(v); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Role, err)
 	}
 	// Two more than the workers: the sampler and the control link must run
 	// while every worker is inside a system call or a burst.
@@ -173,6 +179,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 			return nil, err
 		}
 	}
+	s.sight = r.verify(at)
 	r.hand(at)
 	done := r.ended()
 	sampled := make(chan error, 1)

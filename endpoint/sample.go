@@ -24,6 +24,7 @@ type sampler struct {
 	first   edge
 	last    edge
 	seen    observation
+	sight   *sight
 }
 
 // observation is what an Observer saw of the window.
@@ -91,6 +92,9 @@ func (s *sampler) run(done *outcome) error {
 
 // begin opens the window.
 func (s *sampler) begin() error {
+	if err := s.sight.check(); err != nil {
+		return fmt.Errorf("%s: %w", s.r.p.Role, err)
+	}
 	s.first = s.edge()
 	if err := s.take(); err != nil {
 		return err
@@ -151,6 +155,9 @@ func (s *sampler) take() error {
 		v.Copied += c.Copied.Load()
 	}
 	v.At = Monotonic() - s.open
+	if len(s.samples) == 0 && s.sight != nil {
+		v.Verify = s.sight.seen
+	}
 	s.samples = append(s.samples, v)
 	if s.live != nil {
 		s.live(v)
@@ -213,6 +220,13 @@ func (s *sampler) finish(early bool) (*Result, error) {
 		for name, v := range s.last.tcp.window(s.first.tcp) {
 			res.Counters[name] = v
 		}
+	}
+	if seen := res.Samples[0].Verify; seen != nil {
+		for _, w := range seen.Warnings() {
+			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s", s.r.p.Role, w))
+		}
+	} else if s.r.p.Verify {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: nothing was verified: the run had no warm-up (--omit)", s.r.p.Role))
 	}
 	if early {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: the stream ended after %.3f s, before the window was over", s.r.p.Role, float64(s.samples[len(s.samples)-1].At)/1e9))

@@ -86,6 +86,33 @@ func TestRun(t *testing.T) {
 	golden(t, "run.txt", b.Bytes())
 }
 
+func TestRunShowsWhatCrossed(t *testing.T) {
+	r := ok("a", 8, 100, 100)
+	r.RX.Verify = &results.Crossing{Interface: "eth1", Seconds: 0.5, Lost: 3, Received: results.Direction{Frames: 4, Bytes: 3 * 65536, Other: 1,
+		Sizes: map[int]uint64{65536: 3, 131072: 1}, Segments: map[int]uint64{4096: 3, 1448: 1}, Headers: map[int]uint64{66: 4}, Options: map[string]uint64{"Timestamps": 4},
+		Flows: []results.Flow{
+			{Flow: "a → b", Frames: 3, Bytes: 2 * 65536, Queues: map[int]uint64{7: 2, -1: 1}, Steered: []uint32{7}, Elsewhere: 1},
+			{Flow: "c → d", Frames: 1, Bytes: 65536, Queues: map[int]uint64{7: 1}, Steered: []uint32{7}}}}}
+	var b bytes.Buffer
+	if err := Run(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+The receiver's headers, in the warm-up: eth1 for 0.50 s; 3 frames came too fast to be looked at, these are a sample
+received: 4 TCP frames with 196608 bytes of payload, 1 other frames
+  frame payload up to  65536 (75.0%) 131072 (25.0%)
+  segment payload      4096 (75.0%) 1448 (25.0%); most are whole pages
+  header bytes         66 (100.0%)
+  TCP options          Timestamps (100.0%)
+  a → b: 131072 bytes, queue 7 (66.7%) unknown (33.3%); ! its flow rule wants [7], 1 frames came elsewhere
+  c → d: 65536 bytes, queue 7 (100.0%); as its flow rule wants
+sent: 0 TCP frames with 0 bytes of payload, 0 other frames
+`
+	if !strings.HasSuffix(b.String(), want) {
+		t.Errorf("not at its end:%s\n%s", want, b.String())
+	}
+}
+
 func TestEachEndHasItsOwnWindow(t *testing.T) {
 	r := ok("a", 8, 100, 100)
 	r.TX.Bytes, r.RX.Bytes, r.Window = 3e9, 1e9, 1
@@ -243,6 +270,7 @@ func TestHostileText(t *testing.T) {
 	r.RX.CPUScope = evil
 	r.RX.Syscalls = map[string]uint64{evil: 5}
 	r.Warnings = []string{evil}
+	r.RX.Verify = &results.Crossing{Interface: evil, Received: results.Direction{Bytes: 1, Options: map[string]uint64{evil: 1}, Flows: []results.Flow{{Flow: evil}}}}
 	r.Facts.RX = results.Facts{evil: evil, "kernel": map[string]any{"release": evil}}
 	r.Settings = map[string]any{"rx": evil, evil: evil}
 	r.Started, r.ID = evil, evil

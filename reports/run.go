@@ -22,6 +22,15 @@ func Run(w io.Writer, r results.Record) error {
 	if r.Status == results.OK || r.Bytes > 0 {
 		measured(&b, &r)
 	}
+	for _, e := range []struct {
+		name string
+		end  *results.End
+	}{{"sender", r.TX}, {"receiver", r.RX}} {
+		if e.end != nil && e.end.Verify != nil {
+			fmt.Fprintf(&b, "\nThe %s's headers, in the warm-up: ", e.name)
+			crossing(&b, e.end.Verify)
+		}
+	}
 	if len(r.Warnings) > 0 {
 		b.WriteByte('\n')
 	}

@@ -69,6 +69,8 @@ type End struct {
 	// Counters are the engine's, TCP's and the host's own, by name; the unit
 	// is in the name where it is not a count.
 	Counters map[string]float64 `json:"counters"`
+	// Verify is what crossed this end's interface in the warm-up.
+	Verify *Crossing `json:"verify,omitempty"`
 }
 
 // Total is the sum over both ends; nil where an end was not measured.

@@ -2,6 +2,7 @@ package results
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -65,6 +66,22 @@ func TestRecordJSON(t *testing.T) {
 		`"facts":{"rx":{},"tx":{}},"settings":{},"samples":[],"warnings":[]}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
+	}
+}
+
+func TestCrossingWarnings(t *testing.T) {
+	for _, c := range []struct {
+		crossing Crossing
+		want     []string
+	}{
+		{Crossing{Interface: "eth1"}, []string{"verify saw no frame of the run cross eth1: its payload goes another way"}},
+		{Crossing{Sent: Direction{Frames: 1}}, nil},
+		{Crossing{Received: Direction{Frames: 5, Flows: []Flow{{Flow: "a", Frames: 3, Steered: []uint32{1}}, {Flow: "b", Frames: 2, Steered: []uint32{1, 2}, Elsewhere: 2}}}},
+			[]string{"verify saw 2 of 2 frames of b come on other queues than the [1 2] of its flow rule"}},
+	} {
+		if got := c.crossing.Warnings(); !slices.Equal(got, c.want) {
+			t.Errorf("%+v: %q, want %q", c.crossing, got, c.want)
+		}
 	}
 }
 

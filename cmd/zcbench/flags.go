@@ -42,7 +42,7 @@ type runFlags struct {
 	json, stream   bool
 	validate       bool
 	raw            bool
-	noTune         bool
+	noTune, verify bool
 	tokenFile      string
 	seed           uint64
 	set            *pflag.FlagSet
@@ -80,6 +80,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&r.validate, "validate", false, "compare every received byte with what was sent (costs CPU; not for comparisons)")
 	f.BoolVar(&r.raw, "raw", false, "no control connection: the other end is any TCP program, on --port")
 	f.BoolVar(&r.noTune, "no-tune", false, "change no setting of this end's NIC or host; engines that need some then rely on yours")
+	f.BoolVar(&r.verify, "verify", false, "capture headers in the first half of the warm-up (1 s at most) and show what crossed this end's interface; needs CAP_NET_RAW")
 	f.StringVar(&r.tokenFile, "token-file", "", "file with a secret that both ends must hold")
 	f.Uint64Var(&r.seed, "seed", 1, "seed of the payload pattern")
 }
@@ -98,6 +99,8 @@ func (r *runFlags) check() error {
 		return bad("--time must be above zero")
 	case r.omit < 0 || r.interval < 0:
 		return bad("--omit and --interval cannot be negative")
+	case r.verify && r.omit == 0:
+		return bad("--verify looks at the warm-up, and there is none: give --omit above 0")
 	case r.interval > 0 && time.Duration(r.interval) < 100*time.Millisecond:
 		return bad("--interval is %s; it must be 0 or at least 0.1", r.interval.String())
 	case r.port < 1 || r.port+r.flows > math.MaxUint16:
@@ -167,7 +170,7 @@ func (r *runFlags) prepare(role endpoint.Role) endpoint.Prepare {
 	p := endpoint.Prepare{
 		Role: role, Flows: r.flows, Length: int(r.length), Validate: r.validate,
 		Time: time.Duration(r.time), Omit: time.Duration(r.omit), Interval: time.Duration(r.interval),
-		Family: r.family(), MSS: r.mss, Window: int(r.window), Raw: r.raw, NoTune: r.noTune,
+		Family: r.family(), MSS: r.mss, Window: int(r.window), Raw: r.raw, NoTune: r.noTune, Verify: r.verify,
 		Pattern: endpoint.Pattern{Seed: r.seed, Period: r.period()},
 	}
 	if role == endpoint.TX {

@@ -58,6 +58,9 @@ func (s *screen) started(settings map[string]any) {
 // live shows the interval that a sample ends. Samples of one role come in
 // order; the two roles may interleave, under the caller's lock.
 func (s *screen) live(role endpoint.Role, v endpoint.Sample) {
+	if v.Verify != nil {
+		s.verified(role, v.Verify)
+	}
 	before, ok := s.last[role]
 	s.last[role] = v
 	if !ok || s.flags.interval == 0 {
@@ -78,6 +81,19 @@ func (s *screen) live(role endpoint.Role, v endpoint.Sample) {
 			cpu = *i.CPUPercent
 		}
 		fmt.Fprintf(s.out, "%-4s %7.2f-%-7.2f %14d %12.3f %8.1f\n", role, i.Start, i.Start+i.Seconds, i.Bytes, i.Gbps, cpu)
+	}
+}
+
+// verified tells in a line what crossed an interface, as soon as it is known;
+// finish shows the whole of it.
+func (s *screen) verified(role endpoint.Role, c *results.Crossing) {
+	switch {
+	case s.flags.json:
+	case s.flags.stream:
+		s.emit("verify", map[string]any{"end": role, "verify": c})
+	default:
+		n := c.Received.Frames + c.Sent.Frames
+		fmt.Fprintf(s.out, "%-4s warm-up: %d TCP frames crossed %s, %d warnings\n", role, n, c.Interface, len(c.Warnings()))
 	}
 }
 

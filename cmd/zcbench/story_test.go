@@ -195,6 +195,64 @@ func TestStoryEveryPair(t *testing.T) {
 	}
 }
 
+// TestStoryVerify: the record tells what crossed each end's interface in the
+// warm-up, all of it payload of the run, and the window is as ever.
+func TestStoryVerify(t *testing.T) {
+	needNamespaces(t)
+	args := []string{"local", "--verify", "-P", "2", "-t", "0.3", "-O", "0.6"}
+	r := measured(t, args...)
+	for _, c := range []struct {
+		end           *results.End
+		with, without results.Direction
+	}{{r.RX, r.RX.Verify.Received, r.RX.Verify.Sent}, {r.TX, r.TX.Verify.Sent, r.TX.Verify.Received}} {
+		v := c.end.Verify
+		if v.Seconds < 0.2 || v.Seconds > 0.6 || !strings.HasPrefix(v.Interface, "zc") {
+			t.Errorf("looked at %s for %v s", v.Interface, v.Seconds)
+		}
+		var flows uint64
+		for _, f := range c.with.Flows {
+			flows += f.Bytes
+		}
+		if c.with.Bytes == 0 || c.without.Bytes != 0 || len(c.with.Flows) != 2 || flows != c.with.Bytes || len(c.without.Flows) != 2 {
+			t.Errorf("%d bytes with the payload, %d against it, flows %v and %v", c.with.Bytes, c.without.Bytes, c.with.Flows, c.without.Flows)
+		}
+		if float64(c.with.Bytes) > 1.2*c.end.Counters["total_bytes"] { // it includes what was sent again
+			t.Errorf("%d bytes crossed of %v", c.with.Bytes, c.end.Counters["total_bytes"])
+		}
+		if c.with.Segments[1448] == 0 || c.with.Sizes[65536] == 0 || c.with.Headers[66] == 0 || c.with.Options["Timestamps"] == 0 {
+			t.Errorf("headers: %+v", c.with)
+		}
+	}
+	out, errs, code := run(t, args...)
+	for _, want := range []string{"rx   warm-up: ", "The receiver's headers, in the warm-up: ", "The sender's headers, in the warm-up: ", "66 (100.0%)"} {
+		if code != 0 || !strings.Contains(out, want) {
+			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
+		}
+	}
+	if out, _, _ := run(t, append(args, "--json-stream")...); strings.Count(out, `{"event":"verify"`) != 2 {
+		t.Errorf("events:\n%s", out)
+	}
+}
+
+// TestStoryVerifyOwn: a receiver's user verifies whatever a stranger sends,
+// and a stranger verifies its own end only.
+func TestStoryVerifyOwn(t *testing.T) {
+	needNamespaces(t) // the right to capture comes with it
+	_, port, _ := service(t, "--verify")
+	r := measured(t, "tx", "127.0.0.1", "-p", port, "-t", "0.3", "-O", "0.4")
+	if r.TX.Verify != nil || r.RX.Verify == nil || r.RX.Verify.Interface != "lo" || r.RX.Verify.Received.Bytes == 0 {
+		t.Errorf("sender %+v, receiver %+v", r.TX.Verify, r.RX.Verify)
+	}
+	r = measured(t, "tx", "127.0.0.1", "-p", port, "-t", "0.3", "-O", "0")
+	if w := strings.Join(r.Warnings, "\n"); r.RX.Verify != nil || !strings.Contains(w, "rx: nothing was verified: the run had no warm-up") {
+		t.Errorf("without a warm-up: %+v, warnings %s", r.RX.Verify, w)
+	}
+	_, port, _ = service(t)
+	if r = measured(t, "tx", "127.0.0.1", "-p", port, "-t", "0.3", "-O", "0.4", "--verify"); r.TX.Verify == nil || r.RX.Verify != nil {
+		t.Errorf("sender %+v, receiver %+v", r.TX.Verify, r.RX.Verify)
+	}
+}
+
 func TestStoryIPv6(t *testing.T) {
 	needNamespaces(t)
 	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
@@ -392,6 +450,9 @@ func TestStoryBadInput(t *testing.T) {
 		{"local -t 0", exitUsage, "--time"},
 		{"local -t NaN", exitUsage, "NaN"},
 		{"local -i 0.01", exitUsage, "--interval"},
+		{"local --verify -O 0", exitUsage, "--omit"},
+		{"rx --raw --verify", exitUsage, "--omit"},
+		{"tx 127.0.0.1 --raw --verify -p " + port, exitUsage, "--omit"},
 		{"local -A 0,1,2", exitUsage, "--affinity"},
 		{"local -A 5000", exitUsage, "5000"},
 		{"local -4 -6", exitUsage, "-6"},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,8 +14,9 @@ import (
 	"time"
 
 	"zcbench/endpoint"
-	"zcbench/internal/headers"
 	"zcbench/internal/netpair"
+	"zcbench/reports"
+	"zcbench/results"
 	"zcbench/ringcfg"
 )
 
@@ -322,36 +322,6 @@ func tuneRestore(ctx context.Context, c *cli, args []string) error {
 	return err
 }
 
-// crossing is what tune verify --json prints.
-type crossing struct {
-	Interface string    `json:"interface"`
-	Seconds   float64   `json:"seconds"`
-	Lost      uint64    `json:"frames_not_looked_at"`
-	Received  direction `json:"received"`
-	Sent      direction `json:"sent"`
-}
-
-type direction struct {
-	Frames   uint64                 `json:"frames"`
-	Bytes    uint64                 `json:"payload_bytes"`
-	Other    uint64                 `json:"other_frames"`
-	Sizes    headers.Counts[int]    `json:"payload_up_to"`
-	Segments headers.Counts[int]    `json:"segment_bytes"`
-	Headers  headers.Counts[int]    `json:"header_bytes"`
-	Options  headers.Counts[string] `json:"tcp_options"`
-	Flows    []flowView             `json:"flows"`
-}
-
-// flowView is one flow, and whether it is where a flow rule wants it.
-type flowView struct {
-	Flow     string              `json:"flow"`
-	Frames   uint64              `json:"frames"`
-	Bytes    uint64              `json:"payload_bytes"`
-	Queues   headers.Counts[int] `json:"frames_by_queue"` // -1: the driver did not tell
-	Steered  []uint32            `json:"steered_to,omitempty"`
-	OffCount uint64              `json:"frames_elsewhere"`
-}
-
 func tuneVerify(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "tune verify", "tune verify -i IFACE [-t TIME] [--json]")
 	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one")
@@ -364,9 +334,15 @@ func tuneVerify(ctx context.Context, c *cli, args []string) error {
 	if f.NArg() > 0 || *iface == "" || length <= 0 {
 		return endpoint.Errorf(endpoint.Usage, "tune verify wants -i IFACE and --time above zero")
 	}
-	var view crossing
-	if err := at(*iface, func() (err error) {
-		view, err = verify(ctx, *iface, time.Duration(length))
+	var view *results.Crossing
+	if err := at(*iface, func() error {
+		now, err := look(*iface)
+		if err != nil {
+			return err
+		}
+		within, cancel := context.WithTimeout(ctx, time.Duration(length))
+		defer cancel()
+		view, err = capture(within, now, nil)
 		return err
 	}); err != nil {
 		return err
@@ -374,121 +350,5 @@ func tuneVerify(ctx context.Context, c *cli, args []string) error {
 	if *asJSON {
 		return printJSON(c.stdout, view)
 	}
-	view.show(c.stdout)
-	return nil
-}
-
-func verify(ctx context.Context, iface string, length time.Duration) (crossing, error) {
-	now, err := ringcfg.Show(iface)
-	if err != nil {
-		return crossing{}, tuned(err)
-	}
-	within, cancel := context.WithTimeout(ctx, length)
-	defer cancel()
-	begun := time.Now()
-	received, sent, lost, err := headers.Capture(within, iface, max(len(now.Queues), 1))
-	if err != nil {
-		return crossing{}, endpoint.Errorf(endpoint.Unsupported, "%w", err)
-	}
-	view := crossing{Interface: iface, Seconds: time.Since(begun).Seconds(), Lost: lost, Sent: directionOf(sent, nil)}
-	steered := func(src, dst netip.AddrPort) []uint32 {
-		q, serr := ringcfg.SteeredTo(now.Settings, src, dst)
-		err = errors.Join(err, serr)
-		return q
-	}
-	view.Received = directionOf(received, steered)
-	return view, err
-}
-
-// directionOf keeps the flows that carry most.
-func directionOf(s *headers.Summary, steered func(src, dst netip.AddrPort) []uint32) direction {
-	const most = 16
-	d := direction{s.Frames, s.Bytes, s.Other, s.Sizes, s.Segments, s.HeaderBytes, s.Options, []flowView{}}
-	flows := slices.SortedFunc(maps.Keys(s.Flows), func(a, b headers.Flow) int {
-		if x, y := s.Flows[a].Bytes, s.Flows[b].Bytes; x != y {
-			return map[bool]int{true: -1, false: 1}[x > y]
-		}
-		return strings.Compare(a.String(), b.String())
-	})
-	for _, flow := range flows[:min(most, len(flows))] {
-		of := s.Flows[flow]
-		v := flowView{Flow: flow.String(), Frames: of.Frames, Bytes: of.Bytes, Queues: of.Queues}
-		if steered != nil {
-			v.Steered = steered(flow.Src, flow.Dst)
-		}
-		for q, n := range of.Queues {
-			if len(v.Steered) > 0 && (q < 0 || !slices.Contains(v.Steered, uint32(q))) {
-				v.OffCount += n
-			}
-		}
-		d.Flows = append(d.Flows, v)
-	}
-	return d
-}
-
-func (v crossing) show(out io.Writer) {
-	fmt.Fprintf(out, "%s for %.2f s", v.Interface, v.Seconds)
-	if v.Lost > 0 {
-		fmt.Fprintf(out, "; %d frames came too fast to be looked at, these are a sample", v.Lost)
-	}
-	fmt.Fprintln(out)
-	for _, d := range []struct {
-		name string
-		direction
-	}{{"received", v.Received}, {"sent", v.Sent}} {
-		fmt.Fprintf(out, "%s: %d TCP frames with %d bytes of payload, %d other frames\n", d.name, d.Frames, d.Bytes, d.Other)
-		if d.Bytes > 0 {
-			fmt.Fprintf(out, "  frame payload up to  %s\n", counts(d.Sizes))
-			fmt.Fprintf(out, "  segment payload      %s%s\n", counts(d.Segments), pages(d.Segments))
-			fmt.Fprintf(out, "  header bytes         %s\n", counts(d.Headers))
-			fmt.Fprintf(out, "  TCP options          %s\n", counts(d.Options))
-		}
-		for _, f := range d.Flows {
-			fmt.Fprintf(out, "  %s: %d bytes, queue %s", f.Flow, f.Bytes, strings.ReplaceAll(counts(f.Queues), "-1", "unknown"))
-			if len(f.Steered) > 0 && f.OffCount == 0 {
-				fmt.Fprintf(out, "; as its flow rule wants")
-			} else if len(f.Steered) > 0 {
-				fmt.Fprintf(out, "; ! its flow rule wants %v, %d frames came elsewhere", f.Steered, f.OffCount)
-			}
-			fmt.Fprintln(out)
-		}
-	}
-}
-
-// pages says whether most segments are whole pages.
-func pages(segments headers.Counts[int]) string {
-	whole, all := uint64(0), uint64(0)
-	for size, n := range segments {
-		all += n
-		if size%4096 == 0 {
-			whole += n
-		}
-	}
-	if all == 0 || whole*2 < all {
-		return "; ! most are not whole pages (an MTU of 4148 makes them so)"
-	}
-	return "; most are whole pages"
-}
-
-// counts prints the most frequent values, each with its share.
-func counts[T int | string](c headers.Counts[T]) string {
-	const most = 8
-	total := uint64(0)
-	for _, n := range c {
-		total += n
-	}
-	values := slices.SortedFunc(maps.Keys(c), func(a, b T) int {
-		if c[a] != c[b] {
-			return map[bool]int{true: -1, false: 1}[c[a] > c[b]]
-		}
-		return strings.Compare(fmt.Sprint(a), fmt.Sprint(b))
-	})
-	var parts []string
-	for _, v := range values[:min(most, len(values))] {
-		parts = append(parts, fmt.Sprintf("%v (%.1f%%)", v, 100*float64(c[v])/float64(total)))
-	}
-	if len(values) > most {
-		parts = append(parts, fmt.Sprintf("and %d more", len(values)-most))
-	}
-	return strings.Join(parts, " ")
+	return reports.Crossing(c.stdout, *view)
 }

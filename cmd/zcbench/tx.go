@@ -72,7 +72,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		w := trial.RX.Welcome
 		flags.rx, flags.tx = first(flags.rx, w.Pinned.RX, "baseline"), first(flags.tx, w.Pinned.TX, "baseline")
 		trial.RXWant, trial.TXWant = flags.prepare(endpoint.RX), flags.prepare(endpoint.TX)
-		trial.RXWant.NoTune = false // the receiver's own to say
+		trial.RXWant.NoTune, trial.RXWant.Verify = false, false // the receiver's own to say
 		trial.TXWant.Host = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().String()
 		if len(theirs) == 0 {
 			theirs = w.Pinned.CPUs

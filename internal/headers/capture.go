@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,23 +17,42 @@ const (
 	maxGroup   = 256 // sockets of a fanout group; with more queues, numbers are modulo this
 )
 
+// Allowed says whether this process may capture.
+func Allowed() error {
+	fd, err := packetSocket()
+	if err != nil {
+		return fmt.Errorf("capture headers: %w", err)
+	}
+	return unix.Close(fd)
+}
+
+// packetSocket makes a socket of protocol 0: nothing arrives before it is bound.
+func packetSocket() (int, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("make a packet socket: %w (it needs CAP_NET_RAW)", err)
+	}
+	return fd, err
+}
+
 // Capture sums up the TCP frames that cross an interface of the calling
-// thread's network namespace until ctx ends, received and sent. lost counts
-// frames that came faster than they could be looked at. It needs CAP_NET_RAW.
+// thread's network namespace until ctx ends, received and sent: those of the
+// flows that keep wants, or all where it is nil. lost counts frames that came
+// faster than they could be looked at. It needs CAP_NET_RAW.
 //
 // One socket for each queue, in a fanout group that chooses by queue: that is
 // how a packet socket learns the queue of a frame.
-func Capture(ctx context.Context, iface string, queues int) (received, sent *Summary, lost uint64, err error) {
+func Capture(ctx context.Context, iface string, queues int, keep func(Flow) bool) (received, sent *Summary, lost uint64, err error) {
 	i, err := net.InterfaceByName(iface)
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("interface %s: %w", iface, err)
 	}
-	c := capture{received: newSummary(), sent: newSummary(), decoder: newDecoder()}
+	c := capture{received: newSummary(keep), sent: newSummary(keep), decoder: newDecoder()}
 	defer c.close()
 	// Receive queues are recorded as their number plus one, so that zero is
 	// none: hence one socket more.
 	if err := c.open(i.Index, min(queues+1, maxGroup)); err != nil {
-		return nil, nil, 0, fmt.Errorf("capture on %s: %w (it needs CAP_NET_RAW)", iface, err)
+		return nil, nil, 0, fmt.Errorf("capture on %s: %w", iface, err)
 	}
 	for ctx.Err() == nil {
 		if err := c.read(); err != nil {
@@ -57,17 +77,20 @@ type capture struct {
 	control        [64]byte
 }
 
+// close closes all sockets at once: for each the kernel waits until no CPU
+// handles a frame for it any more, which with many queues would add up.
 func (c *capture) close() {
+	var closed sync.WaitGroup
 	for _, p := range c.poll {
-		unix.Close(int(p.Fd))
+		closed.Go(func() { unix.Close(int(p.Fd)) })
 	}
+	closed.Wait()
 }
 
 func (c *capture) open(index, sockets int) error {
 	group := 0
 	for k := range sockets {
-		// Protocol 0: nothing arrives before the socket is bound.
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		fd, err := packetSocket()
 		if err != nil {
 			return err
 		}

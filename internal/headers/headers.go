@@ -33,19 +33,21 @@ type FlowSummary struct {
 const NoQueue = -1
 
 // Summary is what crossed an interface in one direction. Only TCP is looked
-// into; the rest is counted as Other.
+// into, and only the flows that were asked for; the rest is counted as Other.
 type Summary struct {
 	Frames, Bytes uint64         // TCP frames as the stack handles them, and their payload
-	Other         uint64         // frames that are not TCP
+	Other         uint64         // all other frames
 	Sizes         Counts[int]    // payload of a frame, up to this power of two
 	Segments      Counts[int]    // payload of the segments that a frame was merged of or will be cut into
 	HeaderBytes   Counts[int]    // link, IP and TCP header
 	Options       Counts[string] // TCP options, by name, on frames with payload
 	Flows         map[Flow]*FlowSummary
+
+	keep func(Flow) bool // nil: all
 }
 
-func newSummary() *Summary {
-	return &Summary{Sizes: Counts[int]{}, Segments: Counts[int]{}, HeaderBytes: Counts[int]{}, Options: Counts[string]{}, Flows: map[Flow]*FlowSummary{}}
+func newSummary(keep func(Flow) bool) *Summary {
+	return &Summary{keep: keep, Sizes: Counts[int]{}, Segments: Counts[int]{}, HeaderBytes: Counts[int]{}, Options: Counts[string]{}, Flows: map[Flow]*FlowSummary{}}
 }
 
 // frame is one frame as the kernel hands it over.
@@ -105,14 +107,14 @@ func (s *Summary) add(d *decoder, f frame) {
 			isTCP = true
 		}
 	}
-	if !isTCP || header > f.length {
+	flow := Flow{netip.AddrPortFrom(src, uint16(d.tcp.SrcPort)), netip.AddrPortFrom(dst, uint16(d.tcp.DstPort))}
+	if !isTCP || header > f.length || s.keep != nil && !s.keep(flow) {
 		s.Other++
 		return
 	}
 	payload := f.length - header
 	s.Frames++
 	s.Bytes += uint64(payload)
-	flow := Flow{netip.AddrPortFrom(src, uint16(d.tcp.SrcPort)), netip.AddrPortFrom(dst, uint16(d.tcp.DstPort))}
 	of := s.Flows[flow]
 	if of == nil {
 		of = &FlowSummary{Queues: Counts[int]{}}

@@ -59,7 +59,7 @@ func TestSummary(t *testing.T) {
 			HeaderBytes: Counts[int]{}, Options: Counts[string]{}, Flows: map[Flow]*FlowSummary{flow4: {1, 0, Counts[int]{0: 1}}}}},
 		{"not TCP", frame{make([]byte, 60), 60, 0, 0}, Summary{Other: 1, Sizes: Counts[int]{}, Segments: Counts[int]{}, HeaderBytes: Counts[int]{}, Options: Counts[string]{}, Flows: map[Flow]*FlowSummary{}}},
 	} {
-		s := newSummary()
+		s := newSummary(nil)
 		s.add(newDecoder(), c.frame)
 		if !reflect.DeepEqual(*s, c.want) {
 			t.Errorf("%s: %+v\nwant %+v", c.name, *s, c.want)
@@ -67,11 +67,21 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+func TestSummaryOfSomeFlows(t *testing.T) {
+	s := newSummary(func(f Flow) bool { return f.Dst.Port() == 5302 && f.Dst.Addr().Is6() })
+	d := newDecoder()
+	s.add(d, frame{head(t, false, 1500), 14 + 1500, 0, 0})
+	s.add(d, frame{head(t, true, 1460), 54 + 1460, 0, 0})
+	if s.Frames != 1 || s.Other != 1 || len(s.Flows) != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
 func FuzzSummary(f *testing.F) {
 	f.Add(head(f, false, 1500), []byte{}, 1514, 0)
 	f.Add(head(f, true, 0), []byte{1}, 1<<17, 4096)
 	f.Fuzz(func(t *testing.T, b, control []byte, length, segment int) {
-		s := newSummary()
+		s := newSummary(nil)
 		s.add(newDecoder(), frame{head: b, length: length, segment: segment})
 		parse(b, control)
 	})
@@ -127,7 +137,7 @@ func TestCapture(t *testing.T) {
 	if err := p.RX.Do(func() (err error) {
 		within, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()
-		received, sent, lost, err = Capture(within, p.RX.Interface, 1)
+		received, sent, lost, err = Capture(within, p.RX.Interface, 1, nil)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -142,7 +152,7 @@ func TestCapture(t *testing.T) {
 	if of == nil || of.Bytes != received.Bytes {
 		t.Errorf("flows %v", received.Flows)
 	}
-	if _, _, _, err := Capture(ctx, "zcbench-none", 1); err == nil || errors.Is(err, context.Canceled) {
+	if _, _, _, err := Capture(ctx, "zcbench-none", 1, nil); err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("no interface: %v", err)
 	}
 }

@@ -38,8 +38,13 @@ type Flow struct {
 // Warnings are what a reader of a run must know of its Crossing.
 func (c *Crossing) Warnings() []string {
 	var w []string
-	if c.Received.Frames+c.Sent.Frames == 0 {
+	switch {
+	case c.Received.Frames+c.Sent.Frames == 0:
 		w = append(w, fmt.Sprintf("verify saw no frame of the run cross %s: its payload goes another way", c.Interface))
+	case c.Received.Bytes+c.Sent.Bytes == 0:
+		// A packet socket gets a copy of what MSG_ZEROCOPY sends, and there is
+		// none of memory that no CPU may read: skb_copy_ubufs() refuses.
+		w = append(w, fmt.Sprintf("verify saw no payload cross %s, only acknowledgements: the kernel shows no capture what is sent from a dma-buf", c.Interface))
 	}
 	for _, f := range c.Received.Flows {
 		if f.Elsewhere > 0 {

@@ -98,6 +98,29 @@ func TestLabDevmemExit(t *testing.T) {
 	}
 }
 
+// TestLabDevmemVerify: headers that the NIC split from payload in a dma-buf can
+// be captured, and show every frame on the queue that the run's rule names. Of
+// what is sent from a dma-buf the kernel shows none.
+func TestLabDevmemVerify(t *testing.T) {
+	testutil.Lab(t)
+	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--verify", "-P", "2", "-t", "0.5", "-O", "1")
+	v := r.RX.Verify
+	if len(v.Received.Flows) != 2 || v.Received.Headers[66] == 0 {
+		t.Errorf("received %+v", v.Received)
+	}
+	for _, f := range v.Received.Flows {
+		if len(f.Steered) != 1 || f.Elsewhere != 0 || f.Queues[int(f.Steered[0])] != f.Frames || f.Bytes == 0 {
+			t.Errorf("flow %+v", f)
+		}
+	}
+	if v = r.TX.Verify; v.Sent.Bytes != 0 || v.Received.Frames == 0 {
+		t.Errorf("sent %+v", v.Sent)
+	}
+	if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, "tx: verify saw no payload cross zc0") || strings.Contains(w, "other queues") {
+		t.Errorf("warnings: %s", w)
+	}
+}
+
 // TestLabDevmemKilled: whatever is killed in the middle of a run, the binding
 // goes with it, and the next command puts the settings back.
 func TestLabDevmemKilled(t *testing.T) {

@@ -3,7 +3,6 @@ package endpoint
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"time"
 
 	"zcbench/results"
@@ -43,9 +42,9 @@ type sight struct {
 	err  error
 }
 
-// verify looks from time at on, within the warm-up. It leaves the second half
-// of it for the capture to be taken down: that waits for the kernel, and none of
-// it may reach into the window. Without a look to take it gives nil.
+// verify looks from time at on, in the first half of the warm-up: nothing of it
+// may reach into the window, taking the capture down neither. Without a look to
+// take it gives nil.
 func (r *run) verify(at int64) *sight {
 	if r.look == nil {
 		return nil
@@ -54,11 +53,10 @@ func (r *run) verify(at int64) *sight {
 	go func() {
 		defer close(s.over)
 		sleepUntil(at)
-		ctx, cancel := context.WithTimeout(r.ctx, min(maxLook, r.p.Omit/2))
+		length := min(maxLook, r.p.Omit/2)
+		ctx, cancel := context.WithTimeout(r.ctx, length-time.Duration(Monotonic()-at))
 		defer cancel()
 		s.seen, s.err = r.look(ctx)
-		// The collector is off: what the capture left would stay.
-		runtime.GC()
 	}()
 	return s
 }

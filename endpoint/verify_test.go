@@ -30,7 +30,7 @@ func TestVerify(t *testing.T) {
 				return seen, nil
 			}, nil
 		}})
-	tr.RXWant.Interface, tr.RXWant.Omit, tr.TXWant.Omit = "eth9", 200*time.Millisecond, 200*time.Millisecond
+	tr.RXWant.Interface, tr.RXWant.Omit, tr.TXWant.Omit = "eth9", 400*time.Millisecond, 400*time.Millisecond
 	r, err := Drive(t.Context(), tr)
 	if err != nil {
 		t.Fatal(err)
@@ -78,6 +78,7 @@ func TestVerifyFailures(t *testing.T) {
 			tr := trial(t, 1, plain{role: RX}, plain{role: TX})
 			tr.RX = pipeAgent(t, "receiver", &Agent{RX: []Engine{plain{role: RX}}, Verifier: tc.v})
 			tr.RXWant.Verify, tr.RXWant.Interface = true, "eth9"
+			tr.RXWant.Omit, tr.TXWant.Omit = 300*time.Millisecond, 300*time.Millisecond
 			if tc.change != nil {
 				tc.change(&tr.RXWant)
 			}

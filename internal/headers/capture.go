@@ -77,14 +77,19 @@ type capture struct {
 	control        [64]byte
 }
 
-// close closes all sockets at once: for each the kernel waits until no CPU
-// handles a frame for it any more, which with many queues would add up.
+// close takes all sockets off the interface. The kernel does that first thing
+// and then sleeps until no CPU handles a frame for the socket any more, which
+// takes long on a busy machine; nobody has to wait for it.
 func (c *capture) close() {
-	var closed sync.WaitGroup
+	var closing sync.WaitGroup
 	for _, p := range c.poll {
-		closed.Go(func() { unix.Close(int(p.Fd)) })
+		closing.Add(1)
+		go func() {
+			closing.Done()
+			unix.Close(int(p.Fd))
+		}()
 	}
-	closed.Wait()
+	closing.Wait()
 }
 
 func (c *capture) open(index, sockets int) error {

@@ -92,7 +92,10 @@ func (c *capture) close() {
 	closing.Wait()
 }
 
+// open makes the group. Its size tells a frame's socket from its queue, so none
+// may be let in before the group is whole.
 func (c *capture) open(index, sockets int) error {
+	nothing := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
 	group := 0
 	for k := range sockets {
 		fd, err := packetSocket()
@@ -108,6 +111,9 @@ func (c *capture) open(index, sockets int) error {
 			if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
 				return fmt.Errorf("socket option %d: %w", o.name, err)
 			}
+		}
+		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &nothing}); err != nil {
+			return fmt.Errorf("let no frame in yet: %w", err)
 		}
 		if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: index}); err != nil {
 			return err
@@ -125,6 +131,11 @@ func (c *capture) open(index, sockets int) error {
 				return fmt.Errorf("choose sockets by queue: %w", err)
 			}
 			group = v & 0xffff
+		}
+	}
+	for _, p := range c.poll {
+		if err := unix.SetsockoptInt(int(p.Fd), unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); err != nil {
+			return fmt.Errorf("let frames in: %w", err)
 		}
 	}
 	return nil

@@ -13,6 +13,8 @@ bin/zclab: $(SOURCES)
 lab-prepare: bin/zclab bin/zcbench
 	$(ZCLAB) prepare
 
+# As it was typed: a $ in it is the guest's shell's.
+override CMD := $(value CMD)
 export CMD
 lab: bin/zclab bin/zcbench
 	@$(ZCLAB) run $(if $(CMD),sh -c "$$CMD")

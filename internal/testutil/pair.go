@@ -150,6 +150,10 @@ type crew struct {
 // that the session belongs to.
 func launch(s endpoint.Session, enter func(func() error) error) *crew {
 	c := &crew{n: s.Workers()}
+	// As the agent does, for both ends at once.
+	if n := 2*c.n + 2; runtime.GOMAXPROCS(0) < n {
+		runtime.GOMAXPROCS(n)
+	}
 	c.opened, c.done = make(chan error, c.n), make(chan error, c.n)
 	for i := range c.n {
 		conns := make(chan []endpoint.Conn, 1)

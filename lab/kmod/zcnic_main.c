@@ -104,7 +104,7 @@ static struct zcnic_rings *zcnic_rings_alloc(struct zcnic_port *port, u16 n)
 	struct zcnic_rings *rings;
 	int err, i;
 
-	rings = kzalloc(sizeof(*rings), GFP_KERNEL);
+	rings = kzalloc_obj(*rings);
 	if (!rings)
 		return ERR_PTR(-ENOMEM);
 	rings->n = n;
@@ -472,7 +472,7 @@ static int zcnic_probe(struct platform_device *pdev)
 	if (err)
 		return err;
 
-	pair = kzalloc(sizeof(*pair), GFP_KERNEL);
+	pair = kzalloc_obj(*pair);
 	if (!pair)
 		return -ENOMEM;
 	mutex_init(&pair->lock);

@@ -34,7 +34,7 @@ struct zcnic_rx_ring *zcnic_rx_ring_alloc(struct zcnic_port *port, int idx,
 	struct zcnic_rx_ring *rx;
 	int err = -ENOMEM;
 
-	rx = kzalloc(sizeof(*rx), GFP_KERNEL);
+	rx = kzalloc_obj(*rx);
 	if (!rx)
 		return ERR_PTR(-ENOMEM);
 
@@ -62,15 +62,21 @@ err_free:
 	return ERR_PTR(err);
 }
 
+/* Gives the next n buffers back to the pool. */
+static void zcnic_put_bufs(const struct zcnic_rx_ring *rx, u32 n, bool in_napi)
+{
+	u32 i;
+
+	for (i = rx->reaped; i != rx->reaped + n; i++)
+		page_pool_put_full_netmem(rx->pool, rx->bufs[i & rx->mask],
+					  in_napi);
+}
+
 void zcnic_rx_ring_free(struct zcnic_rx_ring *rx)
 {
 	if (!rx)
 		return;
-	while (rx->reaped != rx->posted) {
-		netmem_ref netmem = rx->bufs[rx->reaped++ & rx->mask];
-
-		page_pool_put_full_netmem(rx->pool, netmem, false);
-	}
+	zcnic_put_bufs(rx, rx->posted - rx->reaped, false);
 	page_pool_destroy(rx->pool);
 	kvfree(rx->cmpls);
 	kvfree(rx->bufs);
@@ -239,16 +245,12 @@ int zcnic_rx_poll(struct zcnic_queue *q, int budget)
 	while (done < budget && rx->polled != smp_load_acquire(&rx->filled)) {
 		struct zcnic_cmpl *cmpl = &rx->cmpls[rx->polled & rx->mask];
 		struct sk_buff *skb = zcnic_build_skb(q, rx, cmpl);
-		int i;
 
 		if (skb) {
 			zcnic_rx_count(&q->rx_stats, skb, cmpl);
 		} else {
 			q->rx_stats.alloc_fail++;
-			for (i = 0; i < cmpl->bufs; i++)
-				page_pool_put_full_netmem(rx->pool,
-					rx->bufs[(rx->reaped + i) & rx->mask],
-					true);
+			zcnic_put_bufs(rx, cmpl->bufs, true);
 		}
 		rx->reaped += cmpl->bufs;
 		/* The wire may write this completion again. */

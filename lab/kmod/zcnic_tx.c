@@ -240,8 +240,12 @@ static enum zcnic_push zcnic_push_frame(struct zcnic_queue *q,
 	u32 avail, data, head;
 	bool ok = true;
 
+	/* Pair with the releases in NAPI: what it gives us back, or new, is
+	 * ours from the index on.
+	 */
 	if (rx->filled - smp_load_acquire(&rx->polled) > rx->mask)
 		return ZCNIC_WAIT;
+	/* See above. */
 	avail = smp_load_acquire(&rx->posted) - rx->used;
 
 	for (;;) {

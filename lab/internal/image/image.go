@@ -182,7 +182,8 @@ func (s *Store) qemu(ctx context.Context) (QEMU, error) {
 	}, nil
 }
 
-// hasHeaders is a file in a boot folder whose kernel has headers to be had.
+// hasHeaders is a file in a boot folder whose kernel the module can be built
+// for.
 const hasHeaders = "has-headers"
 
 // makeBoot fills dir with the kernel's image and its initramfs.
@@ -200,7 +201,12 @@ func (s *Store) makeBoot(ctx context.Context, dir, release string) error {
 		return err
 	}
 	root := filepath.Join(dir, "root")
-	if err := fetchKernel(ctx, a, root, k.image); err != nil {
+	// What the packages depend on serves to install them.
+	debs, err := a.FetchOnly(ctx, k.image...)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := mirror.Unpack(ctx, root, debs); err != nil {
 		return err
 	}
 	vmlinuz, err := firstOf(
@@ -220,23 +226,12 @@ func (s *Store) makeBoot(ctx context.Context, dir, release string) error {
 	if err := makeInitramfs(ctx, filepath.Join(dir, "initramfs.cpio"), tools, modules, release); err != nil {
 		return err
 	}
-	if k.headers {
+	if k.headers && compareReleases(release, Lines[len(Lines)-1]) >= 0 {
 		if err := os.WriteFile(filepath.Join(dir, hasHeaders), nil, 0o644); err != nil {
 			return err
 		}
 	}
 	return os.RemoveAll(root)
-}
-
-// fetchKernel unpacks packages of the kernel under root, and what they depend
-// on as far as it is the kernel's too; the rest is in tools, or not needed.
-func fetchKernel(ctx context.Context, a *mirror.Archive, root string, packages []string) error {
-	debs, err := a.Fetch(ctx, packages...)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	debs = slices.DeleteFunc(debs, func(d string) bool { return !strings.HasPrefix(filepath.Base(d), "linux-") })
-	return mirror.Unpack(ctx, root, debs)
 }
 
 func firstOf(names ...string) (string, error) {
@@ -445,7 +440,13 @@ func (s *Store) makeModule(ctx context.Context, dir, release string) error {
 		if err != nil {
 			return err
 		}
-		return fetchKernel(ctx, a, tmp, []string{"linux-headers-" + release})
+		debs, err := a.Fetch(ctx, "linux-headers-"+release)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		// The compiler that they depend on is in tools.
+		debs = slices.DeleteFunc(debs, func(d string) bool { return !strings.HasPrefix(filepath.Base(d), "linux-") })
+		return mirror.Unpack(ctx, tmp, debs)
 	}); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -21,6 +22,12 @@ const Env = "ZCBENCH_MIRROR"
 
 // Release is the Debian release that tools and user land come from.
 const Release = "trixie"
+
+// Folders of an Archive for packages; one of them stays empty.
+const (
+	archives = "cache/archives"
+	nothing  = "cache/nothing"
+)
 
 // keyrings are where the distributions put the archive's keys.
 var keyrings = []string{
@@ -46,8 +53,8 @@ func Open(dir string, log io.Writer) (*Archive, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("no %s: install debian-archive-keyring, whose keys prove the lab's packages", keyrings[0])
 	}
-	for _, d := range []string{"lists/partial", "cache/archives/partial", "cache/none/partial"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+	for _, d := range []string{"lists", archives, nothing} {
+		if err := os.MkdirAll(filepath.Join(dir, d, "partial"), 0o755); err != nil {
 			return nil, err
 		}
 	}
@@ -67,7 +74,7 @@ func (a *Archive) Update(ctx context.Context, more ...string) error {
 			return err
 		}
 		fmt.Fprintf(a.log, "lab: reading the package lists of %s\n", uri)
-		if _, err := a.apt(ctx, "apt-get", "update", "-q", "--error-on=any"); err != nil {
+		if _, err := a.apt(ctx, archives, "apt-get", "-q", "update", "--error-on=any"); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", uri, err))
 			continue
 		}
@@ -117,7 +124,7 @@ func (a *Archive) writeSources(uri string, more []string) error {
 
 // Names lists the packages whose name begins with prefix.
 func (a *Archive) Names(ctx context.Context, prefix string) ([]string, error) {
-	out, err := a.apt(ctx, "apt-cache", "pkgnames", prefix)
+	out, err := a.apt(ctx, archives, "apt-cache", "pkgnames", prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -127,38 +134,48 @@ func (a *Archive) Names(ctx context.Context, prefix string) ([]string, error) {
 // Fetch downloads packages, with all that they depend on, and returns the
 // files.
 func (a *Archive) Fetch(ctx context.Context, names ...string) ([]string, error) {
-	args := []string{"install", "-q", "-y", "--download-only", "--no-install-recommends"}
-	// Asked for addresses, apt names what it would still have to download,
-	// so the names come first, from a folder with nothing in it.
-	list, err := a.apt(ctx, "apt-get", slices.Concat([]string{"-o", "Dir::Cache::archives=none", "--print-uris"}, args, names)...)
-	if err != nil {
-		return nil, err
-	}
-	out, err := a.apt(ctx, "apt-get", append(args, names...)...)
-	if err != nil {
-		return nil, err
-	}
-	for line := range strings.Lines(out) {
-		if strings.HasPrefix(line, "Need to get ") {
-			fmt.Fprintf(a.log, "lab: %s", strings.Replace(line, "Need to get", "downloaded", 1))
-		}
-	}
-	var files []string
-	for _, name := range parseURIs(list) {
-		files = append(files, filepath.Join(a.dir, "cache/archives", name))
-	}
-	return files, nil
+	return a.get(ctx, append([]string{"install", "-y", "--download-only", "--no-install-recommends"}, names...))
 }
 
-// parseURIs returns the file names of "'URI' name size hash" lines.
-func parseURIs(out string) []string {
-	var names []string
-	for line := range strings.Lines(out) {
-		if f := strings.Fields(line); len(f) >= 3 && strings.HasPrefix(f[0], "'") {
-			names = append(names, f[1])
-		}
+// FetchOnly downloads packages without what they depend on.
+func (a *Archive) FetchOnly(ctx context.Context, names ...string) ([]string, error) {
+	return a.get(ctx, append([]string{"download"}, names...))
+}
+
+func (a *Archive) get(ctx context.Context, args []string) ([]string, error) {
+	// Asked for addresses, apt names what it would still have to download,
+	// so the names come first, from a folder with nothing in it.
+	list, err := a.apt(ctx, nothing, "apt-get", append([]string{"-q", "--print-uris"}, args...)...)
+	if err != nil {
+		return nil, err
 	}
-	return names
+	if _, err := a.apt(ctx, archives, "apt-get", append([]string{"-q"}, args...)...); err != nil {
+		return nil, err
+	}
+	names, size := parseURIs(list)
+	fmt.Fprintf(a.log, "lab: %d packages, %d MB\n", len(names), size/1e6)
+	for i, name := range names {
+		names[i] = filepath.Join(a.dir, archives, name)
+	}
+	return names, nil
+}
+
+// parseURIs returns the file names of "'URI' name size hash" lines, and the sum
+// of their sizes.
+func parseURIs(out string) (names []string, size int) {
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) < 3 || !strings.HasPrefix(f[0], "'") {
+			continue
+		}
+		n, err := strconv.Atoi(f[2])
+		if err != nil {
+			continue
+		}
+		names = append(names, f[1])
+		size += n
+	}
+	return names, size
 }
 
 // Unpack puts the contents of packages under root; no maintainer script runs.
@@ -174,9 +191,10 @@ func Unpack(ctx context.Context, root string, debs []string) error {
 	return nil
 }
 
-// apt runs a tool of apt on the private state. What would weaken its checks is
-// switched off again here, in case the machine's configuration switched it on.
-func (a *Archive) apt(ctx context.Context, tool string, args ...string) (string, error) {
+// apt runs a tool of apt on the private state, with packages in one of its
+// folders. What would weaken its checks is switched off here, in case the
+// machine's configuration switched it on.
+func (a *Archive) apt(ctx context.Context, folder, tool string, args ...string) (string, error) {
 	options := []string{
 		"Dir::Etc::sourcelist=" + filepath.Join(a.dir, "sources.list"),
 		"Dir::Etc::sourceparts=/dev/null",
@@ -186,7 +204,7 @@ func (a *Archive) apt(ctx context.Context, tool string, args ...string) (string,
 		"Dir::State::status=/dev/null",
 		"Dir::State::extended_states=/dev/null",
 		"Dir::Cache=" + filepath.Join(a.dir, "cache"),
-		"Dir::Cache::archives=archives",
+		"Dir::Cache::archives=" + filepath.Base(folder),
 		"APT::Architecture=amd64",
 		"APT::Default-Release=" + Release,
 		"APT::Sandbox::User=root", // _apt may not read the user's cache
@@ -205,12 +223,13 @@ func (a *Archive) apt(ctx context.Context, tool string, args ...string) (string,
 		argv = append(argv, "-o", o)
 	}
 	cmd := exec.CommandContext(ctx, tool, append(argv, args...)...)
+	cmd.Dir = filepath.Join(a.dir, folder) // apt-get download goes by this
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
 	var out, errout strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errout
 	if err := cmd.Run(); err != nil {
 		why := strings.ReplaceAll(strings.TrimSpace(errout.String()), "\n", "; ")
-		return "", fmt.Errorf("%s %s: %w: %s", tool, args[0], err, why)
+		return "", fmt.Errorf("%s: %w: %s", tool, err, why)
 	}
 	return out.String(), nil
 }

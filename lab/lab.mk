@@ -3,7 +3,7 @@
 # CMD is run in the VM by its shell; without it there is a shell to use.
 # KERNEL picks a version that the distribution offers, or a bzImage.
 
-.PHONY: lab lab-prepare
+.PHONY: lab lab-prepare soak test-kernels
 
 ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) -add bin/zcbench:/usr/bin/zcbench
 
@@ -18,3 +18,12 @@ override CMD := $(value CMD)
 export CMD
 lab: bin/zclab bin/zcbench
 	@$(ZCLAB) run $(if $(CMD),sh -c "$$CMD")
+
+# Ten minutes of traffic with everything changing under it; make test has one.
+SOAK ?= 10m
+soak: bin/zclab bin/zcbench
+	$(ZCLAB) -env ZCBENCH_SOAK=$(SOAK) -test-timeout 2h -run TestSoak test ./lab/labtest
+
+# Whether zcbench probe tells the truth on kernels old and new.
+test-kernels: bin/zclab bin/zcbench
+	$(ZCLAB) -run TestProbe kernels ./lab/labtest

@@ -1,0 +1,110 @@
+package labtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"zcbench/internal/netpair"
+)
+
+// finding is what zcbench probe says of one engine.
+type finding struct {
+	Direction, Engine, Answer, Reason, Fix string
+}
+
+// zcbench runs the program and returns its exit status.
+func zcbench(args ...string) (status int, stdout, stderr string, err error) {
+	cmd := exec.Command("zcbench", args...)
+	var out, errout bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errout
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = nil
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errout.String(), err
+}
+
+// TestProbeTellsTheTruth tries what zcbench probe says is possible on this
+// kernel, and what it says is not. It runs on kernels old and new, the old
+// ones with a veth pair.
+func TestProbeTellsTheTruth(t *testing.T) {
+	needLab(t)
+	pair, err := netpair.Find("zc0", "zc1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pair.Close()
+	for _, end := range []struct {
+		direction string
+		*netpair.End
+	}{{"tx", &pair.TX}, {"rx", &pair.RX}} {
+		var engines []finding
+		if err := end.Do(func() error {
+			status, out, errout, err := zcbench("probe", "-i", end.Interface, "--json")
+			if err != nil {
+				return err
+			}
+			if status != 0 {
+				return fmt.Errorf("probe: exit status %d: %s", status, errout)
+			}
+			var report struct{ Engines []finding }
+			err = json.Unmarshal([]byte(out), &report)
+			engines = report.Engines
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		tried := 0
+		for _, f := range engines {
+			if f.Direction != end.direction {
+				continue
+			}
+			tried++
+			t.Run(f.Direction+"/"+f.Engine, func(t *testing.T) { f.try(t) })
+		}
+		if tried == 0 {
+			t.Errorf("probe says nothing about %s", end.direction)
+		}
+	}
+}
+
+func (f finding) try(t *testing.T) {
+	args := []string{"local", "--link", "zc0,zc1", "-t", "1", "-O", "0", "--rx", "baseline", "--tx", "baseline"}
+	if f.Direction == "rx" || f.Engine == "null" { // which goes with its like
+		args[8] = f.Engine
+	}
+	if f.Direction == "tx" || f.Engine == "null" {
+		args[10] = f.Engine
+	}
+	status, _, errout, err := zcbench(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	why := strings.TrimSpace(errout[strings.LastIndex(strings.TrimSpace(errout), "\n")+1:])
+	t.Logf("probe: %s (%s); run: exit status %d (%s)", f.Answer, f.Reason, status, why)
+	switch f.Answer {
+	case "yes":
+		if status != 0 {
+			t.Errorf("said to work, ends with status %d: %s", status, errout)
+		}
+	case "no":
+		if f.Reason == "" || f.Fix == "" {
+			t.Errorf("says no, without a reason (%q) or what to do (%q)", f.Reason, f.Fix)
+		}
+		if status != 3 || !strings.Contains(why, f.Reason) {
+			t.Errorf("said not to work because %q, ends with status %d (%q), want 3 and that reason", f.Reason, status, why)
+		}
+	case "unknown":
+		if f.Reason == "" || status != 0 && status != 3 {
+			t.Errorf("unknown for the reason %q, ends with status %d: %s", f.Reason, status, errout)
+		}
+	default:
+		t.Errorf("answer %q", f.Answer)
+	}
+}

@@ -19,10 +19,13 @@ export CMD
 lab: bin/zclab bin/zcbench
 	@$(ZCLAB) run $(if $(CMD),sh -c "$$CMD")
 
-# Ten minutes of traffic with everything changing under it; make test has one.
+# Ten minutes of traffic with everything changing under it, 200 killed runs whose
+# settings must come back, and 10 GiB validated through devmem and through zcrx;
+# make test has a shorter form of each.
 SOAK ?= 10m
 soak: bin/zclab bin/zcbench
 	$(ZCLAB) -env ZCBENCH_SOAK=$(SOAK) -test-timeout 2h -run TestSoak test ./lab/labtest
+	$(ZCLAB) -env ZCBENCH_SOAK=$(SOAK) -test-timeout 2h -run 'Killed$$|TestLabDevmem$$|TestLabZCRX$$' test ./ringcfg ./rx
 
 # Whether zcbench probe tells the truth on kernels old and new.
 test-kernels: bin/zclab bin/zcbench

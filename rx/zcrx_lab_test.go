@@ -23,9 +23,9 @@ func ringOptions(queues []uint32, more map[string]string) map[string]string {
 
 func copiedBytes(c *endpoint.Counters) uint64 { return c.Copied.Load() }
 
-// TestLabZCRX: every byte arrives, in order and without a copy, through a NIC
-// queue that zcrx owns, over either IP version, one or several flows
-// of a queue, with segments merged in software or by the NIC; and the queues are
+// TestLabZCRX: every byte arrives, in order and without a copy, through NIC
+// queues that zcrx owns, over either IP version, one or several flows and
+// queues, with segments merged in software or by the NIC; and the queues are
 // back to ordinary memory after it.
 func TestLabZCRX(t *testing.T) {
 	pair := testutil.Lab(t)
@@ -36,7 +36,7 @@ func TestLabZCRX(t *testing.T) {
 	for _, hw := range []string{"on", "off"} {
 		for _, n := range []int{1, 4} {
 			t.Run(fmt.Sprintf("gro-hw-%s/%d", hw, n), func(t *testing.T) {
-				queues := testutil.Tune(t, pair, 1, n, map[string]string{"gro-hw": hw})
+				queues := testutil.Tune(t, pair, n, n, map[string]string{"gro-hw": hw})
 				for _, c := range []struct {
 					tx, rx endpoint.Engine
 				}{{tx.SendZC(), rx.ZCRX()}, {tx.Baseline(), rx.ZCRX()}, {tx.SendZC(), rx.Baseline()}} {

@@ -45,8 +45,9 @@ func Tune(t testing.TB, p *netpair.Pair, queues, flows int, settings map[string]
 	for name, v := range settings {
 		w.Settings[name] = v
 	}
-	for i := range flows {
-		for _, a := range []netip.Addr{p.RX.Addr4, p.RX.Addr6} {
+	// Flow i belongs to queue i, over either version.
+	for _, a := range []netip.Addr{p.RX.Addr4, p.RX.Addr6} {
+		for i := range flows {
 			w.Flows = append(w.Flows, ethtool.Match{Dst: a, DstPort: uint16(labPort + i)})
 		}
 	}

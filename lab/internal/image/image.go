@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"zcbench/lab/internal/mirror"
 	"zcbench/lab/internal/wire"
 )
@@ -80,6 +82,11 @@ var guestTools = []string{"bash", "dash", "ethtool", "ip", "ss", "tc"}
 // the path of a bzImage in its build tree. What the cache has it does not
 // fetch again.
 func (s *Store) Prepare(ctx context.Context, spec string) (Image, error) {
+	unlock, err := s.lock()
+	if err != nil {
+		return Image{}, err
+	}
+	defer unlock()
 	if strings.Contains(spec, "/") {
 		return s.prepareTree(ctx, spec)
 	}
@@ -106,6 +113,27 @@ func (s *Store) Prepare(ctx context.Context, spec string) (Image, error) {
 	mod := s.path("zcnic-" + release + "-" + key)
 	img.Module = filepath.Join(mod, "zcnic.ko")
 	return img, s.ensure(mod, func(tmp string) error { return s.makeModule(ctx, tmp, release) })
+}
+
+// lock waits until no other process prepares something in the cache.
+func (s *Store) lock() (unlock func() error, err error) {
+	f, err := os.Create(s.path("lock"))
+	if err != nil {
+		return nil, err
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		return f.Close, nil
+	}
+	fmt.Fprintln(s.Log, "lab: waiting for another one that is being prepared")
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err == nil {
+			return f.Close, nil
+		}
+		if err != unix.EINTR {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
+		}
+	}
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.Dir, name) }
@@ -440,12 +468,12 @@ func (s *Store) makeModule(ctx context.Context, dir, release string) error {
 		if err != nil {
 			return err
 		}
-		debs, err := a.Fetch(ctx, "linux-headers-"+release)
+		// The compiler that they depend on is in tools.
+		version := strings.TrimSuffix(release, flavour)
+		debs, err := a.FetchOnly(ctx, "linux-headers-"+release, "linux-headers-"+version+"-common", "linux-kbuild-"+version)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		// The compiler that they depend on is in tools.
-		debs = slices.DeleteFunc(debs, func(d string) bool { return !strings.HasPrefix(filepath.Base(d), "linux-") })
 		return mirror.Unpack(ctx, tmp, debs)
 	}); err != nil {
 		return err

@@ -178,7 +178,7 @@ func parseURIs(out string) (names []string, size int) {
 	return names, size
 }
 
-// Unpack puts the contents of packages under root; no maintainer script runs.
+// Unpack moves the contents of packages to root; no maintainer script runs.
 func Unpack(ctx context.Context, root string, debs []string) error {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return err
@@ -186,6 +186,9 @@ func Unpack(ctx context.Context, root string, debs []string) error {
 	for _, deb := range debs {
 		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, root).CombinedOutput(); err != nil {
 			return fmt.Errorf("unpack %s: %w: %s", filepath.Base(deb), err, out)
+		}
+		if err := os.Remove(deb); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -19,7 +19,10 @@ import (
 func Load(moduleArgs string) (string, error) {
 	f, err := os.Open(wire.Module)
 	if errors.Is(err, os.ErrNotExist) {
-		return "veth", IP("", "link add zc0 type veth peer name zc1")
+		if err := IP("", "link add zc0 type veth peer name zc1"); err != nil {
+			return "", fmt.Errorf("no zcnic for this kernel, and no veth in its place (CONFIG_VETH): %w", err)
+		}
+		return "veth", nil
 	}
 	if err != nil {
 		return "", err

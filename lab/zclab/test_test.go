@@ -1,0 +1,39 @@
+package main
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+)
+
+func TestSkipWatcher(t *testing.T) {
+	var out bytes.Buffer
+	s := &skipWatcher{w: &out}
+	text := "=== RUN   TestA\n    a_test.go:1: why\n--- SKIP: TestA (0.00s)\n--- PASS: TestB (1s)\n    --- SKIP: TestB/c (0.00s)\nsays --- SKIP: no\n"
+	for i := range text { // torn at every byte
+		if _, err := s.Write([]byte{text[i]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := s.take(), []string{"TestA", "TestB/c"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("skipped %v, want %v", got, want)
+	}
+	if got := s.take(); got != nil {
+		t.Errorf("taken twice: %v", got)
+	}
+	if out.String() != text {
+		t.Errorf("changed the output to %q", out.String())
+	}
+}
+
+func TestPathList(t *testing.T) {
+	l := pathList{}
+	for _, bad := range []string{"", "a", ":b", "a:"} {
+		if l.Set(bad) == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+	if err := l.Set("here:/there"); err != nil || l["/there"] != "here" {
+		t.Errorf("%v, %v", l, err)
+	}
+}

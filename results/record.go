@@ -42,8 +42,13 @@ type Record struct {
 
 	Facts    Pair[Facts]    `json:"facts"`
 	Settings map[string]any `json:"settings"`
-	Samples  []Sample       `json:"samples"`
-	Warnings []string       `json:"warnings"`
+	// Axes are the values that tell this run's cell from its neighbours, where
+	// it belongs to a matrix: {"mode": "devmem", "gro": "hw"}.
+	Axes       map[string]string `json:"axes,omitempty"`
+	Experiment string            `json:"experiment,omitempty"` // the matrix's name
+	Pair       string            `json:"pair,omitempty"`       // the host pair's name within it
+	Samples    []Sample          `json:"samples"`
+	Warnings   []string          `json:"warnings"`
 }
 
 // Pair is one value for each end.
@@ -66,11 +71,17 @@ type End struct {
 	CPUScope        string            `json:"cpu_scope"`      // host, cpuset or thread
 	Syscalls        map[string]uint64 `json:"syscalls"`
 	Watts           *float64          `json:"watts"`
+	Power           *Power            `json:"power,omitempty"` // how Watts was measured
 	// Counters are the engine's, TCP's and the host's own, by name; the unit
 	// is in the name where it is not a count.
 	Counters map[string]float64 `json:"counters"`
 	// Verify is what crossed this end's interface in the warm-up.
 	Verify *Crossing `json:"verify,omitempty"`
+	// CPUs say what each CPU of the scope did in the window.
+	CPUs []CPUTime `json:"cpus,omitempty"`
+	// SyscallCosts and Profile are there when they were asked for.
+	SyscallCosts []SyscallCost `json:"syscall_costs,omitempty"`
+	Profile      *Profile      `json:"profile,omitempty"`
 }
 
 // Total is the sum over both ends; nil where an end was not measured.
@@ -102,6 +113,11 @@ type Sample struct {
 	Bytes      uint64   `json:"bytes"`
 	Gbps       float64  `json:"gbps"`
 	CPUPercent *float64 `json:"cpu_percent"`
+	Watts      *float64 `json:"watts,omitempty"`
+	// Series are further values over the interval, by names as in
+	// End.Counters: rates where the name ends in _per_second, shares of the
+	// interval where it ends in _percent, states otherwise.
+	Series map[string]float64 `json:"series,omitempty"`
 }
 
 // Derive fills what follows from the two ends: Bytes, Total and ROI. Gbps and

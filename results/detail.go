@@ -1,0 +1,57 @@
+package results
+
+// Power is one end's electric power over the common window.
+type Power struct {
+	Meter string `json:"meter"` // kind and address, never a credential
+	// Scope is what the meter sees: wall (the whole host), package (CPU packages
+	// and maybe DRAM, not the wall), gpu, or other.
+	Scope      string   `json:"scope"`
+	Watts      float64  `json:"watts"` // mean over the window
+	Min        *float64 `json:"watts_min"`
+	Max        *float64 `json:"watts_max"`
+	Joules     float64  `json:"joules"`           // over the window
+	JoulesPerG *float64 `json:"joules_per_gb"`    // per 10⁹ payload bytes of the window
+	Baseline   *float64 `json:"baseline_watts"`   // idle, before the run; nil: not measured
+	Samples    int      `json:"samples"`          // within the window
+	Interval   float64  `json:"interval_seconds"` // the meter's own, as seen
+	Resolution float64  `json:"resolution_watts"` // smallest step; 0: not known
+	Energy     bool     `json:"energy_counter"`   // Joules come from a counter of the meter, not from sampled watts
+}
+
+// CPUTime is one CPU over the window, in percent of the window.
+type CPUTime struct {
+	CPU    int                `json:"cpu"`
+	States map[string]float64 `json:"states_percent"`            // user nice system irq softirq steal iowait idle
+	Idle   map[string]float64 `json:"cstates_percent,omitempty"` // residency by C-state
+	MHz    float64            `json:"mhz,omitempty"`             // mean of the samples
+}
+
+// SyscallCost is one system call over the window, all threads of the end.
+type SyscallCost struct {
+	Name   string  `json:"name"`
+	Calls  uint64  `json:"calls"`
+	Errors uint64  `json:"errors"`
+	Total  float64 `json:"total_ms"`
+	Min    float64 `json:"min_us"`
+	Mean   float64 `json:"mean_us"`
+	Max    float64 `json:"max_us"`
+}
+
+// Profile says where CPU time went in the window.
+type Profile struct {
+	Event   string   `json:"event"`   // cycles or cpu-clock
+	Samples uint64   `json:"samples"` // taken
+	Lost    uint64   `json:"lost"`
+	Hz      int      `json:"hz"`      // per CPU
+	Symbols []Symbol `json:"symbols"` // most samples first
+	// Stacks are folded, root first, as flame graph tools read them:
+	// "main;tcp_sendmsg 12" is one.
+	Stacks []string `json:"stacks,omitempty"`
+}
+
+// Symbol is one function's share of a profile.
+type Symbol struct {
+	Name    string  `json:"name"`
+	Module  string  `json:"module"` // kernel, a kernel module, or a program
+	Percent float64 `json:"percent"`
+}

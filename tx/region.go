@@ -25,11 +25,8 @@ func newRegion(p endpoint.Params, flow int) (region, error) {
 // next is what to send now: a piece, or what a short send left of one.
 func (r *region) next() []byte { return r.mem[r.pos : r.pos+r.length-r.pos%r.length] }
 
-// advance moves past n bytes that were sent; n is at most len(next()).
-func (r *region) advance(n int) {
-	if r.pos += n; r.pos == len(r.mem) {
-		r.pos = 0
-	}
-}
+// advance moves past n bytes that were sent, of one piece or of several that
+// follow each other.
+func (r *region) advance(n int) { r.pos = (r.pos + n) % len(r.mem) }
 
 func (r *region) close() error { return abi.Unmap(r.mem) }

@@ -7,6 +7,24 @@ import (
 	"zcbench/endpoint"
 )
 
+// TestRegionAdvancesOverPieces: one step over several pieces, and what is left
+// of the last, is as many steps over each.
+func TestRegionAdvancesOverPieces(t *testing.T) {
+	const length, period = 7, 21
+	for n := range 3 * period {
+		far, near := region{mem: make([]byte, period), length: length}, region{mem: make([]byte, period), length: length}
+		far.advance(n)
+		for left := n; left > 0; {
+			step := min(left, len(near.next()))
+			near.advance(step)
+			left -= step
+		}
+		if far.pos != near.pos {
+			t.Errorf("%d bytes further: at %d, want %d", n, far.pos, near.pos)
+		}
+	}
+}
+
 // However a piece is cut up by short sends, what goes out is the pattern.
 func TestRegionOrder(t *testing.T) {
 	for _, c := range []struct{ length, period, most int }{

@@ -3,6 +3,7 @@ package tx
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,9 +15,14 @@ import (
 )
 
 // SendZC sends by reference through an io_uring: chains of linked zero-copy
-// sends from a registered buffer. The kernel says of each send, in a
-// notification when it no longer needs the memory, whether it had to copy
-// after all; the bytes are counted then.
+// sends from a registered buffer, or one message of as many pieces. The kernel
+// says of each send, in a notification when it no longer needs the memory,
+// whether it had to copy after all; the bytes are counted then.
+//
+// It cannot send from a dma-buf, for as of Linux 7.3 no kernel can through an
+// io_uring: rings register memory of the process only (io_uring/rsrc.c), and a
+// message that names a dma-buf (SCM_DEVMEM_DMABUF) gets EINVAL when the ring
+// brings the notification along (tcp_sendmsg_locked).
 func SendZC() endpoint.Engine { return sendZCEngine{} }
 
 type sendZCEngine struct{}
@@ -44,9 +50,14 @@ func (sendZCEngine) Layout() endpoint.Layout {
 func (sendZCEngine) Options() []endpoint.Option {
 	return []endpoint.Option{
 		batchOption(),
-		{Name: "outstanding", Default: "1024", Min: 1, Max: 32768, Doc: "sends whose memory the kernel may still read, rounded up to a power of two and at least two chains"},
+		{Name: "call", Default: sendZCCalls[0], Words: sendZCCalls, Doc: "send: a request (IORING_OP_SEND_ZC) for each of a batch, linked; sendmsg: one (IORING_OP_SENDMSG_ZC, Linux 6.15) that gathers the batch; neither sends from a dma-buf, which no kernel can as of Linux 7.3"},
+		{Name: "huge", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "buffer in reserved huge pages (sysctl vm.nr_hugepages); auto: where enough are free"},
+		{Name: "outstanding", Default: "1024", Min: 1, Max: 32768, Doc: "requests whose memory the kernel may still read, rounded up to a power of two and at least those of two batches"},
 	}
 }
+
+// sendZCCalls are the words of the option call.
+var sendZCCalls = []string{"send", "sendmsg"}
 
 func (sendZCEngine) Probe(string) feature.Verdict {
 	return uring.Probe(abi.IORING_OP_SEND_ZC, "IORING_OP_SEND_ZC", "6.0")
@@ -61,30 +72,78 @@ func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, err
 	}
 	batch := chainOf(o.Int("batch"), p.Length)
-	slots := powerOfTwo(max(o.Int("outstanding"), 2*batch))
-	return endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
-		w := &zcSender{batch: batch, slots: make([]zcSlot, slots)}
-		if err := w.open(p, i); err != nil {
+	proto := zcSender{batch: batch, requests: batch, fill: (*zcSender).sends}
+	if sendZCCalls[o.Int("call")] == "sendmsg" {
+		if v := uring.ProbeMessage(); v.Answer == feature.No {
+			return nil, endpoint.Errorf(endpoint.Unsupported, "sendzc with call=sendmsg: %s (to change it: %s)", v.Reason, v.Fix)
+		}
+		proto.requests, proto.fill = 1, (*zcSender).message
+	}
+	slots := powerOfTwo(max(o.Int("outstanding"), 2*proto.requests))
+	s := &sendZCSession{huge: o.Int("huge")}
+	s.Session = endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
+		w := proto
+		w.slots = make([]zcSlot, slots)
+		if err := w.open(s, p, i); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
-		return w, nil
-	}), nil
+		return &w, nil
+	})
+	return s, nil
+}
+
+// sendZCSession knows, beyond its flows, what memory they send from.
+type sendZCSession struct {
+	endpoint.Session
+	huge              int // option: off, on, auto
+	inHuge, inRegular atomic.Uint64
+}
+
+// buffer takes a flow's memory. In huge pages the kernel describes it with a
+// five-hundredth of the entries; transparent ones, which Map asks for, are next
+// best.
+func (s *sendZCSession) buffer(size int) ([]byte, error) {
+	if s.huge != 0 {
+		mem, err := abi.Map(size, true)
+		switch {
+		case err == nil:
+			s.inHuge.Add(uint64(len(mem)))
+			return mem, nil
+		case s.huge == 1:
+			return nil, endpoint.Errorf(endpoint.Unsupported, "sendzc with huge=on: %w", err)
+		}
+	}
+	mem, err := abi.Map(size, false)
+	s.inRegular.Add(uint64(len(mem)))
+	return mem, err
+}
+
+func (s *sendZCSession) Begin() error { return nil }
+
+func (s *sendZCSession) End() (map[string]float64, []string, error) {
+	return map[string]float64{
+		"buffer_huge_bytes":    float64(s.inHuge.Load()),
+		"buffer_regular_bytes": float64(s.inRegular.Load()),
+	}, nil, nil
 }
 
 // zcSender sends one connection's stream.
 type zcSender struct {
-	batch  int
-	ring   *uring.Ring
-	region region
-	next   uint64 // number of sends prepared
+	batch    int             // pieces of --length bytes sent at once
+	requests int             // that they are sent with
+	fill     func(*zcSender) // prepares these
+	ring     *uring.Ring
+	region   region
+	msg      *uring.Message // where a request has several pieces
+	next     uint64         // number of requests prepared
 
-	// slots describe the sends that have not ended; send s has slot s modulo
-	// their number.
+	// slots describe the requests that have not ended; request s has slot s
+	// modulo their number.
 	slots       []zcSlot
-	outstanding int // sends that owe a notification
+	outstanding int // requests that owe a notification
 
-	// Of the chain that is being sent:
-	left   int // sends that have not completed
+	// Of those that were prepared together:
+	left   int // requests that have not completed
 	failed unix.Errno
 }
 
@@ -99,19 +158,18 @@ type zcSlot struct {
 // whether the connection was shut down under it.
 const drainCheck = 50 * time.Millisecond
 
-func (w *zcSender) open(p endpoint.Params, flow int) error {
+func (w *zcSender) open(s *sendZCSession, p endpoint.Params, flow int) error {
 	var err error
-	// Two completions for each send.
-	if w.ring, err = uring.New(uring.Config{Entries: uint32(powerOfTwo(w.batch)), CQEntries: uint32(2 * len(w.slots)), Timeout: drainCheck}); err != nil {
+	// Two completions for each request.
+	if w.ring, err = uring.New(uring.Config{Entries: uint32(powerOfTwo(w.requests)), CQEntries: uint32(2 * len(w.slots)), Timeout: drainCheck}); err != nil {
 		return err
 	}
-	// In huge pages the kernel describes the buffer with a five-hundredth of
-	// the entries. There may be none reserved; transparent ones are next best.
-	mem, err := abi.Map(p.Pattern.Period, true)
+	if w.msg, err = uring.NewMessage(w.batch); err != nil {
+		return err
+	}
+	mem, err := s.buffer(p.Pattern.Period)
 	if err != nil {
-		if mem, err = abi.Map(p.Pattern.Period, false); err != nil {
-			return err
-		}
+		return err
 	}
 	w.region = region{mem: mem[:p.Pattern.Period], length: p.Length}
 	p.Pattern.Fill(w.region.mem, flow)
@@ -168,19 +226,26 @@ func (w *zcSender) send(c endpoint.Conn, stop *endpoint.Stop) error {
 	return nil
 }
 
-// prepare makes a chain, unless its slots are not all free.
+// prepare makes the requests for a batch, unless their slots are not all free.
 func (w *zcSender) prepare() bool {
-	for k := range uint64(w.batch) {
+	for k := range uint64(w.requests) {
 		if w.slot(w.next + k).busy {
 			return false
 		}
 	}
+	w.fill(w)
+	w.left = w.requests
+	return true
+}
+
+// sends is one request for each piece, linked: a link holds a request back
+// until the one before it has gone out in full.
+func (w *zcSender) sends() {
 	ahead := w.region
 	for k := range w.batch {
 		p := ahead.next()
 		ahead.advance(len(p))
-		*w.slot(w.next) = zcSlot{length: len(p), busy: true}
-		s := w.ring.SQE()
+		s := w.request(len(p))
 		s.SendZC(0, p)
 		s.UserData = w.next
 		if k < w.batch-1 {
@@ -188,11 +253,31 @@ func (w *zcSender) prepare() bool {
 		}
 		w.next++
 	}
-	w.left = w.batch
-	return true
 }
 
-func (w *zcSender) slot(send uint64) *zcSlot { return &w.slots[send&uint64(len(w.slots)-1)] }
+// message is one request for all pieces.
+func (w *zcSender) message() {
+	ahead := w.region
+	bytes := 0
+	for k := range w.batch {
+		p := ahead.next()
+		ahead.advance(len(p))
+		w.msg.Set(k, p)
+		bytes += len(p)
+	}
+	s := w.request(bytes)
+	s.SendMsgZC(0, w.msg)
+	s.UserData = w.next
+	w.next++
+}
+
+// request takes the next slot, for so many bytes.
+func (w *zcSender) request(bytes int) *uring.SQE {
+	*w.slot(w.next) = zcSlot{length: bytes, busy: true}
+	return w.ring.SQE()
+}
+
+func (w *zcSender) slot(request uint64) *zcSlot { return &w.slots[request&uint64(len(w.slots)-1)] }
 
 // step enters the ring and takes what has completed.
 func (w *zcSender) step(c endpoint.Conn, want uint32) error {
@@ -267,6 +352,9 @@ func (w *zcSender) Close() error {
 	var err error
 	if w.ring != nil {
 		err = w.ring.Close()
+	}
+	if w.msg != nil {
+		err = errors.Join(err, w.msg.Close())
 	}
 	return errors.Join(err, w.region.close())
 }

@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
+	"zcbench/internal/uring"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -111,7 +112,14 @@ func TestUringSendsInOrder(t *testing.T) {
 // TestSendZCSendsInOrder: and over loopback the kernel copies all of it on
 // delivery, which each notification must say.
 func TestSendZCSendsInOrder(t *testing.T) {
-	options := append([]map[string]string{{"outstanding": "1"}, {"outstanding": "8", "batch": "4"}}, ringOptions...)
+	options := append([]map[string]string{
+		{"outstanding": "1"}, {"outstanding": "8", "batch": "4"}, {"huge": "off"},
+	}, ringOptions...)
+	if v := uring.ProbeMessage(); v.Answer == feature.Yes {
+		options = append(options, map[string]string{"call": "sendmsg"}, map[string]string{"call": "sendmsg", "batch": "3", "outstanding": "2"})
+	} else {
+		t.Logf("not with call=sendmsg: %s (%s)", v.Reason, v.Fix)
+	}
 	sends(t, tx.SendZC(), options, func(t *testing.T, c *endpoint.Counters) {
 		e := tx.SendZC()
 		if c.ZeroCopied.Load() != 0 {
@@ -134,6 +142,24 @@ func TestRingSendersRefuse(t *testing.T) {
 				t.Errorf("%s %v: %v, want a usage error", e.Name(), o, err)
 			}
 		}
+	}
+}
+
+// TestSendZCNeedsHugePages: asked for by name, they are no wish.
+func TestSendZCNeedsHugePages(t *testing.T) {
+	e := tx.SendZC()
+	possible(t, e)
+	p := params(1, 4096)
+	p.Pattern.Period = 1 << 40 // more than any machine keeps in reserve
+	p.Options = map[string]string{"huge": "on"}
+	s, err := e.Open(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if _, err := s.Worker(0); endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), "nr_hugepages") {
+		t.Errorf("%v, want an error that says what is missing", err)
 	}
 }
 

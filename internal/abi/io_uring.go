@@ -6,11 +6,12 @@ package abi
 
 // Operations, enum io_uring_op.
 const (
-	IORING_OP_NOP     = 0
-	IORING_OP_SEND    = 26
-	IORING_OP_RECV    = 27
-	IORING_OP_SEND_ZC = 47
-	IORING_OP_RECV_ZC = 58 // Linux 6.15
+	IORING_OP_NOP        = 0
+	IORING_OP_SEND       = 26
+	IORING_OP_RECV       = 27
+	IORING_OP_SEND_ZC    = 47
+	IORING_OP_SENDMSG_ZC = 48
+	IORING_OP_RECV_ZC    = 58 // Linux 6.15
 )
 
 // sqe->flags.
@@ -59,7 +60,7 @@ const (
 // send and recv flags, in sqe->ioprio.
 const (
 	IORING_RECV_MULTISHOT       = 1 << 1
-	IORING_RECVSEND_FIXED_BUF   = 1 << 2
+	IORING_RECVSEND_FIXED_BUF   = 1 << 2 // with IORING_OP_SENDMSG_ZC Linux 6.15
 	IORING_SEND_ZC_REPORT_USAGE = 1 << 3 // Linux 6.2
 	IORING_RECVSEND_BUNDLE      = 1 << 4 // Linux 6.10
 )

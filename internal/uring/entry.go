@@ -43,6 +43,49 @@ func (s *SQE) SendZC(file int, p []byte) {
 	s.IOPrio = abi.IORING_RECVSEND_FIXED_BUF | abi.IORING_SEND_ZC_REPORT_USAGE
 }
 
+// SendMsgZC is SendZC of all pieces of a message, which lie in registered
+// buffer 0, as one request: Linux 6.15, see ProbeMessage.
+func (s *SQE) SendMsgZC(file int, m *Message) {
+	s.Opcode, s.FD, s.Flags = abi.IORING_OP_SENDMSG_ZC, int32(file), abi.IOSQE_FIXED_FILE
+	s.Addr, s.Len = address(m.hdr), 1
+	s.OpFlags = unix.MSG_WAITALL
+	s.IOPrio = abi.IORING_RECVSEND_FIXED_BUF | abi.IORING_SEND_ZC_REPORT_USAGE
+}
+
+// Message is what SendMsgZC sends, in mmap'd memory. The kernel reads it when
+// the request is submitted, so it may change after the next Enter.
+type Message struct {
+	mem    []byte
+	hdr    *unix.Msghdr
+	pieces []unix.Iovec
+}
+
+// NewMessage makes a message of n pieces, at most 1024 (UIO_MAXIOV).
+func NewMessage(n int) (*Message, error) {
+	head := int(unsafe.Sizeof(unix.Msghdr{}))
+	mem, err := abi.Map(head+n*int(unsafe.Sizeof(unix.Iovec{})), false)
+	if err != nil {
+		return nil, err
+	}
+	m := &Message{
+		mem:    mem,
+		hdr:    (*unix.Msghdr)(unsafe.Pointer(unsafe.SliceData(mem))),
+		pieces: unsafe.Slice((*unix.Iovec)(unsafe.Pointer(unsafe.SliceData(mem[head:]))), n),
+	}
+	m.hdr.Iov = &m.pieces[0]
+	m.hdr.SetIovlen(n)
+	return m, nil
+}
+
+// Set makes p, which is mmap'd memory, piece i.
+func (m *Message) Set(i int, p []byte) {
+	m.pieces[i].Base = unsafe.SliceData(p)
+	m.pieces[i].SetLen(len(p))
+}
+
+// Close unmaps the message.
+func (m *Message) Close() error { return abi.Unmap(m.mem) }
+
 // RecvZC receives into the area of a ZeroCopyRX until the stream ends or an
 // error does, one completion a piece.
 func (s *SQE) RecvZC(file int, z *ZeroCopyRX) {

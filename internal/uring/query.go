@@ -86,6 +86,43 @@ func Probe(op uint8, name, since string) feature.Verdict {
 	return feature.Possible()
 }
 
+// ProbeMessage says whether SendMsgZC works here. It submits one to a file
+// that there is not: a kernel that can looks for the file, EBADF, one that
+// cannot refuses the request before that, EINVAL.
+func ProbeMessage() feature.Verdict {
+	if v := Probe(abi.IORING_OP_SENDMSG_ZC, "IORING_OP_SENDMSG_ZC", "6.1"); v.Answer != feature.Yes {
+		return v
+	}
+	runtime.LockOSThread() // the ring is this thread's
+	defer runtime.UnlockOSThread()
+	r, err := New(Config{Entries: 1})
+	if err != nil {
+		return Explain(err)
+	}
+	defer r.Close()
+	m, err := NewMessage(1)
+	if err != nil {
+		return feature.Undecided(err.Error(), "")
+	}
+	defer m.Close()
+	m.Set(0, m.mem[:1])
+	r.SQE().SendMsgZC(0, m)
+	if e := r.Enter(1); e != 0 {
+		return feature.Undecided(fmt.Sprintf("io_uring_enter: %v", e), "")
+	}
+	if r.Ready() == 0 {
+		return feature.Undecided("a message sent by reference to no file does not complete", "")
+	}
+	switch e := unix.Errno(-r.CQE(0).Res); e {
+	case unix.EBADF:
+		return feature.Possible()
+	case unix.EINVAL:
+		return feature.Impossible("IORING_OP_SENDMSG_ZC takes no registered buffer", "Linux 6.15 or later")
+	default:
+		return feature.Undecided(fmt.Sprintf("a message sent by reference to no file: %v", e), "")
+	}
+}
+
 // disabledFile is the sysctl that closes io_uring, Linux 6.6.
 const disabledFile = "/proc/sys/kernel/io_uring_disabled"
 

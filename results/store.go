@@ -118,38 +118,26 @@ func syncDir(path string) error {
 // any other error is the last.
 func Read(r io.Reader) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		lines := bufio.NewReaderSize(r, 256<<10)
-		for n := 1; ; n++ {
-			line, long, err := readLine(lines, maxLine)
-			if err != nil && err != io.EOF {
-				yield(Record{}, fmt.Errorf("read the store after line %d: %w", n-1, err))
-				return
+		for line, err := range Lines(r) {
+			var rec Record
+			if err == nil {
+				rec, err = line.Record()
 			}
-			if long {
-				if !yield(Record{}, &LineError{n, fmt.Errorf("more than %d bytes", maxLine)}) {
-					return
-				}
-			} else if len(bytes.TrimSpace(line)) > 0 {
-				rec, bad := decode(line)
-				if bad != nil {
-					rec, bad = Record{}, &LineError{n, bad}
-				}
-				if !yield(rec, bad) {
-					return
-				}
-			}
-			if err == io.EOF {
+			if !yield(rec, err) {
 				return
 			}
 		}
 	}
 }
 
-// readLine gives a line without its end; err is io.EOF with the last one,
-// which may be empty. A line of more than limit bytes is passed over.
-func readLine(r *bufio.Reader, limit int) (line []byte, long bool, err error) {
+// readLine gives a line without its end, and how many bytes it was with it;
+// err is io.EOF with the last one, which may be empty. Of a line of more than
+// limit bytes there is only the length.
+func readLine(r *bufio.Reader, limit int) (line []byte, length int64, err error) {
+	long := false
 	for {
 		part, err := r.ReadSlice('\n')
+		length += int64(len(part))
 		if !long {
 			line = append(line, part...)
 		}
@@ -157,7 +145,7 @@ func readLine(r *bufio.Reader, limit int) (line []byte, long bool, err error) {
 			line, long = nil, true
 		}
 		if err != bufio.ErrBufferFull {
-			return bytes.TrimSuffix(line, []byte{'\n'}), long, err
+			return bytes.TrimSuffix(line, []byte{'\n'}), length, err
 		}
 	}
 }

@@ -152,13 +152,13 @@ func TestReadStopsWhenAsked(t *testing.T) {
 func TestReadLinePassesOverALongLine(t *testing.T) {
 	r := bufio.NewReaderSize(strings.NewReader("12345678\n123456789\nab"), 16)
 	for _, want := range []struct {
-		line string
-		long bool
-		err  error
-	}{{"12345678", false, nil}, {"", true, nil}, {"ab", false, io.EOF}} {
-		line, long, err := readLine(r, 8)
-		if string(line) != want.line || long != want.long || err != want.err {
-			t.Errorf("got %q %v %v, want %+v", line, long, err, want)
+		line   string
+		length int64
+		err    error
+	}{{"12345678", 9, nil}, {"", 10, nil}, {"ab", 2, io.EOF}} {
+		line, length, err := readLine(r, 8)
+		if string(line) != want.line || length != want.length || err != want.err {
+			t.Errorf("got %q %v %v, want %+v", line, length, err, want)
 		}
 	}
 }

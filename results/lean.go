@@ -1,0 +1,271 @@
+package results
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"strings"
+	"sync"
+)
+
+// Line is one line of a store.
+type Line struct {
+	Number int   // from 1
+	Offset int64 // in bytes, of its start
+	Text   []byte
+}
+
+// Lines yields the lines of a store that are not blank, with text of their
+// own, not yet read as records. A line that is too long is yielded as a
+// *LineError and the next follows; any other error is the last.
+func Lines(r io.Reader) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		lines := bufio.NewReaderSize(r, 256<<10)
+		offset := int64(0)
+		for n := 1; ; n++ {
+			text, length, err := readLine(lines, maxLine)
+			if err != nil && err != io.EOF {
+				yield(Line{}, fmt.Errorf("read the store after line %d: %w", n-1, err))
+				return
+			}
+			if text == nil && length > 0 {
+				if !yield(Line{}, &LineError{n, fmt.Errorf("more than %d bytes", maxLine)}) {
+					return
+				}
+			} else if len(bytes.TrimSpace(text)) > 0 && !yield(Line{n, offset, text}, nil) {
+				return
+			}
+			if err == io.EOF {
+				return
+			}
+			offset += length
+		}
+	}
+}
+
+// Record reads the line as a record. Its error is a *LineError.
+func (l Line) Record() (Record, error) {
+	r, err := decode(l.Text)
+	if err != nil {
+		return Record{}, &LineError{l.Number, err}
+	}
+	return r, nil
+}
+
+// Pool reads records without what fills most of their lines, and holds the
+// facts and settings that many records share once: ten thousand records then
+// fit where a hundred whole ones do. It may be used by many goroutines. What
+// it shares must not be changed.
+type Pool struct {
+	mu    sync.Mutex
+	facts map[[sha256.Size]byte]Facts
+	parts map[[sha256.Size]byte]any
+}
+
+// Lean reads the line as Record does, but without Samples and, of each end,
+// without CPUs, SyscallCosts, Profile and Verify. Samples must be JSON, but what
+// they hold is not looked at.
+func (p *Pool) Lean(l Line) (Record, error) {
+	rest, out := cut(l.Text, "samples", "facts", "settings")
+	r, err := decode(rest)
+	if err == nil && !json.Valid(out["samples"]) {
+		err = fmt.Errorf("not a record: its samples are not JSON")
+	}
+	if err == nil {
+		var facts Pair[json.RawMessage]
+		if err = unmarshal(out["facts"], &facts); err == nil {
+			err = p.shared(facts.RX, &r.Facts.RX)
+		}
+		if err == nil {
+			err = p.shared(facts.TX, &r.Facts.TX)
+		}
+		if err == nil {
+			err = p.shared(out["settings"], (*Facts)(&r.Settings))
+		}
+		if err != nil {
+			err = fmt.Errorf("not a record: %w", err)
+		}
+	}
+	if err != nil {
+		// What was cut must not hide that the line is torn, or of another schema.
+		if _, whole := decode(l.Text); whole != nil {
+			err = whole
+		}
+		return Record{}, &LineError{l.Number, err}
+	}
+	r.Samples = nil
+	for _, e := range []*End{r.RX, r.TX} {
+		if e != nil {
+			e.CPUs, e.SyscallCosts, e.Profile, e.Verify = nil, nil, nil, nil
+		}
+	}
+	return r, nil
+}
+
+func unmarshal(text []byte, to any) error {
+	if len(text) == 0 {
+		return nil
+	}
+	return json.Unmarshal(text, to)
+}
+
+// shared decodes text, or gives what it gave before.
+func (p *Pool) shared(text []byte, to *Facts) error {
+	if len(text) == 0 {
+		return nil
+	}
+	key := sha256.Sum256(text)
+	p.mu.Lock()
+	known, ok := p.facts[key]
+	p.mu.Unlock()
+	if ok {
+		*to = known
+		return nil
+	}
+	var parts map[string]json.RawMessage
+	if err := json.Unmarshal(text, &parts); err != nil || parts == nil {
+		return err
+	}
+	facts := Facts{}
+	for name, part := range parts {
+		v, err := p.part(part)
+		if err != nil {
+			return err
+		}
+		facts[name] = v
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.facts == nil {
+		p.facts = map[[sha256.Size]byte]Facts{}
+	}
+	p.facts[key] = facts
+	*to = facts
+	return nil
+}
+
+// part decodes one group of facts, which often stays the same where another
+// of that host changes.
+func (p *Pool) part(text []byte) (any, error) {
+	key := sha256.Sum256(text)
+	p.mu.Lock()
+	v, ok := p.parts[key]
+	p.mu.Unlock()
+	if ok {
+		return v, nil
+	}
+	if err := json.Unmarshal(text, &v); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.parts == nil {
+		p.parts = map[[sha256.Size]byte]any{}
+	}
+	p.parts[key] = v
+	return v, nil
+}
+
+// cut takes the values of some keys of an object out of its text, and puts
+// null in their place. It does not judge: text that it does not understand, or
+// that has a key twice, is left whole for the decoder.
+func cut(text []byte, keys ...string) (rest []byte, out map[string][]byte) {
+	none := map[string][]byte{}
+	for _, k := range keys {
+		none[k] = []byte("null")
+	}
+	out = maps.Clone(none)
+	at := space(text, 0)
+	if at == len(text) || text[at] != '{' {
+		return text, none
+	}
+	copied := 0
+	seen := map[string]bool{}
+	for at = space(text, at+1); at < len(text) && text[at] == '"'; {
+		key := at
+		if at = value(text, at); at < 0 {
+			return text, none
+		}
+		name := text[key+1 : at-1]
+		if at = space(text, at); at == len(text) || text[at] != ':' {
+			return text, none
+		}
+		from := space(text, at+1)
+		if at = value(text, from); at < 0 {
+			return text, none
+		}
+		// The decoder takes a key in any case.
+		if lower := strings.ToLower(string(name)); none[lower] != nil {
+			if seen[lower] || lower != string(name) {
+				return text, none
+			}
+			seen[lower] = true
+			out[string(name)] = text[from:at]
+			rest = append(append(rest, text[copied:from]...), "null"...)
+			copied = at
+		}
+		if at = space(text, at); at == len(text) || text[at] != ',' {
+			break
+		}
+		at = space(text, at+1)
+	}
+	return append(rest, text[copied:]...), out
+}
+
+func space(text []byte, at int) int {
+	for at < len(text) && (text[at] == ' ' || text[at] == '\t' || text[at] == '\r') {
+		at++
+	}
+	return at
+}
+
+// value is the end of the JSON value that starts at at; -1 if there is none.
+func value(text []byte, at int) int {
+	depth := 0
+	for start := at; at < len(text); at++ {
+		switch text[at] {
+		case '"':
+			for at++; ; at++ {
+				n := bytes.IndexByte(text[at:], '"')
+				if n < 0 {
+					return -1
+				}
+				escapes := 0
+				for i := at + n - 1; i >= at && text[i] == '\\'; i-- {
+					escapes++
+				}
+				at += n
+				if escapes%2 == 0 {
+					break
+				}
+			}
+			if depth == 0 {
+				return at + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return at + 1
+			} else if depth < 0 {
+				if at == start {
+					return -1
+				}
+				return at
+			}
+		case ',':
+			if depth == 0 {
+				if at == start {
+					return -1
+				}
+				return at
+			}
+		}
+	}
+	return -1
+}

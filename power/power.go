@@ -25,20 +25,25 @@ const (
 
 // Info describes an open meter.
 type Info struct {
-	Name       string        // kind and address, for records; never a credential
-	Scope      Scope         // what it sees
-	Interval   time.Duration // how often its value changes; 0: not known, or as often as it is read
-	Resolution float64       // watts; 0: not known
+	Name       string        `json:"name"`       // kind and address, for records; never a credential
+	Scope      Scope         `json:"scope"`      // what it sees
+	Interval   time.Duration `json:"interval"`   // how often its value changes; 0: not known, or as often as it is read
+	Resolution float64       `json:"resolution"` // watts; 0: not known
 	// Range is the energy counter's wrap in joules; 0: it does not wrap or
 	// there is none.
-	Range float64
-	// Latency is how old a value is when the meter gives it; 0: not known.
-	Latency time.Duration
+	Range float64 `json:"range"`
+	// Latency is how old a value is when the meter gives it, beyond what the
+	// time stamp of the Reading says; a mean over the last second is half a
+	// second old. 0: not known.
+	Latency time.Duration `json:"latency"`
+	// Pushed is set where Read waits for the next value; others are asked, at
+	// most once in Interval, and answer at once.
+	Pushed bool `json:"pushed"`
 }
 
 // Reading is one value of a meter. At least one of Watts and Joules is set.
 type Reading struct {
-	At     time.Time // when it held; of this host's clock unless the meter stamps its own
+	At     time.Time // when the meter gave it, on this host's clock, unless the meter stamps its own
 	Watts  *float64
 	Joules *float64 // running total; it may wrap at Info.Range
 }
@@ -47,13 +52,24 @@ type Reading struct {
 type Meter interface {
 	Info() Info
 	// Read gives the next value: at once from a meter that is asked, when it
-	// comes from one that publishes.
+	// comes from one that publishes. After an error it may be called again,
+	// but for one that Is io.EOF: there is nothing more to come.
 	Read(ctx context.Context) (Reading, error)
 	Close() error
 }
 
-// ErrSpec is an address that can never name a meter.
-var ErrSpec = errors.New("not a meter")
+// What an error of Open or Read may be, besides a failure.
+var (
+	// ErrSpec is an address that can never name a meter.
+	ErrSpec = errors.New("not a meter")
+	// ErrUnsupported is what this host lacks, a right included; the text has
+	// the cure.
+	ErrUnsupported = errors.New("not possible here")
+	// ErrUnreachable is a meter that does not answer.
+	ErrUnreachable = errors.New("no answer")
+	// ErrNoValue is a meter that answers and has no value now.
+	ErrNoValue = errors.New("no value now")
+)
 
 // kind is one way of reading power.
 type kind struct {
@@ -63,16 +79,71 @@ type kind struct {
 	// local kinds read the host they run on; others are reached over the network.
 	local bool
 	open  func(ctx context.Context, address string) (Meter, error)
+	// asUser kinds do what only this host's user may ask for: run commands,
+	// read files.
+	asUser bool
+	// find lists what this host has of a local kind; nil where only the user
+	// can know. An error says what is lacking and how to get it.
+	find func() ([]Found, error)
 }
+
+// Kind describes a way of reading power, for help.
+type Kind struct {
+	Name    string `json:"kind"`
+	Address string `json:"address"` // what follows KIND: as in "HOST[:PORT]"
+	About   string `json:"about"`
+	Local   bool   `json:"local"` // reads the host it runs on
+	AsUser  bool   `json:"-"`     // runs commands or reads files of this host's user
+}
+
+// Found is a meter of this host.
+type Found struct {
+	Meter string `json:"meter"` // for Open
+	Scope Scope  `json:"scope"`
+	About string `json:"about"`
+}
+
+// Stock is what this host has of one kind.
+type Stock struct {
+	Kind
+	Found []Found `json:"found"`
+	// Lacks says why Found is empty, with the cure.
+	Lacks string `json:"lacks,omitempty"`
+}
+
+// List says what this host has, kind by kind.
+func List() []Stock {
+	var all []Stock
+	for _, k := range kinds() {
+		s := Stock{Kind: k.describe(), Found: []Found{}}
+		if k.find != nil {
+			found, err := k.find()
+			if err != nil {
+				s.Lacks = err.Error()
+			}
+			s.Found = append(s.Found, found...)
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (k kind) describe() Kind { return Kind{k.name, k.address, k.about, k.local, k.asUser} }
 
 // kinds lists all, in the order they are shown.
 func kinds() []kind {
 	return []kind{}
 }
 
-// Open opens KIND:ADDRESS. An error that Is ErrSpec is the user's mistake.
-func Open(ctx context.Context, spec string) (Meter, error) {
+// split takes KIND[±LATENCY]:ADDRESS apart.
+func split(spec string) (k kind, late time.Duration, address string, err error) {
 	name, address, _ := strings.Cut(spec, ":")
+	if i := strings.IndexAny(name, "+-"); i > 0 {
+		if late, err = time.ParseDuration(name[i:]); err != nil {
+			return kind{}, 0, "", fmt.Errorf("%w: %q: after the kind may come how old its values are, as in %s+3s:", ErrSpec, name, name[:i])
+		}
+		name = name[:i]
+	}
 	all := kinds()
 	i := slices.IndexFunc(all, func(k kind) bool { return k.name == name })
 	if i < 0 {
@@ -80,11 +151,43 @@ func Open(ctx context.Context, spec string) (Meter, error) {
 		for _, k := range all {
 			names = append(names, k.name)
 		}
-		return nil, fmt.Errorf("%w: unknown kind %q; there are: %s", ErrSpec, name, strings.Join(names, " "))
+		return kind{}, 0, "", fmt.Errorf("%w: unknown kind %q; there are: %s", ErrSpec, name, strings.Join(names, " "))
 	}
-	m, err := all[i].open(ctx, address)
+	return all[i], late, address, nil
+}
+
+// Describe tells the kind of a meter without opening it. An error Is ErrSpec.
+func Describe(spec string) (Kind, error) {
+	k, _, _, err := split(spec)
+	return k.describe(), err
+}
+
+// Open opens KIND:ADDRESS. KIND+3s or KIND-2s corrects its time stamps: its
+// values are that much older, or younger, than they look. An error that Is
+// ErrSpec is the user's mistake.
+func Open(ctx context.Context, spec string) (Meter, error) {
+	k, late, address, err := split(spec)
 	if err != nil {
-		return nil, fmt.Errorf("meter %s: %w", name, err)
+		return nil, err
+	}
+	m, err := k.open(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("meter %s: %w", k.name, err)
+	}
+	if late != 0 {
+		return shifted{m, late}, nil
 	}
 	return m, nil
+}
+
+// shifted is a meter whose time stamps its user corrects.
+type shifted struct {
+	Meter
+	late time.Duration
+}
+
+func (s shifted) Info() Info {
+	i := s.Meter.Info()
+	i.Latency += s.late
+	return i
 }

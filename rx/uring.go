@@ -41,6 +41,7 @@ func (uringEngine) Options() []endpoint.Option {
 		{Name: "buffers", Default: "8", Min: 1, Max: 4096, Doc: "receive buffers of --length bytes each, rounded up to a power of two; fewer where they are over 64M together"},
 		{Name: "wait-nr", Default: "8", Min: 1, Max: 4096, Doc: "completions to wait for before waking up (more than one: Linux 6.12)"},
 		{Name: "min-wait-us", Default: "100", Min: 1, Max: 100000, Doc: "with wait-nr, microseconds after which one completion is enough"},
+		busyPollOption,
 	}
 }
 
@@ -71,7 +72,17 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if c.want > 1 {
 		minWait = time.Duration(o.Int("min-wait-us")) * time.Microsecond
 	}
-	return endpoint.PerFlow(p.Flows, func(int) (endpoint.Worker, error) { return c.open(minWait) }), nil
+	busyPoll := time.Duration(o.Int("busy-poll")) * time.Microsecond
+	return endpoint.PerFlow(p.Flows, func(int) (endpoint.Worker, error) { return c.open(minWait, busyPoll) }), nil
+}
+
+// newRing makes a receiver's ring.
+func newRing(c uring.Config) (*uring.Ring, error) {
+	r, err := uring.New(c)
+	if c.BusyPoll > 0 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
+		return nil, endpoint.Errorf(endpoint.Unsupported, "busy-poll: %w", err)
+	}
+	return r, err
 }
 
 // usable refuses an engine that its own Probe knows to be impossible.
@@ -102,11 +113,11 @@ type uringReceiver struct {
 	bundle      bool
 }
 
-func (w uringReceiver) open(minWait time.Duration) (endpoint.Worker, error) {
+func (w uringReceiver) open(minWait, busyPoll time.Duration) (endpoint.Worker, error) {
 	var err error
 	// A receive that takes several buffers at once still completes once; room
 	// for a completion a buffer, and some, keeps the queue from overflowing.
-	w.ring, err = uring.New(uring.Config{Entries: 1, CQEntries: uint32(max(64, 2*w.count)), MinWait: minWait})
+	w.ring, err = newRing(uring.Config{Entries: 1, CQEntries: uint32(max(64, 2*w.count)), MinWait: minWait, BusyPoll: busyPoll})
 	if err != nil {
 		return nil, err
 	}

@@ -113,6 +113,7 @@ func TestUringOptions(t *testing.T) {
 		{"buffers": "3"},
 		{"buffers": "512"},
 		{"wait-nr": "1"},
+		{"busy-poll": "50"},
 		{"wait-nr": "8", "min-wait-us": "1"},
 		{"wait-nr": "4096", "min-wait-us": "5000", "buffers": "2"},
 	} {

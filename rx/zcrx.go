@@ -13,6 +13,7 @@ import (
 	"zcbench/internal/feature"
 	"zcbench/internal/uring"
 	"zcbench/ringcfg"
+	"zcbench/udmabuf"
 )
 
 // ZCRX receives by io_uring's zero-copy receive: a hardware queue fills an
@@ -53,19 +54,37 @@ func (zcrxEngine) Layout() endpoint.Layout {
 }
 
 func (zcrxEngine) Options() []endpoint.Option {
-	return []endpoint.Option{
+	return append(endpoint.MemoryOptions("64M", "bytes of memory that each ring receives into, whatever the area is of"), []endpoint.Option{
 		{Name: "nodev", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "receive without a hardware queue, by copying (Linux 7.1); auto: where the interface has none"},
 		{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
 		{Name: "rings", Default: "1", Min: 1, Max: 64, Doc: "rings, each with a thread, an area and a queue of its own; connections take turns"},
-		{Name: "area", Default: "64M", Min: 64 << 10, Max: 1 << 30, Doc: "bytes of memory a ring receives into"},
-		endpoint.Switch("huge", false, "take the area from reserved huge pages (sysctl vm.nr_hugepages)"),
-		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0 and a NIC that can)"},
+		{Name: "area", Default: zcrxAreas[areaNormal], Words: zcrxAreas, Doc: "what the kernel receives into: ordinary memory, reserved huge pages (sysctl vm.nr_hugepages), or a dma-buf as mem says (Linux 6.16)"},
+		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0, a NIC that can, and memory in pieces as large: huge pages)"},
 		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page of the area"},
 		{Name: "cq-entries", Default: "8192", Min: 16, Max: 65536, Doc: "completion queue, rounded up to a power of two"},
 		{Name: "wait-nr", Default: "64", Min: 1, Max: 65536, Doc: "completions to wait for before waking up (more than one: Linux 6.12)"},
 		{Name: "min-wait-us", Default: "100", Min: 1, Max: 100000, Doc: "with wait-nr, microseconds after which one completion is enough"},
-	}
+		busyPollOption,
+	}...)
 }
+
+// busyPollOption is for engines that wait in a ring.
+var busyPollOption = endpoint.Option{Name: "busy-poll", Default: "0", Min: 0, Max: 10000, Doc: "microseconds to poll the NIC's queue before sleeping, which takes CPU and saves wake-ups (Linux 6.9)"}
+
+// The words of the option area.
+var zcrxAreas = []string{areaNormal: "normal", areaHuge: "huge", areaDMABuf: "dmabuf"}
+
+const (
+	areaNormal = iota
+	areaHuge
+	areaDMABuf
+)
+
+// Limits of an area, in bytes.
+const (
+	minArea = 64 << 10
+	maxArea = 1 << 30
+)
 
 func (zcrxEngine) Probe(iface string) feature.Verdict {
 	if v := knowsRecvZC(); v.Answer != feature.Yes {
@@ -145,23 +164,32 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, endpoint.Errorf(endpoint.Usage, "rx-buf-len %d is not a power of two of at least a page", bufLen)
 	}
 	s := &zcrxSession{
-		flows:  p.Flows,
-		rings:  min(o.Int("rings"), p.Flows),
-		area:   o.Int("area"),
-		huge:   o.On("huge"),
-		refill: o.Int("rq-entries"),
-		cq:     powerOfTwo(o.Int("cq-entries")),
-		bufLen: bufLen,
-		want:   uint32(o.Int("wait-nr")),
+		flows:    p.Flows,
+		rings:    min(o.Int("rings"), p.Flows),
+		area:     zcrxArea{kind: o.Int("area"), size: o.Int("mem-size"), memory: o, look: p.Validate},
+		refill:   o.Int("rq-entries"),
+		cq:       powerOfTwo(o.Int("cq-entries")),
+		bufLen:   bufLen,
+		want:     uint32(o.Int("wait-nr")),
+		busyPoll: time.Duration(o.Int("busy-poll")) * time.Microsecond,
+	}
+	if err := s.area.check(bufLen, s.rings); err != nil {
+		return nil, err
+	}
+	if _, ok := p.Options["mem"]; ok && s.area.kind != areaDMABuf {
+		return nil, endpoint.Errorf(endpoint.Usage, "the option mem (--mem) says what a dma-buf is of, and the area is none: give area=dmabuf (--zcrx-area dmabuf) or leave it out")
 	}
 	if s.want > 1 {
 		s.minWait = time.Duration(o.Int("min-wait-us")) * time.Microsecond
 	}
 	if s.refill == 0 {
-		s.refill = s.area / unix.Getpagesize()
+		s.refill = s.area.size / unix.Getpagesize()
 	}
 	s.refill = min(powerOfTwo(s.refill), maxRefill)
 	n := e.queues(p, o)
+	if n == 0 && (s.area.kind == areaDMABuf || bufLen > unix.Getpagesize()) {
+		return nil, endpoint.Errorf(endpoint.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
+	}
 	if n == 0 {
 		v := knowsRecvZC()
 		if v.Answer == feature.Yes {
@@ -193,13 +221,13 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 const maxRefill = 32768
 
 type zcrxSession struct {
-	flows, rings             int
-	area, refill, cq, bufLen int
-	huge                     bool
-	want                     uint32
-	minWait                  time.Duration
-	iface                    net.Interface
-	queues                   []uint32 // one for each ring, or none
+	flows, rings       int
+	area               zcrxArea
+	refill, cq, bufLen int
+	want               uint32
+	minWait, busyPoll  time.Duration
+	iface              net.Interface
+	queues             []uint32 // one for each ring, or none
 }
 
 func (s *zcrxSession) Workers() int { return s.rings }
@@ -226,7 +254,7 @@ type zcrxReceiver struct {
 	copies bool // there is no queue
 	ring   *uring.Ring
 	zc     *uring.ZeroCopyRX
-	area   []byte
+	area   zcrxArea
 	files  []int32
 	states []zcrxConn
 
@@ -243,21 +271,26 @@ type zcrxConn struct {
 
 func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 	var err error
-	if w.ring, err = uring.New(uring.Config{
+	if w.ring, err = newRing(uring.Config{
 		Entries:   uint32(powerOfTwo(len(w.states))),
 		CQEntries: uint32(s.cq),
 		CQE32:     true,
 		MinWait:   s.minWait,
+		BusyPoll:  s.busyPoll,
 	}); err != nil {
 		return err
 	}
 	if !w.ring.CanBatch() {
 		w.want = 1
 	}
-	if w.area, err = abi.Map(s.area, s.huge); err != nil {
+	w.area = s.area
+	if err = w.area.open(); err != nil {
 		return err
 	}
-	c := uring.ZeroCopyConfig{Queue: uring.NoQueue, Area: w.area, Refill: s.refill, BufLen: s.bufLen}
+	c := uring.ZeroCopyConfig{Queue: uring.NoQueue, Area: w.area.mem, Refill: s.refill, BufLen: s.bufLen}
+	if w.area.buffer != nil {
+		c.DMABuf = w.area.buffer.FD()
+	}
 	if !w.copies {
 		c.Interface, c.Queue = s.iface.Index, int(s.queues[i])
 	}
@@ -275,7 +308,7 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 	case errors.Is(err, unix.EINVAL):
 		cure = "turn header split on (ethtool -G " + s.iface.Name + " tcp-data-split on, hds-thresh 0), and check that the queue exists"
 	case errors.Is(err, unix.ERANGE):
-		cure = "the interface has no such queue, or the area's memory is not contiguous enough for rx-buf-len: reserve huge pages"
+		cure = "the interface has no such queue, or the area's memory is in pieces smaller than rx-buf-len: reserve huge pages (sysctl vm.nr_hugepages) and take area=huge or a dma-buf of them (--mem hugepages)"
 	default:
 		return fmt.Errorf("queue %d of %s: %w", c.Queue, s.iface.Name, err)
 	}
@@ -448,5 +481,62 @@ func (w *zcrxReceiver) Close() error {
 		err = errors.Join(err, w.zc.Close())
 	}
 	// The kernel holds the pages until the last packet in them is gone.
-	return errors.Join(err, abi.Unmap(w.area))
+	return errors.Join(err, w.area.close())
+}
+
+// zcrxArea is what a ring receives into: first what is wanted, after open the
+// memory.
+type zcrxArea struct {
+	kind   int
+	size   int // bytes
+	memory endpoint.Settings
+	look   bool // somebody reads the payload
+
+	mem    []byte
+	buffer *udmabuf.Buffer // of a dma-buf
+}
+
+// check finds what can never work and rounds the size up to whole buffers.
+func (a *zcrxArea) check(bufLen, rings int) error {
+	inherited := a.kind == areaDMABuf && a.memory.Int("mem-size") == 0
+	switch {
+	case inherited && rings > 1:
+		return endpoint.Errorf(endpoint.Usage, "%d rings cannot receive into one inherited dma-buf: give rings=1", rings)
+	case inherited:
+	case a.size < minArea || a.size > maxArea:
+		return endpoint.Errorf(endpoint.Usage, "mem-size is %d bytes; an area of zcrx has %d to %d", a.size, minArea, maxArea)
+	}
+	unit := max(bufLen, unix.Getpagesize())
+	a.size = (a.size + unit - 1) / unit * unit
+	return nil
+}
+
+// open takes the memory, on the thread that will use it.
+func (a *zcrxArea) open() (err error) {
+	if a.kind != areaDMABuf {
+		a.mem, err = abi.Map(a.size, a.kind == areaHuge)
+		return err
+	}
+	if a.buffer, err = endpoint.OpenMemory(a.memory, a.size); err != nil {
+		return err
+	}
+	if a.look {
+		a.mem, err = a.buffer.Map()
+		return err
+	}
+	// A device's memory may not be mappable, and nobody looks at it: address
+	// space serves to count by.
+	a.mem, err = unix.Mmap(-1, 0, a.buffer.Size(), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	return err
+}
+
+// close gives the memory back.
+func (a *zcrxArea) close() error {
+	switch {
+	case a.buffer == nil:
+		return abi.Unmap(a.mem)
+	case a.look || a.mem == nil:
+		return a.buffer.Close()
+	}
+	return errors.Join(unix.Munmap(a.mem), a.buffer.Close())
 }

@@ -82,9 +82,9 @@ func TestLabZCRXShort(t *testing.T) {
 	pair := testutil.Lab(t)
 	queues := testutil.Tune(t, pair, 1, 1, nil)
 	for name, more := range map[string]map[string]string{
-		"area 1M":               {"area": "1M"},
-		"area 1M, CQ 16":        {"area": "1M", "cq-entries": "16"},
-		"area 1M, refill 16":    {"area": "1M", "rq-entries": "16"},
+		"area 1M":               {"mem-size": "1M"},
+		"area 1M, CQ 16":        {"mem-size": "1M", "cq-entries": "16"},
+		"area 1M, refill 16":    {"mem-size": "1M", "rq-entries": "16"},
 		"one completion a time": {"wait-nr": "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,3 +98,4 @@ func TestLabZCRXShort(t *testing.T) {
 		})
 	}
 }
+

@@ -35,13 +35,14 @@ func TestZCRXWithoutAQueue(t *testing.T) {
 func TestZCRXOptions(t *testing.T) {
 	possible(t, rx.ZCRX())
 	for _, o := range []map[string]string{
-		{"area": "64K"},
-		{"area": "1M", "cq-entries": "16"},
-		{"area": "1M", "rq-entries": "8"},
-		{"area": "64K", "rq-entries": "1", "cq-entries": "16"},
+		{"mem-size": "64K"},
+		{"mem-size": "1M", "cq-entries": "16"},
+		{"mem-size": "1M", "rq-entries": "8"},
+		{"mem-size": "64K", "rq-entries": "1", "cq-entries": "16"},
 		{"rings": "3"},
-		{"rings": "64", "area": "1M"},
-		{"huge": "off", "wait-nr": "1"},
+		{"rings": "64", "mem-size": "1M"},
+		{"area": "normal", "wait-nr": "1"},
+		{"busy-poll": "50"},
 	} {
 		t.Run(fmt.Sprint(o), func(t *testing.T) {
 			for _, flows := range []int{1, 4} {
@@ -93,7 +94,11 @@ func TestZCRXRefuses(t *testing.T) {
 		say     string
 	}{
 		{map[string]string{"areas": "1M"}, "", "areas"},
-		{map[string]string{"area": "1"}, "", "area"},
+		{map[string]string{"mem-size": "1"}, "", "mem-size"},
+		{map[string]string{"area": "small"}, "", "area"},
+		{map[string]string{"nodev": "on", "area": "dmabuf"}, "", "dmabuf"},
+		{map[string]string{"nodev": "on", "rx-buf-len": "32K"}, "", "rx-buf-len"},
+		{map[string]string{"area": "huge", "mem": "udmabuf"}, "", "area=dmabuf"},
 		{map[string]string{"rx-buf-len": "5000"}, "", "rx-buf-len"},
 		{map[string]string{"rx-buf-len": "1024"}, "", "rx-buf-len"},
 		{map[string]string{"nodev": "off"}, "", "interface"},

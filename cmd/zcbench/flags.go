@@ -25,6 +25,7 @@ const (
 type runFlags struct {
 	mode, rx, tx   string
 	rxOpts, txOpts map[string]string
+	rxFlags        map[string]string // options given by a flag of their own
 	mem            memory
 	time, omit     seconds
 	interval       seconds
@@ -57,7 +58,8 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&r.tx, "tx", "", "send engine")
 	f.StringToStringVar(&r.rxOpts, "rx-opt", nil, "option of the receive engine, NAME=VALUE")
 	f.StringToStringVar(&r.txOpts, "tx-opt", nil, "option of the send engine, NAME=VALUE")
-	f.Var(&r.mem, "mem", "dma-buf of the devmem engines: udmabuf[:SIZE], hugepages[:SIZE], heap:NAME[:SIZE] or fd:N")
+	r.addOptions(f)
+	f.Var(&r.mem, "mem", "dma-buf of the devmem engines and of zcrx: udmabuf[:SIZE], hugepages[:SIZE], heap:NAME[:SIZE] or fd:N")
 	f.VarP(&r.time, "time", "t", "measured time")
 	f.VarP(&r.omit, "omit", "O", "warm-up before it, not measured")
 	f.VarP(&r.interval, "interval", "i", "time between interval lines; 0 for none")
@@ -137,7 +139,7 @@ func (r *runFlags) check() error {
 			return err
 		}
 	}
-	return nil
+	return r.giveOptions()
 }
 
 func (r *runFlags) family() int {

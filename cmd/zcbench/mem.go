@@ -64,20 +64,23 @@ func (r *runFlags) giveMemory(roles ...endpoint.Role) error {
 			name, engines, given = r.tx, txEngines(), &r.txOpts
 		}
 		for _, e := range engines {
-			if e.Name() != name || !takesMemory(e) {
+			if e.Name() != name || !hasOption(e, "mem") {
 				continue
 			}
 			all := maps.Clone(r.mem.options)
+			if hasOption(e, "area") { // not all of its areas are dma-bufs
+				all["area"] = "dmabuf"
+			}
 			maps.Copy(all, *given)
 			*given, taken = all, true
 		}
 	}
 	if !taken {
-		return endpoint.Errorf(endpoint.Usage, "--mem is for an engine that takes a dma-buf: name it here, with --mode, --rx or --tx devmem")
+		return endpoint.Errorf(endpoint.Usage, "--mem is for an engine that takes a dma-buf: name it here, with --mode, --rx or --tx")
 	}
 	return nil
 }
 
-func takesMemory(e endpoint.Engine) bool {
-	return slices.ContainsFunc(e.Options(), func(o endpoint.Option) bool { return o.Name == "mem" })
+func hasOption(e endpoint.Engine, name string) bool {
+	return slices.ContainsFunc(e.Options(), func(o endpoint.Option) bool { return o.Name == name })
 }

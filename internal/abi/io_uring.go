@@ -86,6 +86,7 @@ const (
 	IORING_REGISTER_RING_FDS   = 20
 	IORING_UNREGISTER_RING_FDS = 21
 	IORING_REGISTER_PBUF_RING  = 22
+	IORING_REGISTER_NAPI       = 27 // Linux 6.9
 	IORING_REGISTER_ZCRX_IFQ   = 32 // Linux 6.15
 	IORING_REGISTER_QUERY      = 35 // Linux 6.18
 	IORING_REGISTER_ZCRX_CTRL  = 36 // Linux 6.19
@@ -168,6 +169,18 @@ type IOUringRsrcUpdate struct {
 	Offset uint32
 	_      uint32
 	Data   uint64
+}
+
+// IOUringNAPI is struct io_uring_napi. As zeros but for BusyPollTo it makes the
+// ring poll the queues that its sockets receive from
+// (IO_URING_NAPI_TRACKING_DYNAMIC). Linux 6.9.
+type IOUringNAPI struct {
+	BusyPollTo     uint32 // microseconds
+	PreferBusyPoll uint8
+	Opcode         uint8 // Linux 6.13
+	_              [2]uint8
+	OpParam        uint32 // Linux 6.13
+	_              uint32
 }
 
 // IOUringProbe is struct io_uring_probe with room for every opcode.

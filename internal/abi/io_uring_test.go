@@ -17,6 +17,7 @@ func TestIOUringLayout(t *testing.T) {
 		update IOUringRsrcUpdate
 		probe  IOUringProbe
 		op     IOUringProbeOp
+		napi   IOUringNAPI
 		buf    IOUringBuf
 		reg    IOUringBufReg
 		region IOUringRegionDesc
@@ -58,6 +59,8 @@ func TestIOUringLayout(t *testing.T) {
 		{"io_uring_probe.ops", unsafe.Offsetof(probe.Ops), 16},
 		{"io_uring_probe_op", unsafe.Sizeof(op), 8},
 		{"io_uring_probe_op.flags", unsafe.Offsetof(op.Flags), 2},
+		{"io_uring_napi", unsafe.Sizeof(napi), 16},
+		{"io_uring_napi.op_param", unsafe.Offsetof(napi.OpParam), 8},
 		{"io_uring_buf", unsafe.Sizeof(buf), 16},
 		{"io_uring_buf.bid", unsafe.Offsetof(buf.BID), 12},
 		{"io_uring_buf_ring.tail", unsafe.Offsetof(buf.Tail), 14},

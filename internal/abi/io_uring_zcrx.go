@@ -10,6 +10,11 @@ const (
 	IORING_ZCRX_AREA_MASK  = 1<<64 - 1<<IORING_ZCRX_AREA_SHIFT
 )
 
+// enum io_uring_zcrx_area_flags.
+const (
+	IORING_ZCRX_AREA_DMABUF = 1 // Linux 6.16
+)
+
 // enum zcrx_reg_flags.
 const (
 	ZCRX_REG_NODEV = 2 // Linux 7.1

@@ -35,6 +35,9 @@ type Config struct {
 	// Timeout is the longest that Enter waits; 0 is for ever, or an hour with
 	// MinWait.
 	Timeout time.Duration
+	// BusyPoll is how long Enter polls the NIC queues of the ring's sockets
+	// before it sleeps, at most 10 ms; 0 is not at all.
+	BusyPoll time.Duration
 }
 
 // Ring is an io_uring.
@@ -95,6 +98,12 @@ func New(c Config) (*Ring, error) {
 	}
 	if err := r.prepareWait(c); err != nil {
 		return nil, errors.Join(err, r.Close())
+	}
+	if c.BusyPoll > 0 {
+		napi := abi.IOUringNAPI{BusyPollTo: uint32(c.BusyPoll.Microseconds())}
+		if _, e := r.register(abi.IORING_REGISTER_NAPI, unsafe.Pointer(&napi), 1); e != 0 {
+			return nil, errors.Join(fmt.Errorf("poll NIC queues (IORING_REGISTER_NAPI, Linux 6.9 with CONFIG_NET_RX_BUSY_POLL): %w", e), r.Close())
+		}
 	}
 	// A registered ring spares every Enter a reference on the file. It is
 	// this thread's own table, so only this thread can use the index.

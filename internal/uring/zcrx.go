@@ -21,6 +21,10 @@ type ZeroCopyConfig struct {
 	Interface int
 	Queue     int
 	Area      []byte // mmap'd, whole pages
+	// DMABuf is the descriptor of the dma-buf that Area maps, or stands for
+	// where nobody looks at the payload; 0: Area is memory of its own. It
+	// takes a queue: the kernel copies nothing into a dma-buf.
+	DMABuf int
 	// Refill is the size of the refill queue, a power of two.
 	Refill int
 	// BufLen is the size of the buffers that the NIC fills; 0 is a page.
@@ -86,6 +90,9 @@ func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
 	}
 	a := (*zeroCopyArgs)(unsafe.Pointer(unsafe.SliceData(z.args)))
 	a.area = abi.IOUringZCRXAreaReg{Addr: addr(c.Area), Len: uint64(len(c.Area))}
+	if c.DMABuf != 0 {
+		a.area.Addr, a.area.Flags, a.area.DMABufFD = 0, abi.IORING_ZCRX_AREA_DMABUF, uint32(c.DMABuf)
+	}
 	a.region = abi.IOUringRegionDesc{UserAddr: addr(z.region), Size: uint64(len(z.region)), Flags: abi.IORING_MEM_REGION_TYPE_USER}
 	a.ifq = abi.IOUringZCRXIfqReg{
 		RQEntries: uint32(c.Refill),

@@ -5,13 +5,20 @@ GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 SOURCES := $(shell find . -name '*.go' -not -path './bin/*') go.mod go.sum
 
-.PHONY: all demo test lint fuzz bench bench-peers bench-lab clean
+.PHONY: all demo test giouring lint fuzz bench bench-peers bench-lab clean
 
 all: bin/zcbench
 
 # Static, so that the one file runs on any machine it is copied to.
 bin/zcbench: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/zcbench
+
+# With the rings of the copying engines and of sendzc on another library, to
+# compare. Go links that library only when told not to check.
+GIOURING = -tags giouring -ldflags=-checklinkname=0
+giouring: bin/zcbench-giouring
+bin/zcbench-giouring: $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath $(GIOURING) -o $@ ./cmd/zcbench
 
 demo: bin/zcbench
 	bin/zcbench demo -o demo-results

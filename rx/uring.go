@@ -10,6 +10,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/feature"
+	"zcbench/internal/ring"
 	"zcbench/internal/uring"
 )
 
@@ -76,13 +77,12 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	return endpoint.PerFlow(p.Flows, func(int) (endpoint.Worker, error) { return c.open(minWait, busyPoll) }), nil
 }
 
-// newRing makes a receiver's ring.
-func newRing(c uring.Config) (*uring.Ring, error) {
-	r, err := uring.New(c)
+// ringError tells what this kernel lacks from what failed.
+func ringError(c uring.Config, err error) error {
 	if c.BusyPoll > 0 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
-		return nil, endpoint.Errorf(endpoint.Unsupported, "busy-poll: %w", err)
+		return endpoint.Errorf(endpoint.Unsupported, "busy-poll: %w", err)
 	}
-	return r, err
+	return err
 }
 
 // usable refuses an engine that its own Probe knows to be impossible.
@@ -108,8 +108,8 @@ func powerOfTwo(n int) int {
 type uringReceiver struct {
 	count, size int
 	want        uint32
-	ring        *uring.Ring
-	bufs        *uring.BufRing
+	ring        *ring.Ring
+	bufs        *ring.BufRing
 	bundle      bool
 }
 
@@ -117,9 +117,10 @@ func (w uringReceiver) open(minWait, busyPoll time.Duration) (endpoint.Worker, e
 	var err error
 	// A receive that takes several buffers at once still completes once; room
 	// for a completion a buffer, and some, keeps the queue from overflowing.
-	w.ring, err = newRing(uring.Config{Entries: 1, CQEntries: uint32(max(64, 2*w.count)), MinWait: minWait, BusyPoll: busyPoll})
+	config := uring.Config{Entries: 1, CQEntries: uint32(max(64, 2*w.count)), MinWait: minWait, BusyPoll: busyPoll}
+	w.ring, err = ring.New(config)
 	if err != nil {
-		return nil, err
+		return nil, ringError(config, err)
 	}
 	if !w.ring.CanBatch() {
 		w.want = 1

@@ -271,14 +271,15 @@ type zcrxConn struct {
 
 func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 	var err error
-	if w.ring, err = newRing(uring.Config{
+	config := uring.Config{
 		Entries:   uint32(powerOfTwo(len(w.states))),
 		CQEntries: uint32(s.cq),
 		CQE32:     true,
 		MinWait:   s.minWait,
 		BusyPoll:  s.busyPoll,
-	}); err != nil {
-		return err
+	}
+	if w.ring, err = uring.New(config); err != nil {
+		return ringError(config, err)
 	}
 	if !w.ring.CanBatch() {
 		w.want = 1

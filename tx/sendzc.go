@@ -11,6 +11,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/feature"
+	"zcbench/internal/ring"
 	"zcbench/internal/uring"
 )
 
@@ -132,7 +133,7 @@ type zcSender struct {
 	batch    int             // pieces of --length bytes sent at once
 	requests int             // that they are sent with
 	fill     func(*zcSender) // prepares these
-	ring     *uring.Ring
+	ring     *ring.Ring
 	region   region
 	msg      *uring.Message // where a request has several pieces
 	next     uint64         // number of requests prepared
@@ -161,7 +162,7 @@ const drainCheck = 50 * time.Millisecond
 func (w *zcSender) open(s *sendZCSession, p endpoint.Params, flow int) error {
 	var err error
 	// Two completions for each request.
-	if w.ring, err = uring.New(uring.Config{Entries: uint32(powerOfTwo(w.requests)), CQEntries: uint32(2 * len(w.slots)), Timeout: drainCheck}); err != nil {
+	if w.ring, err = ring.New(uring.Config{Entries: uint32(powerOfTwo(w.requests)), CQEntries: uint32(2 * len(w.slots)), Timeout: drainCheck}); err != nil {
 		return err
 	}
 	if w.msg, err = uring.NewMessage(w.batch); err != nil {
@@ -272,7 +273,7 @@ func (w *zcSender) message() {
 }
 
 // request takes the next slot, for so many bytes.
-func (w *zcSender) request(bytes int) *uring.SQE {
+func (w *zcSender) request(bytes int) *ring.SQE {
 	*w.slot(w.next) = zcSlot{length: bytes, busy: true}
 	return w.ring.SQE()
 }

@@ -9,6 +9,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/feature"
+	"zcbench/internal/ring"
 	"zcbench/internal/uring"
 )
 
@@ -66,7 +67,7 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	return endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
 		w := &uringSender{batch: batch}
 		var err error
-		if w.ring, err = uring.New(uring.Config{Entries: uint32(powerOfTwo(batch))}); err != nil {
+		if w.ring, err = ring.New(uring.Config{Entries: uint32(powerOfTwo(batch))}); err != nil {
 			return nil, err
 		}
 		if w.region, err = newRegion(p, i); err != nil {
@@ -95,7 +96,7 @@ func powerOfTwo(n int) int {
 
 type uringSender struct {
 	batch  int
-	ring   *uring.Ring
+	ring   *ring.Ring
 	region region
 }
 

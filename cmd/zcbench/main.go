@@ -14,10 +14,11 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/internal/ring"
 )
 
 // version is zcbench's own; both ends show it when they disagree.
-const version = "0.1.0"
+const version = "0.1.0" + ring.Version
 
 // command is one subcommand. run parses args itself.
 type command struct {

@@ -77,6 +77,9 @@ func NewMessage(n int) (*Message, error) {
 	return m, nil
 }
 
+// Header is what the kernel is given the address of.
+func (m *Message) Header() *unix.Msghdr { return m.hdr }
+
 // Set makes p, which is mmap'd memory, piece i.
 func (m *Message) Set(i int, p []byte) {
 	m.pieces[i].Base = unsafe.SliceData(p)

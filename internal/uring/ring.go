@@ -174,7 +174,7 @@ type waitArg struct {
 
 func (r *Ring) prepareWait(c Config) error {
 	r.flags = abi.IORING_ENTER_GETEVENTS
-	if r.features&abi.IORING_FEAT_NO_IOWAIT != 0 {
+	if r.NoIOWait() {
 		// Waiting for the network is not waiting for a disk: without this
 		// the idle time of the CPU would be reported as iowait.
 		r.flags |= abi.IORING_ENTER_NO_IOWAIT
@@ -210,6 +210,9 @@ func (r *Ring) CanBatch() bool { return r.features&abi.IORING_FEAT_MIN_TIMEOUT !
 
 // CanBundle reports whether a receive may fill several provided buffers.
 func (r *Ring) CanBundle() bool { return r.features&abi.IORING_FEAT_RECVSEND_BUNDLE != 0 }
+
+// NoIOWait reports whether waiting in Enter is counted as plain idle time.
+func (r *Ring) NoIOWait() bool { return r.features&abi.IORING_FEAT_NO_IOWAIT != 0 }
 
 // SQE gives the next request, cleared. It is submitted by the next Enter. It
 // panics beyond Config.Entries, which no caller prepares.

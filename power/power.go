@@ -132,7 +132,21 @@ func (k kind) describe() Kind { return Kind{k.name, k.address, k.about, k.local,
 
 // kinds lists all, in the order they are shown.
 func kinds() []kind {
-	return []kind{}
+	const sys = "/sys"
+	return []kind{
+		{name: "rapl", address: "[ZONE]", about: "the CPUs' own energy counters: packages and their memory, not the wall", local: true,
+			open: func(_ context.Context, address string) (Meter, error) { return openRAPL(sys, address) },
+			find: func() ([]Found, error) { return findRAPL(sys) }},
+		{name: "hwmon", address: "CHIP[/SENSOR]", about: "a sensor of a kernel driver, seldom the wall", local: true,
+			open: func(_ context.Context, address string) (Meter, error) { return openHwmon(sys, address) },
+			find: func() ([]Found, error) { return findHwmon(sys) }},
+		{name: "nvml", address: "GPU", about: "an NVIDIA GPU, by index, UUID or PCI address, through nvidia-smi", local: true,
+			open: openNVIDIA, find: findNVIDIA},
+		{name: "exec", address: "COMMAND", about: "a shell command that prints watts, a number a line, as they come", local: true, asUser: true,
+			open: func(_ context.Context, address string) (Meter, error) { return openExec(address) }},
+		{name: "replay", address: "FILE", about: "a CSV file with the columns time and watts or joules, written before or meanwhile", local: true, asUser: true,
+			open: func(_ context.Context, address string) (Meter, error) { return openReplay(address) }},
+	}
 }
 
 // split takes KIND[±LATENCY]:ADDRESS apart.

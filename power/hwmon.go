@@ -1,0 +1,175 @@
+package power
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// hwmon reads a sensor that a kernel driver offers
+// (Documentation/hwmon/sysfs-interface.rst): an energy counter where the
+// driver has one, else power, in µJ and µW.
+type hwmon struct {
+	info   Info
+	path   string
+	energy bool
+}
+
+// hwmonSensor is one channel of one chip.
+type hwmonSensor struct {
+	chip, dir string // "amdgpu", "hwmon3"
+	channel   string // "power1"
+	label     string
+	path      string
+	scope     Scope
+}
+
+func (s *hwmonSensor) energy() bool { return strings.HasPrefix(s.channel, "energy") }
+
+// hwmonScope is what the sensors of a chip see, by the name of its driver. The
+// sensors of others are whatever the board's maker put them on.
+func hwmonScope(chip string) Scope {
+	switch chip {
+	case "amdgpu", "i915", "xe", "nouveau", "radeon":
+		return GPU
+	case "amd_energy", "zenergy", "zenpower", "fam15h_power":
+		return Package
+	}
+	return Other
+}
+
+func hwmonSensors(sys string) ([]hwmonSensor, error) {
+	dirs, err := filepath.Glob(filepath.Join(sys, "class/hwmon/hwmon*"))
+	if err != nil {
+		return nil, err
+	}
+	var all []hwmonSensor
+	for _, dir := range dirs {
+		chip, err := readLine(filepath.Join(dir, "name"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a driver that is being unloaded
+		}
+		if err != nil {
+			return nil, err
+		}
+		seen := map[string]bool{}
+		for _, form := range []string{"energy*_input", "power*_average", "power*_input"} {
+			paths, err := filepath.Glob(filepath.Join(dir, form))
+			if err != nil {
+				return nil, err
+			}
+			slices.Sort(paths)
+			for _, path := range paths {
+				channel, _, _ := strings.Cut(filepath.Base(path), "_")
+				if seen[channel] {
+					continue // input of a channel that has an average too
+				}
+				seen[channel] = true
+				label, err := readLine(filepath.Join(dir, channel+"_label"))
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return nil, err
+				}
+				all = append(all, hwmonSensor{chip: chip, dir: filepath.Base(dir), channel: channel, label: label, path: path, scope: hwmonScope(chip)})
+			}
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%w: no driver in %s offers power or energy; on servers with an ACPI power meter: modprobe acpi_power_meter", ErrUnsupported, filepath.Join(sys, "class/hwmon"))
+	}
+	return all, nil
+}
+
+// openHwmon opens CHIP[/CHANNEL], where CHIP is a driver's name or hwmonN, and
+// CHANNEL is a label or powerN or energyN. Of a chip that has both, energy it
+// is.
+func openHwmon(sys, address string) (Meter, error) {
+	all, err := hwmonSensors(sys)
+	if err != nil {
+		return nil, err
+	}
+	chip, channel, _ := strings.Cut(address, "/")
+	var fit []hwmonSensor
+	for _, s := range all {
+		if (chip == "" || chip == s.chip || chip == s.dir) && (channel == "" || channel == s.channel || channel == s.label) {
+			fit = append(fit, s)
+		}
+	}
+	if channel == "" {
+		if i := slices.IndexFunc(fit, func(s hwmonSensor) bool { return s.energy() }); i >= 0 {
+			counters := slices.DeleteFunc(slices.Clone(fit), func(s hwmonSensor) bool { return !s.energy() })
+			if slices.IndexFunc(counters, func(s hwmonSensor) bool { return s.dir != fit[0].dir }) < 0 {
+				fit = counters
+			}
+		}
+	}
+	if len(fit) != 1 {
+		var names []string
+		for _, s := range all {
+			names = append(names, s.dir+"/"+s.channel+" ("+strings.TrimSpace(s.chip+" "+s.label)+")")
+		}
+		return nil, fmt.Errorf("%w: %d sensors are called %q; there are: %s", ErrSpec, len(fit), address, strings.Join(names, ", "))
+	}
+	s := fit[0]
+	m := &hwmon{path: s.path, energy: s.energy()}
+	m.info = Info{Name: "hwmon:" + s.chip + "/" + s.channel, Scope: s.scope}
+	interval := "update_interval"
+	if strings.HasSuffix(s.path, "_average") {
+		interval = s.channel + "_average_interval"
+	}
+	switch ms, err := readUint(filepath.Join(filepath.Dir(s.path), interval)); {
+	case err == nil:
+		m.info.Interval = time.Duration(ms) * time.Millisecond
+		if strings.HasSuffix(s.path, "_average") {
+			m.info.Latency = m.info.Interval / 2
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	if _, err := m.Read(context.Background()); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *hwmon) Info() Info { return m.info }
+
+func (m *hwmon) Read(context.Context) (Reading, error) {
+	r := Reading{At: time.Now()}
+	v, err := readUint(m.path)
+	if errors.Is(err, fs.ErrPermission) {
+		return r, fmt.Errorf("%w: %w: run as root, or let others: chmod a+r %s", ErrUnsupported, err, m.path)
+	}
+	if err != nil {
+		return r, err
+	}
+	value := float64(v) / 1e6
+	if m.energy {
+		r.Joules = &value
+	} else {
+		r.Watts = &value
+	}
+	return r, nil
+}
+
+func (*hwmon) Close() error { return nil }
+
+func findHwmon(sys string) ([]Found, error) {
+	all, err := hwmonSensors(sys)
+	if err != nil {
+		return nil, err
+	}
+	var found []Found
+	for _, s := range all {
+		what := "watts"
+		if s.energy() {
+			what = "energy counter"
+		}
+		found = append(found, Found{Meter: "hwmon:" + s.dir + "/" + s.channel, Scope: s.scope, About: strings.TrimSpace(s.chip+" "+s.label) + ", " + what})
+	}
+	return found, nil
+}

@@ -1,0 +1,113 @@
+package power
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// NVIDIA's driver tells a GPU's power only through NVIDIA's library, which a
+// static program cannot load; nvidia-smi, which comes with it, can. It gives no
+// energy counter.
+const nvidiaSMI = "nvidia-smi"
+
+// nvidiaInterval is how often nvidia-smi is told to ask. The driver's own value
+// changes every 20 to 100 ms, by the generation of the GPU.
+const nvidiaInterval = 100 * time.Millisecond
+
+// openNVIDIA opens a GPU by its index, UUID or PCI address.
+func openNVIDIA(ctx context.Context, gpu string) (Meter, error) {
+	found, err := listNVIDIA(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if gpu == "" && len(found) == 1 {
+		gpu = found[0].index
+	}
+	if gpu == "" || strings.HasPrefix(gpu, "-") || strings.Contains(gpu, ",") {
+		return nil, fmt.Errorf("%w: name one of the %d GPUs, as in nvml:0", ErrSpec, len(found))
+	}
+	// power.draw.instant came with driver 530; before, power.draw was it on all
+	// but Ampere and later, where it is the mean of the last second.
+	field, late := "power.draw.instant", time.Duration(0)
+	if _, err := nvidiaOnce(ctx, "-i", gpu, "--query-gpu="+field); err != nil {
+		if field, late = "power.draw", 500*time.Millisecond; ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		out, err := nvidiaOnce(ctx, "-i", gpu, "--query-gpu="+field)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := parseNVIDIA(out); err != nil {
+			return nil, fmt.Errorf("%w: this GPU tells no power: %w", ErrUnsupported, err)
+		}
+	}
+	cmd := exec.Command(nvidiaSMI, "-i", gpu, "--query-gpu="+field, "--format=csv,noheader,nounits", "--loop-ms="+strconv.FormatInt(nvidiaInterval.Milliseconds(), 10))
+	return startProcess(Info{Name: "nvml:" + gpu, Scope: GPU, Interval: nvidiaInterval, Resolution: 0.01, Latency: late}, cmd, parseNVIDIA)
+}
+
+// parseNVIDIA reads a line of --format=csv,noheader,nounits. A GPU that cannot
+// tell says [N/A], or [Not Supported], or [Unknown Error].
+func parseNVIDIA(line string) (float64, error) {
+	return parseWatts(strings.TrimSpace(line))
+}
+
+type nvidiaGPU struct{ index, uuid, name string }
+
+func listNVIDIA(ctx context.Context) ([]nvidiaGPU, error) {
+	out, err := nvidiaOnce(ctx, "--query-gpu=index,uuid,name")
+	if err != nil {
+		return nil, err
+	}
+	found := parseNVIDIAList(out)
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%w: %s lists no GPU", ErrUnsupported, nvidiaSMI)
+	}
+	return found, nil
+}
+
+func parseNVIDIAList(out string) []nvidiaGPU {
+	var found []nvidiaGPU
+	for line := range strings.Lines(out) {
+		f := strings.SplitN(strings.TrimSpace(line), ", ", 3)
+		if len(f) == 3 {
+			found = append(found, nvidiaGPU{f[0], f[1], f[2]})
+		}
+	}
+	return found
+}
+
+// nvidiaOnce asks once; a driver that has to wake its GPUs up takes seconds.
+func nvidiaOnce(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	said := &tail{}
+	cmd := exec.CommandContext(ctx, nvidiaSMI, append(args, "--format=csv,noheader,nounits")...)
+	cmd.Stderr = said
+	out, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", fmt.Errorf("%w: there is no %s on this host's path; it comes with NVIDIA's driver", ErrUnsupported, nvidiaSMI)
+	}
+	if err != nil {
+		// What is wrong it says on stdout.
+		words := strings.Join(strings.Fields(string(out)), " ")
+		return "", fmt.Errorf("%w: %s: %w: %s%s", ErrUnsupported, nvidiaSMI, err, words, said.text())
+	}
+	return string(out), nil
+}
+
+func findNVIDIA() ([]Found, error) {
+	gpus, err := listNVIDIA(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	var found []Found
+	for _, g := range gpus {
+		found = append(found, Found{Meter: "nvml:" + g.index, Scope: GPU, About: g.name + ", watts"})
+	}
+	return found, nil
+}

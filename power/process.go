@@ -1,0 +1,134 @@
+package power
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is a command that prints readings, a line each.
+type process struct {
+	info  Info
+	cmd   *exec.Cmd
+	parse func(line string) (watts float64, err error)
+	lines chan stamped
+	said  *tail
+	ended chan struct{}
+	why   error // valid once ended is closed
+}
+
+type stamped struct {
+	at   time.Time
+	text string
+}
+
+// startProcess runs the command in a group of its own, so that whatever it
+// started ends with it.
+func startProcess(info Info, cmd *exec.Cmd, parse func(string) (float64, error)) (*process, error) {
+	p := &process{info: info, cmd: cmd, parse: parse, lines: make(chan stamped, 64), said: &tail{}, ended: make(chan struct{})}
+	p.info.Pushed = true
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = p.said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go p.watch(out)
+	return p, nil
+}
+
+// watch stamps each line as it comes.
+func (p *process) watch(out io.Reader) {
+	defer close(p.ended)
+	s := bufio.NewScanner(out)
+	s.Buffer(nil, 4096)
+	for s.Scan() {
+		select {
+		case p.lines <- stamped{time.Now(), s.Text()}:
+		default: // nobody reads them
+		}
+	}
+	long := s.Err()
+	if long != nil {
+		p.kill()
+	}
+	err := p.cmd.Wait()
+	switch {
+	case long != nil:
+		p.why = fmt.Errorf("its output: %w", long)
+	case err != nil:
+		p.why = fmt.Errorf("the command ended: %w%s", err, p.said.text())
+	default:
+		p.why = fmt.Errorf("the command ended by itself: it must go on printing%s", p.said.text())
+	}
+}
+
+func (p *process) Info() Info { return p.info }
+
+func (p *process) Read(ctx context.Context) (Reading, error) {
+	var l stamped
+	select {
+	case l = <-p.lines:
+	default:
+		select {
+		case l = <-p.lines:
+		case <-ctx.Done():
+			return Reading{}, context.Cause(ctx)
+		case <-p.ended:
+			select {
+			case l = <-p.lines:
+			default:
+				return Reading{}, fmt.Errorf("%w (%w)", p.why, io.EOF)
+			}
+		}
+	}
+	w, err := p.parse(l.text)
+	if err != nil {
+		return Reading{}, err
+	}
+	return Reading{At: l.at, Watts: &w}, nil
+}
+
+func (p *process) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
+
+// Close ends the command and what it started.
+func (p *process) Close() error {
+	p.kill()
+	<-p.ended
+	return nil
+}
+
+// tail keeps the last words of a command, for the error.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, b...)
+	if over := len(t.b) - 300; over > 0 {
+		t.b = t.b[over:]
+	}
+	return len(b), nil
+}
+
+func (t *tail) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := strings.TrimSpace(string(t.b))
+	if s == "" {
+		return ""
+	}
+	return ": " + strings.Join(strings.Fields(s), " ")
+}

@@ -1,0 +1,156 @@
+package power
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+// Trace is what a meter said over some time.
+type Trace struct {
+	Info     Info
+	Readings []Reading
+	Lost     int   // reads that failed
+	Err      error // why the latest of them failed
+}
+
+// Recorder reads a meter until it is closed.
+type Recorder struct {
+	meter  Meter
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu    sync.Mutex
+	trace Trace
+	ended bool          // nothing more to come
+	more  chan struct{} // closed, and made anew, with each reading
+}
+
+// How often a meter is asked, and how long it may take to answer. Twice in its
+// own interval finds each of its values soon after it came.
+const (
+	minPace  = 100 * time.Millisecond
+	maxPace  = time.Second
+	readWait = 5 * time.Second
+)
+
+// most is how many readings a Recorder keeps; beyond, every other one goes and
+// the rest stand for them.
+const most = 1 << 17
+
+// Record begins to read m, and owns it from now on.
+func Record(m Meter) *Recorder {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &Recorder{meter: m, cancel: cancel, done: make(chan struct{}), more: make(chan struct{})}
+	r.trace.Info = m.Info()
+	go r.run(ctx)
+	return r
+}
+
+func (r *Recorder) run(ctx context.Context) {
+	defer close(r.done)
+	pace := min(max(r.trace.Info.Interval/2, minPace), maxPace)
+	if r.trace.Info.Interval == 0 {
+		pace = maxPace
+	}
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		one, cancel := ctx, context.CancelFunc(func() {})
+		if !r.trace.Info.Pushed {
+			one, cancel = context.WithTimeout(ctx, max(readWait, 2*r.trace.Info.Interval))
+		}
+		v, err := r.meter.Read(one)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		r.add(v, err)
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		// One that is not asked sets the pace itself, but not that of its errors.
+		if !r.trace.Info.Pushed || err != nil {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+func (r *Recorder) add(v Reading, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		r.trace.Readings = append(r.trace.Readings, v)
+	} else {
+		r.trace.Lost++
+		r.trace.Err = err
+		r.ended = errors.Is(err, io.EOF)
+	}
+	if len(r.trace.Readings) == most {
+		kept := r.trace.Readings[:0]
+		for i := 1; i < most; i += 2 {
+			kept = append(kept, r.trace.Readings[i])
+		}
+		r.trace.Readings = kept
+	}
+	close(r.more)
+	r.more = make(chan struct{})
+}
+
+// Info describes the meter.
+func (r *Recorder) Info() Info { return r.trace.Info }
+
+// graceMost is how long a run waits after its window for a slow meter.
+const graceMost = 30 * time.Second
+
+// Grace bounds how long after a moment its reading may come.
+func (i Info) Grace() time.Duration {
+	return min(max(2*i.Interval, 2*time.Second)+max(i.Latency, 0), graceMost)
+}
+
+// Trace gives what the meter said, once that reaches until, or, if the meter
+// has ended, is dead or too slow, after its Grace. The readings are the
+// caller's.
+func (r *Recorder) Trace(ctx context.Context, until time.Time) Trace {
+	// A reading that is stamped later may still have been on its way.
+	reach := until.Add(r.trace.Info.Latency)
+	grace := time.NewTimer(time.Until(until) + r.trace.Info.Grace())
+	defer grace.Stop()
+	for {
+		r.mu.Lock()
+		t, more := r.trace, r.more
+		n := len(t.Readings)
+		enough := r.ended || n > 0 && !t.Readings[n-1].At.Before(reach)
+		t.Readings = append([]Reading(nil), t.Readings...)
+		r.mu.Unlock()
+		if enough {
+			return t
+		}
+		select {
+		case <-more:
+		case <-grace.C:
+			return t
+		case <-ctx.Done():
+			return t
+		}
+	}
+}
+
+// closeWait is for a meter that does not heed its context.
+const closeWait = 2 * time.Second
+
+// Close ends the reading and closes the meter.
+func (r *Recorder) Close() error {
+	r.cancel()
+	select {
+	case <-r.done:
+		return r.meter.Close()
+	case <-time.After(closeWait):
+		return errors.Join(errors.New("a read of it does not end"), r.meter.Close())
+	}
+}

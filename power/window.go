@@ -1,0 +1,235 @@
+package power
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"time"
+
+	"zcbench/results"
+)
+
+// Window is the time that a mean is wanted for. The load lasts from Began to
+// Ended, which is longer; both are zero where there is none.
+type Window struct {
+	From, To     time.Time
+	Began, Ended time.Time
+}
+
+// enough is how many changes of an energy counter within the window make it the
+// better source where the meter tells watts too.
+const enough = 10
+
+// few is below what a mean should be made of.
+const few = 4
+
+// Over gives the mean power over a window, and what its reader must know. An
+// error says why there is no figure.
+func (t *Trace) Over(w Window) (results.Power, []string, error) {
+	p := results.Power{Meter: t.Info.Name, Scope: string(t.Info.Scope), Resolution: t.Info.Resolution}
+	c := t.clean(w.From)
+	warnings := c.warnings(t)
+	length := w.To.Sub(w.From).Seconds()
+	began, ended := math.Inf(-1), math.Inf(1)
+	if !w.Began.IsZero() {
+		began, ended = w.Began.Sub(w.From).Seconds(), w.Ended.Sub(w.From).Seconds()
+	}
+	watts, energy := t.series(c.watts), t.series(c.energy)
+	energy.counter = true
+	counts := len(c.energy) > 1 && energy.covers(length)
+	p.Energy = counts && !(energy.within(length) < enough && len(c.watts) > 0 && watts.covers(length))
+	s, flat := watts, watts
+	if p.Energy || len(c.watts) == 0 {
+		s, flat = energy, t.series(energy.slopes())
+	}
+	p.Samples, p.Interval = s.within(length), s.interval
+	if err := s.missing(t, w); err != nil {
+		return p, warnings, err
+	}
+	// A value from before or after the load says nothing of the load, though
+	// it may lie nearer to the window's edge.
+	loaded := s.between(began, ended)
+	if loaded.span() < length/2 {
+		loaded = s
+	}
+	if p.Energy {
+		p.Joules = loaded.at(length) - loaded.at(0)
+	} else {
+		p.Joules = loaded.integral(length)
+	}
+	p.Watts = p.Joules / length
+	if v := flat.between(0, length).points; len(v) > 0 {
+		low := slices.MinFunc(v, point.compare).v
+		high := slices.MaxFunc(v, point.compare).v
+		p.Min, p.Max = &low, &high
+	}
+	if p.Resolution == 0 && !p.Energy {
+		p.Resolution = watts.resolution()
+	}
+	add := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+	if p.Samples < few || p.Interval > length {
+		add("the meter gave %d values within the %.1f s window (one each %.1f s): measure for longer", p.Samples, length, p.Interval)
+	}
+	if from, to := s.gap(length); to-from > max(3*p.Interval, length/10) {
+		add("there is no reading from %.1f to %.1f s of the window", from, to)
+	}
+	if len(c.watts) > few && !p.Energy && !t.Info.Pushed && watts.constant() {
+		add("each of %d readings is %g W: the meter may be coarse, or slower than the run", len(c.watts), c.watts[0].v)
+	}
+	if p.Watts <= 0 {
+		add("the meter shows %g W: it does not see this load", p.Watts)
+	}
+	if !w.Began.IsZero() {
+		if text := flat.between(0, length).step(length, began, ended); text != "" {
+			warnings = append(warnings, text)
+		}
+	}
+	return p, warnings, nil
+}
+
+// missing says why there can be no figure: the meter said nothing, or not of
+// this time, or it died.
+func (s series) missing(t *Trace, w Window) error {
+	length := w.To.Sub(w.From).Seconds()
+	cause := func(format string, args ...any) error {
+		err := fmt.Errorf(format, args...)
+		if t.Err != nil {
+			err = fmt.Errorf("%w (%w)", err, t.Err)
+		}
+		return err
+	}
+	n := len(s.points)
+	if n == 0 {
+		return cause("it gave no reading")
+	}
+	if s.covers(length) {
+		if s.counter && n < 2 {
+			return cause("its energy counter did not change")
+		}
+		return nil
+	}
+	first, last := s.points[0].t, s.points[n-1].t
+	switch {
+	case last < 0:
+		return cause("its latest reading is %.1f s older than the window: it stopped, is slower than the run, or its clock is behind", -last)
+	case first > length:
+		return cause("its first reading is %.1f s younger than the window: its clock is ahead", first-length)
+	case first > s.patience(length):
+		return cause("its first reading is of %.1f s into the window", first)
+	}
+	return cause("it said nothing new after %.1f s of the %.1f s window", last, length)
+}
+
+// cleaned is a trace that arithmetic can be done on.
+type cleaned struct {
+	watts  []point
+	energy []point // the counter, unwrapped, only where it changed
+	absurd int
+	sample float64 // one of the absurd values
+	doubts []string
+}
+
+// implausible is above what any host or meter of one draws, in watts.
+const implausible = 1e6
+
+// sentinel reports a number that means "no value": the highest of an integer
+// type, in one of the units that meters count in, or none at all.
+func sentinel(v float64) bool {
+	if !number(v) {
+		return true
+	}
+	for _, top := range []float64{math.MaxUint16, math.MaxInt16, 1 << 15, math.MaxUint32, math.MaxInt32, 1 << 31, math.MaxInt64, math.MaxUint64} {
+		for _, unit := range []float64{1e-6, 1e-3, 1e-2, 1e-1, 1, 1e3} {
+			if math.Abs(v-top*unit) <= 1e-9*top*unit {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func number(v float64) bool { return v >= 0 && !math.IsInf(v, 1) }
+
+// clean drops what is no value, brings readings in order of time, and unwraps
+// the counter. Times are in seconds from zero on.
+func (t *Trace) clean(zero time.Time) cleaned {
+	var c cleaned
+	var counted []point
+	for _, r := range t.Readings {
+		at := r.At.Add(-t.Info.Latency).Sub(zero).Seconds()
+		if r.Watts != nil {
+			if sentinel(*r.Watts) || *r.Watts > implausible {
+				c.absurd, c.sample = c.absurd+1, *r.Watts
+			} else {
+				c.watts = append(c.watts, point{at, *r.Watts})
+			}
+		}
+		if r.Joules != nil {
+			if !number(*r.Joules) {
+				c.absurd, c.sample = c.absurd+1, *r.Joules
+			} else {
+				counted = append(counted, point{at, *r.Joules})
+			}
+		}
+	}
+	c.watts, counted = inOrder(c.watts), inOrder(counted)
+	c.unwrap(counted, t.Info.Range)
+	return c
+}
+
+// unwrap makes a running total of a counter that wraps at top joules, 0 for one
+// that does not.
+func (c *cleaned) unwrap(counted []point, top float64) {
+	var before point
+	var total, longest float64
+	for i, p := range counted {
+		if i == 0 {
+			c.energy, before = append(c.energy, point{p.t, 0}), p
+			continue
+		}
+		step, seconds := p.v-before.v, p.t-before.t
+		alone := step < 0 && i+1 < len(counted) && counted[i+1].v >= before.v
+		if step < 0 && top > 0 {
+			step += top
+		}
+		switch {
+		case step == 0:
+			continue // read again before it changed
+		case alone, step/seconds > implausible:
+			c.absurd, c.sample = c.absurd+1, p.v // its neighbours say otherwise
+			continue
+		case step < 0:
+			c.doubts = append(c.doubts, fmt.Sprintf("its energy counter fell from %g to %g J, and it has no known wrap", before.v, p.v))
+			c.energy, total, before = []point{{p.t, 0}}, 0, p
+			continue
+		}
+		total += step
+		c.energy = append(c.energy, point{p.t, total})
+		longest = max(longest, seconds)
+		before = p
+	}
+	// What it draws at other times tells how far it may have gone unseen.
+	if n := len(c.energy); top > 0 && n > 2 {
+		var rates []float64
+		for _, p := range (series{points: c.energy}).slopes() {
+			rates = append(rates, p.v)
+		}
+		if longest*median(rates) > top/2 {
+			c.doubts = append(c.doubts, fmt.Sprintf("its energy counter wraps every %g J; in %.1f s without a reading it may have done so more than once", top, longest))
+		}
+	}
+}
+
+// warnings are what holds for any window.
+func (c *cleaned) warnings(t *Trace) []string {
+	var all []string
+	if c.absurd > 0 {
+		all = append(all, fmt.Sprintf("%d of %d readings cannot be (such as %g) and were left out", c.absurd, len(t.Readings), c.sample))
+	}
+	if t.Lost > 0 && !errors.Is(t.Err, io.EOF) {
+		all = append(all, fmt.Sprintf("%d of %d reads failed, the latest with: %v", t.Lost, t.Lost+len(t.Readings), t.Err))
+	}
+	return append(all, c.doubts...)
+}

@@ -1,0 +1,257 @@
+package power
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A host for the tests: 80 W idle; from 1 s before the window of 10 s until
+// 0.1 s after it, 200 W with a ripple that is even over the window.
+const (
+	idleWatts = 80.0
+	loadWatts = 200.0
+)
+
+var (
+	opened = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	tested = Window{From: opened, To: opened.Add(10 * time.Second), Began: opened.Add(-time.Second), Ended: opened.Add(10100 * time.Millisecond)}
+)
+
+// draw is the power at a time, in seconds from the window's opening.
+func draw(t float64) float64 {
+	if t < -1 || t > 10.1 {
+		return idleWatts
+	}
+	return loadWatts + 4*math.Sin(2*math.Pi*t/2.5)
+}
+
+// used is the energy from -60 s on.
+func used(t float64) float64 {
+	e := idleWatts * (min(t, -1) + 60)
+	if t > -1 {
+		end := min(t, 10.1)
+		ripple := func(t float64) float64 { return -4 * 2.5 / (2 * math.Pi) * math.Cos(2*math.Pi*t/2.5) }
+		e += loadWatts*(end+1) + ripple(end) - ripple(-1)
+	}
+	if t > 10.1 {
+		e += idleWatts * (t - 10.1)
+	}
+	return e
+}
+
+func when(t float64) time.Time { return opened.Add(time.Duration(t * float64(time.Second))) }
+
+func watts(t, w float64) Reading  { return Reading{At: when(t), Watts: &w} }
+func joules(t, j float64) Reading { return Reading{At: when(t), Joules: &j} }
+
+// every makes readings from 3 s before the window to 3 s after it.
+func every(step float64, f func(t float64) Reading) []Reading {
+	var all []Reading
+	for t := -3.0; t <= 13; t += step {
+		all = append(all, f(t))
+	}
+	return all
+}
+
+func sampled(t float64) Reading { return watts(t, draw(t)) }
+func counted(t float64) Reading { return joules(t, used(t)) }
+
+func TestOver(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	lose := func(all []Reading, share float64) []Reading {
+		var kept []Reading
+		for _, v := range all {
+			if r.Float64() >= share {
+				kept = append(kept, v)
+			}
+		}
+		return kept
+	}
+	coarse := func(j float64) float64 { return math.Floor(j/3600) * 3600 }
+	for _, c := range []struct {
+		name   string
+		trace  Trace
+		energy bool
+		warns  []string // substrings, one of each warning, in order
+		right  bool     // within 1%, whatever it warns of
+		err    string
+	}{
+		{name: "sampled each 0.1 s", trace: Trace{Readings: every(0.1, sampled)}, right: true},
+		{name: "sampled each second", trace: Trace{Readings: every(1, sampled)}, right: true},
+		{name: "sampled each second, off the edges", trace: Trace{Readings: every(0.97, sampled)}, right: true},
+		{name: "counter each 0.1 s", trace: Trace{Readings: every(0.1, counted)}, right: true, energy: true},
+		{name: "counter each second, off the edges", trace: Trace{Readings: every(0.97, counted)}, right: true, energy: true},
+		{name: "counter that is read faster than it changes", right: true, energy: true,
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joules(t, used(math.Floor(t))) })}},
+		{name: "counter and watts: the counter", right: true, energy: true,
+			trace: Trace{Readings: every(0.5, func(t float64) Reading {
+				v, wrong := counted(t), 999.0
+				v.Watts = &wrong
+				return v
+			})}},
+		{name: "a counter of whole watt-hours and watts: the watts", right: true,
+			trace: Trace{Readings: every(0.5, func(t float64) Reading {
+				v, e := sampled(t), coarse(used(t))
+				v.Joules = &e
+				return v
+			})}},
+		{name: "watts that repeat until the meter has new ones", right: true,
+			trace: Trace{Readings: every(0.25, func(t float64) Reading { return watts(t, draw(math.Floor(t))) })}},
+
+		{name: "counter that wraps", right: true, energy: true,
+			trace: Trace{Info: Info{Range: 700}, Readings: every(0.1, func(t float64) Reading { return joules(t, math.Mod(used(t), 700)) })}},
+		{name: "counter that may wrap unseen", energy: true, warns: []string{"more than once", "there is no reading from"},
+			trace: Trace{Info: Info{Range: 700}, Readings: append(every(0.1, func(t float64) Reading { return joules(t, math.Mod(used(t), 700)) })[:50],
+				every(0.1, func(t float64) Reading { return joules(t, math.Mod(used(t), 700)) })[90:]...)}},
+		{name: "counter that starts anew", warns: []string{"fell from"}, err: "first reading",
+			trace: Trace{Readings: every(0.1, func(t float64) Reading {
+				if t > 5 {
+					return joules(t, used(t)-used(5))
+				}
+				return counted(t)
+			})}},
+		{name: "counter with one zero", right: true, energy: true, warns: []string{"1 of 161 readings cannot be (such as 0)"},
+			trace: Trace{Info: Info{Range: 262143.328850}, Readings: every(0.1, func(t float64) Reading {
+				if math.Abs(t-4) < 0.01 {
+					return joules(t, 0)
+				}
+				return counted(t)
+			})}},
+
+		{name: "sentinels", right: true, warns: []string{"cannot be (such as "},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading {
+				bad := []float64{math.MaxUint32, math.MaxUint32 * 1e3, math.MaxUint16, math.MaxUint16 / 10.0, math.NaN(), -1, math.Inf(1), math.MaxUint32 / 1e3}
+				if i := int(math.Round(t * 10)); i%5 == 0 && i >= 0 {
+					return watts(t, bad[i/5%len(bad)])
+				}
+				return sampled(t)
+			})}},
+		{name: "nothing but sentinels", warns: []string{"161 of 161 readings cannot be"}, err: "gave no reading",
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t, math.MaxUint32) })}},
+		{name: "10% lost", right: true, trace: Trace{Readings: lose(every(0.1, sampled), 0.1)}},
+		{name: "10% lost, each second", right: true, warns: []string{"2 of 18 reads failed, the latest with: timeout"},
+			trace: Trace{Readings: lose(every(1, sampled), 0.1), Lost: 2, Err: errors.New("timeout")}},
+		{name: "10% of a counter lost", right: true, energy: true, trace: Trace{Readings: lose(every(0.1, counted), 0.1)}},
+		{name: "a gap of 4 s", right: true, warns: []string{"no reading from 2.1 to 6.1 s"},
+			trace: Trace{Readings: append(every(0.1, sampled)[:52], every(0.1, sampled)[91:]...)}},
+		{name: "a counter does not mind a gap", right: true, energy: true, warns: []string{"no reading from 2.1 to 6.1 s"},
+			trace: Trace{Readings: append(every(0.1, counted)[:52], every(0.1, counted)[91:]...)}},
+
+		{name: "3 s late, and known", right: true,
+			trace: Trace{Info: Info{Latency: 3 * time.Second}, Readings: every(0.5, func(t float64) Reading { return watts(t, draw(t-3)) })}},
+		{name: "3 s late, and not known", warns: []string{"the meter is about 3.0 s late"},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t, draw(t-3)) })}},
+		{name: "counter 3 s late, and not known", energy: true, warns: []string{"about 3.0 s late"},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joules(t, used(t-3)) })}},
+		{name: "3 s late, each second", warns: []string{"rise from 80 to 199.6"},
+			trace: Trace{Readings: every(1, func(t float64) Reading { return watts(t, draw(t-3)) })}},
+		{name: "clock 2 s behind", warns: []string{"to 80 at 8.1 s", "about 2.0 s behind"},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t-2, draw(t)) })}},
+		{name: "clock 2 s ahead", warns: []string{"rise from 80", "clock ahead"},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t+2, draw(t)) })}},
+		{name: "clock 2 s ahead, and corrected", right: true,
+			trace: Trace{Info: Info{Latency: 2 * time.Second}, Readings: every(0.1, func(t float64) Reading { return watts(t+2, draw(t)) })}},
+		{name: "clock an hour behind", err: "older than the window",
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t-3600, draw(t)) })}},
+		{name: "clock an hour ahead", err: "clock is ahead",
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t+3600, draw(t)) })}},
+
+		{name: "changes every 30 s, and says so", warns: []string{"measure for longer"},
+			trace: Trace{Info: Info{Interval: 30 * time.Second}, Readings: every(1, func(t float64) Reading { return watts(t, idleWatts) })}},
+		{name: "changes every 30 s, and does not say so", warns: []string{"each of 17 readings is 80 W"},
+			trace: Trace{Readings: every(1, func(t float64) Reading { return watts(t, idleWatts) })}},
+		{name: "comes every 4 s", warns: []string{"gave 3 values"},
+			trace: Trace{Info: Info{Pushed: true}, Readings: every(4, sampled)}},
+		{name: "shows nothing", warns: []string{"each of 161", "0 W: it does not see"},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t, 0) })}},
+
+		{name: "dies", err: "nothing new after 4.0 s of the 10.0 s window (broken pipe)",
+			trace: Trace{Readings: every(0.1, sampled)[:71], Lost: 9, Err: errors.New("broken pipe")}, warns: []string{"9 of 80 reads"}},
+		{name: "dies before", err: "older than the window", trace: Trace{Readings: every(0.1, sampled)[:10]}},
+		{name: "comes too late", err: "first reading is of 6.0 s", trace: Trace{Readings: every(0.1, sampled)[90:]}},
+		{name: "counter that stops", err: "nothing new after 4.0 s", energy: true,
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joules(t, used(min(t, 4))) })}},
+		{name: "says nothing", err: "gave no reading (connection refused)", trace: Trace{Lost: 3, Err: errors.New("connection refused")}, warns: []string{"3 of 3 reads"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, warnings, err := c.trace.Over(tested)
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Errorf("error %v, want one with %q (%v W)", err, c.err, got.Watts)
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			off := got.Watts/((used(10)-used(0))/10) - 1
+			if c.right && math.Abs(off) > 0.01 {
+				t.Errorf("%.2f W, which is %.2f%% off", got.Watts, off*100)
+			}
+			if c.err == "" && !c.right && len(warnings) == 0 {
+				t.Error("neither right nor warned of")
+			}
+			text := strings.Join(warnings, "\n")
+			for _, w := range c.warns {
+				if !strings.Contains(text, w) {
+					t.Errorf("no warning has %q", w)
+				}
+			}
+			if len(c.warns) == 0 && len(warnings) > 0 || t.Failed() {
+				t.Errorf("%.2f W (%+.2f%%), warnings: %s", got.Watts, off*100, text)
+			}
+			if c.err == "" && got.Energy != c.energy {
+				t.Errorf("energy counter %v", got.Energy)
+			}
+			if c.err == "" && math.Abs(got.Joules-got.Watts*10) > 1e-6 {
+				t.Errorf("%v J in 10 s is not %v W", got.Joules, got.Watts)
+			}
+		})
+	}
+}
+
+// TestOverDetail: what else the figure says.
+func TestOverDetail(t *testing.T) {
+	trace := Trace{Info: Info{Name: "x:y", Scope: Wall}, Readings: every(0.5, func(t float64) Reading { return watts(t, math.Round(draw(t)*10)/10) })}
+	got, _, err := trace.Over(tested)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Meter != "x:y" || got.Scope != "wall" || got.Samples != 21 || math.Abs(got.Interval-0.5) > 1e-9 {
+		t.Errorf("%+v", got)
+	}
+	if math.Abs(got.Resolution-0.1) > 1e-9 && got.Resolution < 0.1 {
+		t.Errorf("resolution %v", got.Resolution)
+	}
+	if *got.Min < 196 || *got.Min > 197 || *got.Max > 204 || *got.Max < 203 {
+		t.Errorf("from %v to %v W", *got.Min, *got.Max)
+	}
+}
+
+// FuzzOver: whatever a meter says, arithmetic gives numbers or an error.
+func FuzzOver(f *testing.F) {
+	f.Add([]byte("\x10\x20\x30\x40\x50\x60\x70\x80\x90"), 700.0, true, int64(0))
+	f.Add([]byte("\x00\xff\x00\xff\x00\x00\x00\xff\xff\x01"), 0.0, false, int64(1e9))
+	f.Fuzz(func(t *testing.T, data []byte, top float64, counts bool, interval int64) {
+		odd := []float64{math.NaN(), math.Inf(1), math.Inf(-1), -1, 0, math.MaxUint32, 1e300, math.MaxFloat64}
+		trace := Trace{Info: Info{Range: top, Interval: time.Duration(interval), Pushed: len(data)%2 == 0}}
+		for i := 0; i+1 < len(data); i += 2 {
+			v := float64(data[i+1])
+			if data[i+1] < byte(len(odd)) {
+				v = odd[data[i+1]]
+			}
+			at := float64(data[i])/16 - 2
+			if counts {
+				trace.Readings = append(trace.Readings, joules(at, v))
+			} else {
+				trace.Readings = append(trace.Readings, watts(at, v))
+			}
+		}
+		got, _, err := trace.Over(tested)
+		if err == nil && (math.IsNaN(got.Watts) || math.IsInf(got.Watts, 0) || got.Watts < 0) {
+			t.Errorf("%v W of %v", got.Watts, data)
+		}
+	})
+}

@@ -146,6 +146,7 @@ func kinds() []kind {
 			open: func(_ context.Context, address string) (Meter, error) { return openExec(address) }},
 		{name: "replay", address: "FILE", about: "a CSV file with the columns time and watts or joules, written before or meanwhile", local: true, asUser: true,
 			open: func(_ context.Context, address string) (Meter, error) { return openReplay(address) }},
+		scpiKind(),
 	}
 }
 

@@ -1,0 +1,331 @@
+package power
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bench power analysers speak SCPI: lines of text over TCP (most makers, port
+// 5025) or inside VXI-11 (Yokogawa's WT300 and WT300E).
+
+func scpiKind() kind {
+	return kind{
+		name:    "scpi",
+		address: "HOST[:PORT][/CHANNEL][?model=wt300] or HOST[:PORT]?power=QUERY[&energy=QUERY][&init=COMMANDS]",
+		about: "bench power analyser: a Yokogawa WT300 by itself, with its integrator's energy where that runs; " +
+			"others by their queries, such as power=MEAS:POW? (power-unit=, energy-unit=; transport=vxi11 for those without a port of their own)",
+		open: openSCPI,
+	}
+}
+
+// scpi is an instrument that answers queries.
+type scpi struct {
+	target            *target
+	about             Info
+	dial              func(context.Context, *target) (instrument, error)
+	conn              instrument // nil: to be dialled
+	init              []string   // sent on every connection
+	power, energy     string     // queries; energy may be none
+	inWatts, inJoules float64
+	wt300             bool
+}
+
+// instrument carries messages to an instrument and back.
+type instrument interface {
+	send(ctx context.Context, command string) error
+	ask(ctx context.Context, query string) (string, error)
+	close() error
+}
+
+func openSCPI(ctx context.Context, address string) (Meter, error) {
+	t, err := parseTarget("scpi", address, "", "model", "transport", "power", "power-unit", "energy", "energy-unit", "init")
+	if err != nil {
+		return nil, err
+	}
+	m := &scpi{target: t, power: t.options["power"], energy: t.options["energy"], wt300: t.options["power"] == "" && t.options["energy"] == ""}
+	if m.inWatts, m.inJoules, err = t.scales("W", "Wh"); err != nil {
+		return nil, err
+	}
+	transport := t.options["transport"]
+	switch {
+	case t.options["model"] != "" && t.options["model"] != "wt300":
+		return nil, fmt.Errorf("%w: option model is wt300, or leave it out and say power=QUERY", ErrSpec)
+	case t.options["model"] != "" && !m.wt300:
+		return nil, fmt.Errorf("%w: a wt300 has its own queries: leave out model, or power and energy", ErrSpec)
+	case m.wt300 && transport == "":
+		transport = "vxi11"
+	}
+	if !m.wt300 && m.energy == "" && t.options["energy-unit"] != "" || m.wt300 && t.options["power-unit"]+t.options["energy-unit"] != "" {
+		return nil, fmt.Errorf("%w: a unit without a query of that name", ErrSpec)
+	}
+	switch transport {
+	case "", "socket":
+		if t.port == "" {
+			t.port = "5025" // IANA: scpi-raw
+		}
+		m.dial = dialLines
+	case "vxi11":
+		m.dial = dialVXI11
+	default:
+		return nil, fmt.Errorf("%w: option transport is socket or vxi11", ErrSpec)
+	}
+	for _, c := range strings.Split(t.options["init"], ";;") {
+		if c = strings.TrimSpace(c); c != "" {
+			m.init = append(m.init, c)
+		}
+	}
+	if m.wt300 {
+		channel := "1"
+		if t.path != "" {
+			channel = t.path
+			if n, err := strconv.Atoi(channel); (err != nil || n < 1 || n > 3) && channel != "SIGMA" {
+				return nil, fmt.Errorf("%w: a WT300's channel is 1, 2, 3 or SIGMA", ErrSpec)
+			}
+		}
+		// Names as in Yokogawa IM WT310-17EN, chapter 6. They choose what this
+		// connection is told, and change nothing that is measured.
+		m.init = append(m.init, ":COMMUNICATE:HEADER OFF", ":COMMUNICATE:VERBOSE ON", ":NUMERIC:FORMAT ASCII", ":NUMERIC:NORMAL:NUMBER 2",
+			":NUMERIC:NORMAL:ITEM1 P,"+channel, ":NUMERIC:NORMAL:ITEM2 WH,"+channel)
+	} else if t.path != "" {
+		return nil, fmt.Errorf("%w: only a WT300 has a channel in its address; say it in the queries", ErrSpec)
+	}
+	if m.about, err = t.info(Info{}); err != nil {
+		return nil, err
+	}
+	if err := m.connect(ctx); err != nil {
+		return nil, err
+	}
+	if m.wt300 {
+		if err := m.meet(ctx); err != nil {
+			m.Close()
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// meet makes sure that this is a WT300 and asks how often it measures.
+func (m *scpi) meet(ctx context.Context) error {
+	id, err := m.conn.ask(ctx, "*IDN?")
+	if err != nil {
+		return fmt.Errorf("%s: *IDN?: %w", m.target.address(), err)
+	}
+	if !strings.Contains(id, "YOKOGAWA,WT3") {
+		return fmt.Errorf("%w: %s is no WT300 (%.60q): give its queries, as in ?power=MEAS:POW?", ErrSpec, m.target.address(), id)
+	}
+	s, err := m.conn.ask(ctx, ":RATE?")
+	if err != nil {
+		return fmt.Errorf("%s: :RATE?: %w", m.target.address(), err)
+	}
+	// A WT300E with an update rate of its own choice says AUTO.
+	if seconds, err := strconv.ParseFloat(s, 64); err == nil && seconds > 0 && seconds < 3600 && m.target.options["interval"] == "" {
+		m.about.Interval = time.Duration(seconds * float64(time.Second))
+	}
+	return nil
+}
+
+func (m *scpi) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	c, err := m.dial(ctx, m.target)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	for _, command := range m.init {
+		if strings.Contains(command, "?") {
+			_, err = c.ask(ctx, command)
+		} else {
+			err = c.send(ctx, command)
+		}
+		if err != nil {
+			c.close()
+			return fmt.Errorf("%s: %s: %w", m.target.address(), command, err)
+		}
+	}
+	m.conn = c
+	return nil
+}
+
+func (m *scpi) Info() Info { return m.about }
+
+// Read asks once more on a fresh connection where an old one has broken.
+func (m *scpi) Read(ctx context.Context) (Reading, error) {
+	fresh := m.conn == nil
+	if fresh {
+		if err := m.connect(ctx); err != nil {
+			return Reading{}, err
+		}
+	}
+	r, err := m.read(ctx)
+	if err == nil || errors.Is(err, ErrNoValue) {
+		return r, err
+	}
+	// The next answer on this connection could be the one that was late.
+	m.Close()
+	if fresh || ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		return r, err
+	}
+	if err := m.connect(ctx); err != nil {
+		return Reading{}, err
+	}
+	return m.read(ctx)
+}
+
+func (m *scpi) read(ctx context.Context) (r Reading, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	start := time.Now()
+	if m.wt300 {
+		return m.readWT300(ctx)
+	}
+	if m.power != "" {
+		w, err := m.value(ctx, m.power)
+		if err != nil {
+			return r, err
+		}
+		w *= m.inWatts
+		r.At, r.Watts = midway(start), &w
+	}
+	if m.energy != "" {
+		start = time.Now()
+		j, err := m.value(ctx, m.energy)
+		if err != nil {
+			return r, err
+		}
+		j *= m.inJoules
+		r.At, r.Joules = midway(start), &j
+	}
+	return r, nil
+}
+
+// value asks for one number.
+func (m *scpi) value(ctx context.Context, query string) (float64, error) {
+	s, err := m.conn.ask(ctx, query)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %s: %w", m.target.address(), query, err)
+	}
+	v, err := scpiNumbers(s, 1)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %s: %w", m.target.address(), query, err)
+	}
+	if math.IsNaN(v[0]) {
+		return 0, fmt.Errorf("%s: %s: %w", m.target.address(), query, noValue("it says %.40q", s))
+	}
+	return v[0], nil
+}
+
+// readWT300 reads power and integrated energy of the same update. The
+// integrator is the user's: where it is not running, its figure is old.
+func (m *scpi) readWT300(ctx context.Context) (r Reading, err error) {
+	start := time.Now()
+	const query = ":NUMERIC:NORMAL:VALUE?"
+	s, err := m.conn.ask(ctx, query)
+	if err != nil {
+		return r, fmt.Errorf("%s: %s: %w", m.target.address(), query, err)
+	}
+	r.At = midway(start)
+	v, err := scpiNumbers(s, 2)
+	if err != nil {
+		return r, fmt.Errorf("%s: %s: %w", m.target.address(), query, err)
+	}
+	if math.IsNaN(v[0]) {
+		return r, fmt.Errorf("%s: %s: %w", m.target.address(), query, noValue("it says %.40q", s))
+	}
+	r.Watts = &v[0]
+	state, err := m.conn.ask(ctx, ":INTEGRATE:STATE?")
+	if err != nil {
+		return r, fmt.Errorf("%s: :INTEGRATE:STATE?: %w", m.target.address(), err)
+	}
+	if strings.HasPrefix(state, "STAR") && !math.IsNaN(v[1]) {
+		j := v[1] * joules["Wh"]
+		r.Joules = &j
+	}
+	return r, nil
+}
+
+func (m *scpi) Close() error {
+	if m.conn == nil {
+		return nil
+	}
+	err := m.conn.close()
+	m.conn = nil
+	return err
+}
+
+// scpiNumbers reads the first n of an answer's comma-separated numbers. NaN
+// stands for what the instrument does not know: "NAN" and 9.91E37 by IEEE 488.2
+// and SCPI-99 (volume 1, 7.2.1.5), "INF" and 9.9E37 for out of range, "---" on
+// some displays.
+func scpiNumbers(answer string, n int) ([]float64, error) {
+	fields := strings.Split(answer, ",")
+	if len(fields) < n {
+		return nil, fmt.Errorf("%d numbers expected in %.60q", n, answer)
+	}
+	var all []float64
+	for _, f := range fields[:n] {
+		f = strings.TrimSpace(f)
+		v, err := strconv.ParseFloat(f, 64)
+		switch {
+		case f != "" && strings.Trim(f, "-") == "":
+			v = math.NaN()
+		case err != nil && !errors.Is(err, strconv.ErrRange):
+			return nil, fmt.Errorf("no number in %.60q", answer)
+		case math.Abs(v) >= 9e36:
+			v = math.NaN()
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// lines is an instrument on a TCP port of its own, a line a message.
+type lines struct {
+	conn net.Conn
+	r    *bufio.Reader
+}
+
+func dialLines(ctx context.Context, t *target) (instrument, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", t.address())
+	if err != nil {
+		return nil, err
+	}
+	// An answer is a line of at most this.
+	return &lines{c, bufio.NewReaderSize(c, 4096)}, nil
+}
+
+func (l *lines) send(ctx context.Context, command string) error {
+	defer hurry(ctx, l.conn)()
+	_, err := io.WriteString(l.conn, command+"\n")
+	return err
+}
+
+func (l *lines) ask(ctx context.Context, query string) (string, error) {
+	if err := l.send(ctx, query); err != nil {
+		return "", err
+	}
+	defer hurry(ctx, l.conn)()
+	line, err := l.r.ReadSlice('\n')
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // the connection broke, the meter has not come to an end
+	}
+	return strings.TrimSpace(string(line)), err
+}
+
+// hurry ends what waits on a connection when ctx does, until stopped. What it
+// has ended is no good any more.
+func hurry(ctx context.Context, c net.Conn) (stop func()) {
+	unhook := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	return func() { unhook() }
+}
+
+func (l *lines) close() error { return l.conn.Close() }

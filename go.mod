@@ -15,3 +15,5 @@ require github.com/gopacket/gopacket v1.7.7
 require github.com/goccy/go-yaml v1.19.2
 
 require github.com/pawelgaczynski/giouring v0.0.0-20230826085535-69588b89acb9
+
+require github.com/icholy/digest v1.1.0

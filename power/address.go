@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -242,10 +243,6 @@ func noValue(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrNoValue, fmt.Sprintf(format, args...))
 }
 
-// coarse is the step in joules from which an energy counter says less about a
-// run of seconds than sampled watts do: such a counter is left out.
-const coarse = 60
-
 // consumed refuses what no load takes; meters say -1 for "not known".
 func consumed(w float64) (*float64, error) {
 	if w < 0 || w != w || w > 1e9 {
@@ -261,3 +258,35 @@ func counted(j float64) (*float64, error) {
 	}
 	return &j, nil
 }
+
+// reading is a number as a meter wrote it.
+type reading struct {
+	value float64
+	step  float64 // what its last digit is worth
+	there bool    // something was
+	ok    bool    // and it was a number
+}
+
+// UnmarshalJSON takes a number, also one in a string. What is null, "NaN" or
+// any other text is there, and no value.
+func (n *reading) UnmarshalJSON(b []byte) error {
+	*n = parseReading(strings.Trim(string(b), `"`))
+	return nil
+}
+
+// parseReading reads a number; ok is false for anything else.
+func parseReading(text string) reading {
+	text = strings.TrimSpace(text)
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		return reading{there: true}
+	}
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(text), "e")
+	_, decimals, _ := strings.Cut(mantissa, ".")
+	e, _ := strconv.Atoi(exponent)
+	return reading{v, math.Pow10(e - len(decimals)), true, true}
+}
+
+// energyAbout explains the option energy. Many counters step by a watt-hour,
+// or once a minute: over a run of seconds, sampled watts are nearer the truth.
+const energyAbout = "energy=true takes its energy counter, whose coarse steps suit runs of many minutes"

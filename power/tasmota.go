@@ -1,0 +1,147 @@
+package power
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+func tasmotaKind() kind {
+	return kind{
+		name:    "tasmota",
+		address: "HOST[:PORT][/CHANNEL][?energy=true]",
+		about:   "smart plug with Tasmota, over HTTP; CHANNEL is 1, 2 … of a device with several; " + energyAbout,
+		open:    openTasmota,
+	}
+}
+
+// tasmota is one channel of a device with Tasmota.
+type tasmota struct {
+	web     *web
+	about   Info
+	channel int  // from 0
+	energy  bool // wanted
+}
+
+func openTasmota(ctx context.Context, address string) (Meter, error) {
+	t, err := parseTarget("tasmota", address, "80", "energy")
+	if err != nil {
+		return nil, err
+	}
+	m := &tasmota{web: newWeb(t, "http", nil)}
+	if m.energy, err = t.flag("energy"); err != nil {
+		return nil, err
+	}
+	if t.path != "" {
+		n, err := strconv.Atoi(t.path)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%w: a channel is 1, 2, …", ErrSpec)
+		}
+		m.channel = n - 1
+	}
+	if password := t.secrets["password"]; password != "" {
+		user := t.secrets["user"]
+		if user == "" {
+			user = "admin"
+		}
+		m.web.sign = func(r *http.Request) { r.SetBasicAuth(user, password) }
+	}
+	// Tasmota's energy driver sums up once a second.
+	known := Info{Interval: time.Second}
+	e, err := m.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p := e.Power.at(m.channel); p.ok {
+		known.Resolution = p.step // its WattRes
+	}
+	if m.about, err = t.info(known); err != nil {
+		return nil, err
+	}
+	if _, err := e.read(m.channel, m.energy); err != nil && !errors.Is(err, ErrNoValue) {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *tasmota) Info() Info { return m.about }
+
+// tasmotaEnergy is the object ENERGY of Tasmota's sensors: Power in W and Total
+// in kWh, each one number or one for each channel.
+type tasmotaEnergy struct {
+	Power readings `json:"Power"`
+	Total readings `json:"Total"`
+}
+
+// ask sends the command Status 8, which tells the sensors.
+func (m *tasmota) ask(ctx context.Context) (*tasmotaEnergy, error) {
+	var s struct {
+		StatusSNS struct {
+			Energy *tasmotaEnergy `json:"ENERGY"`
+		} `json:"StatusSNS"`
+		Warning string `json:"WARNING"`
+	}
+	if err := m.web.get(ctx, "/cm?cmnd=Status%208", &s); err != nil {
+		return nil, err
+	}
+	switch {
+	case s.Warning != "":
+		// "Need user=<username>&password=<password>", with status 200 in older versions.
+		return nil, fmt.Errorf("%s: %w", m.web.base, errDenied)
+	case s.StatusSNS.Energy == nil:
+		return nil, fmt.Errorf("%w: %s does not measure: its Status 8 has no ENERGY", ErrSpec, m.web.base)
+	}
+	return s.StatusSNS.Energy, nil
+}
+
+func (m *tasmota) Read(ctx context.Context) (Reading, error) {
+	start := time.Now()
+	e, err := m.ask(ctx)
+	if err != nil {
+		return Reading{}, err
+	}
+	r, err := e.read(m.channel, m.energy)
+	r.At = midway(start)
+	return r, err
+}
+
+// read takes a channel's figures, counted from 0.
+func (e *tasmotaEnergy) read(channel int, withEnergy bool) (r Reading, err error) {
+	if len(e.Power) > 0 && channel >= len(e.Power) {
+		return r, fmt.Errorf("%w: there is no channel %d: it has %d", ErrSpec, channel+1, len(e.Power))
+	}
+	power := e.Power.at(channel)
+	if !power.ok {
+		return r, noValue("its power is no number")
+	}
+	// Some devices count their channels apart, some only the sum.
+	total := e.Total.at(channel)
+	if r.Watts, err = consumed(power.value); err == nil && withEnergy && total.ok && len(e.Total) == len(e.Power) {
+		r.Joules, err = counted(total.value * joules["kWh"])
+	}
+	return r, err
+}
+
+func (m *tasmota) Close() error { return m.web.close() }
+
+// readings is one number or a list.
+type readings []reading
+
+func (all *readings) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '[' {
+		return json.Unmarshal(b, (*[]reading)(all))
+	}
+	*all = make(readings, 1)
+	return (*all)[0].UnmarshalJSON(b)
+}
+
+func (all readings) at(i int) reading {
+	if i < len(all) {
+		return all[i]
+	}
+	return reading{}
+}

@@ -41,6 +41,11 @@ type Agent struct {
 	Verify    bool // capture headers in every run's warm-up
 	// Verifier captures them.
 	Verifier Verifier
+	// Instruments are what every run can read and record beside the payload;
+	// Counters, Profile and Syscalls ask for what the driver does not.
+	Instruments       Instruments
+	Counters          []string
+	Profile, Syscalls bool
 	// Facts describes this host; iface may be empty.
 	Facts func(iface string) results.Facts
 	// Observe, when set, sees what happens on this end, for its own screen.
@@ -224,7 +229,7 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if p.Raw && p.Time == 0 {
 		c.link.setDeadline(0)
 	}
-	if c.run, err = prepare(ctx, e, p, a.Verifier, c.peer, c.local); err != nil {
+	if c.run, err = prepare(ctx, e, p, a.Verifier, &a.Instruments, c.peer, c.local); err != nil {
 		c.run = nil
 		return err
 	}
@@ -308,8 +313,8 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 		if len(p.Options) > 0 {
 			return nil, Errorf(Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
 		}
-		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify {
-			return nil, Errorf(Denied, "without a token a peer may not name addresses, ports, interfaces or settings")
+		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify || p.Profile || p.Syscalls || len(p.Counters) > 0 {
+			return nil, Errorf(Denied, "without a token a peer may not name addresses, ports, interfaces, settings or what to record")
 		}
 	}
 	engines := a.TX
@@ -348,6 +353,10 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 	}
 	p.NoTune = p.NoTune || a.NoTune
 	p.Verify = p.Verify || a.Verify
+	p.Profile, p.Syscalls = p.Profile || a.Profile, p.Syscalls || a.Syscalls
+	if len(p.Counters) == 0 {
+		p.Counters = a.Counters
+	}
 	return engines[i], nil
 }
 
@@ -380,6 +389,7 @@ func (p *Prepare) check(l Limits) error {
 		within("warm-up in ns", int64(p.Omit), 0, int64(maxTime)),
 		within("interval in ns", int64(p.Interval), 0, int64(maxTime)),
 		within("number of CPUs", int64(len(p.CPUs)), 0, 1<<14),
+		within("number of counters' names", int64(len(p.Counters)), 0, 256),
 		within("number of counted CPUs", int64(len(p.ScopeSet)), 0, 1<<14),
 		within("data port", int64(p.DataPort), 0, 1<<16-1),
 		within("source port", int64(p.SourcePort), 0, 1<<16-1-maxFlows),

@@ -5,8 +5,9 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/procfile"
 )
 
 // cpuTime is CPU time of one end, cumulative, in seconds; iowait and idle are
@@ -20,22 +21,19 @@ type cpuClock interface {
 	read() (cpuTime, error)
 }
 
-func newCPUClock(scope Scope, cpus []int) (cpuClock, error) {
+// newCPUClock makes the clock of a scope; stat is read by the caller.
+func newCPUClock(scope Scope, cpus []int, stat *procfile.Stat) (cpuClock, error) {
 	switch scope {
 	case ScopeThread:
 		return processClock{}, nil
 	case ScopeHost, ScopeCPUSet:
-		fs, err := procfs.NewDefaultFS()
-		if err != nil {
-			return nil, fmt.Errorf("read /proc/stat: %w", err)
-		}
 		if scope == ScopeCPUSet && len(cpus) == 0 {
 			return nil, Errorf(Usage, "a cpuset scope needs CPUs")
 		}
 		if scope == ScopeHost {
 			cpus = nil
 		}
-		return statClock{fs: fs, cpus: cpus}, nil
+		return statClock{stat, cpus}, nil
 	}
 	return nil, Errorf(Usage, "unknown CPU scope %q", clip(string(scope)))
 }
@@ -44,38 +42,23 @@ func newCPUClock(scope Scope, cpus []int) (cpuClock, error) {
 // none. Busy is user + nice + system + irq + softirq + steal; guest time is in
 // user already, and iowait is idle time with a name (proc(5)).
 type statClock struct {
-	fs   procfs.FS
+	stat *procfile.Stat
 	cpus []int
 }
 
 func (c statClock) read() (cpuTime, error) {
-	s, err := c.fs.Stat()
-	if err != nil {
-		return cpuTime{}, fmt.Errorf("read /proc/stat: %w", err)
-	}
-	total := s.CPUTotal
+	total := c.stat.Total
 	if c.cpus != nil {
-		total = procfs.CPUStat{}
+		total = procfile.CPU{}
 		for _, n := range c.cpus {
-			v, ok := s.CPU[int64(n)]
-			if !ok {
+			if n >= len(c.stat.CPUs) || !c.stat.Online[n] {
 				return cpuTime{}, fmt.Errorf("/proc/stat has no CPU %d", n)
 			}
-			total.User += v.User
-			total.Nice += v.Nice
-			total.System += v.System
-			total.Idle += v.Idle
-			total.Iowait += v.Iowait
-			total.IRQ += v.IRQ
-			total.SoftIRQ += v.SoftIRQ
-			total.Steal += v.Steal
+			total.Add(&c.stat.CPUs[n])
 		}
 	}
-	return cpuTime{
-		busy:   total.User + total.Nice + total.System + total.IRQ + total.SoftIRQ + total.Steal,
-		iowait: &total.Iowait,
-		idle:   &total.Idle,
-	}, nil
+	iowait, idle := float64(total.Iowait)/procfile.Hz, float64(total.Idle)/procfile.Hz
+	return cpuTime{busy: float64(total.Busy()) / procfile.Hz, iowait: &iowait, idle: &idle}, nil
 }
 
 // processClock is the CPU time of every thread of this process, io_uring
@@ -106,9 +89,8 @@ func sleepUntil(at int64) {
 	}
 }
 
-// hostCounters are totals of this host and process that explain a result:
-// drops in the softnet backlog and what rusage knows.
-func hostCounters() map[string]float64 {
+// ownCounters are totals of this process that explain a result.
+func ownCounters() map[string]float64 {
 	m := map[string]float64{}
 	var ru unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &ru) == nil {
@@ -117,17 +99,6 @@ func hostCounters() map[string]float64 {
 		m["voluntary_switches"] = float64(ru.Nvcsw)
 		m["involuntary_switches"] = float64(ru.Nivcsw)
 		m["minor_faults"] = float64(ru.Minflt)
-	}
-	if fs, err := procfs.NewDefaultFS(); err == nil {
-		if cpus, err := fs.NetSoftnetStat(); err == nil {
-			var dropped, squeezed float64
-			for _, c := range cpus {
-				dropped += float64(c.Dropped)
-				squeezed += float64(c.TimeSqueezed)
-			}
-			m["softnet_dropped"] = dropped
-			m["softnet_time_squeezed"] = squeezed
-		}
 	}
 	return m
 }

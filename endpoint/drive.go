@@ -167,6 +167,7 @@ func half(p *Prepare, facts results.Facts, res *Result) results.Record {
 	}
 	rec.Window, rec.Gbps = res.rate()
 	res.describe(v, e)
+	res.explain(facts)
 	rec.Samples = res.intervals(p.Role)
 	rec.Warnings = append(res.Warnings, "this is one end's half of the run; the driver has the record of both")
 	rec.Derive()
@@ -239,6 +240,7 @@ func summarize(rec *results.Record, rx, tx *end) error {
 			v = rec.TX
 		}
 		e.result.describe(v, e)
+		e.result.explain(map[Role]results.Facts{RX: rec.Facts.RX, TX: rec.Facts.TX}[e.role])
 		rec.Samples = append(rec.Samples, e.result.intervals(e.role)...)
 		rec.Warnings = append(rec.Warnings, e.result.Warnings...)
 		if w := e.doubt(v); w != "" {
@@ -302,6 +304,7 @@ func (r *Result) describe(v *results.End, e *end) {
 		idle = percent(a, b, *a.Idle, *b.Idle)
 	}
 	v.Verify = a.Verify
+	v.CPUs, v.SyscallCosts, v.Profile = r.CPUs, r.SyscallCosts, r.Profile
 	v.Syscalls = r.Syscalls
 	v.Counters = maps.Clone(r.Counters)
 	if v.Counters == nil {
@@ -315,6 +318,18 @@ func (r *Result) describe(v *results.End, e *end) {
 		v.Counters["validated_bytes"] = float64(*r.Checked)
 	}
 	v.Counters["clock_uncertainty_us"] = float64(e.unsure) / 1e3
+}
+
+// explain adds what could not be read to a host's facts, where they say what
+// is missing.
+func (r *Result) explain(facts results.Facts) {
+	missing, ok := facts["missing"].(map[string]any)
+	if !ok {
+		return
+	}
+	for name, why := range r.Missing {
+		missing[name] = why
+	}
 }
 
 // doubt compares the CPU figure with what the kernel charged to this end's own
@@ -348,7 +363,11 @@ func percent(a, b Sample, from, to float64) *float64 {
 func (r *Result) intervals(role Role) []results.Sample {
 	var out []results.Sample
 	for i := 1; i < len(r.Samples); i++ {
-		out = append(out, Interval(role, r.Samples[i-1], r.Samples[i]))
+		s := Interval(role, r.Samples[i-1], r.Samples[i])
+		if len(r.Series) > 0 {
+			s.Series = r.Series[i-1]
+		}
+		out = append(out, s)
 	}
 	return out
 }
@@ -373,6 +392,9 @@ func (r *Result) check() error {
 		if b.At <= a.At || b.ZeroCopied < a.ZeroCopied || b.Copied < a.Copied {
 			return fmt.Errorf("sample %d of the result runs backwards", i)
 		}
+	}
+	if n := len(r.Series); n > 0 && n != len(r.Samples)-1 {
+		return fmt.Errorf("a result of %d series for %d samples", n, len(r.Samples))
 	}
 	return nil
 }

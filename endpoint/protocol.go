@@ -134,6 +134,7 @@ type Prepare struct {
 	CPUs     []int             `json:"cpus,omitempty"`   // worker i runs on CPUs[i mod len]
 	Scope    Scope             `json:"scope"`
 	ScopeSet []int             `json:"scope_cpus,omitempty"` // CPUs of a cpuset scope
+	Counters []string          `json:"counters,omitempty"`   // meters by name, all or none; empty: those that are cheap
 
 	// Only a trusted driver (a pipe, or a token) may set these.
 	Host       string `json:"host,omitempty"` // sender: where to connect
@@ -146,6 +147,8 @@ type Prepare struct {
 	Raw        bool   `json:"raw,omitempty"`     // the peer is not zcbench
 	NoTune     bool   `json:"no_tune,omitempty"` // change no setting of the NIC or the host
 	Verify     bool   `json:"verify,omitempty"`  // capture headers in the warm-up
+	Profile    bool   `json:"profile,omitempty"`
+	Syscalls   bool   `json:"syscalls,omitempty"` // time each system call
 }
 
 // Prepared answers Prepare.
@@ -195,6 +198,15 @@ type Result struct {
 	Checked  *uint64            `json:"checked,omitempty"`
 	Cut      bool               `json:"cut,omitempty"` // ended by force: totals of the ends need not agree
 	Warnings []string           `json:"warnings,omitempty"`
+
+	// What meters and recorders saw: a series for each interval between
+	// Samples, CPUs and the rest for the window.
+	Series       []map[string]float64  `json:"series,omitempty"`
+	CPUs         []results.CPUTime     `json:"cpus,omitempty"`
+	SyscallCosts []results.SyscallCost `json:"syscall_costs,omitempty"`
+	Profile      *results.Profile      `json:"profile,omitempty"`
+	// Missing says why a meter could not be read, for the facts.
+	Missing map[string]string `json:"missing,omitempty"`
 }
 
 type failure struct {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/procfile"
 	"zcbench/results"
 	"zcbench/ringcfg"
 )
@@ -39,6 +40,10 @@ type run struct {
 	peer      netip.Addr // the only one let in, where it is valid
 	local     netip.Addr // where the payload arrives, where it is known
 
+	stat       *procfile.Stat
+	meters     *meters
+	recordings []Recording
+
 	undo    ringcfg.Undo
 	changes []string // settings changed for the run
 	drift   []string // settings that somebody else changed meanwhile
@@ -59,7 +64,7 @@ type worker struct {
 
 // prepare opens the engine on its threads and then the connections: a
 // receiver that binds NIC queues must have done so before it listens.
-func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, peer, local netip.Addr) (_ *run, err error) {
+func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instruments, peer, local netip.Addr) (_ *run, err error) {
 	r := &run{p: p, engine: e, peer: peer, local: localAddress(&p, local)}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	defer func() {
@@ -100,6 +105,9 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, peer, local n
 		}
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err = r.instrument(in); err != nil {
 		return nil, err
 	}
 	if p.Role == TX {
@@ -164,7 +172,7 @@ func (r *run) meet() error {
 // measure carries the payload from time at on, samples the window, and ends
 // the streams. It returns when the last byte has been accounted for.
 func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
-	meter, err := newCPUClock(r.p.Scope, r.p.ScopeSet)
+	clock, err := newCPUClock(r.p.Scope, r.p.ScopeSet, r.stat)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +180,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	// prepared, and does not again until the end.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 
-	s := newSampler(r, meter, at+int64(r.p.Omit), live)
+	s := newSampler(r, clock, at+int64(r.p.Omit), live)
 	if r.p.Raw && r.p.Role == RX && r.p.Omit == 0 {
 		// The payload may be there already, and all of it.
 		if err := s.begin(); err != nil {
@@ -353,6 +361,9 @@ func (r *run) close() error {
 	}
 	closeAll(r.conns)
 	closeAll(r.listeners)
+	if err := r.putAway(); err != nil {
+		errs = append(errs, err)
+	}
 	if r.session != nil {
 		if err := r.session.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close %s engine %s: %w", r.p.Role, r.engine.Name(), err))

@@ -25,6 +25,7 @@ type sampler struct {
 	last    edge
 	seen    observation
 	sight   *sight
+	cost    int64 // CPU time that this thread had used when the window opened, ns
 }
 
 // observation is what an Observer saw of the window.
@@ -39,7 +40,7 @@ type edge struct {
 	extra    [MaxExtra]uint64
 	tcp      tcpTotals
 	tcpOK    bool
-	host     map[string]float64
+	own      map[string]float64
 }
 
 // Intervals are at least this long; more would measure the sampler.
@@ -50,6 +51,7 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) *sampler {
 	if r.p.Interval > 0 && r.p.Time > 0 {
 		n += int(r.p.Time / r.p.Interval)
 	}
+	r.meters.expect(n)
 	return &sampler{r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live, samples: make([]Sample, 0, n)}
 }
 
@@ -65,6 +67,7 @@ func (s *sampler) run(done *outcome) error {
 			return err
 		}
 	}
+	s.cost = threadTime()
 	end := s.open + int64(p.Time)
 	for next := s.open; ; {
 		at := end
@@ -82,6 +85,13 @@ func (s *sampler) run(done *outcome) error {
 		}
 		if !whole || p.Time > 0 && at == end {
 			s.last = s.edge()
+			s.r.meters.end()
+			s.last.own["sampler_cpu_seconds"] = float64(threadTime()-s.cost) / 1e9
+			for _, o := range s.r.recordings {
+				if err := o.End(); err != nil {
+					return err
+				}
+			}
 			if err := s.r.ctx.Err(); err != nil {
 				return err
 			}
@@ -94,6 +104,11 @@ func (s *sampler) run(done *outcome) error {
 func (s *sampler) begin() error {
 	if err := s.sight.check(); err != nil {
 		return fmt.Errorf("%s: %w", s.r.p.Role, err)
+	}
+	for _, o := range s.r.recordings {
+		if err := o.Begin(); err != nil {
+			return err
+		}
 	}
 	s.first = s.edge()
 	if err := s.take(); err != nil {
@@ -127,6 +142,11 @@ func (s *sampler) until(at int64, done *outcome) bool {
 			return false
 		default:
 		}
+		if len(s.samples) > 0 {
+			for _, o := range s.r.recordings {
+				o.Poll()
+			}
+		}
 		now := Monotonic()
 		if now >= at {
 			return true
@@ -144,7 +164,20 @@ func punctual() {
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
 }
 
+// threadTime is the CPU time of this thread in ns, which a sampler's is what
+// its measuring costs (clock_getres(2), CLOCK_THREAD_CPUTIME_ID).
+func threadTime() int64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		return 0 // cannot fail on Linux
+	}
+	return ts.Nano()
+}
+
 func (s *sampler) take() error {
+	if err := s.r.stat.Read(); err != nil {
+		return err
+	}
 	cpu, err := s.cpu.read()
 	if err != nil {
 		return err
@@ -158,6 +191,11 @@ func (s *sampler) take() error {
 	if len(s.samples) == 0 && s.sight != nil {
 		v.Verify = s.sight.seen
 	}
+	if len(s.samples) == 0 {
+		s.r.meters.begin()
+	} else {
+		s.r.meters.take()
+	}
 	s.samples = append(s.samples, v)
 	if s.live != nil {
 		s.live(v)
@@ -168,7 +206,7 @@ func (s *sampler) take() error {
 func isMax(name string) bool { return strings.HasSuffix(name, "_max") }
 
 func (s *sampler) edge() edge {
-	e := edge{host: hostCounters()}
+	e := edge{own: ownCounters()}
 	e.tcp, e.tcpOK = readTCP(s.r.conns)
 	for _, c := range s.r.counters {
 		for i := range c.Syscalls {
@@ -213,8 +251,14 @@ func (s *sampler) finish(early bool) (*Result, error) {
 	}
 	maps.Copy(res.Counters, s.seen.counters)
 	res.Warnings = append(res.Warnings, s.seen.warnings...)
-	for name, v := range s.last.host {
-		res.Counters[name] = v - s.first.host[name]
+	for name, v := range s.last.own {
+		res.Counters[name] = v - s.first.own[name]
+	}
+	s.r.meters.report(s.r.p.Role, &res)
+	for _, o := range s.r.recordings {
+		if err := o.Report(&res); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.r.p.Role, err)
+		}
 	}
 	if s.first.tcpOK && s.last.tcpOK {
 		for name, v := range s.last.tcp.window(s.first.tcp) {

@@ -77,7 +77,9 @@ type End struct {
 	Counters map[string]float64 `json:"counters"`
 	// Verify is what crossed this end's interface in the warm-up.
 	Verify *Crossing `json:"verify,omitempty"`
-	// CPUs say what each CPU of the scope did in the window.
+	// CPUs say what each CPU of the scope did in the window, those that were
+	// idle for 99.5 % of it left out. In the scope thread, both ends' work is
+	// in it.
 	CPUs []CPUTime `json:"cpus,omitempty"`
 	// SyscallCosts and Profile are there when they were asked for.
 	SyscallCosts []SyscallCost `json:"syscall_costs,omitempty"`
@@ -116,7 +118,9 @@ type Sample struct {
 	Watts      *float64 `json:"watts,omitempty"`
 	// Series are further values over the interval, by names as in
 	// End.Counters: rates where the name ends in _per_second, shares of the
-	// interval where it ends in _percent, states otherwise.
+	// interval where it ends in _percent (cpu_ and cstate_: summed over the
+	// CPUs of the scope, 100 is one CPU), states otherwise. One that was zero
+	// in all samples of the run is left out.
 	Series map[string]float64 `json:"series,omitempty"`
 }
 

@@ -82,8 +82,8 @@ func (d duplex) Close() error {
 func newAgent() *endpoint.Agent {
 	return &endpoint.Agent{
 		RX: rxEngines(), TX: txEngines(), Version: version, DataPort: defaultPort + 1,
-		Verifier: verifier,
-		Facts:    func(iface string) results.Facts { return hostfacts.Collect(iface, version) },
+		Verifier: verifier, Instruments: instruments(),
+		Facts: func(iface string) results.Facts { return hostfacts.Collect(iface, version) },
 	}
 }
 

@@ -45,6 +45,7 @@ type runFlags struct {
 	raw            bool
 	noTune, verify bool
 	tokenFile      string
+	record         recordFlags
 	seed           uint64
 	set            *pflag.FlagSet
 }
@@ -83,6 +84,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&r.raw, "raw", false, "no control connection: the other end is any TCP program, on --port")
 	f.BoolVar(&r.noTune, "no-tune", false, "change no setting of this end's NIC or host; engines that need some then rely on yours")
 	f.BoolVar(&r.verify, "verify", false, "capture headers in the first half of the warm-up (1 s at most) and show what crossed this end's interface; needs CAP_NET_RAW")
+	r.record.add(f)
 	f.StringVar(&r.tokenFile, "token-file", "", "file with a secret that both ends must hold")
 	f.Uint64Var(&r.seed, "seed", 1, "seed of the payload pattern")
 }
@@ -121,6 +123,9 @@ func (r *runFlags) check() error {
 		return bad("--raw has no control connection that a token could protect")
 	case r.raw && r.validate && r.tx != "":
 		return bad("--validate needs zcbench on both ends")
+	}
+	if err := r.record.check(); err != nil {
+		return err
 	}
 	if r.mode != "" {
 		m, ok := modes[r.mode]
@@ -175,6 +180,7 @@ func (r *runFlags) prepare(role endpoint.Role) endpoint.Prepare {
 		Family: r.family(), MSS: r.mss, Window: int(r.window), Raw: r.raw, NoTune: r.noTune, Verify: r.verify,
 		Pattern: endpoint.Pattern{Seed: r.seed, Period: r.period()},
 	}
+	r.record.apply(&p)
 	if role == endpoint.TX {
 		p.Engine, p.Options = r.tx, r.txOpts
 		p.SourcePort, p.Congestion, p.NoDelay = r.cport, r.congestion, r.noDelay
@@ -215,6 +221,9 @@ func (r *runFlags) settings(rx, tx *endpoint.Prepare, transport string) map[stri
 	put("family", r.family(), r.family() != 0)
 	put("congestion", r.congestion, r.congestion != "")
 	put("nodelay", true, r.noDelay)
+	put("counters", strings.Join(r.record.counters, ","), len(r.record.counters) > 0)
+	put("profile", true, r.record.profile)
+	put("syscalls", true, r.record.syscalls)
 	put("softirq_cpus", r.softirq, r.softirq != "")
 	for _, p := range []*endpoint.Prepare{rx, tx} {
 		if p == nil {

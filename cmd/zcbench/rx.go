@@ -77,6 +77,7 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	agent.Pinned = endpoint.Pins{RX: flags.rx, TX: flags.tx, CPUs: mine}
 	agent.DataPort, agent.Bind, agent.Interface = flags.port+1, flags.bind, flags.iface
 	agent.NoTune, agent.Verify = flags.noTune, flags.verify
+	agent.Counters, agent.Profile, agent.Syscalls = flags.record.counters, flags.record.profile, flags.record.syscalls
 	agent.Observe = s.observe
 	fmt.Fprintf(c.stderr, "zcbench rx: waiting on port %d%s\n", flags.port, map[bool]string{true: " for senders with the token"}[len(token) > 0])
 	if err := agent.Listen(ctx, l, *once); err != nil {

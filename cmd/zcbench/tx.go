@@ -73,6 +73,9 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		flags.rx, flags.tx = first(flags.rx, w.Pinned.RX, "baseline"), first(flags.tx, w.Pinned.TX, "baseline")
 		trial.RXWant, trial.TXWant = flags.prepare(endpoint.RX), flags.prepare(endpoint.TX)
 		trial.RXWant.NoTune, trial.RXWant.Verify = false, false // the receiver's own to say
+		if token == nil {
+			(&recordFlags{}).apply(&trial.RXWant) // likewise, of a receiver that knows us not
+		}
 		trial.TXWant.Host = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().String()
 		if len(theirs) == 0 {
 			theirs = w.Pinned.CPUs

@@ -1,0 +1,508 @@
+package endpoint
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"zcbench/internal/procfile"
+	"zcbench/results"
+)
+
+// Names that Prepare.Counters may have instead of meters'.
+const (
+	AllCounters = "all"
+	NoCounters  = "none"
+)
+
+// chosen gives the meters that names ask for. Without names it is those that
+// are cheap.
+func (in *Instruments) chosen(names []string) ([]Meter, error) {
+	var list []Meter
+	for _, m := range in.Meters {
+		if slices.Contains(names, m.Name) || slices.Contains(names, AllCounters) || len(names) == 0 && !m.Costly {
+			list = append(list, m)
+		}
+	}
+	for _, n := range names {
+		if n != AllCounters && n != NoCounters && !slices.ContainsFunc(in.Meters, func(m Meter) bool { return m.Name == n }) {
+			return nil, Errorf(Usage, "no counters %q; there are: %s", clip(n), in.names())
+		}
+	}
+	return list, nil
+}
+
+func (in *Instruments) names() string {
+	var names []string
+	for _, m := range in.Meters {
+		names = append(names, m.Name)
+	}
+	return strings.Join(names, " ")
+}
+
+// meters are the open meters of one end and what they have shown in its window.
+type meters struct {
+	list    []*openMeter
+	series  []string  // names, as in results.Sample.Series
+	rows    []float64 // a value for each of series, for each interval
+	missing map[string]string
+	notes   []string
+}
+
+type openMeter struct {
+	Meter
+	reader  Reader
+	columns []column
+	now     []uint64
+	err     error // why it is not read any more
+}
+
+// column is one quantity over the window.
+type column struct {
+	Quantity
+	before uint64
+	total  float64 // growth so far, in the quantity's unit
+	sum    float64 // of a gauge's values
+	n      int
+	series int // -1: none
+	peers  int // columns of that series
+}
+
+// openMeters opens what names ask for. A meter that was asked for by its own
+// name must open; of the others it is only said why not: where the user wants
+// all, as a warning.
+func openMeters(in *Instruments, names []string, site Site) (_ *meters, err error) {
+	chosen, err := in.chosen(names)
+	if err != nil {
+		return nil, err
+	}
+	m := &meters{missing: map[string]string{}}
+	defer func() {
+		if err != nil {
+			_ = m.close()
+		}
+	}()
+	for _, c := range chosen {
+		r, err := c.Open(site)
+		switch {
+		case err == nil:
+			m.add(c, r)
+		case slices.Contains(names, c.Name):
+			return nil, fmt.Errorf("counters %s: %w", c.Name, err)
+		case slices.Contains(names, AllCounters):
+			m.notes = append(m.notes, fmt.Sprintf("no counters %s: %v", c.Name, err))
+		default:
+			m.missing["counters."+c.Name] = err.Error()
+		}
+	}
+	return m, nil
+}
+
+func (m *meters) add(c Meter, r Reader) {
+	o := &openMeter{Meter: c, reader: r}
+	for _, q := range r.Quantities() {
+		if q.Scale == 0 {
+			q.Scale = 1
+		}
+		col := column{Quantity: q, series: -1}
+		if name := q.series(); name != "" && !c.Edges {
+			if col.series = slices.Index(m.series, name); col.series < 0 {
+				col.series = len(m.series)
+				m.series = append(m.series, name)
+			}
+		}
+		o.columns = append(o.columns, col)
+	}
+	for i := range o.columns {
+		for _, other := range o.columns {
+			if other.series == o.columns[i].series {
+				o.columns[i].peers++
+			}
+		}
+	}
+	o.now = make([]uint64, len(o.columns))
+	m.list = append(m.list, o)
+}
+
+// series is the quantity's name in samples, "" for none.
+func (q *Quantity) series() string {
+	switch q.Form {
+	case Total:
+		if q.Quiet {
+			return ""
+		}
+		return q.Name + "_per_second"
+	case CPUState:
+		return "cpu_" + q.Name + "_percent"
+	case IdleState:
+		return "cstate_" + strings.ReplaceAll(q.Name, " ", "_") + "_percent"
+	case Clock:
+		return "cpu_mhz"
+	}
+	return q.Name
+}
+
+// expect makes room for the window's samples.
+func (m *meters) expect(samples int) {
+	m.rows = make([]float64, 0, samples*len(m.series))
+}
+
+// begin takes the readings that the window opens with.
+func (m *meters) begin() {
+	for _, o := range m.list {
+		if o.read() {
+			for i := range o.columns {
+				c := &o.columns[i]
+				c.before = o.now[i]
+				if c.gauge() {
+					c.add(o.now[i])
+				}
+			}
+		}
+	}
+}
+
+// take ends an interval.
+func (m *meters) take() {
+	at := len(m.rows)
+	for range m.series {
+		m.rows = append(m.rows, 0)
+	}
+	for _, o := range m.list {
+		if !o.Edges {
+			o.take(m.rows[at:])
+		}
+	}
+}
+
+// end closes the window for the meters that are read at its edges only.
+func (m *meters) end() {
+	for _, o := range m.list {
+		if o.Edges {
+			o.take(nil)
+		}
+	}
+}
+
+func (o *openMeter) read() bool {
+	if o.err == nil {
+		o.err = o.reader.Read(o.now)
+	}
+	return o.err == nil
+}
+
+func (o *openMeter) take(row []float64) {
+	if !o.read() {
+		return
+	}
+	for i := range o.columns {
+		c := &o.columns[i]
+		v := c.add(o.now[i])
+		if c.series < 0 {
+			continue
+		}
+		switch to := &row[c.series]; {
+		case !c.gauge():
+			*to += v
+		case isMax(c.Name):
+			*to = max(*to, v)
+		default:
+			*to += v / float64(c.peers)
+		}
+	}
+}
+
+func (c *column) gauge() bool { return c.Form == Gauge || c.Form == Clock }
+
+// add takes a reading and gives what it adds to its interval.
+func (c *column) add(now uint64) float64 {
+	if c.gauge() {
+		v := float64(int64(now)) * c.Scale
+		if isMax(c.Name) {
+			c.sum = max(c.sum, v)
+			c.n = 1
+			return v
+		}
+		c.sum += v
+		c.n++
+		return v
+	}
+	delta := now - c.before
+	c.before = now
+	if c.Wrap != 0 {
+		delta &= c.Wrap
+	}
+	// A counter that does not wrap may run backwards: iowait does (proc(5)), and
+	// those of a NIC that is reset.
+	v := float64(int64(delta)) * c.Scale
+	c.total += v
+	return v
+}
+
+// report adds the window's figures to the result.
+func (m *meters) report(role Role, res *Result) {
+	a, b := res.edges()
+	seconds := float64(b.At-a.At) / 1e9
+	bytes := float64(b.bytes() - a.bytes())
+	for _, n := range m.notes {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s", role, n))
+	}
+	if len(m.missing) > 0 {
+		res.Missing = m.missing
+	}
+	cpus := map[int]*results.CPUTime{}
+	for _, o := range m.list {
+		if o.err != nil {
+			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: counters %s are missing: %v", role, o.Name, o.err))
+			continue
+		}
+		o.counters(role, res, bytes)
+		for i := range o.columns {
+			if c := &o.columns[i]; seconds > 0 {
+				c.perCPU(cpus, seconds)
+			}
+		}
+	}
+	for _, n := range slices.Sorted(maps.Keys(cpus)) {
+		if c := cpus[n]; !idle(c) {
+			res.CPUs = append(res.CPUs, *c)
+		}
+	}
+	if w := gap(res.CPUs, seconds); w != "" {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s", role, w))
+	}
+	m.intervals(res)
+}
+
+// counters adds the totals and the means of the window, those of one name
+// together.
+func (o *openMeter) counters(role Role, res *Result, bytes float64) {
+	type figure struct {
+		*Quantity
+		total, sum float64
+		n          int
+	}
+	figures := map[string]*figure{}
+	for i := range o.columns {
+		c := &o.columns[i]
+		if c.Form != Total && c.Form != Gauge {
+			continue
+		}
+		f := figures[c.Name]
+		if f == nil {
+			f = &figure{Quantity: &c.Quantity}
+			figures[c.Name] = f
+		}
+		f.total += c.total
+		f.n += c.n
+		if isMax(c.Name) {
+			f.sum = max(f.sum, c.sum)
+			f.n = 1
+		} else {
+			f.sum += c.sum
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(figures)) {
+		f := figures[name]
+		switch {
+		case f.Form == Gauge && f.n > 0:
+			res.Counters[name] = f.sum / float64(f.n)
+		case f.Form == Total && f.total < 0:
+			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s of counters %s ran backwards in the window (something was reset) and is left out", role, name, o.Name))
+		case f.Form == Total:
+			res.Counters[name] = f.total
+			if f.PerByte && bytes > 0 {
+				res.Counters[name+"_per_byte"] = f.total / bytes
+			}
+			if f.Warning != "" && f.total > 0 {
+				res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s (%s: %.0f in the window)", role, f.Warning, name, f.total))
+			}
+		}
+	}
+}
+
+// perCPU adds what the column says of its CPU.
+func (c *column) perCPU(cpus map[int]*results.CPUTime, seconds float64) {
+	if c.Form != CPUState && c.Form != IdleState && c.Form != Clock {
+		return
+	}
+	t := cpus[c.CPU]
+	if t == nil {
+		t = &results.CPUTime{CPU: c.CPU, States: map[string]float64{}, Idle: map[string]float64{}}
+		cpus[c.CPU] = t
+	}
+	share := round(max(0, c.total) / seconds * 100)
+	switch c.Form {
+	case CPUState:
+		t.States[c.Name] = share
+	case IdleState:
+		t.Idle[c.Name] = share
+	case Clock:
+		if c.n > 0 {
+			t.MHz = math.Round(c.sum / float64(c.n))
+		}
+	}
+}
+
+// idle says that a CPU did nothing worth a line: less than half a percent of
+// the window.
+func idle(c *results.CPUTime) bool {
+	const little = 0.5
+	did := 0.0
+	for state, share := range c.States {
+		if state != "idle" {
+			did += share
+		}
+	}
+	return did < little
+}
+
+// gap says so when the kernel does not account for a CPU's whole time. It does
+// not where it samples busy time by timer ticks and measures idle time
+// (CONFIG_TICK_CPU_ACCOUNTING with NO_HZ): bursts between ticks are missed.
+func gap(cpus []results.CPUTime, seconds float64) string {
+	worst, sum := -1, 100.0
+	for i, c := range cpus {
+		total := 0.0
+		for _, share := range c.States {
+			total += share
+		}
+		if len(c.States) > 0 && math.Abs(total-100) > math.Abs(sum-100) {
+			worst, sum = i, total
+		}
+	}
+	const tolerated, ticks = 5, 3 // percent, and what rounding to ticks can do
+	if worst < 0 || math.Abs(sum-100) < tolerated+ticks*100.0/procfile.Hz/seconds {
+		return ""
+	}
+	return fmt.Sprintf("the times of CPU %d in /proc/stat add up to %.1f%% of the window: the kernel samples busy time by timer ticks, so busy figures of this run are that far off; longer runs do not help, a kernel with VIRT_CPU_ACCOUNTING does", cpus[worst].CPU, sum)
+}
+
+// intervals makes the samples' series. One that stayed at zero is left out.
+func (m *meters) intervals(res *Result) {
+	n := len(m.series)
+	if n == 0 || len(m.rows) != n*(len(res.Samples)-1) {
+		return
+	}
+	scale := make([]func(v, seconds float64) float64, n) // nil: nothing to show
+	for _, o := range m.list {
+		for i := range o.columns {
+			if c := &o.columns[i]; c.series >= 0 && o.err == nil && m.moved(c.series) {
+				scale[c.series] = c.shown
+			}
+		}
+	}
+	for i := range res.Samples[1:] {
+		row := map[string]float64{}
+		seconds := float64(res.Samples[i+1].At-res.Samples[i].At) / 1e9
+		for s, f := range scale {
+			if f != nil {
+				row[m.series[s]] = round(f(m.rows[i*n+s], seconds))
+			}
+		}
+		res.Series = append(res.Series, row)
+	}
+}
+
+// moved says whether a series was anything but zero.
+func (m *meters) moved(series int) bool {
+	for i := series; i < len(m.rows); i += len(m.series) {
+		if m.rows[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// shown turns what an interval added into what its sample shows.
+func (c *column) shown(v, seconds float64) float64 {
+	switch c.Form {
+	case Total:
+		return max(0, v) / seconds
+	case CPUState, IdleState:
+		return max(0, v) / seconds * 100
+	}
+	return v
+}
+
+// round keeps records small: no series is known better than to a thousandth.
+func round(v float64) float64 { return math.Round(v*1000) / 1000 }
+
+func (m *meters) close() error {
+	if m == nil {
+		return nil
+	}
+	var errs []error
+	for _, o := range m.list {
+		errs = append(errs, o.reader.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// site is what this end's meters look at.
+func (r *run) site() Site {
+	s := Site{Interface: r.p.Interface, Scope: r.p.Scope, Stat: r.stat, Flows: func() []int { return r.conns }}
+	switch r.p.Scope {
+	case ScopeCPUSet:
+		s.CPUs = slices.Clone(r.p.ScopeSet)
+	case ScopeHost:
+		for n, on := range r.stat.Online {
+			if on {
+				s.CPUs = append(s.CPUs, n)
+			}
+		}
+	default:
+		if s.CPUs = slices.Clone(r.p.CPUs); len(s.CPUs) == 0 {
+			s.CPUs = AllowedCPUs()
+		}
+	}
+	slices.Sort(s.CPUs)
+	s.CPUs = slices.Compact(s.CPUs)
+	return s
+}
+
+// instrument opens the meters and the recorders that the run asks for.
+func (r *run) instrument(in *Instruments) (err error) {
+	if r.stat, err = procfile.OpenStat("/"); err == nil {
+		err = r.stat.Read()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.p.Role, err)
+	}
+	site := r.site()
+	if r.meters, err = openMeters(in, r.p.Counters, site); err != nil {
+		return fmt.Errorf("%s: %w", r.p.Role, err)
+	}
+	for _, rec := range []struct {
+		Recorder
+		wanted bool
+	}{{in.Profiler, r.p.Profile}, {in.Tracer, r.p.Syscalls}} {
+		if !rec.wanted {
+			continue
+		}
+		if rec.Open == nil {
+			return Errorf(Unsupported, "%s: this end has no %s", r.p.Role, rec.Name)
+		}
+		o, err := rec.Open(site)
+		if err != nil {
+			return fmt.Errorf("%s: %s: %w", r.p.Role, rec.Name, err)
+		}
+		r.recordings = append(r.recordings, o)
+	}
+	return nil
+}
+
+// putAway closes what instrument opened.
+func (r *run) putAway() error {
+	err := r.meters.close()
+	for _, o := range r.recordings {
+		err = errors.Join(err, o.Close())
+	}
+	if r.stat != nil {
+		err = errors.Join(err, r.stat.Close())
+	}
+	return err
+}

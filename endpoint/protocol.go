@@ -149,6 +149,10 @@ type Prepare struct {
 	Verify     bool   `json:"verify,omitempty"`  // capture headers in the warm-up
 	Profile    bool   `json:"profile,omitempty"`
 	Syscalls   bool   `json:"syscalls,omitempty"` // time each system call
+	// Settings of the NIC and the host that this end shall have for the run,
+	// beside what the engine needs, as ringcfg.Want has them.
+	Settings map[string]string `json:"settings,omitempty"`
+	Optional map[string]string `json:"optional,omitempty"`
 }
 
 // Prepared answers Prepare.

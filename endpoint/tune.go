@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/netip"
+	"time"
 
 	"zcbench/internal/genl/ethtool"
 	"zcbench/ringcfg"
@@ -22,13 +25,10 @@ type Tuner interface {
 // noJournal lets ringcfg choose where it keeps what it has to undo.
 const noJournal ringcfg.Journal = ""
 
-// tune applies what the engine needs and gives it the queues it was granted.
+// tune applies what the driver wants and the engine needs, and gives the
+// engine the queues it was granted.
 func (r *run) tune(p *Params) error {
-	t, ok := r.engine.(Tuner)
-	if !ok || r.p.NoTune {
-		return nil
-	}
-	want, err := t.Needs(*p)
+	want, err := r.wants(*p)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (r *run) tune(p *Params) error {
 		return nil
 	}
 	if want.Interface = p.Interface; want.Interface == "" {
-		return Errorf(Usage, "the engine needs a NIC, and which one is not known: give --iface")
+		return Errorf(Usage, "there are settings to make for a NIC, and which one is not known: give --iface")
 	}
 	if want.Queues > 0 {
 		// Each flow has a port of its own, so each can have its own queue.
@@ -59,7 +59,66 @@ func (r *run) tune(p *Params) error {
 	for _, c := range grant.Changes {
 		r.changes = append(r.changes, fmt.Sprintf("%s: %q → %q", c.Name, c.From, c.To))
 	}
+	if len(grant.Changes) > 0 {
+		return waitRunning(r.ctx, want.Interface)
+	}
 	return nil
+}
+
+// wants is what the engine needs on top of what the driver wants.
+func (r *run) wants(p Params) (ringcfg.Want, error) {
+	want := ringcfg.Want{}
+	if r.p.NoTune {
+		if len(r.p.Settings)+len(r.p.Optional) > 0 {
+			return want, Errorf(Usage, "settings are wanted for the run, and --no-tune forbids to make any")
+		}
+		return want, nil
+	}
+	if t, ok := r.engine.(Tuner); ok {
+		var err error
+		if want, err = t.Needs(p); err != nil {
+			return want, err
+		}
+	}
+	for name, value := range r.p.Settings {
+		if need, ok := want.Settings[name]; ok && need != value {
+			return want, Errorf(Usage, "setting %s is to be %q for the run, and the engine needs %q", name, value, need)
+		}
+	}
+	want.Settings = union(r.p.Settings, want.Settings)
+	want.Optional = union(r.p.Optional, want.Optional)
+	return want, nil
+}
+
+// union gives new settings; those of b come before those of a.
+func union(a, b map[string]string) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, a)
+	maps.Copy(all, b)
+	return all
+}
+
+// linkWait is for NICs that take their link down to change an MTU or a ring.
+const linkWait = 10 * time.Second
+
+func waitRunning(ctx context.Context, iface string) error {
+	for end := time.Now().Add(linkWait); ; {
+		i, err := net.InterfaceByName(iface)
+		if err != nil {
+			return fmt.Errorf("after its settings were changed: interface %s: %w", iface, err)
+		}
+		if i.Flags&net.FlagRunning != 0 {
+			return nil
+		}
+		if !time.Now().Before(end) {
+			return Errorf(Failed, "%s has no link %s after its settings were changed", iface, linkWait)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // untune puts everything back; what somebody else changed meanwhile is told,

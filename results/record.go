@@ -47,8 +47,10 @@ type Record struct {
 	Axes       map[string]string `json:"axes,omitempty"`
 	Experiment string            `json:"experiment,omitempty"` // the matrix's name
 	Pair       string            `json:"pair,omitempty"`       // the host pair's name within it
-	Samples    []Sample          `json:"samples"`
-	Warnings   []string          `json:"warnings"`
+	// ShuffleSeed is what the matrix' order follows from.
+	ShuffleSeed uint64   `json:"shuffle_seed,omitempty"`
+	Samples     []Sample `json:"samples"`
+	Warnings    []string `json:"warnings"`
 }
 
 // Pair is one value for each end.

@@ -64,6 +64,15 @@ func familyOf(name string) (family, int, error) {
 	return family{}, 0, fmt.Errorf("no setting is called %q (zcbench tune show lists them)", name)
 }
 
+// Names gives the names or patterns that a short name stands for; any other
+// name stands for itself.
+func Names(name string) []string {
+	if full, ok := short[name]; ok {
+		return full
+	}
+	return []string{name}
+}
+
 // short are names for what is set most, and the settings they stand for.
 var short = map[string][]string{
 	"mtu":                 {"link.mtu"},

@@ -116,8 +116,8 @@ func (s *session) undoBook(ctx context.Context, which func(*change) bool) ([]Dri
 			c.undone = true
 			continue
 		}
-		if f, _, err := familyOf(c.Family + "."); err == nil && f.group != device {
-			if err := s.takeHost(); err != nil {
+		if f, _, err := familyOf(c.Family + "."); err == nil {
+			if err := s.takeFor(f, c.Set.names()); err != nil {
 				return all, errors.Join(append(errs, err)...)
 			}
 		}

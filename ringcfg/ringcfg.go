@@ -280,6 +280,7 @@ type session struct {
 	wait     time.Duration
 	book     *book
 	lock     *lock
+	nsLock   *lock
 	hostLock *lock
 	made     []*change
 	waited   bool // for memory providers
@@ -334,14 +335,29 @@ func (s *session) close() error {
 		err = s.book.close()
 	}
 	s.hostLock.release()
+	s.nsLock.release()
 	s.lock.release()
 	s.h.close()
 	return err
 }
 
-// takeHost takes the right to change what is not an interface's.
-func (s *session) takeHost() (err error) {
-	if s.hostLock == nil && s.h.iface != "" {
+// takeFor takes the right to change settings of a family that is not an
+// interface's. The sysctls that each network namespace has are apart from the
+// host's, so that the two ends of a link within one machine can both have
+// theirs.
+func (s *session) takeFor(f family, names []string) (err error) {
+	switch {
+	case f.group == device || s.h.iface == "" || len(names) == 0:
+	case f.group == "sysctl" && s.h.own(names):
+		if s.nsLock == nil {
+			ns, err := inode(s.h.ns)
+			if err != nil {
+				return err
+			}
+			s.nsLock, err = takeLock(filepath.Join(s.dir, fmt.Sprintf("%d.lock", ns)), "this network namespace", s.wait)
+			return err
+		}
+	case s.hostLock == nil:
 		s.hostLock, err = takeLock(filepath.Join(s.dir, "host.lock"), "the host", s.wait)
 	}
 	return err
@@ -362,10 +378,8 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 		return Grant{}, err
 	}
 	for _, f := range families {
-		if f.group != device && len(set[f.name]) > 0 {
-			if err := s.takeHost(); err != nil {
-				return Grant{}, err
-			}
+		if err := s.takeFor(f, set[f.name].names()); err != nil {
+			return Grant{}, err
 		}
 	}
 	if err := checkRights(set, len(w.Flows) > 0 || w.Queues > 0); err != nil {

@@ -2,8 +2,10 @@ package ringcfg
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -71,6 +73,33 @@ func Show(iface string) (View, error) {
 	}
 	v.Concerns = append(v.Concerns, concerns(v)...)
 	return v, nil
+}
+
+// Lacks says, for each of some settings that cannot be had here, why. It goes
+// by the view alone, so that it can be asked anywhere: what only the driver
+// knows is found out by Apply.
+func (v View) Lacks(settings map[string]string) []string {
+	var all []string
+	h := &host{driver: v.Driver}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		names, err := expand(name, v.Settings)
+		if err != nil {
+			all = append(all, err.Error())
+			continue
+		}
+		if key, ok := strings.CutPrefix(name, "sysctl."); ok && len(names) == 0 && !slices.Contains(sysctls, key) {
+			continue // a view shows only those that all runs depend on
+		}
+		if len(names) == 0 {
+			all = append(all, fmt.Sprintf("%s: not supported by %s", name, h.owner(name)))
+			continue
+		}
+		n, err := strconv.ParseUint(settings[name], 10, 64)
+		if most, ok := v.Limits[names[0]+"-max"]; ok && err == nil && n > most {
+			all = append(all, fmt.Sprintf("%s: at most %d here, not %d", name, most, n))
+		}
+	}
+	return all
 }
 
 // showNIC adds what is no setting. A driver that does not tell is no error.

@@ -1,6 +1,7 @@
 package ringcfg
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -84,6 +85,18 @@ func (h *host) inInitial() bool { return !h.initial.IsOpen() || h.ns.Equal(h.ini
 func isOwn(name string) bool {
 	i, err := os.Stat(sysctlFile(name))
 	return err == nil && i.Mode().Perm()&0o222 != 0 && strings.HasPrefix(name, "net.")
+}
+
+// own says whether the namespace has all of some sysctls for itself.
+func (h *host) own(names []string) bool {
+	return within(h.ns, func() error {
+		for _, n := range names {
+			if !isOwn(strings.TrimPrefix(n, "sysctl.")) {
+				return errors.New("shared")
+			}
+		}
+		return nil
+	}) == nil
 }
 
 func (h *host) sysctls() []string { return slices.Concat(sysctls, h.extra) }

@@ -43,11 +43,11 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 	} else if os.Getenv(delegated) != "" {
 		as = "in an unprivileged user namespace"
 	}
-	host, err := openHost(nil, "")
+	host, err := openHost([]string{"veth"}, c.stderr)
 	if err != nil {
 		return err
 	}
-	defer host.close()
+	defer host.Close()
 	if err := os.MkdirAll(*dir, 0o755); err != nil {
 		return fmt.Errorf("make the output directory: %w", err)
 	}
@@ -69,7 +69,7 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 				continue
 			}
 			flags := runFlags{tx: pair[0], rx: pair[1], time: measured, omit: omit, interval: seconds(500 * time.Millisecond), flows: 1, length: 128 << 10, port: defaultPort, seed: uint64(repeat + 1)}
-			rec, err := host.run(ctx, c, &flags, repeat, func(map[string]any) {}, p.live)
+			rec, err := host.run(ctx, &flags, repeat, func(map[string]any) {}, p.live)
 			if cause := context.Cause(ctx); cause != nil {
 				p.clear()
 				return cause

@@ -46,6 +46,7 @@ type runFlags struct {
 	noTune, verify bool
 	tokenFile      string
 	record         recordFlags
+	tuning         tuning
 	seed           uint64
 	set            *pflag.FlagSet
 }
@@ -234,6 +235,8 @@ func (r *runFlags) settings(rx, tx *endpoint.Prepare, transport string) map[stri
 		s[role+"_cpus"] = p.CPUs
 		s["cpu_scope"] = string(p.Scope)
 		put(role+"_options", p.Options, len(p.Options) > 0)
+		put(role+"_settings", p.Settings, len(p.Settings) > 0)
+		put(role+"_settings_if_supported", p.Optional, len(p.Optional) > 0)
 	}
 	return s
 }

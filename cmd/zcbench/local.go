@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/experiment"
 	"zcbench/internal/netpair"
 	"zcbench/results"
 )
@@ -29,18 +32,13 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "local", "local [flags]")
 	var flags runFlags
 	flags.add(f)
+	flags.tuning.add(f)
 	link := f.StringSlice("link", nil, "existing back-to-back pair A,B instead of a new veth pair: A sends, B receives (default $"+linkEnv+")")
 	if err := parse(f, args); err != nil {
 		return err
 	}
 	if f.NArg() > 0 {
 		return endpoint.Errorf(endpoint.Usage, "local takes no argument, got %q", f.Arg(0))
-	}
-	if err := flags.check(); err != nil {
-		return err
-	}
-	if err := flags.giveMemory(endpoint.RX, endpoint.TX); err != nil {
-		return err
 	}
 	if flags.raw {
 		return endpoint.Errorf(endpoint.Usage, "local runs both ends itself; --raw belongs to rx and tx")
@@ -50,32 +48,23 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 			return endpoint.Errorf(endpoint.Usage, "--%s is for rx and tx; local knows both ends itself", name)
 		}
 	}
-	if v := os.Getenv(linkEnv); v != "" && !f.Changed("link") {
-		*link = strings.Split(v, ",")
-	}
-	if len(*link) == 1 && (*link)[0] == "veth" {
-		*link = nil
-	}
-	if len(*link) != 0 && len(*link) != 2 {
+	if len(*link) != 0 && len(*link) != 2 && !slices.Equal(*link, []string{"veth"}) {
 		return endpoint.Errorf(endpoint.Usage, "--link wants two interfaces, --link A,B, or veth for a new pair")
 	}
-	if flags.rx == "" {
-		flags.rx = "baseline"
-	}
-	if flags.tx == "" {
-		flags.tx = "baseline"
+	if err := flags.complete(); err != nil {
+		return err
 	}
 	if err := becomeRoot(ctx, c); err != nil {
 		return err
 	}
 	recoverSettings(ctx, c)
-	host, err := openHost(*link, flags.softirq)
+	host, err := openHost(*link, c.stderr)
 	if err != nil {
 		return err
 	}
-	defer host.close()
+	defer host.Close()
 	out := newScreen(c, &flags)
-	rec, err := host.run(ctx, c, &flags, 0, out.started, out.live)
+	rec, err := host.run(ctx, &flags, 0, out.started, out.live)
 	return out.finish(rec, err)
 }
 
@@ -151,22 +140,20 @@ func canMakeNamespaces() bool {
 
 // localHost is this machine as two hosts.
 type localHost struct {
-	pair           *netpair.Pair
-	transport      string
-	txSoft, rxSoft []int
-	steer          bool
+	pair      *netpair.Pair
+	transport string
+	stderr    io.Writer // of the agents
 }
 
-func openHost(link []string, softirq string) (*localHost, error) {
-	h := &localHost{transport: "veth"}
-	var err error
-	if h.txSoft, h.rxSoft, err = parseCPUs("--softirq-cpus", softirq); err != nil {
-		return nil, err
+// openHost takes an existing pair of interfaces, or makes one for "veth" and
+// where nothing is said.
+func openHost(link []string, stderr io.Writer) (*localHost, error) {
+	h := &localHost{transport: "veth", stderr: stderr}
+	if v := os.Getenv(linkEnv); v != "" && len(link) == 0 {
+		link = strings.Split(v, ",")
 	}
+	var err error
 	if len(link) == 2 {
-		if softirq != "" {
-			return nil, endpoint.Errorf(endpoint.Usage, "--softirq-cpus steers the veth pair that local makes; for --link steer the interfaces' interrupts instead")
-		}
 		h.transport = "link"
 		h.pair, err = netpair.Find(link[0], link[1])
 		if err != nil {
@@ -183,68 +170,72 @@ func openHost(link []string, softirq string) (*localHost, error) {
 	return h, nil
 }
 
-func (h *localHost) close() { _ = h.pair.Close() }
+// Close lets go of the pair.
+func (h *localHost) Close() error { return h.pair.Close() }
 
-// run measures once, with a fresh process for each end, so that no run
-// inherits another's memory or CPU time.
-func (h *localHost) run(ctx context.Context, c *cli, flags *runFlags, repeat int, started func(map[string]any), live func(endpoint.Role, endpoint.Sample)) (results.Record, error) {
-	rx, tx := flags.prepare(endpoint.RX), flags.prepare(endpoint.TX)
-	failed := func(err error) (results.Record, error) {
-		return endpoint.Drive(ctx, endpoint.Trial{RXWant: rx, TXWant: tx, Repeat: repeat, Settings: flags.settings(&rx, &tx, h.transport), Command: commandLine(), Refused: err})
-	}
-	txAsk, rxAsk, err := parseCPUs("--affinity", flags.affinity)
-	if err != nil {
-		return failed(err)
-	}
-	allowed := endpoint.AllowedCPUs()
-	together(&rx, &tx, cpus{allowed, rxAsk, h.rxSoft}, cpus{allowed, txAsk, h.txSoft})
-	if err := h.address(flags, &rx, &tx); err != nil {
-		return failed(err)
-	}
-	if !h.steer && len(h.txSoft)+len(h.rxSoft) > 0 {
-		for _, e := range []struct {
-			end  *netpair.End
-			cpus []int
-		}{{&h.pair.TX, h.txSoft}, {&h.pair.RX, h.rxSoft}} {
-			if len(e.cpus) > 0 {
-				if err := e.end.SetRPS(e.cpus); err != nil {
-					return failed(&endpoint.Error{Kind: endpoint.Unsupported, Err: err})
-				}
-			}
+// outline is what placing a run needs to know of both ends.
+func (h *localHost) outline() results.Pair[experiment.Survey] {
+	end := func(e *netpair.End) experiment.Survey {
+		s := experiment.Survey{CPUs: endpoint.AllowedCPUs(), BootID: endpoint.BootID(), Interface: e.Interface, Transport: h.transport}
+		if e.Addr4.IsValid() {
+			s.Addr4 = e.Addr4.String()
 		}
-		h.steer = true
+		if e.Addr6.IsValid() {
+			s.Addr6 = e.Addr6.String()
+		}
+		return s
 	}
-	rxa, err := h.agent(c, "receiver", &h.pair.RX, rx.ScopeSet)
-	if err != nil {
-		return failed(err)
+	return results.Pair[experiment.Survey]{RX: end(&h.pair.RX), TX: end(&h.pair.TX)}
+}
+
+// Survey is the outline, and what both ends can do.
+func (h *localHost) Survey(context.Context) (results.Pair[experiment.Survey], error) {
+	at := h.outline()
+	for _, e := range []struct {
+		end    *netpair.End
+		role   endpoint.Role
+		survey *experiment.Survey
+	}{{&h.pair.RX, endpoint.RX, &at.RX}, {&h.pair.TX, endpoint.TX, &at.TX}} {
+		if err := e.end.Do(func() error { return survey(e.role, e.survey) }); err != nil {
+			return at, fmt.Errorf("look at %s: %w", e.end.Interface, err)
+		}
 	}
-	defer rxa.end()
-	txa, err := h.agent(c, "sender", &h.pair.TX, tx.ScopeSet)
-	if err != nil {
-		return failed(err)
+	return at, nil
+}
+
+// run measures once.
+func (h *localHost) run(ctx context.Context, flags *runFlags, repeat int, started func(map[string]any), live func(endpoint.Role, endpoint.Sample)) (results.Record, error) {
+	t, err := flags.trial(h.outline())
+	var ends experiment.Ends
+	if err == nil {
+		if ends, err = h.Open(ctx, t); err == nil {
+			defer ends.Close()
+			started(t.Settings)
+		}
 	}
-	defer txa.end()
-	settings := flags.settings(&rx, &tx, h.transport)
-	started(settings)
 	return endpoint.Drive(ctx, endpoint.Trial{
-		RX: rxa.client, TX: txa.client, RXWant: rx, TXWant: tx,
-		Repeat: repeat, Settings: settings, Command: commandLine(),
-		Live: live, LiveRX: true, LiveTX: true,
+		RX: ends.RX, TX: ends.TX, RXWant: t.RX, TXWant: t.TX,
+		Repeat: repeat, Settings: t.Settings, Command: commandLine(), Refused: err,
+		Live: live, LiveRX: ends.LiveRX, LiveTX: ends.LiveTX,
 	})
 }
 
-func (h *localHost) address(flags *runFlags, rx, tx *endpoint.Prepare) error {
-	to := h.pair.RX.Addr4
-	if flags.v6 || !to.IsValid() && !flags.v4 {
-		to = h.pair.RX.Addr6
+// Open starts a fresh process for each end, so that no run inherits another's
+// memory or CPU time.
+func (h *localHost) Open(_ context.Context, t experiment.Trial) (experiment.Ends, error) {
+	rx, err := h.agent("receiver", &h.pair.RX, t.RX.ScopeSet)
+	if err != nil {
+		return experiment.Ends{}, err
 	}
-	if !to.IsValid() {
-		return endpoint.Errorf(endpoint.Unsupported, "%s has no IPv%d address", h.pair.RX.Interface, flags.family())
+	tx, err := h.agent("sender", &h.pair.TX, t.TX.ScopeSet)
+	if err != nil {
+		rx.end()
+		return experiment.Ends{}, err
 	}
-	tx.Host, rx.Bind = to.String(), to.String()
-	rx.DataPort, tx.DataPort = flags.port+1, flags.port+1
-	tx.Interface, rx.Interface = h.pair.TX.Interface, h.pair.RX.Interface
-	return nil
+	return experiment.Ends{RX: rx.client, TX: tx.client, LiveRX: true, LiveTX: true, Close: func() {
+		tx.end()
+		rx.end()
+	}}, nil
 }
 
 // localAgent is a child process that is one end.
@@ -253,7 +244,7 @@ type localAgent struct {
 	cmd    *exec.Cmd
 }
 
-func (h *localHost) agent(c *cli, name string, at *netpair.End, cpus []int) (*localAgent, error) {
+func (h *localHost) agent(name string, at *netpair.End, cpus []int) (*localAgent, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -270,7 +261,7 @@ func (h *localHost) agent(c *cli, name string, at *netpair.End, cpus []int) (*lo
 		return nil, fmt.Errorf("use the control link: %w", err)
 	}
 	a := &localAgent{cmd: exec.Command(self, "agent", "--stdio")}
-	a.cmd.Stdin, a.cmd.Stdout, a.cmd.Stderr = theirs, theirs, c.stderr
+	a.cmd.Stdin, a.cmd.Stdout, a.cmd.Stderr = theirs, theirs, h.stderr
 	// Its own group: Ctrl-C is ours to handle.
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = at.Do(func() error {

@@ -38,6 +38,8 @@ func commands() []command {
 		{"rx", "[flags]", "receive: wait for zcbench tx", runRX},
 		{"tx", "HOST [flags]", "send to zcbench rx on HOST and print the result of both ends", runTX},
 		{"local", "[flags]", "both ends on this machine, in two network namespaces", runLocal},
+		{"plan", "SPEC [flags]", "the runs of an experiment: which, in what order, how long", runPlan},
+		{"run", "SPEC [flags]", "carry out an experiment, and continue one", runMatrix},
 		{"demo", "[flags]", "a first look: every engine over a veth pair", runDemo},
 		{"tune", "ACTION [flags]", "NIC and host settings: show, apply, restore, verify", runTune},
 		{"agent", "--stdio", "an endpoint driven over stdin and stdout", runAgent},

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"zcbench/endpoint"
+	"zcbench/experiment"
+	"zcbench/results"
+)
+
+// sites are the open pairs of an experiment, by name.
+type sites map[string]experiment.Site
+
+// openSites opens every pair of a spec, and tells of all that cannot be opened.
+func openSites(ctx context.Context, spec *experiment.Spec, stderr io.Writer) (_ sites, err error) {
+	all := sites{}
+	var errs []error
+	for _, p := range spec.Pairs {
+		s, err := openSite(ctx, p, stderr)
+		if err != nil {
+			if p.Name != "" {
+				err = endpoint.Errorf(endpoint.KindOf(err), "pair %s: %w", p.Name, err)
+			}
+			errs = append(errs, err)
+			continue
+		}
+		all[p.Name] = s
+	}
+	if len(errs) > 0 {
+		all.close()
+		return nil, errors.Join(errs...)
+	}
+	return all, nil
+}
+
+func openSite(_ context.Context, p experiment.Pair, stderr io.Writer) (experiment.Site, error) {
+	if p.TX.SSH != "" {
+		return nil, endpoint.Errorf(endpoint.Unsupported, "hosts that are reached through ssh are not there yet")
+	}
+	return openHost(p.Link, stderr)
+}
+
+func (all sites) close() {
+	for _, s := range all {
+		_ = s.Close() // nothing is left to be lost
+	}
+}
+
+// survey looks at all pairs.
+func (all sites) survey(ctx context.Context) (map[string]results.Pair[experiment.Survey], error) {
+	at := map[string]results.Pair[experiment.Survey]{}
+	for name, s := range all {
+		v, err := s.Survey(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("pair %q: %w", name, err)
+		}
+		at[name] = v
+	}
+	return at, nil
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"zcbench/endpoint"
+	"zcbench/experiment"
+	"zcbench/internal/feature"
+	"zcbench/internal/hostfacts"
+	"zcbench/results"
+	"zcbench/ringcfg"
+)
+
+// trial places the run of these flags on two ends that are known: addresses,
+// CPUs, and what identifies its cell.
+func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, error) {
+	t := experiment.Trial{RX: r.prepare(endpoint.RX), TX: r.prepare(endpoint.TX)}
+	rx, tx := &t.RX, &t.TX
+	transport := at.RX.Transport
+	fill := func() error {
+		txAsk, rxAsk, err := parseCPUs("--affinity", r.affinity)
+		if err != nil {
+			return err
+		}
+		txSoft, rxSoft, err := parseCPUs("--softirq-cpus", r.softirq)
+		if err != nil {
+			return err
+		}
+		if r.softirq != "" && transport != "veth" {
+			return endpoint.Errorf(endpoint.Usage, "--softirq-cpus steers the veth pair that local makes; for --link steer the interfaces' interrupts instead")
+		}
+		rxc, txc := cpus{at.RX.CPUs, rxAsk, rxSoft}, cpus{at.TX.CPUs, txAsk, txSoft}
+		if at.RX.BootID == at.TX.BootID {
+			together(rx, tx, rxc, txc)
+		} else {
+			apart(rx, rxc)
+			apart(tx, txc)
+		}
+		if err := r.address(rx, tx, at); err != nil {
+			return err
+		}
+		if err := r.tuning.fill(rx, tx); err != nil {
+			return err
+		}
+		t.Settings = r.settings(rx, tx, transport)
+		for _, e := range []struct {
+			p    *endpoint.Prepare
+			soft []int
+		}{{rx, rxSoft}, {tx, txSoft}} {
+			if len(e.soft) > 0 {
+				if e.p.Settings == nil {
+					e.p.Settings = map[string]string{}
+				}
+				e.p.Settings["queue.rx-*.rps-cpus"] = "cpus " + listCPUs(e.soft)
+			}
+		}
+		return nil
+	}
+	err := fill()
+	if t.Settings == nil {
+		t.Settings = r.settings(rx, tx, transport)
+	}
+	return t, err
+}
+
+func (r *runFlags) address(rx, tx *endpoint.Prepare, at results.Pair[experiment.Survey]) error {
+	to := at.RX.Addr4
+	if r.v6 || to == "" && !r.v4 {
+		to = at.RX.Addr6
+	}
+	if to == "" {
+		return endpoint.Errorf(endpoint.Unsupported, "%s has no IPv%d address", at.RX.Interface, r.family())
+	}
+	tx.Host, rx.Bind = to, to
+	rx.DataPort, tx.DataPort = r.port+1, r.port+1
+	tx.Interface, rx.Interface = at.TX.Interface, at.RX.Interface
+	return nil
+}
+
+func listCPUs(cpus []int) string {
+	var words []string
+	for _, c := range cpus {
+		words = append(words, strconv.Itoa(c))
+	}
+	return strings.Join(words, ",")
+}
+
+// survey looks at this host from the network namespace of the calling thread,
+// as one end on s.Interface.
+func survey(role endpoint.Role, s *experiment.Survey) (err error) {
+	if s.View, err = ringcfg.Show(s.Interface); err != nil {
+		return err
+	}
+	s.Host = hostfacts.Collect(s.Interface, version)
+	s.Engines = map[string]feature.Verdict{}
+	engines := rxEngines()
+	if role == endpoint.TX {
+		engines = txEngines()
+	}
+	for _, e := range engines {
+		s.Engines[e.Name()] = e.Probe(s.Interface)
+	}
+	return nil
+}
+
+// notInSpecs are flags that an experiment does not set: they are about the
+// screen, or about what a pair is.
+var notInSpecs = []string{"json", "json-stream", "raw", "bind", "iface", "token-file", "no-tune"}
+
+// matrixFlags are the flags of a run, as a cell of a matrix has them.
+func matrixFlags() (*runFlags, *pflag.FlagSet) {
+	f := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	r := &runFlags{}
+	r.add(f)
+	r.tuning.add(f)
+	return r, f
+}
+
+// specFlags are those that a spec may set.
+func specFlags() map[string]experiment.Flag {
+	_, f := matrixFlags()
+	known := map[string]experiment.Flag{}
+	f.VisitAll(func(flag *pflag.Flag) {
+		if slices.Contains(notInSpecs, flag.Name) {
+			return
+		}
+		pairs := flag.Value.Type() == "stringToString" || strings.HasSuffix(flag.Name, "set") && flag.Value.Type() == "stringArray"
+		known[flag.Name] = experiment.Flag{
+			List:  flag.Value.Type() == "stringArray",
+			Pairs: pairs,
+			Check: func(v string) error { return checkFlag(flag.Name, v) },
+		}
+	})
+	return known
+}
+
+func checkFlag(name, value string) error {
+	r, f := matrixFlags()
+	if err := f.Set(name, value); err != nil {
+		return err
+	}
+	if slices.Contains([]string{"set", "rx-set", "tx-set", "tune-profile"}, name) {
+		_, err := r.tuning.want()
+		return err
+	}
+	return r.check()
+}
+
+// resolveCell is the experiment.Resolver of this program.
+func resolveCell(p experiment.Pair, flags experiment.Flags, at results.Pair[experiment.Survey]) (experiment.Trial, error) {
+	r, f := matrixFlags()
+	names := slices.Sorted(maps.Keys(flags))
+	for _, name := range names {
+		for _, v := range flags[name] {
+			if err := f.Set(name, v); err != nil {
+				return experiment.Trial{}, endpoint.Errorf(endpoint.Usage, "%s: %w", name, err)
+			}
+		}
+	}
+	if err := r.complete(); err != nil {
+		return experiment.Trial{}, err
+	}
+	t, err := r.trial(at)
+	if err != nil {
+		return t, err
+	}
+	if err := checkOptions(&t); err != nil {
+		return t, err
+	}
+	t.Command = "zcbench local"
+	if at.RX.Transport == "link" {
+		t.Command += fmt.Sprintf(" --link %s,%s", at.TX.Interface, at.RX.Interface)
+	} else if at.RX.Transport == "veth" {
+		t.Command += " --link veth"
+	} else {
+		t.Command = "zcbench tx " + t.TX.Host
+	}
+	for _, name := range names {
+		for _, v := range flags[name] {
+			t.Command += " --" + name + "=" + quote(v)
+		}
+	}
+	return t, nil
+}
+
+// complete checks the flags of a run whose both ends are ours, and fills in
+// what was left to us.
+func (r *runFlags) complete() error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	if r.time == 0 {
+		return endpoint.Errorf(endpoint.Usage, "--time must be above zero")
+	}
+	if err := r.giveMemory(endpoint.RX, endpoint.TX); err != nil {
+		return err
+	}
+	r.rx, r.tx = first(r.rx, "baseline"), first(r.tx, "baseline")
+	return nil
+}
+
+// checkOptions finds engine options that make no sense before anything runs.
+func checkOptions(t *experiment.Trial) error {
+	for _, p := range []*endpoint.Prepare{&t.RX, &t.TX} {
+		engines, what := rxEngines(), "receive"
+		if p.Role == endpoint.TX {
+			engines, what = txEngines(), "send"
+		}
+		e, err := find(engines, p.Engine, what)
+		if err != nil {
+			return err
+		}
+		if _, err := endpoint.ParseOptions(e.Options(), p.Options); err != nil {
+			return fmt.Errorf("%s engine %s: %w", p.Role, p.Engine, err)
+		}
+	}
+	return nil
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// quote makes one word of v for a shell.
+func quote(v string) string {
+	if plainWord.MatchString(v) {
+		return v
+	}
+	return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
+}

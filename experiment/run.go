@@ -1,0 +1,408 @@
+package experiment
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"zcbench/endpoint"
+	"zcbench/results"
+)
+
+// Runner carries out a plan.
+type Runner struct {
+	Plan    *Plan
+	Sites   map[string]Site // open, by name of pair
+	Dir     string          // of the output
+	Choice  Choice
+	Resume  bool
+	Version string
+	// Stop ends the runner after the runs that are on.
+	Stop context.Context
+	// Show is told what happens; it is not called twice at the same time.
+	Show func(Event)
+
+	grace time.Duration // 0: what any run may need
+}
+
+// Event is something that a user wants to see. One field beside Run is set.
+type Event struct {
+	Run   *Run
+	Begin bool             // of the run
+	Live  *endpoint.Sample // of Role
+	Role  endpoint.Role
+	End   *results.Record // the run is stored
+	Note  string          // about the experiment, or the run
+
+	Progress Progress
+}
+
+// Progress counts what is done.
+type Progress struct {
+	Total, Done int           // runs
+	Left        time.Duration // estimate of what is to come
+}
+
+// runGrace is what a run may take beyond warm-up and window before it is ended:
+// preparing both ends takes up to 20 s each, and a NIC's link 10 s to return.
+const runGrace = 90 * time.Second
+
+// stuck is how long a run that was ended may take to go.
+const stuck = 30 * time.Second
+
+// errWatchdog ends a run that takes too long.
+var errWatchdog = errors.New("ended by the watchdog")
+
+// Run measures what is not measured yet, and returns when all is done, when
+// Stop ends, or at once when ctx does: the runs that were on then leave no
+// record. It fails when a run failed.
+func (r *Runner) Run(ctx context.Context) (Progress, error) {
+	out, err := openOutput(r.Dir, r.Plan, r.Choice, r.Version, r.Resume)
+	if err != nil {
+		return Progress{}, err
+	}
+	defer out.close()
+	s := &state{Runner: r, out: out, begun: time.Now()}
+	for _, line := range out.torn {
+		s.show(Event{Note: fmt.Sprintf("%s %v; that run is measured again", out.store, line)})
+	}
+	queues := r.Plan.queues()
+	todo := make([][]Run, len(queues))
+	for _, run := range r.Plan.Runs() {
+		if len(run.Cell.Missing) > 0 && run.Repeat > 0 {
+			continue // one record says why it is skipped
+		}
+		s.total++
+		if out.done[run.Cell.key()][run.Repeat] {
+			s.done++
+			continue
+		}
+		i := slices.IndexFunc(queues, func(q []string) bool { return slices.Contains(q, run.Cell.Pair.Name) })
+		todo[i] = append(todo[i], run)
+	}
+	for _, q := range todo {
+		s.left = append(s.left, queued{runs: q})
+		for _, run := range q {
+			s.left[len(s.left)-1].add(run, 1)
+		}
+	}
+	if s.done > 0 {
+		s.show(Event{Note: fmt.Sprintf("%d of %d runs are done already", s.done, s.total)})
+	}
+	if s.done == s.total {
+		return s.progress(), nil
+	}
+	if err := s.hook(ctx, "before", r.Plan.Spec.Hooks.Before, nil); err != nil {
+		return s.progress(), err
+	}
+	// The first error that ends a queue ends the others too, after their run.
+	stop, end := context.WithCancelCause(r.Stop)
+	defer end(nil)
+	errs := make([]error, len(queues))
+	var wg sync.WaitGroup
+	for i := range queues {
+		wg.Go(func() {
+			if errs[i] = s.queue(ctx, stop, i); errs[i] != nil && endpoint.KindOf(errs[i]) != endpoint.Unreachable {
+				end(errs[i])
+			}
+		})
+	}
+	wg.Wait()
+	err = errors.Join(errs...)
+	// Also when it was interrupted: it may put something back.
+	err = errors.Join(err, s.hook(context.WithoutCancel(ctx), "after", r.Plan.Spec.Hooks.After, nil))
+	if cause := cmpCause(ctx, r.Stop); cause != nil && s.done < s.total {
+		return s.progress(), cause
+	}
+	if err == nil && s.failed > 0 {
+		err = endpoint.Errorf(endpoint.Failed, "%d of %d runs failed; their records say why", s.failed, s.total)
+	}
+	return s.progress(), err
+}
+
+// cmpCause is why the first of some contexts ended, nil when none did.
+func cmpCause(all ...context.Context) error {
+	for _, ctx := range all {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// state is a runner at work.
+type state struct {
+	*Runner
+	out   *output
+	begun time.Time
+
+	mu     sync.Mutex
+	total  int
+	done   int
+	failed int
+	left   []queued
+	extra  time.Duration
+	ran    int // runs that extra is the sum of
+}
+
+// queued are the runs that a queue still has, how many of them will run, and
+// how long their warm-ups and windows are.
+type queued struct {
+	runs  []Run
+	count int
+	time  time.Duration
+}
+
+func (q *queued) add(run Run, n int) {
+	if len(run.Cell.Missing) == 0 {
+		q.count += n
+		q.time += time.Duration(n) * run.Cell.Trial.expected()
+	}
+}
+
+func (s *state) show(e Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Show != nil {
+		e.Progress = s.progress()
+		s.Show(e)
+	}
+}
+
+// progress estimates with what runs took beside warm-up and window so far.
+func (s *state) progress() Progress {
+	each := overhead
+	if s.ran > 0 {
+		each = s.extra / time.Duration(s.ran)
+	}
+	p := Progress{Total: s.total, Done: s.done}
+	for _, q := range s.left {
+		p.Left = max(p.Left, q.time+time.Duration(q.count)*(each+s.Plan.Spec.Cooldown))
+	}
+	return p
+}
+
+// queue works off the runs of pairs that share hosts.
+func (s *state) queue(ctx, stop context.Context, i int) error {
+	var away []string // pairs whose hosts cannot be reached
+	var errs []error
+	for len(s.left[i].runs) > 0 {
+		if stop.Err() != nil || ctx.Err() != nil {
+			break
+		}
+		run := &s.left[i].runs[0]
+		pair := run.Cell.Pair.Name
+		if slices.Contains(away, pair) {
+			s.pop(i)
+			continue
+		}
+		s.show(Event{Run: run, Begin: true})
+		begun := time.Now()
+		rec, err := s.one(ctx, run)
+		if ctx.Err() != nil {
+			return nil // dropped
+		}
+		if err != nil {
+			if endpoint.KindOf(err) != endpoint.Unreachable {
+				return err
+			}
+			errs = append(errs, endpoint.Errorf(endpoint.Unreachable, "pair %q: %w; what is left of it can be run with --resume", pair, err))
+			away = append(away, pair)
+			s.pop(i)
+			continue
+		}
+		if err := s.store(rec); err != nil {
+			return err
+		}
+		s.pop(i)
+		s.count(run, rec, time.Since(begun))
+		s.show(Event{Run: run, End: rec})
+		if rec.Status == results.Skipped || len(s.left[i].runs) == 0 {
+			continue
+		}
+		select {
+		case <-time.After(s.Plan.Spec.Cooldown):
+		case <-stop.Done():
+		case <-ctx.Done():
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *state) pop(i int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := &s.left[i]
+	q.add(q.runs[0], -1)
+	q.runs = q.runs[1:]
+}
+
+func (s *state) count(run *Run, rec *results.Record, took time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.done++
+	switch rec.Status {
+	case results.Failed:
+		s.failed++
+	case results.OK:
+		s.extra += max(took-run.Cell.Trial.expected(), 0)
+		s.ran++
+	}
+}
+
+func (s *state) store(rec *results.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.append(*rec)
+}
+
+// one makes the record of a run. An error is one that the pair's other runs
+// would meet too.
+func (s *state) one(ctx context.Context, run *Run) (*results.Record, error) {
+	c := run.Cell
+	t := c.Trial
+	trial := endpoint.Trial{
+		RXWant: t.RX, TXWant: t.TX, Cell: c.ID, Repeat: run.Repeat, Settings: t.Settings, Command: t.Command,
+		Live: func(role endpoint.Role, v endpoint.Sample) { s.show(Event{Run: run, Role: role, Live: &v}) },
+	}
+	if len(c.Missing) > 0 {
+		trial.Refused = endpoint.Errorf(endpoint.Unsupported, "%s", strings.Join(c.Missing, "; "))
+		rec, _ := endpoint.Drive(ctx, trial) // it is what was refused
+		return s.sign(run, &rec), nil
+	}
+	limit := t.expected() + cmp.Or(s.grace, runGrace)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, endpoint.Errorf(endpoint.Failed, "%w: it takes over %s", errWatchdog, limit))
+	defer cancel()
+	type result struct {
+		rec results.Record
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		rec, err := s.measure(ctx, run, trial)
+		done <- result{rec, err}
+	}()
+	var got result
+	select {
+	case got = <-done:
+	case <-ctx.Done():
+		select {
+		case got = <-done:
+		case <-time.After(stuck):
+			// What it left is not known, so nothing more is measured there.
+			return nil, endpoint.Errorf(endpoint.Unreachable, "cell %s does not end, %s after it should have: %w", c, stuck, context.Cause(ctx))
+		}
+	}
+	if got.err != nil {
+		return nil, got.err
+	}
+	return s.sign(run, &got.rec), nil
+}
+
+// measure runs once, with the hooks around it.
+func (s *state) measure(ctx context.Context, run *Run, trial endpoint.Trial) (results.Record, error) {
+	err := s.hook(ctx, "before-run", s.Plan.Spec.Hooks.BeforeRun, run)
+	if err == nil {
+		var ends Ends
+		ends, err = s.Sites[run.Cell.Pair.Name].Open(ctx, run.Cell.Trial)
+		if endpoint.KindOf(err) == endpoint.Unreachable {
+			return results.Record{}, err
+		}
+		if err == nil {
+			defer ends.Close()
+			trial.RX, trial.TX, trial.LiveRX, trial.LiveTX = ends.RX, ends.TX, ends.LiveRX, ends.LiveTX
+		}
+	}
+	trial.Refused = err
+	rec, _ := endpoint.Drive(ctx, trial) // the record has the error
+	if cause := context.Cause(ctx); errors.Is(cause, errWatchdog) && rec.Status != results.OK {
+		rec.Status, rec.Reason = results.Failed, cause.Error()
+	}
+	if err := s.hook(context.WithoutCancel(ctx), "after-run", s.Plan.Spec.Hooks.AfterRun, run); err != nil {
+		rec.Warnings = append(rec.Warnings, err.Error())
+	}
+	return rec, nil
+}
+
+// sign says in a record where it belongs.
+func (s *state) sign(run *Run, rec *results.Record) *results.Record {
+	rec.Experiment, rec.Pair, rec.Dropped = s.Plan.Spec.Name, run.Cell.Pair.Name, run.Dropped
+	rec.ShuffleSeed = s.Plan.Spec.Seed
+	rec.Axes = map[string]string{}
+	for _, l := range run.Cell.Axes {
+		rec.Axes[l.Axis] = l.Value
+	}
+	if rec.Status == results.OK {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		rec.Warnings = append(rec.Warnings, s.out.drift(rec, s.Plan.tunesCPU())...)
+	}
+	return rec
+}
+
+// tunesCPU says whether any cell changes settings of the CPUs.
+func (p *Plan) tunesCPU() bool {
+	return slices.ContainsFunc(p.Cells, func(c Cell) bool {
+		for _, e := range []*endpoint.Prepare{&c.Trial.RX, &c.Trial.TX} {
+			for _, m := range []map[string]string{e.Settings, e.Optional} {
+				for name := range m {
+					if strings.HasPrefix(name, "cpu.") {
+						return true
+					}
+				}
+			}
+		}
+		return false
+	})
+}
+
+// hookWait bounds a hook of a whole experiment; one of a run has the run's own
+// limit, or this after it.
+const hookWait = 10 * time.Minute
+
+// hook runs a command of the user's. It learns what it is about from its
+// environment.
+func (s *state) hook(ctx context.Context, name, command string, run *Run) error {
+	if command == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, hookWait)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Env = append(os.Environ(), "ZCBENCH_EXPERIMENT="+s.Plan.Spec.Name, "ZCBENCH_OUTPUT="+s.Dir)
+	if run != nil {
+		cmd.Env = append(cmd.Env, "ZCBENCH_PAIR="+run.Cell.Pair.Name, "ZCBENCH_CELL="+run.Cell.ID, fmt.Sprintf("ZCBENCH_REPEAT=%d", run.Repeat))
+		for _, l := range run.Cell.Axes {
+			name := strings.Map(func(r rune) rune {
+				if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+					return r
+				}
+				return '_'
+			}, strings.ToUpper(l.Axis))
+			cmd.Env = append(cmd.Env, "ZCBENCH_AXIS_"+name+"="+l.Value)
+		}
+	}
+	// A group of its own: Ctrl-C is ours to handle, and its children end with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if text := strings.TrimSpace(string(out)); text != "" {
+		s.show(Event{Run: run, Note: name + ": " + text})
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return endpoint.Errorf(endpoint.Failed, "hook %s (%s): %w", name, command, err)
+	}
+	return nil
+}

@@ -100,7 +100,9 @@ func TestGauges(t *testing.T) {
 }
 
 func TestCPUStates(t *testing.T) {
-	state := func(name string, cpu int) Quantity { return Quantity{Name: name, Form: CPUState, CPU: cpu, Scale: 0.01} }
+	state := func(name string, cpu int) Quantity {
+		return Quantity{Name: name, Form: CPUState, CPU: cpu, Scale: 0.01}
+	}
 	s := &script{
 		q: []Quantity{state("user", 0), state("idle", 0), state("iowait", 0), state("user", 2), state("idle", 2), {Name: "C6 deep", Form: IdleState, CPU: 0, Scale: 1e-6}},
 		rows: [][]uint64{

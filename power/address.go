@@ -140,7 +140,7 @@ func (t *target) info(known Info) (Info, error) {
 		known.Interval = d
 	}
 	if s := t.options["resolution"]; s != "" {
-		w, err := quantity(s, watts)
+		w, err := quantity(s, wattsIn)
 		if err != nil {
 			return known, fmt.Errorf("option resolution: %w", err)
 		}
@@ -197,8 +197,8 @@ func secrets(file string) (map[string]string, error) {
 
 // Units by what they are worth in watts and in joules.
 var (
-	watts  = map[string]float64{"mW": 1e-3, "W": 1, "kW": 1e3, "MW": 1e6}
-	joules = map[string]float64{"mJ": 1e-3, "J": 1, "kJ": 1e3, "MJ": 1e6, "Ws": 1, "Wmin": 60, "mWh": 3.6, "Wh": 3600, "kWh": 3.6e6, "MWh": 3.6e9}
+	wattsIn  = map[string]float64{"mW": 1e-3, "W": 1, "kW": 1e3, "MW": 1e6}
+	joulesIn = map[string]float64{"mJ": 1e-3, "J": 1, "kJ": 1e3, "MJ": 1e6, "Ws": 1, "Wmin": 60, "mWh": 3.6, "Wh": 3600, "kWh": 3.6e6, "MWh": 3.6e9}
 )
 
 // quantity reads a unit, or a positive number of them, such as kWh or 0.1kWh.
@@ -226,10 +226,10 @@ func (t *target) scales(power, energy string) (inWatts, inJoules float64, err er
 		}
 		return otherwise
 	}
-	if inWatts, err = quantity(or("power-unit", power), watts); err != nil {
+	if inWatts, err = quantity(or("power-unit", power), wattsIn); err != nil {
 		return 0, 0, fmt.Errorf("option power-unit: %w", err)
 	}
-	if inJoules, err = quantity(or("energy-unit", energy), joules); err != nil {
+	if inJoules, err = quantity(or("energy-unit", energy), joulesIn); err != nil {
 		return 0, 0, fmt.Errorf("option energy-unit: %w", err)
 	}
 	return inWatts, inJoules, nil
@@ -251,8 +251,8 @@ func consumed(w float64) (*float64, error) {
 	return &w, nil
 }
 
-// counted is consumed for an energy counter.
-func counted(j float64) (*float64, error) {
+// runningTotal is consumed for an energy counter.
+func runningTotal(j float64) (*float64, error) {
 	if j < 0 || j != j || j > 1e18 {
 		return nil, noValue("it says %g J", j)
 	}

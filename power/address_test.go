@@ -105,12 +105,12 @@ func TestSecrets(t *testing.T) {
 
 func TestQuantity(t *testing.T) {
 	for s, want := range map[string]float64{"kWh": 3.6e6, "0.1kWh": 360000, "0.01kWh": 36000, "Wmin": 60, "10J": 10, "0.5Ws": 0.5, "mWh": 3.6} {
-		if got, err := quantity(s, joules); err != nil || got != want {
+		if got, err := quantity(s, joulesIn); err != nil || got != want {
 			t.Errorf("%s is %v J (%v), want %v", s, got, err, want)
 		}
 	}
 	for _, s := range []string{"", "5", "W", "-1J", "0J", "kwh", "1.2.3J", "1e3J"} {
-		if got, err := quantity(s, joules); !errors.Is(err, ErrSpec) {
+		if got, err := quantity(s, joulesIn); !errors.Is(err, ErrSpec) {
 			t.Errorf("%q is %v J", s, got)
 		}
 	}

@@ -157,7 +157,7 @@ func split(spec string) (k kind, late time.Duration, address string, err error) 
 	name, address, _ := strings.Cut(spec, ":")
 	if i := strings.IndexAny(name, "+-"); i > 0 {
 		if late, err = time.ParseDuration(name[i:]); err != nil {
-			return kind{}, 0, "", fmt.Errorf("%w: %q: after the kind may come how old its values are, as in %s+3s:", ErrSpec, name, name[:i])
+			return kind{}, 0, "", fmt.Errorf("%w: %q: after the kind may come how old its values are, as in %s+3s:ADDRESS", ErrSpec, name, name[:i])
 		}
 		name = name[:i]
 	}

@@ -246,7 +246,7 @@ func (m *scpi) readWT300(ctx context.Context) (r Reading, err error) {
 		return r, fmt.Errorf("%s: :INTEGRATE:STATE?: %w", m.target.address(), err)
 	}
 	if strings.HasPrefix(state, "STAR") && !math.IsNaN(v[1]) {
-		j := v[1] * joules["Wh"]
+		j := v[1] * joulesIn["Wh"]
 		r.Joules = &j
 	}
 	return r, nil

@@ -135,13 +135,13 @@ func (m *shelly) Read(ctx context.Context) (Reading, error) {
 
 // read takes a channel's figures out of a status.
 func (s *shellyStatus) read(first bool, channel int, withEnergy bool) (r Reading, err error) {
-	power, energy, worth := s.APower, s.AEnergy.Total, joules["Wh"]
+	power, energy, worth := s.APower, s.AEnergy.Total, joulesIn["Wh"]
 	if first {
 		// A device has either the one or the other.
 		all := s.Meters
-		worth = joules["Wmin"]
+		worth = joulesIn["Wmin"]
 		if len(s.EMeters) > 0 {
-			all, worth = s.EMeters, joules["Wh"]
+			all, worth = s.EMeters, joulesIn["Wh"]
 		}
 		power, energy = reading{}, reading{}
 		if channel < len(all) {
@@ -159,7 +159,7 @@ func (s *shellyStatus) read(first bool, channel int, withEnergy bool) (r Reading
 		return r, noValue("its power is no number")
 	}
 	if r.Watts, err = consumed(power.value); err == nil && withEnergy && energy.ok {
-		r.Joules, err = counted(energy.value * worth)
+		r.Joules, err = runningTotal(energy.value * worth)
 	}
 	return r, err
 }

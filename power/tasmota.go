@@ -121,7 +121,7 @@ func (e *tasmotaEnergy) read(channel int, withEnergy bool) (r Reading, err error
 	// Some devices count their channels apart, some only the sum.
 	total := e.Total.at(channel)
 	if r.Watts, err = consumed(power.value); err == nil && withEnergy && total.ok && len(e.Total) == len(e.Power) {
-		r.Joules, err = counted(total.value * joules["kWh"])
+		r.Joules, err = runningTotal(total.value * joulesIn["kWh"])
 	}
 	return r, err
 }

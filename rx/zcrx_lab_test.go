@@ -98,4 +98,3 @@ func TestLabZCRXShort(t *testing.T) {
 		})
 	}
 }
-

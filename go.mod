@@ -17,3 +17,5 @@ require github.com/goccy/go-yaml v1.19.2
 require github.com/pawelgaczynski/giouring v0.0.0-20230826085535-69588b89acb9
 
 require github.com/icholy/digest v1.1.0
+
+require github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794

@@ -145,7 +145,7 @@ func dots(k *cell, s serie, b bar, top, end float64, places int) ([]dot, float64
 	var list []dot
 	runs := k.measured()
 	for i, r := range runs {
-		v := s.of(r)
+		v := s.of.of(r.Record)
 		if v == nil {
 			continue
 		}
@@ -155,7 +155,7 @@ func dots(k *cell, s serie, b bar, top, end float64, places int) ([]dot, float64
 		}
 		if r.Dropped != "" {
 			d.Class = "dropped"
-			d.Title += ", not in the mean: " + clean(r.Dropped)
+			d.Title += ", left out: " + clean(r.Dropped)
 		}
 		list = append(list, d)
 		end = max(end, *v)
@@ -194,13 +194,13 @@ func charts(cells []*cell) []chart {
 	tx, rx := "tx", "rx"
 	plain := func(f figure, places int) string { return f.text(places) }
 	return []chart{
-		draw("throughput", "Throughput", "Gbit/s", cells, []serie{{"speed", "", gbps}}, 0, plain),
-		draw("cpu", "CPU by end", "% of one CPU", cells, []serie{{tx, "sender", cpu(txEnd)}, {rx, "receiver", cpu(rxEnd)}}, 0,
+		draw("throughput", "Throughput", "Gbit/s", cells, []serie{{"speed", "", known("gbps")}}, 0, plain),
+		draw("cpu", "CPU by end", "% of one CPU", cells, []serie{{tx, "sender", known("tx.cpu_percent")}, {rx, "receiver", known("rx.cpu_percent")}}, 0,
 			func(f figure, _ int) string { return f.text(1) }),
 		draw("roi", "ROI: throughput² per CPU", "(Gbit/s)² per CPU %", cells,
-			[]serie{{tx, "sender", roiTX}, {rx, "receiver", roiRX}, {"both", "both", roiTotal}}, 0, plain),
+			[]serie{{tx, "sender", known("roi.cpu.tx")}, {rx, "receiver", known("roi.cpu.rx")}, {"both", "both", known("roi.cpu.total")}}, 0, plain),
 		draw("zerocopy", "Payload that no CPU copied", "% of payload", cells,
-			[]serie{{tx, "sender", zeroCopied(txEnd)}, {rx, "receiver", zeroCopied(rxEnd)}}, 100,
+			[]serie{{tx, "sender", known("tx.zero_copied_percent")}, {rx, "receiver", known("rx.zero_copied_percent")}}, 100,
 			func(f figure, _ int) string { return percent(f.mean) }),
 	}
 }

@@ -16,14 +16,17 @@ import (
 //go:embed page.html.tmpl
 var pageTemplate string
 
+// HTML writes the page of a first look at records; see Report.HTML.
+func HTML(w io.Writer, records []results.Record) error { return plain(records).HTML(w) }
+
 // HTML writes one page that needs nothing but itself: charts, the table, what
 // did not run and why, every run, and the hosts.
-func HTML(w io.Writer, records []results.Record) error {
+func (r *Report) HTML(w io.Writer) error {
 	t, err := template.New("page").Parse(pageTemplate)
 	if err != nil {
 		return fmt.Errorf("parse the page's template: %w", err)
 	}
-	return t.Execute(w, newPage(records))
+	return t.Execute(w, r.page())
 }
 
 type page struct {
@@ -32,6 +35,8 @@ type page struct {
 	Hosts          []string
 	Best           []best
 	Charts         []chart
+	Key, Explain   string
+	Over           []overHead
 	Heads          []column
 	Rows           []tableRow
 	Legend         string
@@ -41,6 +46,15 @@ type page struct {
 	Log            []logRow
 	Environment    []factGroup
 }
+
+// overHead is a heading over some columns.
+type overHead struct {
+	Text string
+	Span int
+}
+
+// Head is the column's own heading.
+func (c column) Head() string { return c.head }
 
 // best is a figure worth a headline.
 type best struct{ Label, Value, Unit, Who string }
@@ -73,32 +87,39 @@ type factRow struct {
 	Same   bool
 }
 
-func newPage(records []results.Record) page {
-	cells := group(records)
-	p := page{Runs: len(records), Cells: len(cells), Hosts: hostLines(records), Legend: legend(cells)}
-	p.Started, p.Ended = span(records)
+func (r *Report) page() page {
+	cells := r.cells
+	p := page{Runs: len(r.runs), Cells: len(cells), Hosts: r.set.hostLines(r.runs), Legend: legend(cells)}
+	p.Started, p.Ended = span(r.runs)
 	if len(cells) == 0 {
 		return p
 	}
 	p.Charts = charts(cells)
-	all := notes(cells)
-	p.Heads = figures(cells)
+	p.Key, p.Explain = strings.Join(r.heads(), ", "), r.legend()
+	p.Heads = r.columns()
+	for i := 0; i < len(p.Heads); {
+		k := i
+		for ; k < len(p.Heads) && (k == i || p.Heads[k].over != "" && p.Heads[k].over == p.Heads[i].over); k++ {
+		}
+		p.Over = append(p.Over, overHead{p.Heads[i].over, k - i})
+		i = k
+	}
 	for i, c := range cells {
-		row := tableRow{Name: c.name(), Differs: c.differs, Marks: marks(c, all)}
+		row := tableRow{Name: c.name(), Differs: c.differs, Marks: r.marks(c)}
 		if len(c.runs) == 0 {
 			status, why := c.unmeasured()
 			row.Missing = string(status)
 			p.Missing = append(p.Missing, missing{c.name(), c.differs, string(status), why})
 		}
 		for _, h := range p.Heads {
-			row.Figures = append(row.Figures, h.cells[i])
+			row.Figures = append(row.Figures, strings.TrimSpace(h.cells[i].text+" "+h.cells[i].around))
 		}
 		p.Rows = append(p.Rows, row)
 	}
 	number := 0
-	for _, n := range all {
+	for _, n := range r.notes {
 		if n.every {
-			p.Notes = append(p.Notes, pageNote{Text: n.text, On: "every pair"})
+			p.Notes = append(p.Notes, pageNote{Text: n.text, On: "all"})
 			continue
 		}
 		number++
@@ -114,15 +135,15 @@ func newPage(records []results.Record) page {
 		p.Common = append(p.Common, results.Fact{Name: k, Value: cells[0].flat[k]})
 	}
 	p.Log = runLog(cells)
-	p.Environment = environment(records)
+	p.Environment = r.set.environment(r.runs)
 	return p
 }
 
 // span is the time of the first and of the last run.
-func span(records []results.Record) (first, last string) {
+func span(runs []*run) (first, last string) {
 	var from, to time.Time
-	for i := range records {
-		t := started(&records[i])
+	for _, r := range runs {
+		t := r.started
 		if t.IsZero() {
 			continue
 		}
@@ -147,28 +168,19 @@ func span(records []results.Record) (first, last string) {
 	return first, last
 }
 
-// started is zero for a time that is none.
-func started(r *results.Record) time.Time {
-	t, err := time.Parse(time.RFC3339Nano, r.Started)
-	if err != nil {
-		return time.Time{}
-	}
-	return t
-}
-
 func bests(cells []*cell) []best {
 	type contest struct {
 		label, unit string
 		of          metric
 		places      int
 	}
-	contests := []contest{{"Highest throughput", "Gbit/s", gbps, decimals(each(cells, gbps)...)}}
+	contests := []contest{{"Highest throughput", "Gbit/s", known("gbps"), decimals(each(cells, known("gbps"))...)}}
 	// ROI has a winner only where all CPU time was counted in one way.
 	if len(scopesOf(cells, txEnd, rxEnd)) == 1 {
 		const unit = "(Gbit/s)² per CPU %"
-		places := decimals(each(cells, roiTX, roiRX, roiTotal)...)
-		contests = append(contests, contest{"Highest ROI, both ends", unit, roiTotal, places},
-			contest{"Highest ROI, sender", unit, roiTX, places}, contest{"Highest ROI, receiver", unit, roiRX, places})
+		places := decimals(each(cells, known("roi.cpu.tx"), known("roi.cpu.rx"), known("roi.cpu.total"))...)
+		contests = append(contests, contest{"Highest ROI, both ends", unit, known("roi.cpu.total"), places},
+			contest{"Highest ROI, sender", unit, known("roi.cpu.tx"), places}, contest{"Highest ROI, receiver", unit, known("roi.cpu.rx"), places})
 	}
 	var list []best
 	for _, b := range contests {
@@ -190,7 +202,7 @@ func bests(cells []*cell) []best {
 func runLog(cells []*cell) []logRow {
 	type entry struct {
 		c *cell
-		r *results.Record
+		r *run
 	}
 	var all []entry
 	for _, c := range cells {
@@ -198,22 +210,22 @@ func runLog(cells []*cell) []logRow {
 			all = append(all, entry{c, r})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b entry) int { return started(a.r).Compare(started(b.r)) })
+	slices.SortStableFunc(all, func(a, b entry) int { return a.r.started.Compare(b.r.started) })
 	var rows []logRow
 	for _, e := range all {
 		row := logRow{
 			Name: e.c.name(), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: clean(string(e.r.Status)),
 			ID: clean(e.r.ID), Remark: clean(cmp.Or(e.r.Reason, e.r.Dropped)),
 		}
-		if t := started(e.r); !t.IsZero() {
+		if t := e.r.started; !t.IsZero() {
 			row.Started = t.Format(time.DateTime)
 		}
 		if e.r.Status == results.OK {
-			one := []*results.Record{e.r}
-			speed, roi := over(one, gbps), over(one, roiTotal)
+			one := []*run{e.r}
+			speed, roi := over(one, known("gbps")), over(one, known("roi.cpu.total"))
 			row.Gbps, row.ROI = speed.text(decimals(speed)), roi.text(decimals(roi))
-			row.CPUTX, row.CPURX = over(one, cpu(txEnd)).text(1), over(one, cpu(rxEnd)).text(1)
-			row.ZeroTX, row.ZeroRX = shareText(over(one, zeroCopied(txEnd))), shareText(over(one, zeroCopied(rxEnd)))
+			row.CPUTX, row.CPURX = over(one, known("tx.cpu_percent")).text(1), over(one, known("rx.cpu_percent")).text(1)
+			row.ZeroTX, row.ZeroRX = shareText(over(one, known("tx.zero_copied_percent"))), shareText(over(one, known("rx.zero_copied_percent")))
 		}
 		rows = append(rows, row)
 	}
@@ -222,25 +234,31 @@ func runLog(cells []*cell) []logRow {
 
 // environment sets the facts of both hosts side by side. A fact that was not
 // the same in all runs shows every value it had.
-func environment(records []results.Record) []factGroup {
+func (s *Set) environment(runs []*run) []factGroup {
 	values := map[string]*factRow{}
 	var names []string
-	collect := func(facts results.Facts, to func(*factRow) *[]string) {
-		for _, f := range facts.Flat() {
+	collect := func(seen map[*results.Fact]bool, facts results.Facts, to func(*factRow) *[]string) {
+		list := s.facts(facts)
+		if len(list) == 0 || seen[&list[0]] {
+			return
+		}
+		seen[&list[0]] = true
+		for _, f := range list {
 			row := values[f.Name]
 			if row == nil {
 				row = &factRow{}
 				values[f.Name] = row
 				names = append(names, f.Name)
 			}
-			if list := to(row); !slices.Contains(*list, clean(f.Value)) {
-				*list = append(*list, clean(f.Value))
+			if list := to(row); !slices.Contains(*list, f.Value) {
+				*list = append(*list, f.Value)
 			}
 		}
 	}
-	for i := range records {
-		collect(records[i].Facts.TX, func(r *factRow) *[]string { return &r.TX })
-		collect(records[i].Facts.RX, func(r *factRow) *[]string { return &r.RX })
+	seenTX, seenRX := map[*results.Fact]bool{}, map[*results.Fact]bool{}
+	for _, r := range runs {
+		collect(seenTX, r.Facts.TX, func(r *factRow) *[]string { return &r.TX })
+		collect(seenRX, r.Facts.RX, func(r *factRow) *[]string { return &r.RX })
 	}
 	slices.Sort(names)
 	var groups []factGroup

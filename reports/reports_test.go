@@ -135,14 +135,14 @@ func TestHTML(t *testing.T) {
 			t.Fatal(err)
 		}
 		golden(t, name+".html", b.Bytes())
-		if ref := reference.FindString(strings.ReplaceAll(b.String(), `xmlns="http://www.w3.org/2000/svg"`, "")); ref != "" {
+		if ref := outside.FindString(strings.ReplaceAll(b.String(), `xmlns="http://www.w3.org/2000/svg"`, "")); ref != "" {
 			t.Errorf("%s: the page refers to %q", name, ref)
 		}
 	}
 }
 
 // What would make a browser ask for something, or run something.
-var reference = regexp.MustCompile(`(?i)https?:|<script|@import|url\(|src=| on\w+=`)
+var outside = regexp.MustCompile(`(?i)https?:|<script|@import|url\(|src=| on\w+=`)
 
 func TestChartsAreWholeAndRight(t *testing.T) {
 	for _, c := range []struct {
@@ -208,7 +208,7 @@ func ok(cell string, gbps, rxCPU, txCPU float64) results.Record {
 func TestFigures(t *testing.T) {
 	records := []results.Record{ok("a", 10, 100, 50), ok("a", 20, 100, 50), ok("a", 30, 100, 50), ok("b", 7, 70, 7)}
 	records[1].RX.CPUPercent = nil
-	cells := group(records)
+	cells := plain(records).cells
 	if len(cells) != 2 {
 		t.Fatalf("%d cells", len(cells))
 	}
@@ -217,21 +217,27 @@ func TestFigures(t *testing.T) {
 		got  figure
 		want figure
 	}{
-		{"Gbit/s", over(cells[0].runs, gbps), figure{n: 3, mean: 20, min: 10, max: 30, sd: 10}},
+		{"Gbit/s", over(cells[0].runs, known("gbps")), figure{n: 3, mean: 20, min: 10, max: 30, sd: 10, median: 20, lo: 20 - 4.302652729911275*10/math.Sqrt(3)}},
 		// Run by run: 100/50, 400/50, 900/50. Of the means it would be 8.
-		{"ROI of the sender", over(cells[0].runs, roiTX), figure{n: 3, mean: 28. / 3, min: 2, max: 18, sd: math.Sqrt((math.Pow(2-28./3, 2) + math.Pow(8-28./3, 2) + math.Pow(18-28./3, 2)) / 2)}},
-		{"CPU measured twice", over(cells[0].runs, cpu(rxEnd)), figure{n: 2, mean: 100, min: 100, max: 100, sd: 0}},
-		{"zero-copied", over(cells[0].runs, zeroCopied(txEnd)), figure{n: 3, mean: 100, min: 100, max: 100, sd: 0}},
+		{"ROI of the sender", over(cells[0].runs, known("roi.cpu.tx")), figure{n: 3, mean: 28. / 3, min: 2, max: 18, median: 8, sd: math.Sqrt((math.Pow(2-28./3, 2) + math.Pow(8-28./3, 2) + math.Pow(18-28./3, 2)) / 2)}},
+		{"CPU measured twice", over(cells[0].runs, known("rx.cpu_percent")), figure{n: 2, mean: 100, min: 100, max: 100, median: 100, lo: 100}},
+		{"zero-copied", over(cells[0].runs, known("tx.zero_copied_percent")), figure{n: 3, mean: 100, min: 100, max: 100, median: 100, lo: 100}},
 	} {
 		g, w := c.got, c.want
+		if w.lo == 0 {
+			w.lo = w.mean - 4.302652729911275*w.sd/math.Sqrt(3)
+		}
+		if math.Abs(g.lo-w.lo) > 1e-9*math.Abs(w.lo) || math.Abs(g.hi+w.lo-2*w.mean) > 1e-9*w.mean || g.median != w.median {
+			t.Errorf("%s: interval %v to %v, median %v, want %+v", c.name, g.lo, g.hi, g.median, w)
+		}
 		if g.n != w.n || g.min != w.min || g.max != w.max || math.Abs(g.mean-w.mean) > 1e-12 || math.Abs(g.sd-w.sd) > 1e-12 {
 			t.Errorf("%s: got %+v, want %+v", c.name, g, w)
 		}
 	}
-	if f := over(cells[1].runs, gbps); f.n != 1 || !math.IsNaN(f.sd) || f.spread(2) != "–" {
+	if f := over(cells[1].runs, known("gbps")); f.n != 1 || !math.IsNaN(f.sd) || f.spread(2) != "–" {
 		t.Errorf("one run: %+v", f)
 	}
-	if f := over(nil, gbps); f.n != 0 || f.text(2) != "–" {
+	if f := over(nil, known("gbps")); f.n != 0 || f.text(2) != "–" {
 		t.Errorf("no run: %+v", f)
 	}
 }

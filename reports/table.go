@@ -10,50 +10,63 @@ import (
 	"zcbench/results"
 )
 
-// Table writes one line for each cell: mean over its runs, their range, and
-// what cannot be seen in a mean as notes below. It fits 100 columns.
-func Table(w io.Writer, records []results.Record) error {
-	if len(records) == 0 {
+// Table writes what a first look at records shows; see Report.Table.
+func Table(w io.Writer, records []results.Record) error { return plain(records).Table(w) }
+
+// Table writes a line for each cell: means with their 95% intervals, and
+// below them what cannot be seen in a mean. It fits 100 columns.
+func (r *Report) Table(w io.Writer) error {
+	if len(r.runs) == 0 {
 		_, err := io.WriteString(w, "no runs\n")
 		return err
 	}
 	var b strings.Builder
-	for _, line := range hostLines(records) {
+	for _, line := range r.set.hostLines(r.runs) {
 		b.WriteString(wrap("", line))
 	}
-	cells := group(records)
-	if common, _ := split(cells); len(common) > 0 {
+	if common, _ := split(r.cells); len(common) > 0 {
 		var parts []string
 		for _, k := range common {
-			if v := cells[0].flat[k]; v != "" && v != "false" && v != "null" && v != "[]" {
+			if v := r.cells[0].flat[k]; v != "" && v != "false" && v != "null" && v != "[]" {
 				parts = append(parts, k+" "+v)
 			}
 		}
 		b.WriteString(wrap("", "Every run: "+strings.Join(parts, ", ")))
 	}
+	r.grid(&b)
 	b.WriteByte('\n')
-	all := notes(cells)
-	grid(&b, cells, all)
-	b.WriteByte('\n')
-	b.WriteString(wrap("", "Means of n runs. ROI is throughput² / CPU, (Gbit/s)² per CPU %: more is better. CPU: 100 % is one CPU; "+legend(cells)))
+	b.WriteString(wrap("", r.legend()))
 	number := 0
-	for _, n := range all {
+	for _, n := range r.notes {
 		if n.every {
-			b.WriteString(wrap("Note: ", n.text+" (every pair)"))
+			b.WriteString(wrap("Note: ", n.text+" (all)"))
 			continue
 		}
 		number++
 		b.WriteString(wrap(fmt.Sprintf("[%d] ", number), n.text))
 	}
+	for _, s := range r.references {
+		r.study(&b, s)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
+// legend says what the figures are.
+func (r *Report) legend() string {
+	text := "Means of n runs ± the half of their 95% interval (Student's t); 3/5: 3 of 5 runs count."
+	if r.asked {
+		return text
+	}
+	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + legend(r.cells)
+	return text
+}
+
 // marks are the numbers of the notes on a cell.
-func marks(c *cell, all []note) string {
+func (r *Report) marks(c *cell) string {
 	var out []string
 	number := 0
-	for _, n := range all {
+	for _, n := range r.notes {
 		if n.every {
 			continue
 		}
@@ -71,116 +84,83 @@ func marks(c *cell, all []note) string {
 // column is one column of figures under a heading that some share.
 type column struct {
 	over, head string
-	cells      []string
+	of         metric // without a name: the number of runs
+	cells      []columnCell
 }
 
-// grid writes the aligned part.
-func grid(b *strings.Builder, cells []*cell, all []note) {
-	columns := figures(cells)
-	var notes []string
-	for _, c := range cells {
-		notes = append(notes, marks(c, all))
-	}
-	names := utf8.RuneCountInString("sender → receiver")
-	for _, c := range cells {
-		names = max(names, utf8.RuneCountInString(c.name()))
-	}
-	last := 0
-	for i, m := range notes {
-		if m != "" {
-			notes[i] = " [" + m + "]"
-			last = max(last, utf8.RuneCountInString(notes[i]))
+// columnCell is empty for a cell without runs.
+type columnCell struct {
+	text, around string // the mean, and the half of its interval
+	figure       figure
+}
+
+// columns makes the figures of all cells: the metrics asked for, or those of
+// a first look that some run has.
+func (r *Report) columns() []column {
+	columns := []column{{head: "n"}}
+	if r.asked {
+		for _, m := range r.metrics {
+			columns = append(columns, column{over: m.unit, head: m.name, of: m})
 		}
-	}
-	widths, total := columnWidths(columns, 2)
-	if names+total+last > lineWidth {
-		widths, _ = columnWidths(columns, 1)
-	}
-	line1, line2 := pad("", names, false), pad("sender → receiver", names, false)
-	for i := 0; i < len(columns); {
-		k, width := i, 0
-		for ; k < len(columns) && (k == i || columns[k].over != "" && columns[k].over == columns[i].over); k++ {
-			width += widths[k]
-			line2 += pad(columns[k].head, widths[k], true)
-		}
-		line1 += pad(columns[i].over, width, true)
-		i = k
-	}
-	b.WriteString(strings.TrimRight(line1, " ") + "\n" + line2 + "\n")
-	b.WriteString(strings.Repeat("─", utf8.RuneCountInString(line2)) + "\n")
-	for i, c := range cells {
-		line := pad(c.name(), names, false)
-		if len(c.runs) == 0 {
-			status, reason := c.unmeasured()
-			b.WriteString(wrap(line+"  ", string(status)+": "+reason))
-		} else {
-			for k := range columns {
-				line += pad(columns[k].cells[i], widths[k], true)
+	} else {
+		const power, perWatt = "W", "ROI / W"
+		for _, c := range []struct{ over, head, name string }{
+			{"", "Gbit/s", "gbps"},
+			{"CPU %", "tx", "tx.cpu_percent"}, {"CPU %", "rx", "rx.cpu_percent"},
+			{power, "tx", "tx.watts"}, {power, "rx", "rx.watts"},
+			{"zero-copy %", "tx", "tx.zero_copied_percent"}, {"zero-copy %", "rx", "rx.zero_copied_percent"},
+			{"ROI / CPU %", "tx", "roi.cpu.tx"}, {"ROI / CPU %", "rx", "roi.cpu.rx"}, {"ROI / CPU %", "both", "roi.cpu.total"},
+			{perWatt, "tx", "roi.power.tx"}, {perWatt, "rx", "roi.power.rx"}, {perWatt, "both", "roi.power.total"},
+		} {
+			measured := slices.ContainsFunc(r.metrics, func(m metric) bool { return m.name == c.name })
+			if measured || c.over != power && c.over != perWatt {
+				columns = append(columns, column{over: c.over, head: c.head, of: known(c.name)})
 			}
-			b.WriteString(line + notes[i] + "\n")
-		}
-		if c.differs != "" {
-			b.WriteString(wrap("  ", c.differs))
 		}
 	}
-}
-
-// columnWidths leave a gap before each column, and room for the heading over
-// a group.
-func columnWidths(columns []column, gap int) (widths []int, total int) {
-	for _, c := range columns {
-		width := utf8.RuneCountInString(c.head)
-		for _, s := range c.cells {
-			width = max(width, utf8.RuneCountInString(s))
+	mark := marker(r.cells)
+	for i := range columns {
+		col := &columns[i]
+		var figures []figure
+		if col.of.name != "" {
+			figures = each(r.cells, col.of)
 		}
-		widths = append(widths, width+gap)
-	}
-	for i := 0; i < len(columns); {
-		k, width := i, 0
-		for ; k < len(columns) && (k == i || columns[k].over != "" && columns[k].over == columns[i].over); k++ {
-			width += widths[k]
+		places := decimals(figures...)
+		if col.of.unit == unitCPU || col.of.unit == unitWatts {
+			places = 1
 		}
-		widths[i] += max(0, utf8.RuneCountInString(columns[i].over)+gap-width)
-		i = k
-	}
-	for _, w := range widths {
-		total += w
-	}
-	return widths, total
-}
-
-// figures makes the columns; a cell without runs has empty ones.
-func figures(cells []*cell) []column {
-	cpuMark := marker(cells)
-	spread := column{head: "min–max"}
-	number := column{head: "n"}
-	speed := column{head: "Gbit/s"}
-	cpuTX, cpuRX := column{over: "CPU %", head: "tx"}, column{over: "CPU %", head: "rx"}
-	const roi = "ROI"
-	rTX, rRX, rAll := column{over: roi, head: "tx"}, column{over: roi, head: "rx"}, column{over: roi, head: "both"}
-	const zc = "zero-copy %"
-	zTX, zRX := column{over: zc, head: "tx"}, column{over: zc, head: "rx"}
-	speeds, rois := each(cells, gbps), each(cells, roiTX, roiRX, roiTotal)
-	speedDecimals, roiDecimals := decimals(speeds...), decimals(rois...)
-	for i, c := range cells {
-		if len(c.runs) == 0 {
-			for _, col := range []*column{&speed, &spread, &number, &cpuTX, &cpuRX, &rTX, &rRX, &rAll, &zTX, &zRX} {
-				col.cells = append(col.cells, "")
+		for k, c := range r.cells {
+			var cell columnCell
+			switch {
+			case len(c.runs) == 0:
+			case col.of.name == "":
+				cell.text = c.count()
+			default:
+				f := figures[k]
+				cell = columnCell{f.text(places), f.relative(), f}
+				if col.of.unit == unitShare {
+					cell.text, cell.around = shareText(f), f.points()
+				}
+				switch {
+				case f.n == 0:
+				case col.of.name == "tx.cpu_percent":
+					cell.text += mark(c, txEnd)
+				case col.of.name == "rx.cpu_percent":
+					cell.text += mark(c, rxEnd)
+				}
 			}
-			continue
+			col.cells = append(col.cells, cell)
 		}
-		speed.cells = append(speed.cells, speeds[i].text(speedDecimals))
-		spread.cells = append(spread.cells, speeds[i].spread(speedDecimals))
-		number.cells = append(number.cells, fmt.Sprint(len(c.runs)))
-		cpuTX.cells = append(cpuTX.cells, over(c.runs, cpu(txEnd)).text(1)+cpuMark(c, txEnd))
-		cpuRX.cells = append(cpuRX.cells, over(c.runs, cpu(rxEnd)).text(1)+cpuMark(c, rxEnd))
-		rTX.cells = append(rTX.cells, rois[3*i].text(roiDecimals))
-		rRX.cells = append(rRX.cells, rois[3*i+1].text(roiDecimals))
-		rAll.cells = append(rAll.cells, rois[3*i+2].text(roiDecimals))
-		zTX.cells = append(zTX.cells, shareText(over(c.runs, zeroCopied(txEnd))))
-		zRX.cells = append(zRX.cells, shareText(over(c.runs, zeroCopied(rxEnd))))
 	}
-	return []column{speed, spread, number, cpuTX, cpuRX, rTX, rRX, rAll, zTX, zRX}
+	return columns
+}
+
+// count is how many runs count, and of how many.
+func (c *cell) count() string {
+	if all := len(c.records()); all > len(c.runs) {
+		return fmt.Sprintf("%d/%d", len(c.runs), all)
+	}
+	return fmt.Sprint(len(c.runs))
 }
 
 func shareText(f figure) string {
@@ -190,56 +170,163 @@ func shareText(f figure) string {
 	return percent(f.mean)
 }
 
-// scopesOf are the ways in which an end's CPU was counted, sorted.
-func scopesOf(cells []*cell, ends ...func(*results.Record) *results.End) []string {
-	var list []string
-	for _, c := range cells {
-		for _, r := range c.runs {
-			for _, end := range ends {
-				if e := end(r); e != nil && e.CPUPercent != nil && !slices.Contains(list, e.CPUScope) {
-					list = append(list, e.CPUScope)
+// points is half the interval of a share, in points; nothing where all runs
+// agree.
+func (f figure) points() string {
+	if f.n < 2 || f.sd == 0 {
+		return ""
+	}
+	if half := f.hi - f.mean; half < 0.05 {
+		return "±<0.1"
+	}
+	return "±" + fixed(f.hi-f.mean, 1)
+}
+
+// grid writes the aligned part, in blocks of columns that fit the line.
+func (r *Report) grid(b *strings.Builder) {
+	heads := r.heads()
+	keys := make([]int, len(heads)) // widths
+	for i, h := range heads {
+		keys[i] = utf8.RuneCountInString(h)
+		for _, c := range r.cells {
+			keys[i] = max(keys[i], utf8.RuneCountInString(c.keys()[i]))
+		}
+	}
+	name := func(values []string) string {
+		line := ""
+		for i, v := range values {
+			if i > 0 {
+				line += "  "
+			}
+			line += pad(v, keys[i], false)
+		}
+		return line
+	}
+	left := utf8.RuneCountInString(name(heads))
+	marks := make([]string, len(r.cells))
+	markWidth := 0
+	for i, c := range r.cells {
+		if m := r.marks(c); m != "" {
+			marks[i] = " [" + m + "]"
+			markWidth = max(markWidth, utf8.RuneCountInString(marks[i]))
+		}
+	}
+	columns := r.columns()
+	for block := 0; len(columns) > 0; block++ {
+		room := lineWidth - left
+		if block == 0 {
+			room -= markWidth
+		}
+		var shown []drawn
+		shown, columns = fit(columns, room)
+		b.WriteByte('\n')
+		line1, line2 := pad("", left, false), name(heads)
+		for i := 0; i < len(shown); {
+			k, width := i, 0
+			for ; k < len(shown) && (k == i || shown[k].over != "" && shown[k].over == shown[i].over); k++ {
+				width += shown[k].width
+				line2 += pad(shown[k].head, shown[k].width, true)
+			}
+			line1 += pad(shown[i].over, width, true)
+			i = k
+		}
+		if over := strings.TrimRight(line1, " "); over != "" {
+			b.WriteString(over + "\n")
+		}
+		b.WriteString(line2 + "\n" + strings.Repeat("─", utf8.RuneCountInString(line2)) + "\n")
+		for i, c := range r.cells {
+			line := name(c.keys())
+			if len(c.runs) == 0 {
+				if block > 0 {
+					continue
 				}
+				status, reason := c.unmeasured()
+				b.WriteString(wrap(line+"  ", string(status)+": "+reason))
+			} else {
+				for _, d := range shown {
+					line += d.text(i)
+				}
+				if block == 0 {
+					line += marks[i]
+				}
+				b.WriteString(strings.TrimRight(line, " ") + "\n")
+			}
+			if c.differs != "" {
+				b.WriteString(wrap("  ", c.differs))
 			}
 		}
 	}
-	slices.Sort(list)
-	return list
 }
 
-// legend says how CPU time was counted.
-func legend(cells []*cell) string {
-	list := scopesOf(cells, txEnd, rxEnd)
-	switch len(list) {
-	case 0:
-		return "it was not measured."
-	case 1:
-		return "counted for each end over " + scope(list[0]) + "."
-	}
-	var parts []string
-	for _, s := range list {
-		parts = append(parts, letter(s)+" over "+scope(s))
-	}
-	return "counted for an end: " + strings.Join(parts, "; ") + ". These do not compare."
+// drawn is a column with the width it takes, and in it the figures and the
+// intervals each at their own.
+type drawn struct {
+	column
+	width, value, around int
 }
 
-// marker gives the letters behind CPU figures, which are needed only when
-// they were not all counted in one way.
-func marker(cells []*cell) func(*cell, func(*results.Record) *results.End) string {
-	if len(scopesOf(cells, txEnd, rxEnd)) < 2 {
-		return func(*cell, func(*results.Record) *results.End) string { return "" }
+func (d drawn) text(i int) string {
+	c := d.cells[i]
+	text := pad(c.text, d.value, true)
+	if d.around > 0 {
+		text += " " + pad(c.around, d.around, false)
 	}
-	return func(c *cell, end func(*results.Record) *results.End) string {
-		out := ""
-		for _, s := range scopesOf([]*cell{c}, end) {
-			out += letter(s)
+	return pad(text, d.width, true)
+}
+
+// fit takes from columns the groups that fit the room; of one that is wider
+// than any room, a part.
+func fit(columns []column, room int) (shown []drawn, rest []column) {
+	for i := 0; i < len(columns); {
+		var group []drawn
+		width := 0
+		for k := i; k < len(columns) && (k == i || columns[k].over != "" && columns[k].over == columns[i].over); k++ {
+			d := drawn{column: columns[k]}
+			for _, c := range d.cells {
+				d.value = max(d.value, utf8.RuneCountInString(c.text))
+				d.around = max(d.around, utf8.RuneCountInString(c.around))
+			}
+			d.width = d.value
+			if d.around > 0 {
+				d.width += 1 + d.around
+			}
+			d.width = max(d.width, utf8.RuneCountInString(d.head)) + 2
+			if len(shown) == 0 && len(group) > 0 && width+d.width > room {
+				break
+			}
+			group = append(group, d)
+			width += d.width
 		}
-		return out
+		if extra := utf8.RuneCountInString(columns[i].over) + 2 - width; extra > 0 {
+			group[0].width += extra
+			width += extra
+		}
+		if len(shown) > 0 && width > room {
+			return shown, columns[i:]
+		}
+		shown = append(shown, group...)
+		room -= width
+		i += len(group)
 	}
+	return shown, nil
 }
 
-func letter(scope string) string {
-	if _, ok := scopes[scope]; ok {
-		return scope[:1]
+// study lists published figures, each beside the report's own of the same
+// axes where there is one.
+func (r *Report) study(b *strings.Builder, s Study) {
+	b.WriteByte('\n')
+	b.WriteString(wrap("", fmt.Sprintf("Published (%s): %s. %s. Source: %s. Other hosts and NICs: for orientation.", s.Name, s.Title, s.Setup, s.Source)))
+	width := 0
+	for _, p := range s.Points {
+		width = max(width, utf8.RuneCountInString(p.text()))
 	}
-	return "?"
+	fmt.Fprintf(b, "%s%14s%14s\n", pad("", width, false), "Gbit/s", "here")
+	for _, p := range s.Points {
+		here := "–"
+		if c := r.like(p); c != nil {
+			f := over(c.runs, known("gbps"))
+			here = f.text(decimals(f))
+		}
+		fmt.Fprintf(b, "%s%s%s\n", pad(p.text(), width, false), pad(p.value(), 14, true), pad(here, 14, true))
+	}
 }

@@ -1,0 +1,205 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/aclements/go-moremath/stats"
+
+	"zcbench/results"
+)
+
+// confidence is that of all intervals.
+const confidence = 0.95
+
+// fewRuns is the least number of runs whose interval can be trusted to be
+// near 95%, and from which a median has one at all.
+const fewRuns = 6
+
+// figure is a metric over the runs of a cell. ROI is averaged over runs, not
+// made of averages: the square would weigh fast runs more.
+type figure struct {
+	n              int
+	mean           float64
+	lo, hi         float64 // 95% interval of the mean, by Student's t; NaN when n < 2
+	sd             float64 // of the sample; NaN when n < 2
+	min, max       float64
+	median         float64
+	values         []float64 // in the order of the runs
+	bimodal        bool
+	lowMode, upper float64 // means of the two heaps, when bimodal
+}
+
+// over makes the figure of those runs that have the metric.
+func over(runs []*run, m metric) figure {
+	nan := math.NaN()
+	f := figure{lo: nan, hi: nan, sd: nan, min: math.Inf(1), max: math.Inf(-1), median: nan}
+	for _, r := range runs {
+		if v := m.of(r.Record); v != nil {
+			f.values = append(f.values, *v)
+		}
+	}
+	if f.n = len(f.values); f.n == 0 {
+		return f
+	}
+	sorted := slices.Sorted(slices.Values(f.values))
+	sample := stats.Sample{Xs: sorted, Sorted: true}
+	f.min, f.max = sorted[0], sorted[f.n-1]
+	f.median = sample.Quantile(0.5)
+	f.mean = sample.Mean()
+	if f.n > 1 {
+		f.sd = sample.StdDev()
+		_, f.lo, f.hi = sample.MeanCI(confidence)
+	}
+	f.lowMode, f.upper, f.bimodal = heaps(sorted)
+	return f
+}
+
+// heapLimit is the share of the variance within the best two heaps (of two
+// runs at least) below which a sample is called bimodal, by its size: 99% of
+// samples of a normal distribution are above it. From simulation, which the
+// test repeats; between sizes it is interpolated.
+var heapLimit = []struct {
+	n     int
+	limit float64
+}{{6, 0.032}, {7, 0.047}, {8, 0.064}, {10, 0.09}, {12, 0.113}, {20, 0.171}, {30, 0.206}, {100, 0.28}}
+
+// heapGap is the least distance of two heaps that matters, in shares of the
+// mean.
+const heapGap = 0.02
+
+// heaps splits a sorted sample in two where that explains most of its
+// variance, and says whether the halves are heaps of their own.
+func heaps(sorted []float64) (low, high float64, bimodal bool) {
+	n := len(sorted)
+	if n < fewRuns {
+		return 0, 0, false
+	}
+	all := squares(sorted)
+	best, at := all, 0
+	for k := 2; k <= n-2; k++ {
+		if s := squares(sorted[:k]) + squares(sorted[k:]); s < best {
+			best, at = s, k
+		}
+	}
+	if at == 0 || all == 0 {
+		return 0, 0, false
+	}
+	limit := heapLimit[len(heapLimit)-1].limit
+	for i, h := range heapLimit {
+		if n <= h.n {
+			limit = h.limit
+			if i > 0 {
+				p := heapLimit[i-1]
+				limit = p.limit + (h.limit-p.limit)*float64(n-p.n)/float64(h.n-p.n)
+			}
+			break
+		}
+	}
+	low, high = stats.Mean(sorted[:at]), stats.Mean(sorted[at:])
+	return low, high, best/all < limit && high-low > heapGap*math.Abs(stats.Mean(sorted))
+}
+
+// squares is the sum of the squared deviations from the mean.
+func squares(v []float64) float64 {
+	m, s := stats.Mean(v), 0.0
+	for _, x := range v {
+		s += (x - m) * (x - m)
+	}
+	return s
+}
+
+// text is the mean, or a dash where nothing was measured.
+func (f figure) text(decimals int) string {
+	if f.n == 0 {
+		return "–"
+	}
+	return fixed(f.mean, decimals)
+}
+
+// relative is half the interval in percent of the mean.
+func (f figure) relative() string {
+	if f.n < 2 || f.mean == 0 {
+		return ""
+	}
+	p := 100 * (f.hi - f.mean) / math.Abs(f.mean)
+	switch {
+	case p >= 999.5:
+		return "±>999%"
+	case p >= 9.95 || p == 0:
+		return fmt.Sprintf("±%.0f%%", p)
+	case p < 0.05:
+		return "±<0.1%"
+	}
+	return fmt.Sprintf("±%.1f%%", p)
+}
+
+// spread is the range of the runs.
+func (f figure) spread(decimals int) string {
+	if f.n < 2 {
+		return "–"
+	}
+	return fixed(f.min, decimals) + "–" + fixed(f.max, decimals)
+}
+
+func fixed(v float64, decimals int) string { return fmt.Sprintf("%.*f", decimals, v) }
+
+// percent keeps a share that is nearly nothing, or nearly all, from reading as
+// exactly that.
+func percent(v float64) string {
+	switch {
+	case v > 0 && v < 0.05:
+		return "<0.1"
+	case v < 100 && v >= 99.95:
+		return ">99.9"
+	}
+	return fixed(v, 1)
+}
+
+// decimals gives the largest figure at least three digits that count, and all
+// figures of a column the same number of decimals.
+func decimals(figures ...figure) int {
+	top := 0.0
+	for _, f := range figures {
+		if f.n > 0 {
+			top = max(top, math.Abs(f.max))
+		}
+	}
+	switch {
+	case top >= 100:
+		return 1
+	case top >= 10 || top == 0:
+		return 2
+	case top >= 1:
+		return 3
+	}
+	return 4
+}
+
+// each gives the figures of all cells, cell by cell.
+func each(cells []*cell, metrics ...metric) []figure {
+	var list []figure
+	for _, c := range cells {
+		for _, m := range metrics {
+			list = append(list, over(c.runs, m))
+		}
+	}
+	return list
+}
+
+// derived checks a record's sums and ROI against what they follow from.
+func derived(r *results.Record) bool {
+	again := *r
+	again.Derive()
+	for _, p := range [][2]*float64{
+		{r.Total.CPUPercent, again.Total.CPUPercent}, {r.Total.Watts, again.Total.Watts},
+		{r.ROI.CPU.RX, again.ROI.CPU.RX}, {r.ROI.CPU.TX, again.ROI.CPU.TX}, {r.ROI.CPU.Total, again.ROI.CPU.Total},
+		{r.ROI.Power.RX, again.ROI.Power.RX}, {r.ROI.Power.TX, again.ROI.Power.TX}, {r.ROI.Power.Total, again.ROI.Power.Total},
+	} {
+		if (p[0] == nil) != (p[1] == nil) || p[0] != nil && math.Abs(*p[0]-*p[1]) > 1e-9*math.Abs(*p[1]) {
+			return false
+		}
+	}
+	return true
+}

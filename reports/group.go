@@ -1,0 +1,364 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"zcbench/results"
+)
+
+// cell is all runs of the same settings, or of one group, in order of time.
+type cell struct {
+	id      string   // as in the records; empty where runs of several are pooled
+	by      []string // values of the report's by
+	tx, rx  string   // engines
+	differs string   // what tells it from other cells of the same by; often nothing
+	flat    map[string]string
+	runs    []*run // ok and not dropped: what the figures are made of
+	dropped []*run // ok, but left out of the figures
+	failed  []*run
+	skipped []*run
+	mixed   []string // settings that are not the same in all of its runs
+}
+
+// name is what the first columns say, in one text.
+func (c *cell) name() string {
+	if c.by == nil {
+		return c.tx + " → " + c.rx
+	}
+	return strings.Join(c.by, ", ")
+}
+
+// label is the name with what tells the cell from others of that name.
+func (c *cell) label() string {
+	if c.differs == "" {
+		return c.name()
+	}
+	return c.name() + " (" + c.differs + ")"
+}
+
+func (c *cell) records() []*run {
+	return slices.Concat(c.runs, c.dropped, c.failed, c.skipped)
+}
+
+// measured are the runs that ended well, whether they count or not.
+func (c *cell) measured() []*run { return slices.Concat(c.runs, c.dropped) }
+
+// engine is what the end itself reported, else what was asked of it.
+func engine(r *results.Record, e *results.End, role string) string {
+	if e != nil && e.Engine != "" {
+		return clip(clean(e.Engine), 24)
+	}
+	if s, ok := r.Settings[role].(string); ok && s != "" {
+		return clip(clean(s), 24)
+	}
+	return "(raw)"
+}
+
+// modes are pairs of engines with a name, as --mode has them.
+var modes = []struct{ name, tx, rx string }{
+	{"baseline", "baseline", "baseline"}, {"msgzc", "msgzc", "mmap"}, {"devmem", "devmem", "devmem"}, {"iouring", "sendzc", "zcrx"},
+}
+
+func mode(r *results.Record) string {
+	tx, rx := engine(r, r.TX, "tx"), engine(r, r.RX, "rx")
+	for _, m := range modes {
+		if m.tx == tx && m.rx == rx {
+			return m.name
+		}
+	}
+	return ""
+}
+
+// attribute is what a run has under a name: among its axes, then among its
+// settings, then what it is, then among the facts of its ends, where rx. or
+// tx. before the name asks for one end. It is empty where there is none.
+func (s *Set) attribute(r *run, name string) string {
+	if v, ok := r.Axes[name]; ok {
+		return clean(v)
+	}
+	switch name {
+	case "rx":
+		return engine(r.Record, r.RX, "rx")
+	case "tx":
+		return engine(r.Record, r.TX, "tx")
+	}
+	if v := s.fact(r.Settings, name); v != "" {
+		return v
+	}
+	switch name {
+	case "mode":
+		return mode(r.Record)
+	case "cell":
+		return clean(r.Cell)
+	case "experiment":
+		return clean(r.Experiment)
+	case "pair":
+		return clean(r.Pair)
+	case "status":
+		return clean(string(r.Status))
+	case "repeat":
+		return strconv.Itoa(r.Repeat)
+	}
+	if rest, ok := strings.CutPrefix(name, "rx."); ok {
+		return s.fact(r.Facts.RX, rest)
+	}
+	if rest, ok := strings.CutPrefix(name, "tx."); ok {
+		return s.fact(r.Facts.TX, rest)
+	}
+	tx, rx := s.fact(r.Facts.TX, name), s.fact(r.Facts.RX, name)
+	if tx == rx || rx == "" {
+		return tx
+	}
+	if tx == "" {
+		return rx
+	}
+	return tx + " → " + rx
+}
+
+// names are those that attribute knows in some run, but for the facts.
+func (s *Set) names() []string {
+	seen := map[string]bool{"mode": true, "tx": true, "rx": true, "cell": true, "experiment": true, "pair": true, "status": true, "repeat": true}
+	for _, r := range s.runs {
+		for k := range r.Axes {
+			seen[clean(k)] = true
+		}
+		for _, f := range s.facts(r.Settings) {
+			seen[f.Name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// check refuses a name that no run has anything under.
+func (s *Set) check(name string) error {
+	for _, r := range s.runs {
+		if s.attribute(r, name) != "" {
+			return nil
+		}
+	}
+	all := s.names()
+	return fmt.Errorf("no run has %q%s; there are %s, and the facts of the ends, such as kernel.release or rx.nic.mtu", name, nearest(name, all), strings.Join(shorten(all), ", "))
+}
+
+// condition is one part of a filter.
+type condition struct {
+	name   string
+	values []string
+	not    bool
+}
+
+// parseFilter reads name=value, name!=value and name=value|value, with commas
+// between.
+func parseFilter(text string) ([]condition, error) {
+	var list []condition
+	for part := range strings.SplitSeq(text, ",") {
+		name, value, ok := strings.Cut(part, "=")
+		not := strings.HasSuffix(name, "!")
+		name = strings.TrimSpace(strings.TrimSuffix(name, "!"))
+		if !ok || name == "" {
+			return nil, fmt.Errorf("%q is no condition: name=value, name!=value or name=value|value", part)
+		}
+		c := condition{name: name, not: not}
+		for v := range strings.SplitSeq(value, "|") {
+			c.values = append(c.values, strings.TrimSpace(v))
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// filter gives the runs that meet all conditions.
+func (s *Set) filter(conditions []condition) []*run {
+	var runs []*run
+	for _, r := range s.runs {
+		if !slices.ContainsFunc(conditions, func(c condition) bool {
+			return slices.Contains(c.values, s.attribute(r, c.name)) == c.not
+		}) {
+			runs = append(runs, r)
+		}
+	}
+	return runs
+}
+
+// group sorts runs into cells: by the names given, else by the cell's id.
+// What by is made of is told too; nil: the engines.
+func (s *Set) group(runs []*run, names []string) (cells []*cell, by []string) {
+	by = names
+	if by == nil {
+		by = axes(runs)
+	}
+	byKey := map[string]*cell{}
+	for _, r := range runs {
+		tx, rx := engine(r.Record, r.TX, "tx"), engine(r.Record, r.RX, "rx")
+		// Without an id, the engines are all there is to tell cells apart.
+		key := cmp.Or(r.Cell, tx+"\x00"+rx)
+		var values []string
+		if by != nil {
+			values = make([]string, len(by))
+			for i, name := range by {
+				values[i] = cmp.Or(s.attribute(r, name), "–")
+			}
+		}
+		if names != nil {
+			key = strings.Join(values, "\x00")
+		}
+		c := byKey[key]
+		if c == nil {
+			c = &cell{id: r.Cell, tx: tx, rx: rx, by: values, flat: s.settings(r)}
+			byKey[key] = c
+			cells = append(cells, c)
+		}
+		if c.id != r.Cell {
+			c.id = ""
+		}
+		switch {
+		case r.Status == results.Skipped:
+			c.skipped = append(c.skipped, r)
+		case r.Status != results.OK: // a status unknown here is no success
+			c.failed = append(c.failed, r)
+		case r.Dropped != "":
+			c.dropped = append(c.dropped, r)
+		default:
+			c.runs = append(c.runs, r)
+		}
+	}
+	for _, c := range cells {
+		for _, list := range [][]*run{c.runs, c.dropped, c.failed, c.skipped} {
+			slices.SortStableFunc(list, func(a, b *run) int { return a.started.Compare(b.started) })
+		}
+		if names != nil {
+			c.mixed = s.mixed(c, by)
+		}
+	}
+	if by != nil {
+		slices.SortStableFunc(cells, func(a, b *cell) int {
+			return slices.CompareFunc(a.by, b.by, natural)
+		})
+	}
+	if names == nil {
+		distinguish(cells)
+	}
+	return cells, by
+}
+
+// axes are the names of the axes that every run has, as its matrix orders
+// them: the mode first.
+func axes(runs []*run) []string {
+	var names []string
+	for i, r := range runs {
+		if i == 0 {
+			names = slices.SortedFunc(maps.Keys(r.Axes), func(a, b string) int {
+				return cmp.Or(cmp.Compare(len(b)-len(strings.TrimPrefix(b, "mode")), len(a)-len(strings.TrimPrefix(a, "mode"))), cmp.Compare(a, b))
+			})
+		}
+		if len(r.Axes) != len(names) || len(names) == 0 {
+			return nil
+		}
+		for _, n := range names {
+			if _, ok := r.Axes[n]; !ok {
+				return nil
+			}
+		}
+	}
+	return names
+}
+
+// natural orders values as people do: modes from plain to zero-copy, off
+// before on, software before hardware, numbers by their value.
+func natural(a, b string) int {
+	order := []string{"baseline", "msgzc", "devmem", "iouring", "off", "on", "false", "true", "no", "yes", "sw", "hw", "software", "hardware"}
+	i, j := slices.Index(order, a), slices.Index(order, b)
+	if i >= 0 && j >= 0 {
+		return cmp.Compare(i, j)
+	}
+	x, errA := strconv.ParseFloat(a, 64)
+	y, errB := strconv.ParseFloat(b, 64)
+	if errA == nil && errB == nil {
+		return cmp.Compare(x, y)
+	}
+	return strings.Compare(a, b)
+}
+
+// settings are those of a run by their flat names, but for what is said
+// elsewhere: the engines, and how the run was asked for.
+func (s *Set) settings(r *run) map[string]string {
+	m := map[string]string{}
+	for _, f := range s.facts(r.Settings) {
+		m[f.Name] = f.Value
+	}
+	delete(m, "tx")
+	delete(m, "rx")
+	delete(m, "command")
+	return m
+}
+
+// mixed names the settings that a group's runs do not share, and that it was
+// not asked to pool.
+func (s *Set) mixed(c *cell, by []string) []string {
+	seen := map[string][]string{}
+	for _, r := range c.measured() {
+		flat := s.settings(r)
+		flat["engines"] = engine(r.Record, r.TX, "tx") + " → " + engine(r.Record, r.RX, "rx")
+		for k := range seen {
+			if _, ok := flat[k]; !ok {
+				flat[k] = "unset"
+			}
+		}
+		for k, v := range flat {
+			if list := seen[k]; !slices.Contains(list, v) {
+				seen[k] = append(list, v)
+			}
+		}
+	}
+	var texts []string
+	for _, k := range slices.Sorted(maps.Keys(seen)) {
+		if len(seen[k]) > 1 {
+			texts = append(texts, k+" "+strings.Join(shorten(seen[k]), " / "))
+		}
+	}
+	return texts
+}
+
+// distinguish names the settings that tell cells of the same name apart.
+func distinguish(cells []*cell) {
+	same := map[string][]*cell{}
+	for _, c := range cells {
+		same[c.name()] = append(same[c.name()], c)
+	}
+	for _, cs := range same {
+		_, varying := split(cs)
+		for _, c := range cs {
+			var parts []string
+			for _, k := range varying {
+				if v, ok := c.flat[k]; ok {
+					parts = append(parts, k+" "+v)
+				}
+			}
+			c.differs = strings.Join(parts, ", ")
+		}
+	}
+}
+
+// split sorts the names of settings into those all cells share and the others.
+func split(cells []*cell) (common, varying []string) {
+	names := map[string]bool{}
+	for _, c := range cells {
+		for k := range c.flat {
+			names[k] = true
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(names)) {
+		first, has := cells[0].flat[k]
+		if has && !slices.ContainsFunc(cells, func(c *cell) bool { v, ok := c.flat[k]; return !ok || v != first }) {
+			common = append(common, k)
+		} else {
+			varying = append(varying, k)
+		}
+	}
+	return common, varying
+}

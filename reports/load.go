@@ -1,0 +1,285 @@
+package reports
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"zcbench/results"
+)
+
+// Set is the runs that reports are made of.
+type Set struct {
+	// Problems say in a line each what could not be read, or was left out.
+	Problems []string
+
+	runs []*run
+	flat map[uintptr][]results.Fact // of facts that runs share, by their address
+}
+
+// run is one record and where the whole of it is.
+type run struct {
+	*results.Record // lean, where it comes from a file: see results.Pool
+	started         time.Time
+	file            string       // empty: the record is whole
+	line            results.Line // without its text
+	size            int          // of its text
+}
+
+// full is the record with its samples and all.
+func (r *run) full() (results.Record, error) {
+	if r.file == "" {
+		return *r.Record, nil
+	}
+	f, err := os.Open(r.file)
+	if err != nil {
+		return results.Record{}, fmt.Errorf("read run %s again: %w", r.ID, err)
+	}
+	defer f.Close()
+	line := r.line
+	line.Text = make([]byte, r.size)
+	if _, err := f.ReadAt(line.Text, line.Offset); err != nil {
+		return results.Record{}, fmt.Errorf("read run %s again from %s: %w", r.ID, r.file, err)
+	}
+	rec, err := line.Record()
+	if err == nil && rec.ID != r.ID {
+		err = errors.New("the file has changed")
+	}
+	if err != nil {
+		return results.Record{}, fmt.Errorf("read run %s again from %s: %w", r.ID, r.file, err)
+	}
+	return rec, nil
+}
+
+// Of makes a set of records at hand.
+func Of(records []results.Record) *Set {
+	s := &Set{}
+	for i := range records {
+		s.runs = append(s.runs, &run{Record: &records[i], started: started(&records[i])})
+	}
+	return s
+}
+
+// Load reads stores; of a directory, every *.jsonl in it. A record that is in
+// them more than once counts once. Lines that cannot be read are told in
+// Problems; the error is about the paths.
+func Load(paths ...string) (*Set, error) {
+	files, err := stores(paths)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{}
+	var pool results.Pool
+	known := map[string][sha256.Size]byte{}
+	again, changed := 0, 0
+	for _, path := range files {
+		var bad troubles
+		err := read(path, &pool, func(l results.Line, size int, sum [sha256.Size]byte, r *results.Record, err error) {
+			if err != nil {
+				bad.add(err)
+				return
+			}
+			if first, ok := known[r.ID]; ok && r.ID != "" {
+				if first == sum {
+					again++
+				} else {
+					changed++
+				}
+				return
+			}
+			known[r.ID] = sum
+			l.Text = nil
+			s.runs = append(s.runs, &run{Record: r, started: started(r), file: path, line: l, size: size})
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.Problems = append(s.Problems, bad.texts(path)...)
+	}
+	if again > 0 {
+		s.Problems = append(s.Problems, fmt.Sprintf("%d %s more than once; each counts once", again, plural(again, "record is there", "records are there")))
+	}
+	if changed > 0 {
+		s.Problems = append(s.Problems, fmt.Sprintf("%d %s the id of another but not its content; the first of each id counts, the others are left out", changed, plural(changed, "record has", "records have")))
+	}
+	return s, nil
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+// Empty says that there is no run.
+func (s *Set) Empty() bool { return len(s.runs) == 0 }
+
+// stores are the files that paths mean.
+func stores(paths []string) ([]string, error) {
+	var files []string
+	for _, p := range paths {
+		st, err := os.Stat(p)
+		if err != nil {
+			return nil, fmt.Errorf("read records: %w", err)
+		}
+		if !st.IsDir() {
+			files = append(files, p)
+			continue
+		}
+		in, err := filepath.Glob(filepath.Join(escape(p), "*.jsonl"))
+		if err != nil {
+			return nil, fmt.Errorf("look for records in %s: %w", p, err)
+		}
+		if len(in) == 0 {
+			return nil, fmt.Errorf("read records: %s holds no *.jsonl: %w", p, fs.ErrNotExist)
+		}
+		slices.Sort(in)
+		files = append(files, in...)
+	}
+	return files, nil
+}
+
+// escape keeps Glob from taking a path for a pattern.
+func escape(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// read gives the records of one file in order; several goroutines decode.
+func read(path string, pool *results.Pool, give func(results.Line, int, [sha256.Size]byte, *results.Record, error)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("read records: %w", err)
+	}
+	defer f.Close()
+	type decoded struct {
+		line results.Line
+		sum  [sha256.Size]byte
+		rec  results.Record
+		err  error
+	}
+	workers := runtime.GOMAXPROCS(0)
+	type job struct {
+		line results.Line
+		to   chan decoded
+	}
+	jobs := make(chan job)
+	ahead := make(chan chan decoded, 2*workers) // bounds the lines in memory
+	go func() {
+		defer close(ahead)
+		defer close(jobs)
+		for line, err := range results.Lines(f) {
+			to := make(chan decoded, 1)
+			ahead <- to
+			if err != nil {
+				to <- decoded{err: err}
+				continue
+			}
+			jobs <- job{line, to}
+		}
+	}()
+	for range workers {
+		go func() {
+			for j := range jobs {
+				d := decoded{line: j.line, sum: sha256.Sum256(j.line.Text)}
+				d.rec, d.err = pool.Lean(j.line)
+				j.to <- d
+			}
+		}()
+	}
+	for to := range ahead {
+		d := <-to
+		if _, ok := errors.AsType[*results.LineError](d.err); d.err != nil && !ok {
+			err = fmt.Errorf("%s: %w", path, d.err)
+			continue
+		}
+		give(d.line, len(d.line.Text), d.sum, &d.rec, d.err)
+	}
+	return err
+}
+
+// troubles are the lines of one file that could not be read, by cause.
+type troubles struct {
+	causes []string
+	lines  map[string][]int
+}
+
+func (t *troubles) add(err error) {
+	line, ok := errors.AsType[*results.LineError](err)
+	if !ok {
+		return
+	}
+	cause := line.Err.Error()
+	if t.lines == nil {
+		t.lines = map[string][]int{}
+	}
+	if _, ok := t.lines[cause]; !ok {
+		t.causes = append(t.causes, cause)
+	}
+	t.lines[cause] = append(t.lines[cause], line.Line)
+}
+
+func (t *troubles) texts(path string) []string {
+	const most = 5
+	var list []string
+	for _, cause := range t.causes {
+		n := t.lines[cause]
+		where := make([]string, 0, most)
+		for _, line := range n[:min(most, len(n))] {
+			where = append(where, fmt.Sprint(line))
+		}
+		if len(n) > most {
+			where = append(where, "…")
+		}
+		list = append(list, fmt.Sprintf("%s: %d %s not read (%s %s): %s", clean(path), len(n), plural(len(n), "line", "lines"), plural(len(n), "line", "lines"), strings.Join(where, ", "), clean(cause)))
+	}
+	return list
+}
+
+// facts lists facts flat, once for all runs that share them.
+func (s *Set) facts(f results.Facts) []results.Fact {
+	if len(f) == 0 {
+		return nil
+	}
+	at := reflect.ValueOf(f).Pointer()
+	if list, ok := s.flat[at]; ok {
+		return list
+	}
+	if s.flat == nil {
+		s.flat = map[uintptr][]results.Fact{}
+	}
+	list := f.Flat()
+	for i := range list {
+		list[i] = results.Fact{Name: clean(list[i].Name), Value: clean(list[i].Value)}
+	}
+	s.flat[at] = list
+	return list
+}
+
+// fact is one of them by name; empty where it is absent.
+func (s *Set) fact(f results.Facts, name string) string {
+	list := s.facts(f)
+	i, ok := slices.BinarySearchFunc(list, name, func(f results.Fact, name string) int { return cmp.Compare(f.Name, name) })
+	if !ok {
+		return ""
+	}
+	return list[i].Value
+}
+
+// started is zero for a time that is none.
+func started(r *results.Record) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, r.Started)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}

@@ -1,0 +1,448 @@
+// Package reports turns records into what people read: the block at the end
+// of a run, tables and comparisons for the terminal and for other programs, a
+// page for the browser. All of them show the figures of one Report.
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"zcbench/results"
+)
+
+// Options choose what a report shows.
+type Options struct {
+	// GroupBy names what runs of one group share; see README. None: the cell.
+	GroupBy []string
+	// Filter is a list of conditions that a run must meet: name=value,
+	// name!=value or name=value|value, with commas between. Empty: all runs.
+	Filter string
+	// Metrics are names of figures, such as gbps, roi.cpu or
+	// rx.counters.tcp_rtt_us. None: those that every record may have.
+	Metrics []string
+	// References are names of published studies to list beside the figures.
+	References []string
+}
+
+// Report is what all formats show: cells, their figures, and what must be
+// known to read them.
+type Report struct {
+	set        *Set
+	by         []string // what cells are told apart by; nil: the engines
+	runs       []*run   // those that the filter let through
+	cells      []*cell
+	metrics    []metric
+	asked      bool // metrics were named
+	notes      []note
+	references []Study
+}
+
+// Report groups and checks the runs of a set. An error is about o.
+func (s *Set) Report(o Options) (*Report, error) {
+	r := &Report{set: s, runs: s.runs, asked: len(o.Metrics) > 0}
+	if o.Filter != "" {
+		conditions, err := parseFilter(o.Filter)
+		if err != nil {
+			return nil, fmt.Errorf("filter: %w", err)
+		}
+		for _, c := range conditions {
+			if err := s.check(c.name); err != nil {
+				return nil, fmt.Errorf("filter: %w", err)
+			}
+		}
+		if r.runs = s.filter(conditions); len(r.runs) == 0 {
+			return nil, fmt.Errorf("filter: none of %d runs meets %s", len(s.runs), o.Filter)
+		}
+	}
+	for _, name := range o.GroupBy {
+		if err := s.check(name); err != nil {
+			return nil, fmt.Errorf("group by: %w", err)
+		}
+	}
+	for _, name := range o.References {
+		study, err := reference(name)
+		if err != nil {
+			return nil, err
+		}
+		r.references = append(r.references, study)
+	}
+	var err error
+	if r.metrics, err = choose(o.Metrics, r.runs); err != nil {
+		return nil, fmt.Errorf("metric: %w", err)
+	}
+	r.cells, r.by = s.group(r.runs, o.GroupBy)
+	r.notes = s.notes(r.cells)
+	return r, nil
+}
+
+// plain is the report on records at hand, as a first look shows them.
+func plain(records []results.Record) *Report {
+	r, err := Of(records).Report(Options{})
+	if err != nil {
+		panic(err) // no options, no error
+	}
+	return r
+}
+
+// heads are the headings over what cells are told apart by.
+func (r *Report) heads() []string {
+	if r.by == nil {
+		return []string{"sender → receiver"}
+	}
+	return r.by
+}
+
+// keys are a cell's values under the heads.
+func (c *cell) keys() []string {
+	if c.by == nil {
+		return []string{c.name()}
+	}
+	return c.by
+}
+
+// note is a remark on some cells, or on all that were measured.
+type note struct {
+	text  string
+	every bool
+	cells []*cell
+}
+
+// notes gathers the warnings of all runs, what was left out, and what the
+// figures themselves do not show, once each.
+func (s *Set) notes(cells []*cell) []note {
+	var list []note
+	index := map[string]int{}
+	add := func(c *cell, text string) {
+		key := skeleton(text)
+		i, ok := index[key]
+		if !ok {
+			i = len(list)
+			index[key] = i
+			list = append(list, note{text: text})
+		} else {
+			list[i].text = widen(list[i].text, text)
+		}
+		if !slices.Contains(list[i].cells, c) {
+			list[i].cells = append(list[i].cells, c)
+		}
+	}
+	measured := 0
+	for _, c := range cells {
+		if len(c.runs) == 0 {
+			continue
+		}
+		measured++
+		for _, r := range c.runs {
+			for _, w := range r.Warnings {
+				add(c, clean(w))
+			}
+		}
+		for _, text := range slices.Concat(s.drift(c), c.doubts()) {
+			add(c, text)
+		}
+		for _, left := range []struct {
+			what   string
+			runs   []*run
+			reason func(*run) string
+		}{
+			{"failed", c.failed, reason},
+			{"skipped", c.skipped, reason},
+			{"left out of the means", c.dropped, func(r *run) string { return r.Dropped }},
+		} {
+			if len(left.runs) > 0 {
+				add(c, fmt.Sprintf("%d of %d runs %s: %s", len(left.runs), len(c.records()), left.what, reasons(left.runs, left.reason)))
+			}
+		}
+	}
+	for i := range list {
+		list[i].every = measured > 1 && len(list[i].cells) == measured
+	}
+	// What holds for all comes first; the rest keeps its order.
+	slices.SortStableFunc(list, func(a, b note) int {
+		switch {
+		case a.every == b.every:
+			return 0
+		case a.every:
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// doubts are what the statistics of a cell warn of.
+func (c *cell) doubts() []string {
+	var texts []string
+	if n := len(c.runs); n == 1 {
+		texts = append(texts, "only one run counts: nothing is known of how much runs differ")
+	} else if n < fewRuns {
+		texts = append(texts, fmt.Sprintf("fewer than %d runs count: the intervals rest on few runs, and a comparison may miss a real difference", fewRuns))
+	}
+	if f := over(c.runs, known("gbps")); f.bimodal {
+		d := decimals(f)
+		texts = append(texts, fmt.Sprintf("the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches", fixed(f.lowMode, d), fixed(f.upper, d)))
+	}
+	for _, e := range []struct {
+		name string
+		of   func(*results.Record) *results.End
+	}{{"sender", txEnd}, {"receiver", rxEnd}} {
+		if list := scopesOf([]*cell{c}, e.of); len(list) > 1 {
+			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name, strings.Join(list, ", ")))
+		}
+	}
+	if len(c.mixed) > 0 {
+		texts = append(texts, "pools runs of different settings: "+strings.Join(c.mixed, "; "))
+	}
+	wrong := 0
+	for _, r := range c.runs {
+		if !derived(r.Record) {
+			wrong++
+		}
+	}
+	if wrong > 0 {
+		texts = append(texts, fmt.Sprintf("the sums or the ROI of %d runs do not follow from their throughput, CPU and power: somebody changed these records", wrong))
+	}
+	return texts
+}
+
+func reason(r *run) string { return cmp.Or(r.Reason, "no reason given") }
+
+// reasons are joined, each said once.
+func reasons(runs []*run, of func(*run) string) string {
+	var list []string
+	for _, r := range runs {
+		if text := clean(of(r)); !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	return strings.Join(list, "; ")
+}
+
+// share of something in a text, which may differ from run to run.
+var shares = regexp.MustCompile(`(?:\d+(?:\.\d+)?–)?\d+(?:\.\d+)?%`)
+
+// skeleton is a text without its shares.
+func skeleton(text string) string { return shares.ReplaceAllString(text, "\x00") }
+
+// widen says both of two texts that differ in their shares alone: 3%, 5% and
+// 4% become 3–5%.
+func widen(a, b string) string {
+	values := shares.FindAllString(b, -1)
+	return shares.ReplaceAllStringFunc(a, func(old string) string {
+		v := strings.TrimSuffix(values[0], "%")
+		values = values[1:]
+		low, high, ok := strings.Cut(strings.TrimSuffix(old, "%"), "–")
+		if !ok {
+			high = low
+		}
+		x, _ := strconv.ParseFloat(v, 64) // the expression takes numbers alone
+		l, _ := strconv.ParseFloat(low, 64)
+		h, _ := strconv.ParseFloat(high, 64)
+		if x < l {
+			low = v
+		}
+		if x > h {
+			high = v
+		}
+		if low == high {
+			return low + "%"
+		}
+		return low + "–" + high + "%"
+	})
+}
+
+// drift tells what changed on a host from one run of a cell to another: such
+// runs are not repeats of each other.
+func (s *Set) drift(c *cell) []string {
+	var texts []string
+	for _, e := range []struct {
+		name string
+		of   func(*results.Record) results.Facts
+	}{{"sender", txFacts}, {"receiver", rxFacts}} {
+		values := map[string][]string{}
+		var seen [][]results.Fact
+		for _, r := range c.runs {
+			list := s.facts(e.of(r.Record))
+			if len(list) == 0 || slices.ContainsFunc(seen, func(o []results.Fact) bool { return &o[0] == &list[0] }) {
+				continue
+			}
+			seen = append(seen, list)
+			has := map[string]bool{}
+			for _, f := range list {
+				has[f.Name] = true
+				if len(seen) > 1 && values[f.Name] == nil {
+					values[f.Name] = []string{"unknown"}
+				}
+				if !slices.Contains(values[f.Name], f.Value) {
+					values[f.Name] = append(values[f.Name], f.Value)
+				}
+			}
+			for name, v := range values {
+				if !has[name] && !slices.Contains(v, "unknown") {
+					values[name] = append(v, "unknown")
+				}
+			}
+		}
+		var changed []string
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			// Another command may well ask for the same cell.
+			if v := values[name]; len(v) > 1 && name != "process.command" {
+				changed = append(changed, name+" "+strings.Join(shorten(v), ", then "))
+			}
+		}
+		if len(changed) > 0 {
+			texts = append(texts, "the "+e.name+"'s host changed between runs: "+strings.Join(shorten(changed), "; "))
+		}
+	}
+	return texts
+}
+
+func rxFacts(r *results.Record) results.Facts { return r.Facts.RX }
+func txFacts(r *results.Record) results.Facts { return r.Facts.TX }
+
+// unmeasured says why a cell has no figures.
+func (c *cell) unmeasured() (results.Status, string) {
+	switch {
+	case len(c.failed) > 0:
+		return results.Failed, reasons(c.failed, reason)
+	case len(c.skipped) > 0:
+		return results.Skipped, reasons(c.skipped, reason)
+	}
+	return "dropped", reasons(c.dropped, func(r *run) string { return r.Dropped })
+}
+
+// scopes tells how CPU time was counted, for readers who must not compare one
+// way with another.
+var scopes = map[string]string{
+	"host":   "all CPUs of its host",
+	"cpuset": "the CPUs it was pinned to",
+	"thread": "its own threads",
+}
+
+func scope(s string) string {
+	if text, ok := scopes[s]; ok {
+		return text
+	}
+	return "scope " + clip(clean(s), 24)
+}
+
+// scopesOf are the ways in which an end's CPU was counted, sorted.
+func scopesOf(cells []*cell, ends ...func(*results.Record) *results.End) []string {
+	var list []string
+	for _, c := range cells {
+		for _, r := range c.runs {
+			for _, end := range ends {
+				if e := end(r.Record); e != nil && e.CPUPercent != nil && !slices.Contains(list, e.CPUScope) {
+					list = append(list, e.CPUScope)
+				}
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// legend says how CPU time was counted.
+func legend(cells []*cell) string {
+	list := scopesOf(cells, txEnd, rxEnd)
+	switch len(list) {
+	case 0:
+		return "it was not measured."
+	case 1:
+		return "counted for each end over " + scope(list[0]) + "."
+	}
+	var parts []string
+	for _, s := range list {
+		parts = append(parts, letter(s)+" over "+scope(s))
+	}
+	return "counted for an end: " + strings.Join(parts, "; ") + ". These do not compare."
+}
+
+// marker gives the letters behind CPU figures, which are needed only when
+// they were not all counted in one way.
+func marker(cells []*cell) func(*cell, func(*results.Record) *results.End) string {
+	if len(scopesOf(cells, txEnd, rxEnd)) < 2 {
+		return func(*cell, func(*results.Record) *results.End) string { return "" }
+	}
+	return func(c *cell, end func(*results.Record) *results.End) string {
+		out := ""
+		for _, s := range scopesOf([]*cell{c}, end) {
+			out += letter(s)
+		}
+		return out
+	}
+}
+
+func letter(scope string) string {
+	if _, ok := scopes[scope]; ok {
+		return scope[:1]
+	}
+	return "?"
+}
+
+// hostLines describe in a line each what the runs were made on.
+func (s *Set) hostLines(runs []*run) []string {
+	tx, rx := s.hostLine(runs, txFacts), s.hostLine(runs, rxFacts)
+	switch {
+	case tx == rx && tx == "":
+		return nil
+	case tx == rx:
+		return []string{"Both ends: " + tx}
+	}
+	var lines []string
+	if tx != "" {
+		lines = append(lines, "Sender: "+tx)
+	}
+	if rx != "" {
+		lines = append(lines, "Receiver: "+rx)
+	}
+	return lines
+}
+
+// hostLine is about the first host that says something of itself, and how
+// many others there are.
+func (s *Set) hostLine(runs []*run, of func(*results.Record) results.Facts) string {
+	first := ""
+	hosts := map[string]bool{}
+	for _, r := range runs {
+		facts := of(r.Record)
+		if len(facts) == 0 {
+			continue
+		}
+		hosts[s.fact(facts, "machine.hostname")] = true
+		if first != "" {
+			continue
+		}
+		var parts []string
+		add := func(format, v string) {
+			if v != "" {
+				parts = append(parts, fmt.Sprintf(format, v))
+			}
+		}
+		add("%s", s.fact(facts, "machine.hostname"))
+		add("Linux %s", s.fact(facts, "kernel.release"))
+		add("%s", s.fact(facts, "cpu.model"))
+		add("%s CPUs", s.fact(facts, "cpu.threads"))
+		add("%s", cmp.Or(s.fact(facts, "nic.driver"), s.fact(facts, "nic.name")))
+		add("MTU %s", s.fact(facts, "nic.mtu"))
+		first = strings.Join(parts, ", ")
+	}
+	if n := len(hosts) - 1; n > 0 && first != "" {
+		first += fmt.Sprintf("; and %d other %s", n, plural(n, "host", "hosts"))
+	}
+	return first
+}
+
+// finite is a number as JSON has it: nothing where there is none.
+func finite(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}

@@ -19,3 +19,5 @@ require github.com/pawelgaczynski/giouring v0.0.0-20230826085535-69588b89acb9
 require github.com/icholy/digest v1.1.0
 
 require github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794
+
+require golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da

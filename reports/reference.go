@@ -94,16 +94,22 @@ func axesOf(pairs ...string) map[string]string {
 	return m
 }
 
-// reference finds a study by its name.
-func reference(name string) (Study, error) {
+// References are the names of the studies there are.
+func References() []string {
 	var names []string
 	for _, s := range studies {
-		if s.Name == name {
-			return s, nil
-		}
 		names = append(names, s.Name)
 	}
-	return Study{}, fmt.Errorf("no reference %q%s; there are %s", name, nearest(name, names), strings.Join(names, ", "))
+	return names
+}
+
+// reference finds a study by its name.
+func reference(name string) (Study, error) {
+	i := slices.Index(References(), name)
+	if i < 0 {
+		return Study{}, fmt.Errorf("no reference %q%s; there are %s", name, nearest(name, References()), strings.Join(References(), ", "))
+	}
+	return studies[i], nil
 }
 
 // text is what was run, in words.

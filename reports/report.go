@@ -135,7 +135,7 @@ func (s *Set) notes(cells []*cell) []note {
 	measured := 0
 	for _, c := range cells {
 		if len(c.runs) == 0 {
-			continue
+			continue // its status says why
 		}
 		measured++
 		for _, r := range c.runs {

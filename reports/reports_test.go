@@ -75,6 +75,23 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// What other programs read, of the same figures.
+func TestFormats(t *testing.T) {
+	for _, name := range fixtures {
+		r := plain(load(t, name))
+		for format, file := range map[string]string{"markdown": ".md", "csv": ".csv", "json": ".json", "benchfmt": ".bench"} {
+			var b bytes.Buffer
+			if err := r.Write(&b, format); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+file, b.Bytes())
+		}
+	}
+	if err := plain(nil).Write(io.Discard, "xml"); err == nil || !strings.Contains(err.Error(), "markdown") {
+		t.Errorf("a format that is none: %v", err)
+	}
+}
+
 func TestRun(t *testing.T) {
 	var b bytes.Buffer
 	demo, pair := load(t, "demo"), load(t, "pair")

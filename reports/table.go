@@ -315,18 +315,23 @@ func fit(columns []column, room int) (shown []drawn, rest []column) {
 // axes where there is one.
 func (r *Report) study(b *strings.Builder, s Study) {
 	b.WriteByte('\n')
-	b.WriteString(wrap("", fmt.Sprintf("Published (%s): %s. %s. Source: %s. Other hosts and NICs: for orientation.", s.Name, s.Title, s.Setup, s.Source)))
+	b.WriteString(wrap("", fmt.Sprintf("Published (%s): %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.", s.Name, s.Title, s.Setup, s.Source)))
 	width := 0
 	for _, p := range s.Points {
 		width = max(width, utf8.RuneCountInString(p.text()))
 	}
 	fmt.Fprintf(b, "%s%14s%14s\n", pad("", width, false), "Gbit/s", "here")
 	for _, p := range s.Points {
-		here := "–"
-		if c := r.like(p); c != nil {
-			f := over(c.runs, known("gbps"))
-			here = f.text(decimals(f))
-		}
-		fmt.Fprintf(b, "%s%s%s\n", pad(p.text(), width, false), pad(p.value(), 14, true), pad(here, 14, true))
+		fmt.Fprintf(b, "%s%s%s\n", pad(p.text(), width, false), pad(p.value(), 14, true), pad(r.here(p), 14, true))
 	}
+}
+
+// here is the report's own figure of a published one's axes.
+func (r *Report) here(p Published) string {
+	c := r.like(p)
+	if c == nil {
+		return "–"
+	}
+	f := over(c.runs, known("gbps"))
+	return f.text(decimals(f))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -93,24 +94,12 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 		return fmt.Errorf("print the table: %w", err)
 	}
 	page := filepath.Join(*dir, "report.html")
-	if err := writePage(page, all); err != nil {
+	if err := writeTo(c, page, func(w io.Writer) error { return reports.HTML(w, all) }); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "\nrecords: %s\npage:    %s\n", store, page)
 	if failed > 0 {
 		return endpoint.Errorf(endpoint.Failed, "%d of %d runs failed; their records say why", failed, len(all))
-	}
-	return nil
-}
-
-func writePage(path string, all []results.Record) (err error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("make the page: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := reports.HTML(f, all); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }

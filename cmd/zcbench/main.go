@@ -41,6 +41,7 @@ func commands() []command {
 		{"plan", "SPEC [flags]", "the runs of an experiment: which, in what order, how long", runPlan},
 		{"run", "SPEC [flags]", "carry out an experiment, and continue one", runMatrix},
 		{"demo", "[flags]", "a first look: every engine over a veth pair", runDemo},
+		{"report", "DIR… [flags]", "what records say: table, html, markdown, csv, json, benchfmt", runReport},
 		{"tune", "ACTION [flags]", "NIC and host settings: show, apply, restore, verify", runTune},
 		{"agent", "--stdio", "an endpoint driven over stdin and stdout", runAgent},
 	}

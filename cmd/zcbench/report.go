@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"zcbench/endpoint"
+	"zcbench/reports"
+)
+
+// runReport shows what records hold.
+func runReport(_ context.Context, c *cli, args []string) error {
+	f := newFlags(c, "report", "report DIR|FILE… [flags]")
+	format := f.String("format", "", strings.Join(reports.Formats(), ", ")+" (default by -o's ending, else table)")
+	output := f.StringP("output", "o", "", "file to write; .html, .md, .csv and .json say the format")
+	groupBy := f.StringSlice("group-by", nil, "what runs of one group share: axes, settings, or facts such as kernel.release (default: the cell)")
+	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
+	metrics := f.StringSlice("metric", nil, "figures to show: gbps, roi, rx.cpu_percent, rx.counters.NAME, tx.syscalls_per_gb.NAME, …")
+	references := f.StringSlice("reference", nil, "published figures to list beside: "+strings.Join(reports.References(), ", "))
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() == 0 {
+		return endpoint.Errorf(endpoint.Usage, "report wants directories or files with records: zcbench report out/")
+	}
+	if *format == "" {
+		*format = formatOf(*output)
+	}
+	set, err := loadRecords(c, "report", f.Args())
+	if err != nil {
+		return err
+	}
+	r, err := set.Report(reports.Options{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, References: *references})
+	if err != nil {
+		return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+	}
+	return writeTo(c, *output, func(w io.Writer) error { return r.Write(w, *format) })
+}
+
+// formatOf is what the ending of a file asks for.
+func formatOf(path string) string {
+	switch filepath.Ext(path) {
+	case ".html", ".htm":
+		return "html"
+	case ".md":
+		return "markdown"
+	case ".csv":
+		return "csv"
+	case ".json":
+		return "json"
+	}
+	return "table"
+}
+
+// loadRecords reads records and tells what it could not read.
+func loadRecords(c *cli, command string, paths []string) (*reports.Set, error) {
+	set, err := reports.Load(paths...)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = &endpoint.Error{Kind: endpoint.Usage, Err: err}
+		}
+		return nil, err
+	}
+	for _, p := range set.Problems {
+		fmt.Fprintf(c.stderr, "zcbench %s: %s\n", command, p)
+	}
+	if set.Empty() {
+		return nil, endpoint.Errorf(endpoint.Failed, "no record could be read from %s", strings.Join(paths, ", "))
+	}
+	return set, nil
+}
+
+// writeTo writes to the file at path, or to stdout where there is none.
+func writeTo(c *cli, path string, write func(io.Writer) error) (err error) {
+	if path == "" {
+		w := bufio.NewWriter(c.stdout)
+		return errors.Join(write(w), w.Flush())
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("make the report: %w", err)
+	}
+	defer func() {
+		err = errors.Join(err, f.Close())
+		if err != nil {
+			err = fmt.Errorf("write %s: %w", path, err)
+		}
+	}()
+	w := bufio.NewWriter(f)
+	return errors.Join(write(w), w.Flush())
+}

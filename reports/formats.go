@@ -1,0 +1,361 @@
+package reports
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/perf/benchfmt"
+
+	"zcbench/results"
+)
+
+// Formats are those that Write knows.
+func Formats() []string { return []string{"table", "markdown", "csv", "json", "benchfmt", "html"} }
+
+// Write writes the report in the named format, one of Formats.
+func (r *Report) Write(w io.Writer, format string) error {
+	switch format {
+	case "table":
+		return r.Table(w)
+	case "markdown":
+		return r.Markdown(w)
+	case "csv":
+		return r.CSV(w)
+	case "json":
+		return r.JSON(w)
+	case "benchfmt":
+		return r.Benchfmt(w)
+	case "html":
+		return r.HTML(w)
+	}
+	return fmt.Errorf("no format %q%s; there are %s", format, nearest(format, Formats()), strings.Join(Formats(), ", "))
+}
+
+// Markdown writes the table as a document's, with half intervals in the unit
+// of the figure.
+func (r *Report) Markdown(w io.Writer) error {
+	var b strings.Builder
+	for _, line := range r.set.hostLines(r.runs) {
+		b.WriteString(markdown(line) + "\n\n")
+	}
+	columns := r.columns()
+	heads := slices.Clone(r.heads())
+	for _, c := range columns {
+		head := strings.TrimSpace(c.over + " " + c.head)
+		if r.asked && c.over != "" {
+			head = c.head + " (" + c.over + ")"
+		}
+		heads = append(heads, head)
+	}
+	row := func(cells []string) {
+		for _, c := range cells {
+			b.WriteString("| " + c + " ")
+		}
+		b.WriteString("|\n")
+	}
+	for i := range heads {
+		heads[i] = markdown(heads[i])
+	}
+	row(heads)
+	rule := make([]string, len(heads))
+	for i := range rule {
+		rule[i] = "---:"
+		if i < len(r.heads()) {
+			rule[i] = "---"
+		}
+	}
+	row(rule)
+	for i, c := range r.cells {
+		var cells []string
+		for _, k := range c.keys() {
+			cells = append(cells, markdown(k))
+		}
+		if c.differs != "" {
+			cells[len(cells)-1] += "<br>" + markdown(c.differs)
+		}
+		if m := r.marks(c); m != "" {
+			cells[len(cells)-1] += " <sup>" + markdown(m) + "</sup>"
+		}
+		if len(c.runs) == 0 {
+			status, reason := c.unmeasured()
+			cells = append(cells, markdown(string(status)+": "+reason))
+		}
+		for _, col := range columns {
+			if len(c.runs) > 0 {
+				cells = append(cells, markdown(col.cells[i].absolute()))
+			}
+		}
+		for len(cells) < len(heads) {
+			cells = append(cells, "")
+		}
+		row(cells)
+	}
+	b.WriteString("\n" + markdown(r.legend()) + "\n")
+	number := 0
+	for _, n := range r.notes {
+		if n.every {
+			b.WriteString("\n- " + markdown(n.text) + " (all)")
+			continue
+		}
+		number++
+		fmt.Fprintf(&b, "\n- [%d] %s", number, markdown(n.text))
+	}
+	if len(r.notes) > 0 {
+		b.WriteByte('\n')
+	}
+	for _, s := range r.references {
+		fmt.Fprintf(&b, "\nPublished, %s: %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.\n\n| run | Gbit/s | here |\n| --- | ---: | ---: |\n", markdown(s.Name), markdown(s.Title), markdown(s.Setup), markdown(s.Source))
+		for _, p := range s.Points {
+			row([]string{markdown(p.text()), p.value(), r.here(p)})
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// absolute is a figure with the half of its interval in its own unit.
+func (c columnCell) absolute() string {
+	if c.figure.n < 2 {
+		return c.text
+	}
+	places := 0
+	if _, fraction, ok := strings.Cut(strings.TrimRight(c.text, "cht?"), "."); ok {
+		places = len(fraction)
+	}
+	return c.text + " ± " + fixed(c.figure.hi-c.figure.mean, places)
+}
+
+// markdown keeps text from being taken for markup.
+func markdown(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`).Replace(s)
+}
+
+// csvHead are the columns of CSV after those that name the cell.
+var csvHead = []string{"source", "cell", "tx", "rx", "metric", "unit", "better", "n", "dropped", "failed", "skipped", "mean", "lo95", "hi95", "sd", "median", "min", "max", "warnings"}
+
+// CSV writes a line for each cell and metric, with all digits.
+func (r *Report) CSV(w io.Writer) error {
+	c := csv.NewWriter(w)
+	by := r.by
+	head := slices.Concat(by, []string{"differs"}, csvHead)
+	if err := c.Write(head); err != nil {
+		return err
+	}
+	for _, k := range r.cells {
+		warnings := strings.Join(r.warnings(k), "; ")
+		for _, m := range r.metrics {
+			f := over(k.runs, m)
+			line := slices.Concat(k.by, []string{k.differs, "measured", clean(k.id), k.tx, k.rx, m.name, m.unit, strconv.Itoa(m.better),
+				strconv.Itoa(f.n), strconv.Itoa(len(k.dropped)), strconv.Itoa(len(k.failed)), strconv.Itoa(len(k.skipped))})
+			for _, v := range []float64{f.mean, f.lo, f.hi, f.sd, f.median, f.min, f.max} {
+				line = append(line, digits(v, f.n > 0))
+			}
+			if err := c.Write(append(line, warnings)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range r.references {
+		for _, p := range s.Points {
+			line := make([]string, len(by), len(head))
+			for i, name := range by {
+				line[i] = p.Axes[name]
+			}
+			upper := p.Gbps
+			if p.Upper > 0 {
+				upper = p.Upper
+			}
+			line = append(line, p.text(), s.Name, "", p.Axes["tx"], p.Axes["rx"], "gbps", unitSpeed, "1", "", "", "", "",
+				digits((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", digits(p.Gbps, p.Upper > 0), digits(upper, p.Upper > 0), s.Source)
+			if err := c.Write(line); err != nil {
+				return err
+			}
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+// digits are those that give back the same number.
+func digits(v float64, has bool) string {
+	if !has || math.IsNaN(v) || math.IsInf(v, 0) {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}
+
+// warnings are the notes on a cell, with its own numbers alone.
+func (r *Report) warnings(c *cell) []string {
+	var list []string
+	for _, n := range r.set.notes([]*cell{c}) {
+		list = append(list, n.text)
+	}
+	return list
+}
+
+// ReportSchema names this version of what JSON writes.
+const ReportSchema = "zcbench-report/1"
+
+type jsonReport struct {
+	Schema     string       `json:"schema"`
+	GroupBy    []string     `json:"group_by"`
+	Metrics    []jsonMetric `json:"metrics"`
+	Cells      []jsonCell   `json:"cells"`
+	References []Study      `json:"references"`
+	Problems   []string     `json:"problems"`
+}
+
+type jsonMetric struct {
+	Name   string `json:"name"`
+	Title  string `json:"title"`
+	Unit   string `json:"unit"`
+	Better int    `json:"better"`
+}
+
+type jsonCell struct {
+	Name     string                `json:"name"`
+	Cell     string                `json:"cell"`
+	TX       string                `json:"tx"`
+	RX       string                `json:"rx"`
+	Group    map[string]string     `json:"group"`
+	Differs  string                `json:"differs"`
+	N        int                   `json:"n"`
+	Dropped  int                   `json:"dropped"`
+	Failed   int                   `json:"failed"`
+	Skipped  int                   `json:"skipped"`
+	Figures  map[string]jsonFigure `json:"figures"`
+	Runs     []jsonRun             `json:"runs"`
+	Warnings []string              `json:"warnings"`
+}
+
+type jsonFigure struct {
+	N      int      `json:"n"`
+	Mean   *float64 `json:"mean"`
+	Lo     *float64 `json:"lo95"`
+	Hi     *float64 `json:"hi95"`
+	SD     *float64 `json:"sd"`
+	Median *float64 `json:"median"`
+	Min    *float64 `json:"min"`
+	Max    *float64 `json:"max"`
+}
+
+type jsonRun struct {
+	ID      string              `json:"id"`
+	Repeat  int                 `json:"repeat"`
+	Started string              `json:"started"`
+	Status  results.Status      `json:"status"`
+	Dropped string              `json:"dropped"`
+	Reason  string              `json:"reason"`
+	Values  map[string]*float64 `json:"values"`
+}
+
+// JSON writes all figures, all runs that they are made of, and those that
+// they are not.
+func (r *Report) JSON(w io.Writer) error {
+	out := jsonReport{Schema: ReportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{}, References: append([]Study{}, r.references...), Problems: append([]string{}, r.set.Problems...)}
+	for _, m := range r.metrics {
+		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
+	}
+	for _, c := range r.cells {
+		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, Group: map[string]string{}, Differs: c.differs,
+			N: len(c.runs), Dropped: len(c.dropped), Failed: len(c.failed), Skipped: len(c.skipped),
+			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, r.warnings(c)...)}
+		for i, name := range r.by {
+			k.Group[name] = c.by[i]
+		}
+		for _, m := range r.metrics {
+			if f := over(c.runs, m); f.n > 0 {
+				k.Figures[m.name] = jsonFigure{f.n, &f.mean, finite(f.lo), finite(f.hi), finite(f.sd), &f.median, &f.min, &f.max}
+			}
+		}
+		for _, one := range c.records() {
+			run := jsonRun{one.ID, one.Repeat, one.Started, one.Status, one.Dropped, one.Reason, map[string]*float64{}}
+			if one.Status == results.OK {
+				for _, m := range r.metrics {
+					run.Values[m.name] = m.of(one.Record)
+				}
+			}
+			k.Runs = append(k.Runs, run)
+		}
+		out.Cells = append(out.Cells, k)
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}
+
+// Benchfmt writes each run that counts as a line of Go's benchmark format,
+// which benchstat reads.
+func (r *Report) Benchfmt(w io.Writer) error {
+	b := benchfmt.NewWriter(w)
+	for _, m := range r.metrics {
+		better := map[int]string{1: "higher", -1: "lower"}[m.better]
+		if better == "" {
+			continue
+		}
+		if err := b.Write(&benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: benchUnit(m), Key: "better"}, OrigUnit: benchUnit(m), Value: better}); err != nil {
+			return err
+		}
+	}
+	for _, c := range r.cells {
+		for _, one := range c.runs {
+			res := benchfmt.Result{Name: benchfmt.Name(r.benchName(c)), Iters: 1}
+			for _, m := range r.metrics {
+				if v := m.of(one.Record); v != nil {
+					res.Values = append(res.Values, benchfmt.Value{Value: *v, Unit: benchUnit(m)})
+				}
+			}
+			if err := b.Write(&res); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// benchName is a cell's name as a benchmark has one: /key=value for what
+// tells it from others.
+func (r *Report) benchName(c *cell) string {
+	name := "TCP"
+	add := func(key, value string) {
+		name += "/" + benchWord(key) + "=" + benchWord(value)
+	}
+	if r.by == nil {
+		add("tx", c.tx)
+		add("rx", c.rx)
+	}
+	for i, key := range r.by {
+		add(key, c.by[i])
+	}
+	for _, part := range strings.Split(c.differs, ", ") {
+		if key, value, ok := strings.Cut(part, " "); ok {
+			add(key, value)
+		}
+	}
+	return name
+}
+
+// benchWord is text without what would end a name or a part of it.
+func benchWord(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' || r == '/' || r == '=' || r == '"' {
+			return '_'
+		}
+		return r
+	}, s)
+}
+
+// benchUnit is the metric's name and unit as one word; benchstat makes a
+// table of each.
+func benchUnit(m metric) string {
+	if m.name == "gbps" {
+		return unitSpeed
+	}
+	return benchWord(m.name)
+}

@@ -121,8 +121,11 @@ func (r *Report) Markdown(w io.Writer) error {
 
 // absolute is a figure with the half of its interval in its own unit.
 func (c columnCell) absolute() string {
-	if c.figure.n < 2 {
+	if c.figure.n < 2 || c.around == "" {
 		return c.text
+	}
+	if c.share {
+		return c.text + " " + c.around
 	}
 	places := 0
 	if _, fraction, ok := strings.Cut(strings.TrimRight(c.text, "cht?"), "."); ok {

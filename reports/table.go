@@ -92,6 +92,7 @@ type column struct {
 type columnCell struct {
 	text, around string // the mean, and the half of its interval
 	figure       figure
+	share        bool // a share, whose interval is in points
 }
 
 // columns makes the figures of all cells: the metrics asked for, or those of
@@ -137,9 +138,9 @@ func (r *Report) columns() []column {
 				cell.text = c.count()
 			default:
 				f := figures[k]
-				cell = columnCell{f.text(places), f.relative(), f}
+				cell = columnCell{f.text(places), f.relative(), f, false}
 				if col.of.unit == unitShare {
-					cell.text, cell.around = shareText(f), f.points()
+					cell = columnCell{shareText(f), f.points(), f, true}
 				}
 				switch {
 				case f.n == 0:

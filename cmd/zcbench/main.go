@@ -42,6 +42,7 @@ func commands() []command {
 		{"run", "SPEC [flags]", "carry out an experiment, and continue one", runMatrix},
 		{"demo", "[flags]", "a first look: every engine over a veth pair", runDemo},
 		{"report", "DIR… [flags]", "what records say: table, html, markdown, csv, json, benchfmt", runReport},
+		{"compare", "OLD NEW [flags]", "what changed, and whether it is significant; exit 1 on a loss", runCompare},
 		{"tune", "ACTION [flags]", "NIC and host settings: show, apply, restore, verify", runTune},
 		{"agent", "--stdio", "an endpoint driven over stdin and stdout", runAgent},
 	}

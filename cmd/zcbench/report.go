@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"zcbench/endpoint"
@@ -31,6 +32,9 @@ func runReport(_ context.Context, c *cli, args []string) error {
 	}
 	if *format == "" {
 		*format = formatOf(*output)
+	}
+	if !slices.Contains(reports.Formats(), *format) {
+		return endpoint.Errorf(endpoint.Usage, "report has no format %q; it has %s", *format, strings.Join(reports.Formats(), ", "))
 	}
 	set, err := loadRecords(c, "report", f.Args())
 	if err != nil {

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"zcbench/endpoint"
+	"zcbench/reports"
+)
+
+// runCompare tells what changed from one set of records to another, and fails
+// where something got worse.
+func runCompare(_ context.Context, c *cli, args []string) error {
+	f := newFlags(c, "compare", "compare OLD NEW [flags]")
+	format := f.String("format", "", strings.Join(reports.CompareFormats(), ", ")+" (default by -o's ending, else table)")
+	output := f.StringP("output", "o", "", "file to write; .md, .csv and .json say the format")
+	groupBy := f.StringSlice("group-by", nil, "what runs of one group share, and what groups are matched by (default: the cell)")
+	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
+	metrics := f.StringSlice("metric", nil, "figures to compare, each of which can be a loss (default: a first look, of which throughput and total ROI can)")
+	threshold := percentage(2)
+	f.Var(&threshold, "threshold", "exit with 1 on a significant loss of more than this")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() != 2 {
+		return endpoint.Errorf(endpoint.Usage, "compare wants two directories or files with records: zcbench compare old/ new/")
+	}
+	if *format == "" {
+		*format = formatOf(*output)
+	}
+	if !slices.Contains(reports.CompareFormats(), *format) {
+		return endpoint.Errorf(endpoint.Usage, "compare has no format %q; it has %s", *format, strings.Join(reports.CompareFormats(), ", "))
+	}
+	before, err := loadRecords(c, "compare", f.Args()[:1])
+	if err != nil {
+		return err
+	}
+	after, err := loadRecords(c, "compare", f.Args()[1:])
+	if err != nil {
+		return err
+	}
+	cmp, err := reports.Compare(before, after, reports.CompareOptions{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, Threshold: float64(threshold)})
+	if errors.Is(err, reports.ErrNothingToCompare) {
+		return err
+	}
+	if err != nil {
+		return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+	}
+	if err := writeTo(c, *output, func(w io.Writer) error { return cmp.Write(w, *format) }); err != nil {
+		return err
+	}
+	if losses := cmp.Losses(); len(losses) > 0 {
+		return endpoint.Errorf(endpoint.Failed, "worse, beyond %s%%: %s", threshold.String(), strings.Join(losses, "; "))
+	}
+	return nil
+}
+
+// percentage is a share with or without its sign.
+type percentage float64
+
+func (p *percentage) Set(v string) error {
+	n, err := strconv.ParseFloat(strings.TrimSuffix(v, "%"), 64)
+	if err != nil || !(n >= 0 && n < 1e6) {
+		return fmt.Errorf("%q is no share: 2 or 2%%", v)
+	}
+	*p = percentage(n)
+	return nil
+}
+
+func (p *percentage) String() string { return strconv.FormatFloat(float64(*p), 'g', -1, 64) }
+func (p *percentage) Type() string   { return "percent" }

@@ -1,0 +1,631 @@
+package reports
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/aclements/go-moremath/stats"
+	"golang.org/x/perf/benchmath"
+
+	"zcbench/results"
+)
+
+// CompareOptions choose what is compared.
+type CompareOptions struct {
+	GroupBy []string // as in Options
+	Filter  string   // as in Options
+	// Metrics are as in Options, and all of them can be losses. None: those of
+	// a first look, of which throughput and total ROI can be losses: more CPU
+	// is none where it buys throughput.
+	Metrics []string
+	// Threshold is the change, in percent, up to which a loss is none.
+	Threshold float64
+}
+
+// Comparison is two sets of runs, cell by cell.
+type Comparison struct {
+	threshold float64
+	by        []string
+	pairs     []pairing
+	metrics   []metric
+	gates     map[string]bool // metrics that can be losses
+	changes   [][]change      // by metric, by pair
+	onlyOld   []*cell
+	onlyNew   []*cell
+	hosts     []string // what changed on the hosts
+}
+
+// pairing is a cell of both sets.
+type pairing struct {
+	old, new *cell
+	differs  string // settings in which they do
+}
+
+// change is what became of a metric in a cell. The test is Mann and
+// Whitney's, as in benchstat; the interval is that of the shift which belongs
+// to it (Hodges and Lehmann), of ratios where all values are above zero.
+type change struct {
+	old, new  figure
+	percent   float64 // of the medians; NaN where there is none
+	lo, hi    float64 // in percent, 95%; infinite with too few runs
+	p         float64
+	different bool   // significant at 5%
+	wont      string // why it cannot be compared; often nothing
+}
+
+const alpha = 1 - confidence
+
+// firstLook are the metrics that are compared when none is named, and whether
+// each can be a loss.
+var firstLook = []struct {
+	name string
+	gate bool
+}{
+	{"gbps", true}, {"tx.cpu_percent", false}, {"rx.cpu_percent", false}, {"tx.watts", false}, {"rx.watts", false},
+	{"roi.cpu.tx", false}, {"roi.cpu.rx", false}, {"roi.cpu.total", true}, {"roi.power.total", true},
+}
+
+// Compare pairs the cells of two sets, by their id, else by their axes, else
+// by their engines and the least difference in settings. An error is about o,
+// or says that no cell is in both.
+func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
+	options := Options{GroupBy: o.GroupBy, Filter: o.Filter, Metrics: o.Metrics}
+	a, err := before.Report(options)
+	if err != nil {
+		return nil, fmt.Errorf("old: %w", err)
+	}
+	b, err := after.Report(options)
+	if err != nil {
+		return nil, fmt.Errorf("new: %w", err)
+	}
+	c := &Comparison{threshold: o.Threshold, gates: map[string]bool{}}
+	if slices.Equal(a.by, b.by) {
+		c.by = a.by
+	}
+	c.match(a, b)
+	if len(c.pairs) == 0 {
+		return nil, ErrNothingToCompare
+	}
+	has := func(m metric) bool {
+		in := func(cells []*cell) bool {
+			return slices.ContainsFunc(cells, func(c *cell) bool { return over(c.runs, m).n > 0 })
+		}
+		return in(a.cells) && in(b.cells)
+	}
+	if len(o.Metrics) > 0 {
+		for _, m := range a.metrics {
+			c.metrics = append(c.metrics, m)
+			c.gates[m.name] = m.better != 0
+		}
+	} else {
+		for _, f := range firstLook {
+			if m := known(f.name); has(m) {
+				c.metrics = append(c.metrics, m)
+				c.gates[m.name] = f.gate
+			}
+		}
+	}
+	for _, m := range c.metrics {
+		var list []change
+		for _, p := range c.pairs {
+			list = append(list, compare(p.old, p.new, m))
+		}
+		c.changes = append(c.changes, list)
+	}
+	c.environment(before, after)
+	return c, nil
+}
+
+// ErrNothingToCompare says that two sets have no cell in common.
+var ErrNothingToCompare = errors.New("no cell of the one is in the other: neither by id, nor by axes, nor by engines; --group-by names what to match by")
+
+// match pairs the cells of a and b.
+func (c *Comparison) match(a, b *Report) {
+	olds, news := slices.Clone(a.cells), slices.Clone(b.cells)
+	take := func(i, j int, differs string) {
+		c.pairs = append(c.pairs, pairing{olds[i], news[j], differs})
+		olds[i], news[j] = nil, nil
+	}
+	exact := func(same func(x, y *cell) bool) {
+		for i, x := range olds {
+			at := -1
+			for j, y := range news {
+				if x != nil && y != nil && same(x, y) {
+					if at >= 0 {
+						at = -2
+						break
+					}
+					at = j
+				}
+			}
+			if at >= 0 {
+				take(i, at, differences(x, news[at]))
+			}
+		}
+	}
+	grouped := a.by != nil && slices.Equal(a.by, b.by)
+	exact(func(x, y *cell) bool { return x.id != "" && x.id == y.id && slices.Equal(x.by, y.by) })
+	if grouped {
+		exact(func(x, y *cell) bool { return slices.Equal(x.by, y.by) && x.differs == y.differs })
+		exact(func(x, y *cell) bool { return slices.Equal(x.by, y.by) })
+	} else {
+		// The nearest of the same engines, where each is the other's nearest.
+		nearest := func(x *cell, list []*cell) int {
+			best, least, twice := -1, math.MaxInt, false
+			for j, y := range list {
+				if y == nil || x.tx != y.tx || x.rx != y.rx {
+					continue
+				}
+				switch d := strings.Count(differences(x, y), " → "); {
+				case d < least:
+					best, least, twice = j, d, false
+				case d == least:
+					twice = true
+				}
+			}
+			if twice {
+				return -1
+			}
+			return best
+		}
+		for i, x := range olds {
+			if x == nil {
+				continue
+			}
+			if j := nearest(x, news); j >= 0 && nearest(news[j], olds) == i {
+				take(i, j, differences(x, news[j]))
+			}
+		}
+	}
+	gone := func(c *cell) bool { return c == nil }
+	c.onlyOld, c.onlyNew = slices.DeleteFunc(olds, gone), slices.DeleteFunc(news, gone)
+	slices.SortStableFunc(c.pairs, func(x, y pairing) int {
+		return slices.Index(a.cells, x.old) - slices.Index(a.cells, y.old)
+	})
+}
+
+// differences are the settings that are not the same in two cells.
+func differences(x, y *cell) string {
+	var parts []string
+	_, varying := split([]*cell{x, y})
+	for _, k := range varying {
+		parts = append(parts, fmt.Sprintf("%s %s → %s", k, orUnset(x.flat, k), orUnset(y.flat, k)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func orUnset(m map[string]string, k string) string {
+	if v, ok := m[k]; ok {
+		return v
+	}
+	return "unset"
+}
+
+// compare tests one metric.
+func compare(x, y *cell, m metric) change {
+	c := change{old: over(x.runs, m), new: over(y.runs, m), percent: math.NaN(), lo: math.Inf(-1), hi: math.Inf(1), p: 1}
+	if c.old.n == 0 || c.new.n == 0 {
+		c.wont = "not measured"
+		return c
+	}
+	if m.unit == unitCPU || m.unit == unitROICPU {
+		for _, end := range []func(*results.Record) *results.End{txEnd, rxEnd} {
+			if !slices.Equal(scopesOf([]*cell{x}, end), scopesOf([]*cell{y}, end)) {
+				c.wont = "CPU counted in another way"
+				return c
+			}
+		}
+	}
+	t := benchmath.DefaultThresholds
+	t.CompareAlpha = alpha
+	result := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(c.old.values), &t), benchmath.NewSample(slices.Clone(c.new.values), &t))
+	c.p, c.different = result.P, result.P < alpha
+	if c.old.median != 0 {
+		c.percent = 100 * (c.new.median - c.old.median) / math.Abs(c.old.median)
+	}
+	c.lo, c.hi = shift(c.old.values, c.new.values, c.old.median)
+	return c
+}
+
+// shift is the 95% interval of the change from a to b in percent: of ratios
+// where all values are above zero, else of differences over center.
+func shift(a, b []float64, center float64) (lo, hi float64) {
+	ratios := min(slices.Min(a), slices.Min(b)) > 0
+	if !ratios && center == 0 {
+		return math.Inf(-1), math.Inf(1)
+	}
+	var all []float64
+	for _, x := range a {
+		for _, y := range b {
+			if ratios {
+				all = append(all, 100*(y/x-1))
+			} else {
+				all = append(all, 100*(y-x)/math.Abs(center))
+			}
+		}
+	}
+	slices.Sort(all)
+	k := rank(len(a), len(b))
+	if k == 0 {
+		return math.Inf(-1), math.Inf(1)
+	}
+	return all[k-1], all[len(all)-k]
+}
+
+// rank is which of all pairs of n and m values, in order, bounds the shift
+// that U does not reject at alpha; 0 where U can reject none.
+func rank(n, m int) int {
+	if n*m > 2500 { // the exact distribution costs (n·m)², and is normal by now
+		z := 1.959963984540054 // of 97.5%
+		return int(float64(n*m)/2 - z*math.Sqrt(float64(n*m*(n+m+1))/12))
+	}
+	d := stats.UDist{N1: n, N2: m}
+	k := 0
+	for d.CDF(float64(k)) <= alpha/2 {
+		k++
+	}
+	return k
+}
+
+// loss says whether a change is for the worse, significant, and beyond the
+// threshold.
+func (c *Comparison) loss(m metric, d change) bool {
+	return c.gates[m.name] && d.different && d.wont == "" && d.percent*float64(m.better) < -c.threshold
+}
+
+// Losses are the significant losses beyond the threshold, and the cells that
+// no longer run, in a line each.
+func (c *Comparison) Losses() []string {
+	var list []string
+	for _, p := range c.pairs {
+		if len(p.old.runs) > 0 && len(p.new.runs) == 0 {
+			status, why := p.new.unmeasured()
+			list = append(list, fmt.Sprintf("%s: no run counts any more (%s: %s)", p.old.label(), status, why))
+		}
+	}
+	for i, m := range c.metrics {
+		for k, d := range c.changes[i] {
+			if c.loss(m, d) {
+				list = append(list, fmt.Sprintf("%s: %s %s", c.pairs[k].old.label(), m.name, signed(d.percent)))
+			}
+		}
+	}
+	return list
+}
+
+func signed(v float64) string {
+	if math.IsNaN(v) {
+		return "?"
+	}
+	return fmt.Sprintf("%+.2f%%", v)
+}
+
+// delta is what benchstat has in its column.
+func (d change) delta() string {
+	switch {
+	case d.wont != "":
+		return d.wont
+	case !d.different:
+		return "~"
+	}
+	return signed(d.percent)
+}
+
+// interval is that of the change.
+func (d change) interval() string {
+	switch {
+	case d.wont != "":
+		return ""
+	case math.IsInf(d.lo, 0):
+		return "unknown: too few runs"
+	}
+	return signed(d.lo) + " to " + signed(d.hi)
+}
+
+// geomean is over the cells that have the metric above zero in both sets.
+func geomean(changes []change) (before, after float64, n int) {
+	var a, b []float64
+	for _, d := range changes {
+		if d.wont == "" && d.old.median > 0 && d.new.median > 0 {
+			a, b = append(a, d.old.median), append(b, d.new.median)
+		}
+	}
+	return stats.GeoMean(a), stats.GeoMean(b), len(a)
+}
+
+// environment gathers what changed on the hosts between the sets.
+func (c *Comparison) environment(before, after *Set) {
+	for _, e := range []struct {
+		name string
+		of   func(*results.Record) results.Facts
+	}{{"sender", txFacts}, {"receiver", rxFacts}} {
+		var texts []string
+		for _, p := range c.pairs {
+			if len(p.old.runs) == 0 || len(p.new.runs) == 0 {
+				continue
+			}
+			x, y := e.of(p.old.runs[0].Record), e.of(p.new.runs[0].Record)
+			if len(x) == 0 || len(y) == 0 {
+				continue
+			}
+			for _, f := range before.facts(x) {
+				if v := after.fact(y, f.Name); v != f.Value && !strings.HasPrefix(f.Name, "process.") {
+					texts = add(texts, fmt.Sprintf("%s %s → %s", f.Name, f.Value, or(v, "unknown")))
+				}
+			}
+			for _, f := range after.facts(y) {
+				if before.fact(x, f.Name) == "" && !strings.HasPrefix(f.Name, "process.") {
+					texts = add(texts, fmt.Sprintf("%s unknown → %s", f.Name, f.Value))
+				}
+			}
+		}
+		if len(texts) > 0 {
+			c.hosts = append(c.hosts, "the "+e.name+"'s host is not the same: "+strings.Join(shorten(texts), "; "))
+		}
+	}
+}
+
+func add(list []string, text string) []string {
+	if slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
+}
+
+func or(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
+
+// remarks are what must be known to read the figures.
+func (c *Comparison) remarks() []string {
+	var list []string
+	for _, p := range c.pairs {
+		if p.differs != "" {
+			list = append(list, p.old.label()+" is not the same in both: "+p.differs)
+		}
+		for _, side := range []struct {
+			name string
+			cell *cell
+		}{{"old", p.old}, {"new", p.new}} {
+			if n := len(side.cell.runs); n > 0 && n < 4 {
+				list = append(list, fmt.Sprintf("%s: %d %s in %s; no difference can be significant with fewer than 4 and 4", p.old.label(), n, plural(n, "run counts", "runs count"), side.name))
+			}
+			if f := over(side.cell.runs, known("gbps")); f.bimodal {
+				list = append(list, fmt.Sprintf("%s: the runs of %s fall into two heaps", p.old.label(), side.name))
+			}
+		}
+	}
+	for _, side := range []struct {
+		name  string
+		cells []*cell
+	}{{"old", c.onlyOld}, {"new", c.onlyNew}} {
+		var names []string
+		for _, k := range side.cells {
+			names = append(names, k.label())
+		}
+		if len(names) > 0 {
+			list = append(list, "only in "+side.name+": "+strings.Join(shorten(names), "; "))
+		}
+	}
+	list = append(list, c.hosts...)
+	tests := 0
+	for i, m := range c.metrics {
+		for _, d := range c.changes[i] {
+			if d.wont == "" && c.gates[m.name] {
+				tests++
+			}
+		}
+	}
+	if tests >= 10 {
+		list = append(list, fmt.Sprintf("%d tests at 5%%: about %.0f would look significant by chance alone", tests, float64(tests)*alpha))
+	}
+	return list
+}
+
+// compareFormats are those of a Comparison.
+var compareFormats = []string{"table", "markdown", "csv", "json"}
+
+// CompareFormats are those that Comparison.Write knows.
+func CompareFormats() []string { return slices.Clone(compareFormats) }
+
+// Write writes the comparison in the named format, one of CompareFormats.
+func (c *Comparison) Write(w io.Writer, format string) error {
+	switch format {
+	case "table":
+		return c.table(w)
+	case "markdown":
+		return c.markdown(w)
+	case "csv":
+		return c.csv(w)
+	case "json":
+		return c.json(w)
+	}
+	return fmt.Errorf("no format %q%s; there are %s", format, nearest(format, compareFormats), strings.Join(compareFormats, ", "))
+}
+
+const compareLegend = "Medians, with their 95% interval as benchstat has it (∞: fewer than 6 runs). ~: no significant difference (Mann-Whitney U, p ≥ 0.05). The interval is that of the change, 95%."
+
+// rows are a metric's lines: cell, old, new, change, interval, p, n, and
+// whether it is a loss.
+func (c *Comparison) rows(i int) [][]string {
+	m := c.metrics[i]
+	var figures []figure
+	for _, d := range c.changes[i] {
+		figures = append(figures, d.old, d.new)
+	}
+	places := decimals(figures...)
+	center := func(f figure) string {
+		if f.n == 0 {
+			return "–"
+		}
+		s := benchmath.AssumeNothing.Summary(benchmath.NewSample(slices.Clone(f.values), &benchmath.DefaultThresholds), confidence)
+		return fixed(f.median, places) + " ±" + s.PctRangeString()
+	}
+	var rows [][]string
+	for k, d := range c.changes[i] {
+		if d.old.n+d.new.n == 0 {
+			continue // it never ran, in neither
+		}
+		p, n := "", ""
+		if d.wont == "" {
+			p, n = fmt.Sprintf("%.3f", d.p), fmt.Sprintf("%d+%d", d.old.n, d.new.n)
+			if d.p < 0.0005 {
+				p = "<0.001"
+			}
+		}
+		mark := ""
+		if c.loss(m, d) {
+			mark = "loss"
+		}
+		rows = append(rows, []string{c.pairs[k].old.label(), center(d.old), center(d.new), d.delta(), d.interval(), p, n, mark})
+	}
+	if a, b, n := geomean(c.changes[i]); n > 1 {
+		rows = append(rows, []string{"geomean", fixed(a, places), fixed(b, places), signed(100 * (b/a - 1)), "", "", "", ""})
+	}
+	return rows
+}
+
+func (c *Comparison) table(w io.Writer) error {
+	var b strings.Builder
+	heads := []string{"", "old", "new", "change", "95% interval", "p", "n", ""}
+	for i, m := range c.metrics {
+		rows := c.rows(i)
+		widths := make([]int, len(heads))
+		for _, row := range append([][]string{heads}, rows...) {
+			for k, v := range row {
+				widths[k] = max(widths[k], utf8.RuneCountInString(v))
+			}
+		}
+		title := m.title + ", " + m.unit
+		if m.title == m.name {
+			title = strings.TrimSuffix(title, ", ")
+		}
+		b.WriteString(title + "\n")
+		for _, row := range append([][]string{heads}, rows...) {
+			line := pad(row[0], widths[0], false)
+			for k := 1; k < len(row); k++ {
+				line += "  " + pad(row[k], widths[k], k < 7)
+			}
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString(wrap("", compareLegend))
+	for _, text := range c.remarks() {
+		b.WriteString(wrap("Note: ", text))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (c *Comparison) markdown(w io.Writer) error {
+	var b strings.Builder
+	for i, m := range c.metrics {
+		fmt.Fprintf(&b, "%s, %s\n\n| cell | old | new | change | 95%% interval | p | n | |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n", markdown(m.title), markdown(m.unit))
+		for _, row := range c.rows(i) {
+			for _, v := range row {
+				b.WriteString("| " + markdown(v) + " ")
+			}
+			b.WriteString("|\n")
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString(markdown(compareLegend) + "\n")
+	for _, text := range c.remarks() {
+		b.WriteString("\n- " + markdown(text))
+	}
+	b.WriteByte('\n')
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// jsonChange is a change for other programs, in json and csv alike.
+type jsonChange struct {
+	Cell      string   `json:"cell"`
+	Differs   string   `json:"differs"`
+	Metric    string   `json:"metric"`
+	Unit      string   `json:"unit"`
+	OldN      int      `json:"old_n"`
+	OldMedian *float64 `json:"old_median"`
+	NewN      int      `json:"new_n"`
+	NewMedian *float64 `json:"new_median"`
+	Percent   *float64 `json:"change_percent"`
+	Lo        *float64 `json:"lo95_percent"`
+	Hi        *float64 `json:"hi95_percent"`
+	P         *float64 `json:"p"`
+	Differ    bool     `json:"significant"`
+	Loss      bool     `json:"loss"`
+	Why       string   `json:"not_compared"`
+}
+
+func (c *Comparison) all() []jsonChange {
+	list := []jsonChange{}
+	for i, m := range c.metrics {
+		for k, d := range c.changes[i] {
+			one := jsonChange{Cell: c.pairs[k].old.label(), Differs: c.pairs[k].differs, Metric: m.name, Unit: m.unit,
+				OldN: d.old.n, OldMedian: finite(d.old.median), NewN: d.new.n, NewMedian: finite(d.new.median),
+				Percent: finite(d.percent), Lo: finite(d.lo), Hi: finite(d.hi), Differ: d.different, Loss: c.loss(m, d), Why: d.wont}
+			if d.wont == "" {
+				one.P = &d.p
+			}
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+func (c *Comparison) csv(w io.Writer) error {
+	out := csv.NewWriter(w)
+	if err := out.Write([]string{"cell", "differs", "metric", "unit", "old_n", "old_median", "new_n", "new_median", "change_percent", "lo95_percent", "hi95_percent", "p", "significant", "loss", "not_compared"}); err != nil {
+		return err
+	}
+	number := func(v *float64) string {
+		if v == nil {
+			return ""
+		}
+		return digits(*v, true)
+	}
+	for _, d := range c.all() {
+		if err := out.Write([]string{d.Cell, d.Differs, d.Metric, d.Unit, fmt.Sprint(d.OldN), number(d.OldMedian), fmt.Sprint(d.NewN), number(d.NewMedian),
+			number(d.Percent), number(d.Lo), number(d.Hi), number(d.P), fmt.Sprint(d.Differ), fmt.Sprint(d.Loss), d.Why}); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func (c *Comparison) json(w io.Writer) error {
+	type mean struct {
+		Metric  string   `json:"metric"`
+		Cells   int      `json:"cells"`
+		Old     *float64 `json:"old"`
+		New     *float64 `json:"new"`
+		Percent *float64 `json:"change_percent"`
+	}
+	out := struct {
+		Schema    string       `json:"schema"`
+		Threshold float64      `json:"threshold_percent"`
+		Changes   []jsonChange `json:"changes"`
+		Geomeans  []mean       `json:"geomeans"`
+		Losses    []string     `json:"losses"`
+		Remarks   []string     `json:"remarks"`
+	}{"zcbench-compare/1", c.threshold, c.all(), []mean{}, append([]string{}, c.Losses()...), append([]string{}, c.remarks()...)}
+	for i, m := range c.metrics {
+		a, b, n := geomean(c.changes[i])
+		out.Geomeans = append(out.Geomeans, mean{m.name, n, finite(a), finite(b), finite(100 * (b/a - 1))})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}

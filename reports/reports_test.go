@@ -45,7 +45,7 @@ func golden(t *testing.T, name string, got []byte) {
 	t.Errorf("not as %s; see %s.got, and go test -update if it should be so", path, path)
 }
 
-func load(t *testing.T, name string) []results.Record {
+func fixture(t *testing.T, name string) []results.Record {
 	t.Helper()
 	records, bad, err := results.Load(filepath.Join("testdata", name+".jsonl"))
 	if err != nil || len(bad) > 0 || len(records) == 0 {
@@ -62,7 +62,7 @@ var fixtures = []string{"demo", "pair"}
 func TestTable(t *testing.T) {
 	for _, name := range fixtures {
 		var b bytes.Buffer
-		if err := Table(&b, load(t, name)); err != nil {
+		if err := Table(&b, fixture(t, name)); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".table", b.Bytes())
@@ -78,7 +78,7 @@ func TestTable(t *testing.T) {
 // What other programs read, of the same figures.
 func TestFormats(t *testing.T) {
 	for _, name := range fixtures {
-		r := plain(load(t, name))
+		r := plain(fixture(t, name))
 		for format, file := range map[string]string{"markdown": ".md", "csv": ".csv", "json": ".json", "benchfmt": ".bench"} {
 			var b bytes.Buffer
 			if err := r.Write(&b, format); err != nil {
@@ -94,7 +94,7 @@ func TestFormats(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	var b bytes.Buffer
-	demo, pair := load(t, "demo"), load(t, "pair")
+	demo, pair := fixture(t, "demo"), fixture(t, "pair")
 	for _, r := range []results.Record{demo[0], demo[2], demo[6], demo[12], pair[1], pair[3], pair[4]} {
 		if err := Run(&b, r); err != nil {
 			t.Fatal(err)
@@ -148,7 +148,7 @@ func TestEachEndHasItsOwnWindow(t *testing.T) {
 func TestHTML(t *testing.T) {
 	for _, name := range fixtures {
 		var b bytes.Buffer
-		if err := HTML(&b, load(t, name)); err != nil {
+		if err := HTML(&b, fixture(t, name)); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name+".html", b.Bytes())
@@ -172,7 +172,7 @@ func TestChartsAreWholeAndRight(t *testing.T) {
 		{"pair", []int{5, 10, 15, 10}, []int{25, 45, 65, 45}},
 	} {
 		var b bytes.Buffer
-		if err := HTML(&b, load(t, c.fixture)); err != nil {
+		if err := HTML(&b, fixture(t, c.fixture)); err != nil {
 			t.Fatal(err)
 		}
 		svgs := regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(b.String(), -1)
@@ -363,7 +363,7 @@ type broken struct{}
 func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
 func TestWriteErrorsAreTold(t *testing.T) {
-	records := load(t, "demo")
+	records := fixture(t, "demo")
 	if Table(broken{}, records) == nil || HTML(broken{}, records) == nil || Run(broken{}, records[0]) == nil {
 		t.Error("a failed write went unnoticed")
 	}
@@ -373,7 +373,7 @@ func TestWriteErrorsAreTold(t *testing.T) {
 // less than 10 MB.
 func TestManyRecords(t *testing.T) {
 	const n, limit = 2000, 2_000_000
-	some := load(t, "pair")
+	some := fixture(t, "pair")
 	var records []results.Record
 	for i := range n {
 		r := some[i%len(some)]

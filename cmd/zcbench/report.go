@@ -24,6 +24,7 @@ func runReport(_ context.Context, c *cli, args []string) error {
 	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
 	metrics := f.StringSlice("metric", nil, "figures to show: gbps, roi, rx.cpu_percent, rx.counters.NAME, tx.syscalls_per_gb.NAME, …")
 	references := f.StringSlice("reference", nil, "published figures to list beside: "+strings.Join(reports.References(), ", "))
+	explain := f.String("explain", "", "say in words what limited this cell: its id, its name, or a run's id")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -43,6 +44,17 @@ func runReport(_ context.Context, c *cli, args []string) error {
 	r, err := set.Report(reports.Options{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, References: *references})
 	if err != nil {
 		return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+	}
+	if *explain != "" {
+		var text strings.Builder
+		err := r.Explain(&text, *explain)
+		if errors.Is(err, reports.ErrWhichCell) {
+			return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+		}
+		if err != nil {
+			return err
+		}
+		return writeTo(c, *output, func(w io.Writer) error { _, err := io.WriteString(w, text.String()); return err })
 	}
 	return writeTo(c, *output, func(w io.Writer) error { return r.Write(w, *format) })
 }

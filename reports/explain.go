@@ -1,0 +1,463 @@
+package reports
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"zcbench/results"
+)
+
+// cause is what a run was limited by.
+type cause string
+
+const (
+	bySender       cause = "the sender's CPU"
+	bySoftirq      cause = "the receiver's softirq"
+	byApplication  cause = "the receiver's application"
+	byReceiverCPU  cause = "the receiver's CPU"
+	byBothCPUs     cause = "the CPUs of both ends"
+	byReceiverWait cause = "the receiver, which does not take the payload though it has CPU left"
+	byMemory       cause = "the receiver's buffers, which run out"
+	byLoss         cause = "loss"
+	byLink         cause = "the link"
+	byNobody       cause = ""
+)
+
+// Where evidence begins. A CPU is full at busyFull: an interval timer's ticks
+// miss some of it.
+const (
+	busyFull   = 95.0 // % of a CPU
+	busySpare  = 85.0 // below this a CPU is no limit
+	lossMuch   = 0.1  // % of segments sent again
+	linkFull   = 97.0 // % of what the link can carry as payload
+	copiedMuch = 1.0  // % of payload
+	limitMost  = 50.0 // % of the time that TCP had something to send
+)
+
+// zeroCopyEngines are those that mean to copy nothing at their end.
+var zeroCopyEngines = map[string][]string{"tx": {"sendfile", "msgzc", "devmem", "sendzc"}, "rx": {"mmap", "devmem", "zcrx"}}
+
+// usage is how busy an end's CPUs were.
+type usage struct {
+	busy    float64 // of the busiest CPU, in %; NaN: not known
+	softirq float64 // of that CPU, in %; NaN: not known
+	text    string
+}
+
+// diagnosis is what one record says of its limit.
+type diagnosis struct {
+	cause   cause
+	why     string   // the figures that say so
+	also    []string // what else cost throughput or CPU
+	not     []string // what it was not, with the figure
+	unknown []string // what the record cannot tell
+}
+
+// Explain writes in words what limited the runs of one cell: of the whole of
+// what they recorded, where the verdicts agree, and the figures of the run
+// next to the median. The cell is named by its id or the start of it, by its
+// name in tables, or by the id of one run.
+func (r *Report) Explain(w io.Writer, name string) error {
+	c, only, err := r.find(name)
+	if err != nil {
+		return err
+	}
+	runs := c.runs
+	if only != nil {
+		runs = []*run{only}
+	}
+	if len(runs) == 0 {
+		status, why := c.unmeasured()
+		_, err := io.WriteString(w, wrap("", fmt.Sprintf("%s: %s, so there is nothing to explain: %s.", c.label(), status, strings.TrimSuffix(why, "."))))
+		return err
+	}
+	const most = 20 // a long series says no more, and whole records are large
+	shown := nearMedian(runs)
+	others := runs[:min(most, len(runs))]
+	if !slices.Contains(others, shown) {
+		others = append([]*run{shown}, others...)
+	}
+	var d diagnosis
+	same := 0
+	verdicts := map[cause]int{}
+	for _, one := range others {
+		whole, err := one.full()
+		if err != nil {
+			return err
+		}
+		verdict := r.set.diagnose(&whole)
+		verdicts[verdict.cause]++
+		if one == shown {
+			d = verdict
+		}
+	}
+	same = verdicts[d.cause]
+	var b strings.Builder
+	b.WriteString(wrap("", r.sentence(c, shown, len(runs), d)))
+	if n := len(others); n > 1 && same < n {
+		var parts []string
+		for v, k := range verdicts {
+			parts = append(parts, fmt.Sprintf("%d of %d: %s", k, n, cmp.Or(string(v), "undecided")))
+		}
+		slices.Sort(parts)
+		b.WriteString(wrap("  ", "The runs do not agree: "+strings.Join(parts, "; ")+"."))
+	} else if n > 1 {
+		b.WriteString(wrap("  ", fmt.Sprintf("All %d runs looked at say the same.", n)))
+	}
+	for _, part := range []struct {
+		head string
+		list []string
+	}{{"It also cost: ", d.also}, {"It was not: ", d.not}, {"Not known from these records: ", d.unknown}} {
+		if len(part.list) > 0 {
+			b.WriteString(wrap("  ", part.head+strings.Join(part.list, "; ")+"."))
+		}
+	}
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+func (r *Report) sentence(c *cell, one *run, n int, d diagnosis) string {
+	text := c.label()
+	if n > 1 {
+		f := over(c.runs, known("gbps"))
+		text += fmt.Sprintf(", %s Gbit/s on average of %d runs; the one next to the median (%s, %s Gbit/s)", f.text(decimals(f)), n, clean(one.ID), fixed(one.Gbps, decimals(f)))
+	} else {
+		text += fmt.Sprintf(", %s Gbit/s", fixed(one.Gbps, decimals(figure{n: 1, max: one.Gbps})))
+	}
+	if d.cause == byNobody {
+		return text + ": what limited it cannot be told from its record. " + d.why + "."
+	}
+	return text + " was limited by " + string(d.cause) + ": " + d.why + "."
+}
+
+// ErrWhichCell says that a name is none of a cell, or of several.
+var ErrWhichCell = errors.New("which cell or run")
+
+// find is the cell, or the run, that a name means.
+func (r *Report) find(name string) (*cell, *run, error) {
+	var found []*cell
+	for _, c := range r.cells {
+		if c.id == name || c.label() == name || c.name() == name || len(name) >= 4 && strings.HasPrefix(c.id, name) {
+			found = append(found, c)
+			continue
+		}
+		for _, one := range c.records() {
+			if one.ID != "" && one.ID == name {
+				if one.Status != results.OK {
+					return &cell{tx: c.tx, rx: c.rx, by: c.by, failed: []*run{one}}, nil, nil
+				}
+				return c, one, nil
+			}
+		}
+	}
+	var all []string
+	for _, c := range r.cells {
+		all = append(all, fmt.Sprintf("%s (%s)", cmp.Or(clean(c.id), "no id"), c.label()))
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil, nil
+	case 0:
+		return nil, nil, fmt.Errorf("%w: none is %q; there are %s", ErrWhichCell, name, strings.Join(shorten(all), ", "))
+	}
+	all = nil
+	for _, c := range found {
+		all = append(all, fmt.Sprintf("%s (%s)", clean(c.id), c.label()))
+	}
+	return nil, nil, fmt.Errorf("%w: %q may be %s: give the id", ErrWhichCell, name, strings.Join(shorten(all), ", "))
+}
+
+// nearMedian is the run whose throughput is next to the median's.
+func nearMedian(runs []*run) *run {
+	f := over(runs, known("gbps"))
+	return slices.MinFunc(runs, func(a, b *run) int {
+		return cmp.Compare(math.Abs(a.Gbps-f.median), math.Abs(b.Gbps-f.median))
+	})
+}
+
+// diagnose weighs what one record holds.
+func (s *Set) diagnose(r *results.Record) diagnosis {
+	var d diagnosis
+	tx, rx := s.usageOf(r, r.TX, "tx"), s.usageOf(r, r.RX, "rx")
+	full := func(l usage) bool { return l.busy >= busyFull }
+	spare := func(l usage) bool { return l.busy < busySpare }
+	for _, e := range []struct {
+		name string
+		end  *results.End
+		load usage
+	}{{"sender", r.TX, tx}, {"receiver", r.RX, rx}} {
+		switch {
+		case e.end == nil:
+			d.unknown = append(d.unknown, "anything of the "+e.name+", a plain TCP peer")
+		case math.IsNaN(e.load.busy):
+			d.unknown = append(d.unknown, "how busy each CPU of the "+e.name+" was")
+		}
+	}
+	if r.TX != nil && r.RX != nil && r.RX.CPUScope == "thread" {
+		d.unknown = append(d.unknown, "softirq work by end: CPU was counted by thread, and both ends share the host")
+	}
+	rwnd := s.limited(r, "tcp_rwnd_limited_us")
+	sndbuf := s.limited(r, "tcp_sndbuf_limited_us")
+	resent, resentText := loss(r)
+	link, linkText := s.link(r)
+	starved, starvedText := starvation(r.RX)
+
+	switch {
+	case link >= linkFull:
+		d.cause, d.why = byLink, linkText
+	case full(rx) && full(tx) && rwnd >= limitMost:
+		d.cause, d.why = byReceiverCPU, fmt.Sprintf("%s, and though %s, TCP waited for the receiver's window for %.0f %% of the time it had something to send", rx.text, tx.text, rwnd)
+	case full(rx) && full(tx):
+		d.cause, d.why = byBothCPUs, rx.text+", "+tx.text
+	case full(rx):
+		d.cause, d.why = receiving(rx), rx.text
+		if !math.IsNaN(tx.busy) {
+			d.why += ", while " + tx.text
+		}
+		if rwnd >= limitMost {
+			d.why += fmt.Sprintf("; TCP waited for the receiver's window for %.0f %% of the time it had something to send", rwnd)
+		}
+	case full(tx):
+		d.cause, d.why = bySender, tx.text
+		if !math.IsNaN(rx.busy) {
+			d.why += ", while " + rx.text
+		}
+	case starved > 0 && (rwnd >= limitMost || math.IsNaN(rwnd)) && spare(rx):
+		d.cause, d.why = byMemory, starvedText+", and no CPU of the receiver was full"
+		starvedText = ""
+	case resent >= 10*lossMuch:
+		d.cause, d.why = byLoss, "TCP slows down after each, and "+resentText+"; no CPU was full"
+		resentText = ""
+	case rwnd >= limitMost:
+		d.cause, d.why = byReceiverWait, fmt.Sprintf("TCP waited for its window for %.0f %% of the time it had something to send; %s", rwnd, rx.text)
+	default:
+		var parts []string
+		for _, l := range []usage{tx, rx} {
+			if l.text != "" {
+				parts = append(parts, l.text)
+			}
+		}
+		d.why = "No CPU was full"
+		if math.IsNaN(tx.busy) || math.IsNaN(rx.busy) {
+			d.why = "No CPU is known to have been full"
+		}
+		if len(parts) > 0 {
+			d.why += " (" + strings.Join(parts, ", ") + ")"
+		}
+		d.why += ", and nothing that was counted stands out: waiting for each other, wake-ups and the socket buffers are what is left"
+		if sndbuf >= limitMost {
+			d.why += fmt.Sprintf("; TCP was held by the sender's buffer for %.0f %% of the time", sndbuf)
+		}
+	}
+	d.copies(r)
+	if starved > 0 && starvedText != "" {
+		d.also = append(d.also, starvedText)
+	}
+	switch {
+	case math.IsNaN(resent):
+		d.unknown = append(d.unknown, "retransmits")
+	case resentText == "":
+	case resent >= lossMuch:
+		d.also = append(d.also, resentText)
+	default:
+		d.not = append(d.not, "loss, with "+resentText)
+	}
+	switch {
+	case link >= linkFull:
+	case math.IsNaN(link):
+		d.unknown = append(d.unknown, "what the link could carry ("+linkText+")")
+	default:
+		d.not = append(d.not, "the link, "+linkText)
+	}
+	if d.cause != bySender && d.cause != byBothCPUs && spare(tx) {
+		d.not = append(d.not, "the sender's CPU")
+	}
+	if rx.busy < busySpare && d.cause != byReceiverWait {
+		d.not = append(d.not, "the receiver's CPU")
+	}
+	if math.IsNaN(rwnd) {
+		d.unknown = append(d.unknown, "for what TCP waited (no tcp_rwnd_limited_us)")
+	}
+	return d
+}
+
+// receiving is which part of a full receiver it was.
+func receiving(l usage) cause {
+	switch share := l.softirq / l.busy; {
+	case math.IsNaN(share):
+		return byReceiverCPU
+	case share >= 0.6:
+		return bySoftirq
+	case share <= 0.4:
+		return byApplication
+	}
+	return byReceiverCPU
+}
+
+// usageOf is how busy the busiest CPU of an end was, as well as it is known.
+func (s *Set) usageOf(r *results.Record, e *results.End, role string) usage {
+	l := usage{busy: math.NaN(), softirq: math.NaN()}
+	if e == nil {
+		return l
+	}
+	name := map[string]string{"tx": "the sender's", "rx": "the receiver's"}[role]
+	if len(e.CPUs) > 0 && e.CPUScope != "thread" {
+		best := slices.MaxFunc(e.CPUs, func(a, b results.CPUTime) int { return cmp.Compare(busy(a), busy(b)) })
+		l.busy, l.softirq = busy(best), best.States["softirq"]+best.States["irq"]
+		l.text = fmt.Sprintf("%s busiest CPU, %d, was busy for %.1f %% (%.1f %% in softirq)", name, best.CPU, l.busy, l.softirq)
+		return l
+	}
+	if e.CPUPercent == nil {
+		return l
+	}
+	n := 0
+	what := "CPUs"
+	switch e.CPUScope {
+	case "cpuset":
+		n = strings.Count(s.fact(r.Settings, role+"_cpus"), ",") + 1
+		if v := s.fact(r.Settings, role+"_cpus"); v == "" || v == "[]" || v == "null" {
+			n = 0
+		}
+	case "thread":
+		n, _ = strconv.Atoi(s.fact(r.Settings, "flows"))
+		what = "threads"
+	}
+	if n == 0 {
+		if e.CPUScope == "host" && *e.CPUPercent < busySpare {
+			// All of the host together are below what one CPU can do.
+			l.busy = *e.CPUPercent
+			l.text = fmt.Sprintf("all %s CPUs together were busy for %.1f %%", name, *e.CPUPercent)
+		}
+		return l
+	}
+	l.busy = *e.CPUPercent / float64(n)
+	if n == 1 {
+		l.text = fmt.Sprintf("%s %s was busy for %.1f %%", name, strings.TrimSuffix(what, "s"), l.busy)
+	} else {
+		l.text = fmt.Sprintf("%s %d %s were busy for %.1f %% on average", name, n, what, l.busy)
+		if l.busy < busyFull {
+			// One of them may have been full all the same.
+			l.busy = math.NaN()
+		}
+	}
+	return l
+}
+
+func busy(c results.CPUTime) float64 {
+	total := 0.0
+	for state, v := range c.States {
+		if state != "idle" && state != "iowait" {
+			total += v
+		}
+	}
+	return total
+}
+
+// limited is the share of the time in which TCP had something to send that
+// it was held for a reason, by TCP_INFO's counters; NaN: not known.
+func (s *Set) limited(r *results.Record, counter string) float64 {
+	if r.TX == nil {
+		return math.NaN()
+	}
+	held, ok := r.TX.Counters[counter]
+	total := r.TX.Counters["tcp_busy_us"]
+	if !ok || total <= 0 {
+		return math.NaN()
+	}
+	return 100 * held / total
+}
+
+// loss is the share of segments sent again, in percent.
+func loss(r *results.Record) (float64, string) {
+	if r.TX == nil {
+		return math.NaN(), ""
+	}
+	again, ok := r.TX.Counters["tcp_retransmits"]
+	all := r.TX.Counters["tcp_segments_out"]
+	if !ok || all <= 0 {
+		return math.NaN(), ""
+	}
+	p := 100 * again / all
+	return p, fmt.Sprintf("%.0f of %.0f segments sent again (%.2g %%)", again, all, p)
+}
+
+// link is the share of what the link carries as payload, in percent; NaN
+// where its speed is not real or not known, and why.
+func (s *Set) link(r *results.Record) (float64, string) {
+	speed := 0.0
+	for _, f := range []results.Facts{r.Facts.TX, r.Facts.RX} {
+		switch s.fact(f, "nic.kind") {
+		case "device":
+		case "":
+			return math.NaN(), "an end's interface is not known"
+		default:
+			return math.NaN(), "its interfaces are not both real devices"
+		}
+		v, err := strconv.ParseFloat(s.fact(f, "nic.speed_mbps"), 64)
+		if err != nil || v <= 0 {
+			return math.NaN(), "its speed is not recorded"
+		}
+		if speed == 0 || v < speed {
+			speed = v
+		}
+	}
+	mtu, err := strconv.ParseFloat(s.fact(r.Facts.TX, "nic.mtu"), 64)
+	if err != nil || mtu < 100 {
+		return math.NaN(), "its MTU is not recorded"
+	}
+	// IPv4 and TCP with time stamps take 52 bytes of each frame, Ethernet with
+	// preamble, checksum and gap 38 around it.
+	most := speed / 1000 * (mtu - 52) / (mtu + 38)
+	share := 100 * r.Gbps / most
+	if share > 102 {
+		return math.NaN(), fmt.Sprintf("more went over it than the %g Gbit/s that its driver claims", speed/1000)
+	}
+	return share, fmt.Sprintf("%.0f %% of the %.1f Gbit/s of payload that %g Gbit/s carry at MTU %.0f", share, most, speed/1000, mtu)
+}
+
+// starvation sums what a receiver counts when it has no buffer for what
+// comes.
+func starvation(e *results.End) (float64, string) {
+	if e == nil {
+		return 0, ""
+	}
+	total := 0.0
+	var parts []string
+	for _, c := range []struct{ name, what string }{
+		{"pool_empty", "times the NIC found no free buffer in the page pool"},
+		{"qstat_rx_alloc_fail", "times the NIC's queue got no buffer"},
+		{"refill_stalls", "times the refill ring was full"},
+		{"cq_overflows", "times the completion queue overflowed"},
+		{"softnet_dropped", "packets dropped for a full softirq backlog"},
+	} {
+		if v := e.Counters[c.name]; v > 0 {
+			total += v
+			parts = append(parts, fmt.Sprintf("%.0f %s", v, c.what))
+		}
+	}
+	return total, strings.Join(parts, ", ")
+}
+
+// copies tells where a zero-copy engine copied all the same.
+func (d *diagnosis) copies(r *results.Record) {
+	for _, e := range []struct {
+		role, name string
+		end        *results.End
+	}{{"tx", "sender", r.TX}, {"rx", "receiver", r.RX}} {
+		if e.end == nil || e.end.Bytes == 0 || !slices.Contains(zeroCopyEngines[e.role], e.end.Engine) {
+			continue
+		}
+		copied := 100 * float64(e.end.CopiedBytes) / float64(e.end.Bytes)
+		if copied >= copiedMuch {
+			d.also = append(d.also, fmt.Sprintf("copying: a CPU copied %.1f %% of the payload at the %s, though %s means to copy nothing", copied, e.name, clean(e.end.Engine)))
+		} else {
+			d.not = append(d.not, fmt.Sprintf("copying at the %s (%s %% of the payload)", e.name, percent(copied)))
+		}
+	}
+}

@@ -2,9 +2,9 @@ package reports
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,11 +79,12 @@ func Load(paths ...string) (*Set, error) {
 	}
 	s := &Set{}
 	var pool results.Pool
-	known := map[string][sha256.Size]byte{}
+	known := map[string]uint64{} // id to a hash of the line
+	seed := maphash.MakeSeed()
 	again, changed := 0, 0
 	for _, path := range files {
 		var bad troubles
-		err := read(path, &pool, func(l results.Line, size int, sum [sha256.Size]byte, r *results.Record, err error) {
+		err := read(path, &pool, seed, func(l results.Line, size int, sum uint64, r *results.Record, err error) {
 			if err != nil {
 				bad.add(err)
 				return
@@ -155,7 +156,7 @@ func escape(path string) string {
 }
 
 // read gives the records of one file in order; several goroutines decode.
-func read(path string, pool *results.Pool, give func(results.Line, int, [sha256.Size]byte, *results.Record, error)) error {
+func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.Line, int, uint64, *results.Record, error)) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
@@ -163,7 +164,7 @@ func read(path string, pool *results.Pool, give func(results.Line, int, [sha256.
 	defer f.Close()
 	type decoded struct {
 		line results.Line
-		sum  [sha256.Size]byte
+		sum  uint64
 		rec  results.Record
 		err  error
 	}
@@ -190,7 +191,7 @@ func read(path string, pool *results.Pool, give func(results.Line, int, [sha256.
 	for range workers {
 		go func() {
 			for j := range jobs {
-				d := decoded{line: j.line, sum: sha256.Sum256(j.line.Text)}
+				d := decoded{line: j.line, sum: maphash.Bytes(seed, j.line.Text)}
 				d.rec, d.err = pool.Lean(j.line)
 				j.to <- d
 			}
@@ -202,7 +203,8 @@ func read(path string, pool *results.Pool, give func(results.Line, int, [sha256.
 			err = fmt.Errorf("%s: %w", path, d.err)
 			continue
 		}
-		give(d.line, len(d.line.Text), d.sum, &d.rec, d.err)
+		rec := d.rec // d holds the line, which is large
+		give(d.line, len(d.line.Text), d.sum, &rec, d.err)
 	}
 	return err
 }

@@ -12,6 +12,9 @@ const lineWidth = 100
 // clean makes one printable line of text that came from elsewhere, so that a
 // peer's message can neither break a table nor drive a terminal.
 func clean(s string) string {
+	if plainText(s) {
+		return s
+	}
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -22,6 +25,19 @@ func clean(s string) string {
 		return r
 	}, s)
 	return strings.Join(strings.Fields(s), " ")
+}
+
+// plainText says that clean has nothing to do, which is nearly always so.
+func plainText(s string) bool {
+	last := byte(' ')
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c > '~' || c == ' ' && last == ' ' {
+			return false
+		}
+		last = c
+	}
+	return last != ' ' || s == ""
 }
 
 // clip cuts a name to n characters.

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"strings"
@@ -55,8 +56,10 @@ func sameLean(t *testing.T, text []byte) {
 	t.Helper()
 	var p Pool
 	want, bad := Line{3, 0, text}.Record()
-	if bad != nil && strings.Contains(bad.Error(), ".samples") {
-		return // Lean does not look into samples
+	if rest, out := cut(text, "samples"); bad != nil && bytes.IndexByte(out["samples"], 0) < 0 {
+		if _, err := decode(rest); err == nil {
+			return // Lean passes over samples
+		}
 	}
 	for range 2 { // the second comes from the pool
 		got, err := p.Lean(Line{3, 0, text})

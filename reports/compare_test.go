@@ -1,0 +1,304 @@
+package reports
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/perf/benchmath"
+
+	"zcbench/results"
+)
+
+// before and after are eight runs each of three modes; one of them lost a
+// twentieth, one gained a tenth, one is as it was.
+func beforeAfter() (before, after []results.Record) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for i, factor := range []float64{1, 0.95, 1.1} {
+		for k := range 8 {
+			for side, list := range []*[]results.Record{&before, &after} {
+				speed := 100 * (1 + 0.01*rng.NormFloat64())
+				if side == 1 {
+					speed *= factor
+				}
+				r := ok(fmt.Sprint("cell", i), speed, 90, 80)
+				r.ID = fmt.Sprint(i, k, side)
+				r.RX.Engine = []string{"baseline", "mmap", "zcrx"}[i]
+				r.Settings = map[string]any{"length": 4096, "tx": "sendfile", "rx": r.RX.Engine}
+				r.Facts.RX = results.Facts{"kernel": map[string]any{"release": []string{"6.18", "7.1"}[side]}, "process": map[string]any{"command": fmt.Sprint(side)}}
+				*list = append(*list, r)
+			}
+		}
+	}
+	return before, after
+}
+
+func TestCompare(t *testing.T) {
+	before, after := beforeAfter()
+	c, err := Compare(Of(before), Of(after), CompareOptions{Threshold: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for format, file := range map[string]string{"table": "compare.table", "markdown": "compare.md", "csv": "compare.csv", "json": "compare.json"} {
+		var b bytes.Buffer
+		if err := c.Write(&b, format); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, file, b.Bytes())
+	}
+	if err := c.Write(broken{}, "table"); err == nil {
+		t.Error("a failed write went unnoticed")
+	}
+	if err := c.Write(&bytes.Buffer{}, "html"); err == nil {
+		t.Error("a format that is none")
+	}
+	if l := c.Losses(); len(l) != 2 || !strings.HasPrefix(l[0], "sendfile → mmap: gbps -6.") || !strings.HasPrefix(l[1], "sendfile → mmap: roi.cpu.total -") {
+		t.Errorf("losses %q", l)
+	}
+	for _, o := range []struct {
+		options CompareOptions
+		losses  int
+	}{
+		{CompareOptions{Threshold: 20}, 0},
+		{CompareOptions{Threshold: 8}, 1},                                       // ROI has the square
+		{CompareOptions{Metrics: []string{"gbps"}}, 1},                          // without a threshold
+		{CompareOptions{Metrics: []string{"rx.cpu_percent"}}, 0},                // no change
+		{CompareOptions{Metrics: []string{"roi.cpu"}, Threshold: 2}, 3},         // each that is named
+		{CompareOptions{Filter: "rx=zcrx"}, 0},                                  // it gained
+		{CompareOptions{GroupBy: []string{"tx"}, Metrics: []string{"gbps"}}, 0}, // pooled, it is not significant
+	} {
+		c, err := Compare(Of(before), Of(after), o.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := c.Losses(); len(l) != o.losses {
+			t.Errorf("%+v: %q", o.options, l)
+		}
+	}
+}
+
+func TestCompareMatches(t *testing.T) {
+	change := func(list []results.Record, f func(*results.Record)) []results.Record {
+		list = slices.Clone(list)
+		for i := range list {
+			f(&list[i])
+		}
+		return list
+	}
+	before, after := beforeAfter()
+	withAxes := func(list []results.Record) []results.Record {
+		return change(list, func(r *results.Record) { r.Axes = map[string]string{"rx": r.RX.Engine} })
+	}
+	longer := change(after, func(r *results.Record) {
+		r.Cell += "x"
+		r.Settings = map[string]any{"length": 8192, "tx": "sendfile", "rx": r.RX.Engine, "nodelay": true}
+	})
+	twoLengths := slices.Concat(longer, change(after, func(r *results.Record) {
+		r.Cell += "y"
+		r.ID += "y"
+		r.Settings = map[string]any{"length": 1, "tx": "sendfile", "rx": r.RX.Engine, "nodelay": true}
+	}))
+	var gone []results.Record
+	for _, r := range after {
+		if r.RX.Engine == "mmap" {
+			r.Status, r.Reason = results.Failed, "no memory"
+		}
+		if r.RX.Engine != "zcrx" {
+			gone = append(gone, r)
+		}
+	}
+	for _, c := range []struct {
+		name          string
+		before, after []results.Record
+		pairs         int
+		remarks       string // one of them
+		losses        int
+		nothingInBoth bool
+	}{
+		{"by id", before, after, 3, "", 2, false},
+		{"by axes", withAxes(before), withAxes(longer), 3, "length 4096 → 8192, nodelay unset → true", 2, false},
+		{"by engines", before, longer, 3, "length 4096 → 8192, nodelay unset → true", 2, false},
+		{"two that are as near", before, twoLengths, 0, "", 0, true},
+		{"failed and gone", before, gone, 2, "only in old: sendfile → zcrx", 1, false},
+		{"nothing in common", before, change(after, func(r *results.Record) {
+			r.Cell, r.TX = "other", &results.End{Engine: "devmem"}
+		}), 0, "", 0, true},
+		{"the host changed", before, after, 3, "the receiver's host is not the same: kernel.release 6.18 → 7.1", 2, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cmp, err := Compare(Of(c.before), Of(c.after), CompareOptions{Threshold: 2})
+			if c.nothingInBoth {
+				if !errors.Is(err, ErrNothingToCompare) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(cmp.pairs) != c.pairs || len(cmp.Losses()) != c.losses {
+				t.Errorf("%d pairs, losses %q", len(cmp.pairs), cmp.Losses())
+			}
+			if c.remarks != "" && !strings.Contains(strings.Join(cmp.remarks(), "\n"), c.remarks) {
+				t.Errorf("no %q in %q", c.remarks, cmp.remarks())
+			}
+		})
+	}
+}
+
+func TestCompareRefuses(t *testing.T) {
+	before, after := beforeAfter()
+	for i := range after {
+		after[i].RX = &results.End{Engine: after[i].RX.Engine, Bytes: 1, CPUPercent: after[i].RX.CPUPercent, CPUScope: "host"}
+	}
+	c, err := Compare(Of(before), Of(after), CompareOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range c.metrics {
+		cpu := m.unit == unitCPU || m.unit == unitROICPU
+		for _, d := range c.changes[i] {
+			if (d.wont != "") != cpu || d.different && cpu {
+				t.Errorf("%s: %+v", m.name, d)
+			}
+		}
+	}
+	if c, err = Compare(Of(before[:3]), Of(after[:3]), CompareOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if d := c.changes[0][0]; d.different || d.delta() != "~" || !math.IsInf(d.hi, 1) || !strings.Contains(strings.Join(c.remarks(), "\n"), "no difference can be significant") {
+		t.Errorf("few runs: %+v %q", d, c.remarks())
+	}
+}
+
+// The interval of a change holds those changes that the test does not reject,
+// and no others.
+func TestIntervalBelongsToTheTest(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	p := func(a, b []float64) float64 {
+		return benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(a), &benchmath.DefaultThresholds), benchmath.NewSample(slices.Clone(b), &benchmath.DefaultThresholds)).P
+	}
+	for range 200 {
+		a, b := make([]float64, 4+rng.IntN(9)), make([]float64, 4+rng.IntN(9))
+		for i := range a {
+			a[i] = 100 * math.Exp(0.1*rng.NormFloat64())
+		}
+		for i := range b {
+			b[i] = 110 * math.Exp(0.1*rng.NormFloat64())
+		}
+		lo, hi := shift(a, b, 100)
+		for _, c := range []struct {
+			percent  float64
+			rejected bool
+		}{{lo - 1e-6, true}, {lo + 1e-6, false}, {(lo + hi) / 2, false}, {hi - 1e-6, false}, {hi + 1e-6, true}} {
+			moved := slices.Clone(a)
+			for i := range moved {
+				moved[i] *= 1 + c.percent/100
+			}
+			if got := p(moved, b); (got < alpha) != c.rejected {
+				t.Fatalf("a change of %v%%, interval %v to %v: p = %v, %d and %d runs", c.percent, lo, hi, got, len(a), len(b))
+			}
+		}
+	}
+	// The largest U that printed tables reject, two-sided at 5%.
+	for n, u := range map[int]int{4: 0, 5: 2, 6: 5, 7: 8, 8: 13, 10: 23} {
+		if k := rank(n, n); k != u+1 {
+			t.Errorf("%d and %d: %d, want %d", n, n, k, u+1)
+		}
+	}
+	if k := rank(3, 3); k != 0 {
+		t.Errorf("3 and 3: %d", k)
+	}
+	// The normal approximation takes over where the exact one was.
+	exact, normal := rank(50, 50), int(1250-1.959963984540054*math.Sqrt(2500.*101/12))
+	if math.Abs(float64(exact-normal)) > 2 {
+		t.Errorf("50 and 50: %d exactly, %d by approximation", exact, normal)
+	}
+}
+
+// benchstat itself reads our benchmark format, and comes to the same medians,
+// changes and p.
+func TestBenchstatComesToTheSame(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", "golang.org/x/perf").Output()
+	if err != nil {
+		t.Skip("no go command: ", err)
+	}
+	dir := t.TempDir()
+	before, after := beforeAfter()
+	var files []string
+	for name, records := range map[string][]results.Record{"old": before, "new": after} {
+		r, err := Of(records).Report(Options{Metrics: []string{"gbps", "roi.cpu.total"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := r.Benchfmt(&b); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, name+"="+path)
+	}
+	slices.Sort(files)
+	slices.Reverse(files) // old first
+	var errs bytes.Buffer
+	cmd := exec.Command("go", append([]string{"run", "golang.org/x/perf/cmd/benchstat@" + strings.TrimSpace(string(out)), "-format", "csv"}, files...)...)
+	cmd.Stderr = &errs
+	if out, err = cmd.Output(); err != nil {
+		if strings.Contains(errs.String(), "dial") || strings.Contains(errs.String(), "module lookup disabled") {
+			t.Skipf("benchstat cannot be fetched: %s", &errs)
+		}
+		t.Fatalf("%v: %s", err, &errs)
+	}
+	c, err := Compare(Of(before), Of(after), CompareOptions{Metrics: []string{"gbps", "roi.cpu.total"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := map[string]change{}
+	for i, m := range c.metrics {
+		for k, d := range c.changes[i] {
+			ours[benchUnit(m)+" TCP/tx="+c.pairs[k].old.tx+"/rx="+c.pairs[k].old.rx] = d
+		}
+	}
+	unit, seen := "", 0
+	r := csv.NewReader(bytes.NewReader(out))
+	r.FieldsPerRecord = -1
+	lines, err := r.ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range lines {
+		if len(line) > 1 && line[0] == "" && line[1] != "" && line[1] != "old" {
+			unit = line[1]
+		}
+		d, ok := ours[unit+" "+line[0]]
+		if !ok {
+			continue
+		}
+		seen++
+		// name, median, its interval, median, its interval, change, p and n
+		if a, b := number(t, line[1]), number(t, line[3]); math.Abs(a-d.old.median) > 1e-9*a || math.Abs(b-d.new.median) > 1e-9*b {
+			t.Errorf("%s: medians %v and %v, benchstat has %v and %v", line[0], d.old.median, d.new.median, a, b)
+		}
+		if line[5] != d.delta() {
+			t.Errorf("%s: %s, benchstat has %s", line[0], d.delta(), line[5])
+		}
+		if want := fmt.Sprintf("p=%.3f n=8", d.p); line[6] != want {
+			t.Errorf("%s: %s, benchstat has %s", line[0], want, line[6])
+		}
+	}
+	if seen != len(ours) {
+		t.Errorf("benchstat shows %d of %d:\n%s", seen, len(ours), out)
+	}
+}

@@ -1,0 +1,401 @@
+package reports
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"zcbench/results"
+)
+
+// store writes lines into a new file, and gives its path.
+func store(t *testing.T, dir, name string, lines ...string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func lines(t *testing.T, name string) []string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(b)), "\n")
+}
+
+func TestLoad(t *testing.T) {
+	good := lines(t, "pair.jsonl")
+	newer := strings.Replace(good[0], "zcbench/1", "zcbench/2", 1)
+	other := strings.Replace(good[1], `"repeat":0`, `"repeat":7`, 1)
+	for _, c := range []struct {
+		name     string
+		files    map[string][]string
+		runs     int
+		problems []string
+	}{
+		{"one file", map[string][]string{"a.jsonl": good}, len(good), nil},
+		{"shards", map[string][]string{"a.jsonl": good[:9], "b.jsonl": good[9:]}, len(good), nil},
+		{"overlap", map[string][]string{"a.jsonl": good, "b.jsonl": good[:3]}, len(good), []string{"3 records are there more than once"}},
+		{"one id, two contents", map[string][]string{"a.jsonl": {good[1], other}}, 1, []string{"1 record has the id of another but not its content"}},
+		{"newer among them", map[string][]string{"a.jsonl": {newer, good[0], newer}}, 1, []string{`2 lines not read (lines 1, 3): record of schema "zcbench/2"`}},
+		{"torn and wrong", map[string][]string{"a.jsonl": {good[0], good[1][:3000], "hello"}}, 1, []string{"1 line not read (line 2): torn line", "1 line not read (line 3): not a record"}},
+		{"many torn", map[string][]string{"a.jsonl": slices.Repeat([]string{good[1][:99]}, 7)}, 0, []string{"7 lines not read (lines 1, 2, 3, 4, 5, …): torn"}},
+		{"other files beside", map[string][]string{"a.jsonl": good[:1], "plan.json": {"{}"}}, 1, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "a [b]*") // a path is no pattern
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range c.files {
+				store(t, dir, name, text...)
+			}
+			s, err := Load(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(s.runs) != c.runs || s.Empty() != (c.runs == 0) {
+				t.Errorf("%d runs, want %d", len(s.runs), c.runs)
+			}
+			if len(s.Problems) != len(c.problems) {
+				t.Fatalf("problems %q", s.Problems)
+			}
+			for i, want := range c.problems {
+				if !strings.Contains(s.Problems[i], want) {
+					t.Errorf("problem %q, want %q", s.Problems[i], want)
+				}
+			}
+			for _, r := range s.runs {
+				whole, err := r.full()
+				if err != nil || whole.ID != r.ID || whole.Gbps != r.Gbps {
+					t.Errorf("read again: %+v %v", whole.ID, err)
+				}
+			}
+		})
+	}
+	for name, path := range map[string]string{"no such path": "testdata/none", "no records in it": t.TempDir()} {
+		if _, err := Load(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestReadAgainFindsAChangedFile(t *testing.T) {
+	good := lines(t, "pair.jsonl")
+	path := store(t, t.TempDir(), "a.jsonl", good[0], good[1])
+	s, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store(t, filepath.Dir(path), "a.jsonl", good[1], good[0])
+	if _, err := s.runs[0].full(); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Reading from a file and records at hand must come to the same report.
+func TestLoadAgreesWithRecordsAtHand(t *testing.T) {
+	for _, name := range fixtures {
+		s, err := Load(filepath.Join("testdata", name+".jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Report(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, format := range Formats() {
+			var a, b bytes.Buffer
+			if err := r.Write(&a, format); err != nil {
+				t.Fatal(err)
+			}
+			if err := plain(fixture(t, name)).Write(&b, format); err != nil {
+				t.Fatal(err)
+			}
+			if a.String() != b.String() {
+				t.Errorf("%s differs as %s", name, format)
+			}
+		}
+	}
+}
+
+// matrix is a study of two axes with eight runs of each cell.
+func matrix() []results.Record {
+	var list []results.Record
+	rng := rand.New(rand.NewPCG(1, 2))
+	for _, mode := range []string{"iouring", "baseline", "devmem"} {
+		for _, gro := range []string{"hw", "sw"} {
+			for i := range 8 {
+				r := ok(mode+gro, 100+rng.Float64(), 90, 80)
+				r.ID = fmt.Sprint(mode, gro, i)
+				r.Repeat = i
+				r.Axes = map[string]string{"mode": mode, "gro": gro}
+				r.Settings = map[string]any{"length": 4096, "rx": "baseline", "tx": "sendfile", "rx_cpus": []any{2}}
+				r.Facts.RX = results.Facts{"kernel": map[string]any{"release": "6.18"}, "nic": map[string]any{"mtu": 4148}}
+				r.Facts.TX = results.Facts{"kernel": map[string]any{"release": "6.18"}, "nic": map[string]any{"mtu": 1500}}
+				list = append(list, r)
+			}
+		}
+	}
+	return list
+}
+
+func TestGroupAndFilter(t *testing.T) {
+	for _, c := range []struct {
+		options Options
+		names   string // of the cells
+		n       int    // runs of the first
+	}{
+		{Options{}, "baseline, sw|baseline, hw|devmem, sw|devmem, hw|iouring, sw|iouring, hw", 8},
+		{Options{GroupBy: []string{"gro"}}, "sw|hw", 24},
+		{Options{GroupBy: []string{"gro", "mode"}, Filter: "mode=devmem"}, "sw, devmem|hw, devmem", 8},
+		{Options{GroupBy: []string{"rx.nic.mtu", "kernel.release"}}, "4148, 6.18", 48},
+		{Options{GroupBy: []string{"nic.mtu"}}, "1500 → 4148", 48},
+		{Options{GroupBy: []string{"length", "cell"}, Filter: "gro!=hw, mode = devmem | iouring"}, "4096, devmemsw|4096, iouringsw", 8},
+		{Options{GroupBy: []string{"tx", "rx"}, Filter: "repeat=0"}, "sendfile, baseline", 6},
+	} {
+		r, err := Of(matrix()).Report(c.options)
+		if err != nil {
+			t.Errorf("%+v: %v", c.options, err)
+			continue
+		}
+		var names []string
+		for _, k := range r.cells {
+			names = append(names, k.name())
+		}
+		if got := strings.Join(names, "|"); got != c.names || len(r.cells[0].runs) != c.n {
+			t.Errorf("%+v: %d of %s", c.options, len(r.cells[0].runs), got)
+		}
+	}
+	for _, c := range []struct {
+		options Options
+		want    string
+	}{
+		{Options{GroupBy: []string{"moed"}}, "did you mean mode?"},
+		{Options{Filter: "gor=hw"}, "did you mean gro?"},
+		{Options{Filter: "mode=msgzc"}, "none of 48 runs"},
+		{Options{Filter: "mode"}, "is no condition"},
+		{Options{Metrics: []string{"gbsp"}}, "did you mean gbps?"},
+		{Options{References: []string{"netdev-0x18"}}, "did you mean netdev-0x19?"},
+	} {
+		if _, err := Of(matrix()).Report(c.options); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v, want %q", c.options, err, c.want)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	records := matrix()
+	for i := range records {
+		records[i].RX.Counters = map[string]float64{"tcp_rtt_us": 12}
+		records[i].RX.Syscalls = map[string]uint64{"recvmsg": 50}
+		records[i].RX.Bytes = 2e9
+	}
+	r, err := Of(records).Report(Options{Metrics: []string{"rx.counters", "roi.cpu", "rx.syscalls.recvmsg", "rx.syscalls_per_gb.recvmsg", "roi.cpu.rx"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range r.metrics {
+		got = append(got, fmt.Sprintf("%s %.4g", m.name, over(r.cells[0].runs, m).mean))
+	}
+	roi := over(r.cells[0].runs, known("roi.cpu.rx")).mean
+	want := []string{"rx.counters.tcp_rtt_us 12", fmt.Sprintf("roi.cpu.tx %.4g", roi*90/80), fmt.Sprintf("roi.cpu.rx %.4g", roi), fmt.Sprintf("roi.cpu.total %.4g", roi*90/170), "rx.syscalls.recvmsg 50", "rx.syscalls_per_gb.recvmsg 25"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	var b bytes.Buffer
+	if err := r.Table(&b); err != nil || !strings.Contains(b.String(), "rx.counters.tcp_rtt_us") {
+		t.Errorf("%v\n%s", err, &b)
+	}
+}
+
+// The limit is said to pass 99% of normal samples, and must catch what a
+// person sees at once.
+func TestHeaps(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, n := range []int{6, 7, 8, 9, 10, 12, 16, 20, 30, 50, 100} {
+		wrong := 0
+		const samples = 4000
+		for range samples {
+			v := make([]float64, n)
+			for i := range v {
+				v[i] = 100 + 20*rng.NormFloat64()
+			}
+			slices.Sort(v)
+			if _, _, two := heaps(v); two {
+				wrong++
+			}
+		}
+		if wrong > samples*2/100 {
+			t.Errorf("%d of %d normal samples of %d called bimodal", wrong, samples, n)
+		}
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = 80 + 40*float64(i%2) + rng.NormFloat64()
+		}
+		slices.Sort(v)
+		if low, high, two := heaps(v); !two || math.Abs(low-80) > 3 || math.Abs(high-120) > 3 {
+			t.Errorf("heaps of %d at 80 and 120: %v %v %v", n, low, high, two)
+		}
+	}
+	for name, v := range map[string][]float64{
+		"all the same":         {5, 5, 5, 5, 5, 5, 5, 5},
+		"an outlier":           {1, 1, 1, 1, 1, 1, 9},
+		"too few":              {1, 1, 1, 9, 9},
+		"apart by a hundredth": {100, 100, 100, 100, 101, 101, 101, 101},
+	} {
+		if _, _, two := heaps(v); two {
+			t.Errorf("%s: called bimodal", name)
+		}
+	}
+}
+
+func TestWiden(t *testing.T) {
+	for _, c := range []struct{ a, b, want string }{
+		{"rx: 3% of it", "rx: 3% of it", "rx: 3% of it"},
+		{"rx: 3.5% of it", "rx: 2.0% of it", "rx: 2.0–3.5% of it"},
+		{"rx: 2.0–3.5% of 7%", "rx: 9.1% of 7%", "rx: 2.0–9.1% of 7%"},
+		{"rx: 2.0–3.5% of 7%", "rx: 2.5% of 8%", "rx: 2.0–3.5% of 7–8%"},
+	} {
+		if got := widen(c.a, c.b); got != c.want {
+			t.Errorf("%q and %q: %q", c.a, c.b, got)
+		}
+	}
+	if skeleton("eth1 at 5.5 W: 3%") != skeleton("eth1 at 5.5 W: 44.1%") || skeleton("eth1: 3%") == skeleton("eth2: 3%") {
+		t.Error("skeletons")
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	series := func(gbps ...float64) []results.Record {
+		var list []results.Record
+		for _, g := range gbps {
+			list = append(list, ok("a", g, 100, 50))
+		}
+		return list
+	}
+	six := []float64{10, 10.1, 10.2, 9.9, 9.8, 10}
+	mixedScope := series(six...)
+	mixedScope[3].RX.CPUScope = "host"
+	changed := series(six...)
+	changed[2].ROI.CPU.RX = p(99)
+	drifted := series(six...)
+	drifted[0].Facts.RX = results.Facts{"cpu": map[string]any{"turbo": "on"}, "process": map[string]any{"command": "x"}}
+	drifted[1].Facts.RX = results.Facts{"cpu": map[string]any{"turbo": "off"}, "process": map[string]any{"command": "y"}}
+	pooled := series(six...)
+	pooled[0].Settings, pooled[1].Settings = map[string]any{"length": 1}, map[string]any{"length": 2}
+	for _, c := range []struct {
+		name    string
+		records []results.Record
+		options Options
+		want    []string
+	}{
+		{"six are enough", series(six...), Options{}, nil},
+		{"five", series(six[:5]...), Options{}, []string{"fewer than 6 runs"}},
+		{"one", series(7), Options{}, []string{"only one run"}},
+		{"two heaps", series(10, 10.1, 10.2, 15, 15.1, 15.2), Options{}, []string{"two heaps, near 10.10 and near 15.10 Gbit/s"}},
+		{"scopes", mixedScope, Options{}, []string{"the receiver's CPU was not counted in one way in all runs (host, thread)"}},
+		{"changed by hand", changed, Options{}, []string{"the ROI of 1 runs do not follow"}},
+		{"host changed", drifted, Options{}, []string{"the receiver's host changed between runs: cpu.turbo on, then off"}},
+		{"pooled", pooled, Options{GroupBy: []string{"tx"}}, []string{"pools runs of different settings: length 1 / 2"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := Of(c.records).Report(c.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.notes) != len(c.want) {
+				t.Fatalf("notes %+v", r.notes)
+			}
+			for i, want := range c.want {
+				if !strings.Contains(r.notes[i].text, want) {
+					t.Errorf("%q, want %q", r.notes[i].text, want)
+				}
+			}
+		})
+	}
+}
+
+func TestNatural(t *testing.T) {
+	got := []string{"zcrx", "iouring", "10", "9", "baseline", "devmem", "msgzc", "a"}
+	slices.SortStableFunc(got, natural)
+	if want := []string{"9", "10", "a", "baseline", "msgzc", "devmem", "iouring", "zcrx"}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Every study is whole, and what it shows beside it is of the same axes.
+func TestReferences(t *testing.T) {
+	for _, name := range References() {
+		s, err := reference(name)
+		if err != nil || s.Title == "" || s.Setup == "" || s.Source == "" || len(s.Points) == 0 {
+			t.Errorf("%s: %+v %v", name, s, err)
+		}
+		seen := map[string]bool{}
+		for _, q := range s.Points {
+			if q.Gbps <= 0 || q.Upper != 0 && q.Upper <= q.Gbps || seen[q.text()] {
+				t.Errorf("%s: %+v", name, q)
+			}
+			seen[q.text()] = true
+			for k := range q.Axes {
+				if axisOrder(k) < 0 {
+					t.Errorf("%s: axis %q", name, k)
+				}
+			}
+		}
+	}
+	records := matrix()
+	for i := range records {
+		records[i].Axes["cpus"] = "2"
+	}
+	r, err := Of(records).Report(Options{References: []string{"netdev-0x19"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := r.Table(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "reference.table", b.Bytes())
+	for _, q := range r.references[0].Points {
+		c := r.like(q)
+		if want := q.What == "" && q.Axes["cpus"] == "2"; (c != nil) != want {
+			t.Errorf("%s: beside it %v", q.text(), c)
+		}
+		if c != nil && !reflect.DeepEqual(c.runs[0].Axes, q.Axes) {
+			t.Errorf("%s: beside it %v", q.text(), c.runs[0].Axes)
+		}
+	}
+}
+
+func TestManyHostsAreTold(t *testing.T) {
+	records := matrix()
+	for i := range records {
+		records[i].Facts.RX = results.Facts{"machine": map[string]any{"hostname": fmt.Sprint("rx", i%3)}}
+		records[i].Facts.TX = results.Facts{"machine": map[string]any{"hostname": "tx0"}}
+	}
+	var b bytes.Buffer
+	if err := Table(&b, records); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "Sender: tx0\nReceiver: rx0; and 2 other hosts\n") || !strings.Contains(b.String(), "machine.hostname rx0, then rx1, then rx2") {
+		t.Errorf("got\n%s", &b)
+	}
+	if err := plain(records).Write(broken{}, "json"); err == nil {
+		t.Error("a failed write went unnoticed")
+	}
+}

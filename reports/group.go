@@ -246,42 +246,43 @@ func (s *Set) group(runs []*run, names []string) (cells []*cell, by []string) {
 	return cells, by
 }
 
-// axes are the names of the axes that every run has, as its matrix orders
-// them: the mode first.
+// axes are the names of the axes of a matrix, the engines first; none where
+// some run belongs to no matrix.
 func axes(runs []*run) []string {
-	var names []string
-	for i, r := range runs {
-		if i == 0 {
-			names = slices.SortedFunc(maps.Keys(r.Axes), func(a, b string) int {
-				return cmp.Or(cmp.Compare(len(b)-len(strings.TrimPrefix(b, "mode")), len(a)-len(strings.TrimPrefix(a, "mode"))), cmp.Compare(a, b))
-			})
-		}
-		if len(r.Axes) != len(names) || len(names) == 0 {
+	seen := map[string]bool{}
+	for _, r := range runs {
+		if len(r.Axes) == 0 {
 			return nil
 		}
-		for _, n := range names {
-			if _, ok := r.Axes[n]; !ok {
-				return nil
-			}
+		for n := range r.Axes {
+			seen[n] = true
 		}
 	}
-	return names
+	first := func(name string) int {
+		return cmp.Compare(0, slices.Index([]string{"rx", "tx", "engines", "mode"}, name)+1)
+	}
+	return slices.SortedFunc(maps.Keys(seen), func(a, b string) int {
+		return cmp.Or(cmp.Compare(first(a), first(b)), cmp.Compare(a, b))
+	})
 }
 
 // natural orders values as people do: modes from plain to zero-copy, off
-// before on, software before hardware, numbers by their value.
+// before on, software before hardware, then numbers by their value, then the
+// rest by the alphabet.
 func natural(a, b string) int {
 	order := []string{"baseline", "msgzc", "devmem", "iouring", "off", "on", "false", "true", "no", "yes", "sw", "hw", "software", "hardware"}
-	i, j := slices.Index(order, a), slices.Index(order, b)
-	if i >= 0 && j >= 0 {
-		return cmp.Compare(i, j)
+	rank := func(s string) (class int, value float64) {
+		if i := slices.Index(order, s); i >= 0 {
+			return 0, float64(i)
+		}
+		if v, err := strconv.ParseFloat(s, 64); err == nil {
+			return 1, v
+		}
+		return 2, 0
 	}
-	x, errA := strconv.ParseFloat(a, 64)
-	y, errB := strconv.ParseFloat(b, 64)
-	if errA == nil && errB == nil {
-		return cmp.Compare(x, y)
-	}
-	return strings.Compare(a, b)
+	i, x := rank(a)
+	j, y := rank(b)
+	return cmp.Or(cmp.Compare(i, j), cmp.Compare(x, y), strings.Compare(a, b))
 }
 
 // settings are those of a run by their flat names, but for what is said

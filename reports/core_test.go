@@ -331,9 +331,9 @@ func TestWarnings(t *testing.T) {
 }
 
 func TestNatural(t *testing.T) {
-	got := []string{"zcrx", "iouring", "10", "9", "baseline", "devmem", "msgzc", "a"}
+	got := []string{"zcrx", "1M", "iouring", "64K", "10", "9", "", "baseline", "devmem", "msgzc", "a"}
 	slices.SortStableFunc(got, natural)
-	if want := []string{"baseline", "msgzc", "devmem", "iouring", "9", "10", "a", "zcrx"}; !slices.Equal(got, want) {
+	if want := []string{"baseline", "msgzc", "devmem", "iouring", "9", "10", "64K", "1M", "", "a", "zcrx"}; !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
 }

@@ -149,10 +149,16 @@ func (r *Report) find(name string) (*cell, *run, error) {
 		}
 		for _, one := range c.records() {
 			if one.ID != "" && one.ID == name {
-				if one.Status != results.OK {
-					return &cell{tx: c.tx, rx: c.rx, by: c.by, failed: []*run{one}}, nil, nil
+				alone := &cell{tx: c.tx, rx: c.rx, by: c.by, differs: c.differs}
+				switch one.Status {
+				case results.OK:
+					return c, one, nil
+				case results.Skipped:
+					alone.skipped = []*run{one}
+				default:
+					alone.failed = []*run{one}
 				}
-				return c, one, nil
+				return alone, nil, nil
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -275,8 +276,14 @@ func natural(a, b string) int {
 		if i := slices.Index(order, s); i >= 0 {
 			return 0, float64(i)
 		}
-		if v, err := strconv.ParseFloat(s, 64); err == nil {
-			return 1, v
+		digits, unit := s, 1.0
+		for i, suffix := range []string{"K", "M", "G"} {
+			if rest, ok := strings.CutSuffix(s, suffix); ok {
+				digits, unit = rest, math.Pow(1024, float64(i+1))
+			}
+		}
+		if v, err := strconv.ParseFloat(digits, 64); err == nil {
+			return 1, v * unit
 		}
 		return 2, 0
 	}

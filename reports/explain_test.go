@@ -1,0 +1,173 @@
+package reports
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"zcbench/results"
+)
+
+// onNIC is a run between two hosts whose CPUs were seen one by one: system
+// and softirq time of the busiest, in percent.
+func onNIC(gbps, txSystem, txSoftirq, rxSystem, rxSoftirq float64) results.Record {
+	nic := func() results.Facts {
+		return results.Facts{"nic": map[string]any{"kind": "device", "speed_mbps": 200000, "mtu": 4148}}
+	}
+	cpus := func(system, softirq float64) []results.CPUTime {
+		return []results.CPUTime{
+			{CPU: 4, States: map[string]float64{"system": 2, "idle": 98}},
+			{CPU: 5, States: map[string]float64{"system": system, "softirq": softirq, "iowait": 0.5, "idle": 99.5 - system - softirq}},
+		}
+	}
+	return results.Record{
+		ID: "run", Cell: "abcdef012345", Status: results.OK, Gbps: gbps, Window: 10,
+		TX: &results.End{Engine: "sendzc", Bytes: 100, ZeroCopiedBytes: 100, CPUPercent: p(txSystem + txSoftirq + 2), CPUScope: "host", CPUs: cpus(txSystem, txSoftirq),
+			Counters: map[string]float64{"tcp_retransmits": 0, "tcp_segments_out": 1e6, "tcp_busy_us": 1e7, "tcp_rwnd_limited_us": 0, "tcp_sndbuf_limited_us": 0}},
+		RX: &results.End{Engine: "zcrx", Bytes: 100, ZeroCopiedBytes: 100, CPUPercent: p(rxSystem + rxSoftirq + 2), CPUScope: "host", CPUs: cpus(rxSystem, rxSoftirq),
+			Counters: map[string]float64{}},
+		Facts:    results.Pair[results.Facts]{RX: nic(), TX: nic()},
+		Settings: map[string]any{"flows": 1},
+	}
+}
+
+func TestDiagnose(t *testing.T) {
+	with := func(r results.Record, f func(*results.Record)) results.Record { f(&r); return r }
+	unpinned := func(r *results.Record) {
+		for _, e := range []*results.End{r.TX, r.RX} {
+			e.CPUs = nil
+			e.CPUScope = "thread"
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		r       results.Record
+		cause   cause
+		why     []string
+		also    string
+		not     string
+		unknown string
+	}{
+		{"sender", onNIC(100, 90, 9, 30, 20), bySender, []string{"the sender's busiest CPU, 5, was busy for 99.0 % (9.0 % in softirq)", "while the receiver's"}, "", "the receiver's CPU", ""},
+		{"softirq", onNIC(100, 30, 9, 10, 89), bySoftirq, []string{"busy for 99.0 % (89.0 % in softirq)"}, "", "the sender's CPU", ""},
+		{"application", onNIC(100, 30, 9, 90, 8), byApplication, []string{"(8.0 % in softirq)"}, "", "the link, 51 % of the 195.7 Gbit/s", ""},
+		{"both parts of the receiver", onNIC(100, 30, 9, 50, 48), byReceiverCPU, nil, "", "", ""},
+		{"both ends", onNIC(100, 90, 9, 50, 48), byBothCPUs, nil, "", "", ""},
+		{"both ends, but the window says who", with(onNIC(100, 90, 9, 50, 48), func(r *results.Record) { r.TX.Counters["tcp_rwnd_limited_us"] = 7e6 }), byReceiverCPU, []string{"waited for the receiver's window for 70 %"}, "", "", ""},
+		{"link", onNIC(194, 60, 9, 50, 28), byLink, []string{"99 % of the 195.7 Gbit/s of payload that 200 Gbit/s carry at MTU 4148"}, "", "", ""},
+		{"faster than its link", onNIC(250, 60, 9, 50, 28), byNobody, nil, "", "", "more went over it than the 200 Gbit/s"},
+		{"veth", with(onNIC(194, 60, 9, 50, 28), func(r *results.Record) { r.Facts.RX = results.Facts{"nic": map[string]any{"kind": "veth"}} }), byNobody, []string{"No CPU was full", "nothing that was counted stands out"}, "", "", "its interfaces are not both real devices"},
+		{"buffers", with(onNIC(100, 30, 9, 40, 20), func(r *results.Record) {
+			r.RX.Counters["pool_empty"] = 500
+			r.TX.Counters["tcp_rwnd_limited_us"] = 9e6
+		}), byMemory, []string{"500 times the NIC found no free buffer"}, "", "", ""},
+		{"buffers beside a full CPU", with(onNIC(100, 30, 9, 90, 8), func(r *results.Record) { r.RX.Counters["refill_stalls"] = 5 }), byApplication, nil, "5 times the refill ring was full", "", ""},
+		{"loss", with(onNIC(100, 30, 9, 40, 8), func(r *results.Record) { r.TX.Counters["tcp_retransmits"] = 5e4 }), byLoss, []string{"50000 of 1000000 segments sent again (5 %)"}, "", "", ""},
+		{"a little loss", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.TX.Counters["tcp_retransmits"] = 5e3 }), bySender, nil, "5000 of 1000000 segments sent again (0.5 %)", "", ""},
+		{"receiver waits", with(onNIC(100, 30, 9, 40, 8), func(r *results.Record) { r.TX.Counters["tcp_rwnd_limited_us"] = 6e6 }), byReceiverWait, []string{"for its window for 60 %"}, "", "", ""},
+		{"nothing stands out", onNIC(100, 30, 9, 40, 8), byNobody, []string{"No CPU was full"}, "", "loss, with 0 of 1000000", ""},
+		{"held by its buffer", with(onNIC(100, 30, 9, 40, 8), func(r *results.Record) { r.TX.Counters["tcp_sndbuf_limited_us"] = 8e6 }), byNobody, []string{"held by the sender's buffer for 80 %"}, "", "", ""},
+		{"copy fallback", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.RX.ZeroCopiedBytes, r.RX.CopiedBytes = 60, 40 }), bySender, nil, "a CPU copied 40.0 % of the payload at the receiver, though zcrx means to copy nothing", "copying at the sender", ""},
+		{"an engine that copies by design", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) {
+			r.RX.Engine, r.RX.ZeroCopiedBytes, r.RX.CopiedBytes = "baseline", 0, 100
+		}), bySender, nil, "", "", ""},
+		{"threads", with(onNIC(100, 60, 0, 97, 0), unpinned), byReceiverCPU, []string{"the receiver's thread was busy for 99.0 %"}, "", "the sender's CPU", "softirq work by end"},
+		{"several threads, none known", with(onNIC(100, 60, 0, 97, 0), func(r *results.Record) {
+			unpinned(r)
+			r.Settings = map[string]any{"flows": 2}
+		}), byNobody, []string{"2 threads were busy for 49.5 % on average"}, "", "", "how busy each CPU of the receiver was"},
+		{"CPU sets, not by CPU", with(onNIC(100, 60, 0, 97, 0), func(r *results.Record) {
+			unpinned(r)
+			r.RX.CPUScope, r.TX.CPUScope = "cpuset", "cpuset"
+			r.Settings = map[string]any{"rx_cpus": []any{float64(3)}, "tx_cpus": []int{2, 4}}
+		}), byReceiverCPU, []string{"the receiver's CPU was busy for 99.0 %"}, "", "", "how busy each CPU of the sender was"},
+		{"whole hosts, not by CPU", with(onNIC(100, 200, 0, 300, 0), func(r *results.Record) { r.RX.CPUs, r.TX.CPUs = nil, nil }), byNobody, []string{"No CPU is known to have been full"}, "", "", "how busy each CPU of the sender was"},
+		{"a plain receiver", with(onNIC(100, 96, 0, 0, 0), func(r *results.Record) { r.RX = nil }), bySender, nil, "", "", "anything of the receiver"},
+		{"nothing at all", results.Record{Gbps: 1}, byNobody, nil, "", "", "retransmits"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := (&Set{}).diagnose(&c.r)
+			if d.cause != c.cause {
+				t.Errorf("limited by %q (%s), want %q", d.cause, d.why, c.cause)
+			}
+			for _, want := range c.why {
+				if !strings.Contains(d.why, want) {
+					t.Errorf("no %q in %q", want, d.why)
+				}
+			}
+			for _, part := range []struct {
+				want string
+				in   []string
+			}{{c.also, d.also}, {c.not, d.not}, {c.unknown, d.unknown}} {
+				if all := strings.Join(part.in, "; "); !strings.Contains(all, part.want) {
+					t.Errorf("no %q in %q", part.want, all)
+				}
+			}
+			if c.also == "" && len(d.also) > 0 {
+				t.Errorf("also %q", d.also)
+			}
+		})
+	}
+}
+
+func TestExplain(t *testing.T) {
+	var records []results.Record
+	for i := range 6 {
+		r := onNIC(100+float64(i), 30, 9, 90, 8)
+		if i == 5 {
+			r = onNIC(120, 90, 9, 50, 20)
+		}
+		r.ID = fmt.Sprint("run", i)
+		records = append(records, r)
+	}
+	skipped := results.Record{ID: "no", Cell: "ffff", Status: results.Skipped, Reason: "too old.", Settings: map[string]any{"tx": "devmem", "rx": "devmem"}}
+	records = append(records, skipped)
+	// From a file, so that what lean reading leaves out must come back.
+	path := filepath.Join(t.TempDir(), "r.jsonl")
+	for _, r := range records {
+		if err := results.Append(path, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Report(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]string{
+		"abcd":          {"105.0 Gbit/s on average of 6 runs; the one next to the median (run2, 102.0 Gbit/s)", "was limited by the receiver's application", "do not agree: 1 of 6: the sender's CPU; 5 of 6: the receiver's application."},
+		"sendzc → zcrx": {"on average of 6 runs"},
+		"run5":          {"sendzc → zcrx, 120.0 Gbit/s was limited by the sender's CPU: the sender's busiest CPU"},
+		"ffff":          {"devmem → devmem: skipped, so there is nothing to explain: too old."},
+		"no":            {"skipped, so there is nothing to explain: too old."},
+	} {
+		var b strings.Builder
+		if err := r.Explain(&b, name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		got := strings.Join(strings.Fields(b.String()), " ")
+		for _, w := range want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s: no %q in\n%s", name, w, b.String())
+			}
+		}
+	}
+	for name, want := range map[string]string{"nix": "there are abcdef012345 (sendzc → zcrx), ffff", "": "none is"} {
+		if err := r.Explain(&strings.Builder{}, name); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	two := append(records[:1:1], onNIC(1, 2, 3, 4, 5))
+	two[1].Cell = "abce"
+	if err := plain(two).Explain(&strings.Builder{}, "sendzc → zcrx"); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), "give the id") {
+		t.Errorf("two of a name: %v", err)
+	}
+	if err := r.Explain(broken{}, "run5"); err == nil {
+		t.Error("a failed write went unnoticed")
+	}
+}

@@ -53,6 +53,7 @@ func TestLoad(t *testing.T) {
 		{"newer among them", map[string][]string{"a.jsonl": {newer, good[0], newer}}, 1, []string{`2 lines not read (lines 1, 3): record of schema "zcbench/2"`}},
 		{"torn and wrong", map[string][]string{"a.jsonl": {good[0], good[1][:3000], "hello"}}, 1, []string{"1 line not read (line 2): torn line", "1 line not read (line 3): not a record"}},
 		{"many torn", map[string][]string{"a.jsonl": slices.Repeat([]string{good[1][:99]}, 7)}, 0, []string{"7 lines not read (lines 1, 2, 3, 4, 5, …): torn"}},
+		{"mixed hosts", map[string][]string{"a.jsonl": {good[0], lines(t, "demo.jsonl")[0]}}, 2, []string{"runs of 2 pairs of hosts: r760-a → r760-a (1), r760-a → r760-b (1)"}},
 		{"other files beside", map[string][]string{"a.jsonl": good[:1], "plan.json": {"{}"}}, 1, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -112,7 +113,29 @@ func Load(paths ...string) (*Set, error) {
 	if changed > 0 {
 		s.Problems = append(s.Problems, fmt.Sprintf("%d %s the id of another but not its content; the first of each id counts, the others are left out", changed, plural(changed, "record has", "records have")))
 	}
+	if text := s.pairs(); text != "" {
+		s.Problems = append(s.Problems, text)
+	}
 	return s, nil
+}
+
+// pairs tells how many runs each pair of hosts made, where there are several.
+func (s *Set) pairs() string {
+	runs := map[string]int{}
+	for _, r := range s.runs {
+		tx, rx := s.fact(r.Facts.TX, "machine.hostname"), s.fact(r.Facts.RX, "machine.hostname")
+		if tx != "" && rx != "" {
+			runs[tx+" → "+rx]++
+		}
+	}
+	if len(runs) < 2 {
+		return ""
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(runs)) {
+		parts = append(parts, fmt.Sprintf("%s (%d)", name, runs[name]))
+	}
+	return fmt.Sprintf("runs of %d pairs of hosts: %s; --group-by or --filter machine.hostname parts them", len(runs), strings.Join(shorten(parts), ", "))
 }
 
 func plural(n int, one, many string) string {

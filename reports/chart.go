@@ -86,8 +86,11 @@ func draw(id, title, unit string, cells []*cell, series []serie, top float64, te
 	}
 	step := tickStep(top)
 	places := decimals(all...)
-	for i := 0; i == 0 || float64(i)*step <= top*(1+1e-9); i++ {
+	for i := range 6 {
 		v := float64(i) * step
+		if i > 0 && !(v <= top*(1+1e-9)) { // no number is at most NaN
+			break
+		}
 		c.Ticks = append(c.Ticks, tick{X: at(v, top), Label: trim(v)})
 	}
 	y := 0

@@ -32,7 +32,6 @@ type CompareOptions struct {
 // Comparison is two sets of runs, cell by cell.
 type Comparison struct {
 	threshold float64
-	by        []string
 	pairs     []pairing
 	metrics   []metric
 	gates     map[string]bool // metrics that can be losses
@@ -86,9 +85,6 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 		return nil, fmt.Errorf("new: %w", err)
 	}
 	c := &Comparison{threshold: o.Threshold, gates: map[string]bool{}}
-	if slices.Equal(a.by, b.by) {
-		c.by = a.by
-	}
 	c.match(a, b)
 	if len(c.pairs) == 0 {
 		return nil, ErrNothingToCompare

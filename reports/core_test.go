@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"math/rand/v2"
@@ -398,5 +399,34 @@ func TestManyHostsAreTold(t *testing.T) {
 	}
 	if err := plain(records).Write(broken{}, "json"); err == nil {
 		t.Error("a failed write went unnoticed")
+	}
+}
+
+// Figures beyond all reason must end in a report, whatever it says.
+func TestExtremes(t *testing.T) {
+	for _, speeds := range [][]float64{{1e308, 1e308, 1e308}, {1e-320, 1e-320}, {5e-324}, {-1, -5}, {1e308, -1e308}, {0, 0, 0, 0}, {1e300, 1e-300, 1, 1, 1, 1, 1}} {
+		var records []results.Record
+		for i, v := range speeds {
+			r := ok("a", v, 1e-300, 1e300)
+			r.ID = fmt.Sprint(i)
+			records = append(records, r)
+		}
+		for _, format := range Formats() {
+			if err := plain(records).Write(io.Discard, format); err != nil {
+				t.Errorf("%v as %s: %v", speeds, format, err)
+			}
+		}
+		c, err := Compare(Of(records), Of(records), CompareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, format := range CompareFormats() {
+			if err := c.Write(io.Discard, format); err != nil {
+				t.Errorf("%v against itself as %s: %v", speeds, format, err)
+			}
+		}
+		if l := c.Losses(); len(l) > 0 {
+			t.Errorf("%v against itself: %q", speeds, l)
+		}
 	}
 }

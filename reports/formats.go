@@ -16,7 +16,9 @@ import (
 )
 
 // Formats are those that Write knows.
-func Formats() []string { return []string{"table", "markdown", "csv", "json", "benchfmt", "html"} }
+func Formats() []string {
+	return []string{"table", "markdown", "csv", "runs", "json", "benchfmt", "html"}
+}
 
 // Write writes the report in the named format, one of Formats.
 func (r *Report) Write(w io.Writer, format string) error {
@@ -27,6 +29,8 @@ func (r *Report) Write(w io.Writer, format string) error {
 		return r.Markdown(w)
 	case "csv":
 		return r.CSV(w)
+	case "runs":
+		return r.Runs(w)
 	case "json":
 		return r.JSON(w)
 	case "benchfmt":
@@ -146,7 +150,10 @@ var csvHead = []string{"source", "cell", "tx", "rx", "metric", "unit", "better",
 func (r *Report) CSV(w io.Writer) error {
 	c := csv.NewWriter(w)
 	by := r.by
-	head := slices.Concat(by, []string{"differs"}, csvHead)
+	head := slices.Concat(r.heads(), []string{"differs"}, csvHead)
+	if by == nil {
+		head = head[1:] // the engines have columns of their own
+	}
 	if err := c.Write(head); err != nil {
 		return err
 	}
@@ -176,6 +183,41 @@ func (r *Report) CSV(w io.Writer) error {
 			}
 			line = append(line, p.text(), s.Name, "", p.Axes["tx"], p.Axes["rx"], "gbps", unitSpeed, "1", "", "", "", "",
 				digits((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", digits(p.Gbps, p.Upper > 0), digits(upper, p.Upper > 0), s.Source)
+			if err := c.Write(line); err != nil {
+				return err
+			}
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+// Runs writes a line of CSV for each run, whether it counts or not, with all
+// digits.
+func (r *Report) Runs(w io.Writer) error {
+	c := csv.NewWriter(w)
+	head := slices.Concat(r.heads(), []string{"differs", "cell", "tx", "rx", "id", "repeat", "started", "status", "dropped", "reason"})
+	if r.by == nil {
+		head = head[1:] // the engines have columns of their own
+	}
+	for _, m := range r.metrics {
+		head = append(head, m.name)
+	}
+	if err := c.Write(head); err != nil {
+		return err
+	}
+	for _, k := range r.cells {
+		for _, one := range k.records() {
+			line := slices.Concat(k.by, []string{k.differs, clean(one.Cell), k.tx, k.rx, clean(one.ID), strconv.Itoa(one.Repeat), clean(one.Started),
+				clean(string(one.Status)), clean(one.Dropped), clean(one.Reason)})
+			for _, m := range r.metrics {
+				v := m.of(one.Record)
+				if v == nil || one.Status != results.OK {
+					line = append(line, "")
+				} else {
+					line = append(line, digits(*v, true))
+				}
+			}
 			if err := c.Write(line); err != nil {
 				return err
 			}
@@ -274,14 +316,18 @@ func (r *Report) JSON(w io.Writer) error {
 		}
 		for _, m := range r.metrics {
 			if f := over(c.runs, m); f.n > 0 {
-				k.Figures[m.name] = jsonFigure{f.n, &f.mean, finite(f.lo), finite(f.hi), finite(f.sd), &f.median, &f.min, &f.max}
+				k.Figures[m.name] = jsonFigure{f.n, finite(f.mean), finite(f.lo), finite(f.hi), finite(f.sd), finite(f.median), finite(f.min), finite(f.max)}
 			}
 		}
 		for _, one := range c.records() {
 			run := jsonRun{one.ID, one.Repeat, one.Started, one.Status, one.Dropped, one.Reason, map[string]*float64{}}
 			if one.Status == results.OK {
 				for _, m := range r.metrics {
-					run.Values[m.name] = m.of(one.Record)
+					v := m.of(one.Record)
+					if v != nil {
+						v = finite(*v)
+					}
+					run.Values[m.name] = v
 				}
 			}
 			k.Runs = append(k.Runs, run)
@@ -351,7 +397,7 @@ func benchWord(s string) string {
 			return '_'
 		}
 		return r
-	}, s)
+	}, clean(s))
 }
 
 // benchUnit is the metric's name and unit as one word; benchstat makes a

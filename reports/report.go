@@ -95,7 +95,11 @@ func (r *Report) heads() []string {
 	if r.by == nil {
 		return []string{"sender → receiver"}
 	}
-	return r.by
+	heads := make([]string, len(r.by))
+	for i, name := range r.by {
+		heads[i] = clean(name)
+	}
+	return heads
 }
 
 // keys are a cell's values under the heads.

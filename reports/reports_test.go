@@ -79,7 +79,7 @@ func TestTable(t *testing.T) {
 func TestFormats(t *testing.T) {
 	for _, name := range fixtures {
 		r := plain(fixture(t, name))
-		for format, file := range map[string]string{"markdown": ".md", "csv": ".csv", "json": ".json", "benchfmt": ".bench"} {
+		for format, file := range map[string]string{"markdown": ".md", "csv": ".csv", "runs": ".runs.csv", "json": ".json", "benchfmt": ".bench"} {
 			var b bytes.Buffer
 			if err := r.Write(&b, format); err != nil {
 				t.Fatal(err)
@@ -305,6 +305,27 @@ func TestHostileText(t *testing.T) {
 	var b bytes.Buffer
 	for _, err := range []error{Table(&b, records), Run(&b, r), Run(&b, failed), Run(&b, strange)} {
 		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := b.String(); strings.ContainsAny(s, "\x1b\r\x00\u202e") || !utf8.ValidString(s) {
+		t.Errorf("control codes in %q", s)
+	}
+	b.Reset()
+	// Under names that others chose, too.
+	for i := range records {
+		records[i].Axes = map[string]string{evil: evil}
+		records[i].RX.Counters = map[string]float64{evil: 1}
+	}
+	all, err := Of(records).Report(Options{Metrics: []string{"gbps", "rx.counters"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range Formats() {
+		if format == "html" || format == "json" { // escaped, as their readers expect
+			continue
+		}
+		if err := all.Write(&b, format); err != nil {
 			t.Fatal(err)
 		}
 	}

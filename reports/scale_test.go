@@ -2,13 +2,17 @@ package reports
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +79,78 @@ func longStudy(tb testing.TB, n int) (path string) {
 		tb.Fatal(err)
 	}
 	return path
+}
+
+// What a report keeps of a run must not grow with the run's length.
+func TestLongRunsTakeLittleMemory(t *testing.T) {
+	const n, limit = 200, 50_000 // bytes a run; its line has 120,000
+	path := longStudy(t, n)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	set, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := set.Report(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if kept := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n; kept > limit {
+		t.Errorf("%d bytes a run are kept", kept)
+	}
+	runtime.KeepAlive(r)
+}
+
+// FuzzReport feeds stores that anybody may have written.
+func FuzzReport(f *testing.F) {
+	f.Add([]byte(`{"schema":"zcbench/1","id":"a","cell":"c","status":"ok","gbps":9,"rx":{"engine":"mmap","bytes":1,"counters":{"n":1}},"settings":{"rx_cpus":[1]}}`), "mode,gro")
+	f.Add([]byte(`{"schema":"zcbench/1","status":"ok","gbps":1e300,"rx":{"engine":"a","cpu_percent":1e-300,"bytes":1},"roi":{"cpu":{"rx":1e308}},"axes":{"a":"b"}}`+"\n"+`{"schema":"zcbench/1","status":"ok","gbps":-1e308,"roi":{"cpu":{"rx":-1e308}},"axes":{"a":"c"}}`), "a")
+	f.Fuzz(func(t *testing.T, text []byte, by string) {
+		path := filepath.Join(t.TempDir(), "r.jsonl")
+		if err := os.WriteFile(path, slices.Concat(text, []byte{'\n'}, text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		set, err := Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reports := []*Report{}
+		for _, o := range []Options{{}, {GroupBy: strings.Split(by, ",")}, {Metrics: []string{"gbps", "rx.counters"}}} {
+			if r, err := set.Report(o); err == nil {
+				reports = append(reports, r)
+			}
+		}
+		for _, r := range reports {
+			for _, format := range Formats() {
+				var b bytes.Buffer
+				if err := r.Write(&b, format); err != nil {
+					t.Fatalf("%s: %v", format, err)
+				}
+				if format != "json" && format != "html" && strings.ContainsAny(b.String(), "\x1b\x00\r\u202e") {
+					t.Fatalf("%s: control codes in %q", format, &b)
+				}
+			}
+			for _, c := range r.cells {
+				var b bytes.Buffer
+				if err := r.Explain(&b, c.id); err != nil && !errors.Is(err, ErrWhichCell) {
+					t.Fatal(err)
+				}
+			}
+		}
+		if c, err := Compare(set, set, CompareOptions{}); err == nil {
+			for _, format := range CompareFormats() {
+				if err := c.Write(io.Discard, format); err != nil {
+					t.Fatalf("compare as %s: %v", format, err)
+				}
+			}
+			if l := c.Losses(); len(l) > 0 {
+				t.Fatalf("against itself: %q", l)
+			}
+		}
+	})
 }
 
 // BenchmarkReport is 10,000 records of 100 s: a report is to take less than

@@ -75,6 +75,7 @@ func Append(path string, r Record) (err error) {
 		line = append([]byte{'\n'}, line...)
 	}
 	if _, err := f.Write(append(line, '\n')); err != nil {
+		_ = f.Truncate(size) // a full disk tears the line; whoever reads survives that too
 		return fmt.Errorf("append run %s: %w", r.ID, err)
 	}
 	if err := f.Sync(); err != nil {

@@ -49,7 +49,7 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 			return err
 		}
 	}
-	plan, err := spec.Expand(at, resolveCell)
+	plan, err := spec.Expand(at, resolver())
 	if err != nil {
 		return err
 	}

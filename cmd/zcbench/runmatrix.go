@@ -52,13 +52,16 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 	if err := choose(spec, choice); err != nil {
 		return err
 	}
+	if err := becomeRoot(ctx, c); err != nil {
+		return err
+	}
+	recoverSettings(ctx, c)
 	open, at, err := surveyed(ctx, c, spec)
 	if err != nil {
 		return err
 	}
 	defer open.close()
-	recoverSettings(ctx, c)
-	plan, err := spec.Expand(at, resolveCell)
+	plan, err := spec.Expand(at, resolver())
 	if err != nil {
 		return err
 	}

@@ -118,6 +118,7 @@ var notInSpecs = []string{"json", "json-stream", "raw", "bind", "iface", "token-
 // matrixFlags are the flags of a run, as a cell of a matrix has them.
 func matrixFlags() (*runFlags, *pflag.FlagSet) {
 	f := pflag.NewFlagSet("run", pflag.ContinueOnError)
+	f.SortFlags = false
 	f.SetOutput(io.Discard)
 	r := &runFlags{}
 	r.add(f)
@@ -155,10 +156,26 @@ func checkFlag(name, value string) error {
 	return r.check()
 }
 
-// resolveCell is the experiment.Resolver of this program.
-func resolveCell(p experiment.Pair, flags experiment.Flags, at results.Pair[experiment.Survey]) (experiment.Trial, error) {
-	r, f := matrixFlags()
-	names := slices.Sorted(maps.Keys(flags))
+// resolver gives the experiment.Resolver of this program. Making a set of flags
+// takes longer than all else, so one serves all cells, but for those whose
+// flags add to what they hold.
+func resolver() experiment.Resolver {
+	shared, set := matrixFlags()
+	fresh := *shared
+	known := specFlags()
+	return func(_ experiment.Pair, flags experiment.Flags, at results.Pair[experiment.Survey]) (experiment.Trial, error) {
+		names := slices.Sorted(maps.Keys(flags))
+		if slices.ContainsFunc(names, func(n string) bool { return known[n].List || known[n].Pairs }) {
+			r, f := matrixFlags()
+			return r.resolve(f, names, flags, at)
+		}
+		*shared = fresh
+		set.VisitAll(func(f *pflag.Flag) { f.Changed = false })
+		return shared.resolve(set, names, flags, at)
+	}
+}
+
+func (r *runFlags) resolve(f *pflag.FlagSet, names []string, flags experiment.Flags, at results.Pair[experiment.Survey]) (experiment.Trial, error) {
 	for _, name := range names {
 		for _, v := range flags[name] {
 			if err := f.Set(name, v); err != nil {

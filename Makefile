@@ -3,7 +3,8 @@
 
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
-SOURCES := $(shell find . -name '*.go' -not -path './bin/*') go.mod go.sum
+# What is embedded counts too.
+SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -path './ringcfg/profiles/*' \) -not -path './bin/*') go.mod go.sum
 
 .PHONY: all demo test giouring lint fuzz bench bench-peers bench-lab clean
 

@@ -222,7 +222,7 @@ func TestRunnerKeepsItsDirectory(t *testing.T) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
-	if err := os.Remove(filepath.Join(dir, stateFile)); err != nil {
+	if err := os.Remove(filepath.Join(dir, StateFile)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := runner(t, "axes: {length: [1, 2]}", dir, sites).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "something else") {

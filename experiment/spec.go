@@ -189,6 +189,17 @@ func (s *Spec) SetRepeats(n int) error {
 	return nil
 }
 
+// SetBase gives a flag of all runs, as base does; axes come before it.
+func (s *Spec) SetBase(flag string, values ...string) error {
+	for _, v := range values {
+		if err := s.known[flag].Check(v); err != nil {
+			return endpoint.Errorf(endpoint.Usage, "%s: %w", flag, err)
+		}
+	}
+	s.base[flag] = s.merge(flag, s.base[flag], values)
+	return nil
+}
+
 func (s *Spec) checkDrop() error {
 	left := s.Repeats
 	for repeat := range s.Repeats {

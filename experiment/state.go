@@ -19,9 +19,19 @@ import (
 // Files of an output directory.
 const (
 	StoreFile = "results.jsonl"
-	stateFile = "experiment.json"
+	StateFile = "experiment.json"
 	spareFile = ".spare" // given up when the disk is full
 )
+
+// Forget removes what was measured in an output directory.
+func Forget(dir string) error {
+	for _, name := range []string{StoreFile, StateFile} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the results of last time: %w", err)
+		}
+	}
+	return nil
+}
 
 // spareBytes is room for the records that runs in progress will make, and for
 // the word that the disk is full.
@@ -88,7 +98,7 @@ func (c Choice) Over(was Choice) Choice {
 // ReadState looks at an output directory; ok is false when no experiment has
 // begun there.
 func ReadState(dir string) (s State, ok bool, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, stateFile))
+	b, err := os.ReadFile(filepath.Join(dir, StateFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, false, nil
 	}
@@ -148,7 +158,7 @@ func openOutput(dir string, p *Plan, c Choice, version string, resume bool) (_ *
 			return nil, endpoint.Errorf(endpoint.Usage, "%s holds results of something else: give another -o", dir)
 		}
 		s := State{Schema: stateSchema, Version: version, Name: p.Spec.Name, Started: time.Now().UTC(), Digest: p.digest(), Choice: c, Cells: p.names()}
-		if err := writeState(filepath.Join(dir, stateFile), s); err != nil {
+		if err := writeState(filepath.Join(dir, StateFile), s); err != nil {
 			return nil, err
 		}
 	}

@@ -2,8 +2,17 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
 
 	"zcbench/experiment"
 	"zcbench/internal/feature"
@@ -52,4 +61,128 @@ func BenchmarkPlan(b *testing.B) {
 		}
 	}
 	b.ReportMetric(10000*float64(b.N)/b.Elapsed().Seconds(), "cells/s")
+}
+
+// Every experiment that zcbench comes with makes sense on hosts that can all.
+func TestShippedExperiments(t *testing.T) {
+	want := map[string]struct{ cells, repeats int }{
+		"quick": {8, 4}, "lab": {16, 2}, "netdev-0x19": {16, 5}, "bigtcp": {12, 8}, "token-batch": {4, 8}, "zcrx-buffers": {8, 8}, "demo": {7, 3},
+	}
+	for _, name := range shippedSpecs() {
+		t.Run(name, func(t *testing.T) {
+			spec, err := loadSpec([]string{name}, "plan")
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := map[string]results.Pair[experiment.Survey]{}
+			for _, p := range spec.Pairs {
+				at[p.Name] = twoCPUs()
+			}
+			p, err := spec.Expand(at, resolver())
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := want[name]
+			if len(p.Cells) != w.cells || spec.Repeats != w.repeats || spec.About == "" {
+				t.Errorf("%d cells × %d, want %d × %d", len(p.Cells), spec.Repeats, w.cells, w.repeats)
+			}
+			if d := p.Time(p.Runs()); name == "quick" && d > 150*time.Second {
+				t.Errorf("it takes %s", d)
+			}
+			delete(want, name)
+		})
+	}
+	if len(want) > 0 {
+		t.Errorf("there is no %v", slices.Collect(maps.Keys(want)))
+	}
+}
+
+// The talk's runs are the talk's.
+func TestNetdev0x19(t *testing.T) {
+	spec, err := loadSpec([]string{"netdev-0x19"}, "plan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"e2100": twoCPUs()}, resolver())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		rx := c.Trial.RX
+		label := map[string]string{}
+		for _, l := range c.Axes {
+			label[l.Axis] = l.Value
+		}
+		if rx.Time != 100*time.Second || rx.Length != 64<<20 || rx.Family != 4 || rx.Flows != 1 || rx.Settings["link.mtu"] != "4148" || rx.Settings["irq.*"] != "1" {
+			t.Errorf("%s: %+v", c, rx)
+		}
+		if hw := map[string]string{"sw": "off", "hw": "on"}[label["gro"]]; rx.Settings["feature.rx-gro-hw"] != hw || c.Trial.TX.Settings["feature.rx-gro-hw"] != "" {
+			t.Errorf("%s: GRO %v", c, rx.Settings)
+		}
+		if app := map[string]int{"1": 1, "2": 2}[label["cpus"]]; !slices.Equal(rx.CPUs, []int{app}) {
+			t.Errorf("%s: CPUs %v", c, rx.CPUs)
+		}
+	}
+	kept := 0
+	for _, r := range p.Runs() {
+		if r.Dropped == "" {
+			kept++
+		}
+	}
+	if kept != 3*len(p.Cells) {
+		t.Errorf("%d runs count, want the middle three of each cell", kept)
+	}
+}
+
+// The schedulers' examples run what they say, each task its own shard.
+func TestSchedulerExamples(t *testing.T) {
+	dir := t.TempDir()
+	fake := filepath.Join(dir, "zcbench")
+	if err := os.WriteFile(fake, []byte("#!/bin/sh\necho \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	job, err := os.ReadFile("../../experiments/kubernetes.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var k struct {
+		Spec struct {
+			CompletionMode string `yaml:"completionMode"`
+			Completions    int
+			Template       struct {
+				Spec struct {
+					Containers []struct {
+						Command []string
+						Env     []struct{ Name, Value string }
+					}
+				}
+			}
+		}
+	}
+	if err := yaml.Unmarshal(job, &k); err != nil {
+		t.Fatal(err)
+	}
+	if len(k.Spec.Template.Spec.Containers) != 1 {
+		t.Fatalf("%+v", k)
+	}
+	c := k.Spec.Template.Spec.Containers[0]
+	if k.Spec.CompletionMode != "Indexed" || len(c.Env) != 1 || c.Env[0].Value != strconv.Itoa(k.Spec.Completions) {
+		t.Errorf("%+v", k)
+	}
+	for _, e := range []struct {
+		argv []string
+		env  []string
+		want string
+	}{
+		{[]string{"../../experiments/slurm.sh", "my.yaml", "/r"}, []string{"SLURM_ARRAY_TASK_ID=3", "SLURM_ARRAY_TASK_COUNT=8", "ZCBENCH=" + fake}, "run my.yaml --shard 3/8 -o /r/shard-3 --resume\n"},
+		{c.Command, []string{"JOB_COMPLETION_INDEX=7", c.Env[0].Name + "=" + c.Env[0].Value}, "run /spec/my.yaml --shard 8/8 -o /results/shard-7 --resume\n"},
+	} {
+		cmd := exec.Command(e.argv[0], e.argv[1:]...)
+		cmd.Env = append(os.Environ(), append(e.env, "PATH="+dir+":"+os.Getenv("PATH"))...)
+		out, err := cmd.CombinedOutput()
+		if err != nil || string(out) != e.want {
+			t.Errorf("%v: %q %v, want %q", e.argv, out, err, e.want)
+		}
+	}
 }

@@ -74,23 +74,22 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 		fmt.Fprintln(c.stderr, "Put that right, leave the cells out (--only, or exclude in the spec), or record them as skipped (--skip-missing).")
 		return errReported{endpoint.Errorf(endpoint.Unsupported, "missing prerequisites")}
 	}
-	show := newMatrixScreen(c, plan, *asJSON)
+	return carryOut(ctx, c, experiment.Runner{Plan: plan, Sites: open, Dir: *dir, Choice: choice, Resume: *resume}, *asJSON)
+}
+
+// carryOut runs a plan, shows how it goes, and prints what came of it.
+func carryOut(ctx context.Context, c *cli, r experiment.Runner, asJSON bool) error {
+	show := newMatrixScreen(c, r.Plan, asJSON)
 	hard, cancel := interrupts(ctx, show.note)
 	defer cancel()
-	r := experiment.Runner{
-		Plan: plan, Sites: open, Dir: *dir, Choice: choice, Resume: *resume, Version: version,
-		Stop: ctx, Show: show.event,
-	}
+	r.Version, r.Stop, r.Show = version, ctx, show.event
 	progress, err := r.Run(hard)
 	show.clear()
-	store := filepath.Join(*dir, experiment.StoreFile)
-	if progress.Total > 0 && !*asJSON {
-		if e := table(c.stdout, store); e != nil {
-			err = errors.Join(err, e)
-		}
+	if progress.Total > 0 && !asJSON {
+		err = errors.Join(err, table(c.stdout, filepath.Join(r.Dir, experiment.StoreFile)))
 	}
-	if progress.Done < progress.Total && progress.Total > 0 {
-		fmt.Fprintf(c.stderr, "zcbench run: %d of %d runs are done; continue with: zcbench run %s -o %s --resume\n", progress.Done, progress.Total, quote(f.Arg(0)), quote(*dir))
+	if progress.Done < progress.Total {
+		fmt.Fprintf(c.stderr, "zcbench: %d of %d runs are done; --resume continues with the others\n", progress.Done, progress.Total)
 	}
 	return err
 }

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"zcbench/experiment"
 	"zcbench/results"
 )
 
@@ -146,7 +147,19 @@ func TestStoryEveryPair(t *testing.T) {
 	for _, f := range answers.Engines {
 		can[f.Direction+" "+f.Engine] = f
 	}
-	for _, pair := range append(demoPairs, [2]string{"null", "null"}) {
+	spec, err := loadSpec([]string{"demo"}, "demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"": twoCPUs()}, resolver())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairs := [][2]string{{"null", "null"}}
+	for _, c := range plan.Cells {
+		pairs = append(pairs, [2]string{c.Trial.TX.Engine, c.Trial.RX.Engine})
+	}
+	for _, pair := range pairs {
 		t.Run(pair[0]+" to "+pair[1], func(t *testing.T) {
 			for _, need := range []string{"tx " + pair[0], "rx " + pair[1]} {
 				f := can[need]

@@ -153,6 +153,7 @@ func checkFlag(name, value string) error {
 		_, err := r.tuning.want()
 		return err
 	}
+	r.rxFlags = nil // which engine they are for is known in the cell
 	return r.check()
 }
 

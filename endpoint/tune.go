@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	"zcbench/internal/genl/ethtool"
@@ -57,12 +59,21 @@ func (r *run) tune(p *Params) error {
 	}
 	r.undo, p.Queues = undo, grant.Queues
 	for _, c := range grant.Changes {
-		r.changes = append(r.changes, fmt.Sprintf("%s: %q → %q", c.Name, c.From, c.To))
+		r.changes = append(r.changes, fmt.Sprintf("%s: %s → %s", c.Name, brief(c.From), brief(c.To)))
 	}
 	if len(grant.Changes) > 0 {
 		return waitRunning(r.ctx, want.Interface)
 	}
 	return nil
+}
+
+// brief keeps RSS tables out of records, which repeat for each run.
+func brief(value string) string {
+	const most = 64
+	if words := strings.Fields(value); len(value) > most {
+		return fmt.Sprintf("%q… (%d values)", strings.Join(words[:min(8, len(words))], " "), len(words))
+	}
+	return strconv.Quote(value)
 }
 
 // wants is what the engine needs on top of what the driver wants.

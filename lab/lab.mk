@@ -5,7 +5,7 @@
 
 .PHONY: lab lab-prepare soak test-kernels
 
-ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) -add bin/zcbench:/usr/bin/zcbench
+ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) -add bin/zcbench:/usr/bin/zcbench -add experiments:/root/experiments
 
 bin/zclab: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./lab/zclab

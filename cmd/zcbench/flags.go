@@ -74,7 +74,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVarP(&r.v4, "version4", "4", false, "IPv4 only")
 	f.BoolVarP(&r.v6, "version6", "6", false, "IPv6 only")
 	f.StringVarP(&r.affinity, "affinity", "A", "", "CPUs of this end and, after a comma, of the other: 2,3 or 0-3,4-7 or 0+2,1+3 (local: sender,receiver)")
-	f.StringVar(&r.softirq, "softirq-cpus", "", "CPUs for the network stack's own work, in the form of --affinity (local over its veth pair)")
+	f.StringVar(&r.softirq, "softirq-cpus", "", "CPUs of the network stack's own work, in the form of --affinity, counted with each end: local has its veth pair work there; over --link say where the interrupts go")
 	f.StringVarP(&r.congestion, "congestion", "C", "", "TCP congestion control of the sender")
 	f.BoolVarP(&r.noDelay, "no-delay", "N", false, "set TCP_NODELAY on the sender")
 	f.StringVarP(&r.bind, "bind", "B", "", "local address of the data connections")

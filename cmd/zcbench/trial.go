@@ -34,8 +34,8 @@ func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, 
 		if err != nil {
 			return err
 		}
-		if r.softirq != "" && transport != "veth" {
-			return endpoint.Errorf(endpoint.Usage, "--softirq-cpus steers the veth pair that local makes; for --link steer the interfaces' interrupts instead")
+		if r.softirq != "" && transport == "tcp" {
+			return endpoint.Errorf(endpoint.Usage, "--softirq-cpus is for a pair within one machine; each end of this one has its machine to itself: steer the interfaces' interrupts with --set irq.*=CPUS")
 		}
 		rxc, txc := cpus{at.RX.CPUs, rxAsk, rxSoft}, cpus{at.TX.CPUs, txAsk, txSoft}
 		if at.RX.BootID == at.TX.BootID {
@@ -55,7 +55,7 @@ func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, 
 			p    *endpoint.Prepare
 			soft []int
 		}{{rx, rxSoft}, {tx, txSoft}} {
-			if len(e.soft) > 0 {
+			if len(e.soft) > 0 && transport == "veth" { // over a link they go where its interrupts go
 				if e.p.Settings == nil {
 					e.p.Settings = map[string]string{}
 				}

@@ -8,9 +8,13 @@ import (
 	"zcbench/results"
 )
 
-// baseline is what later runs' facts are compared with: of a pair's first
-// record, and of a cell's.
-type baseline struct{ rx, tx results.Facts }
+// history is what the facts of a pair's hosts were, to compare later runs with:
+// those of the first run, and how those of each cell's first run differ from
+// them.
+type history struct {
+	first results.Pair[results.Facts]
+	cells map[string]results.Pair[map[string]string] // by cell, by name of fact
+}
 
 // fixed are the groups of facts that no run changes, unless it is told to: they
 // are compared across all cells of a pair. The others follow from the
@@ -20,51 +24,87 @@ var fixed = []string{"zcbench.", "kernel.", "machine.", "cpu.", "numa.", "mitiga
 // volatile facts differ from run to run without a meaning.
 var volatile = []string{"process.", "missing."}
 
+func in(groups []string, name string) bool {
+	return slices.ContainsFunc(groups, func(g string) bool { return strings.HasPrefix(name, g) })
+}
+
+// differing are the facts that are not as in the first run; absent ones are "".
+func differing(first, now results.Facts) map[string]string {
+	m := map[string]string{}
+	for _, d := range results.Diff(first, now) {
+		if !in(volatile, d.Name) {
+			m[d.Name] = d.B
+		}
+	}
+	return m
+}
+
+// remember keeps the facts of a record that later ones are compared with.
 func (o *output) remember(r *results.Record) {
 	if r.Status != results.OK {
 		return
 	}
-	for _, key := range []string{"pair " + r.Pair, "cell " + r.Pair + "/" + r.Cell} {
-		if _, ok := o.first[key]; !ok {
-			o.first[key] = baseline{r.Facts.RX, r.Facts.TX}
-		}
+	h := o.facts[r.Pair]
+	if h == nil {
+		h = &history{r.Facts, map[string]results.Pair[map[string]string]{}}
+		o.facts[r.Pair] = h
+	}
+	if _, ok := h.cells[r.Cell]; !ok {
+		h.cells[r.Cell] = results.Pair[map[string]string]{RX: differing(h.first.RX, r.Facts.RX), TX: differing(h.first.TX, r.Facts.TX)}
 	}
 }
 
 // drift says in which facts a run's hosts differ from those of earlier runs.
 // tunesCPU says that the experiment itself changes settings of the CPUs.
 func (o *output) drift(r *results.Record, tunesCPU bool) []string {
+	h := o.facts[r.Pair]
+	if h == nil {
+		return nil
+	}
+	cell, repeated := h.cells[r.Cell]
 	var warnings []string
-	seen := map[string]bool{}
-	for _, part := range []struct {
-		key, since string
-		within     []string // groups; nil: all
-	}{
-		{"pair " + r.Pair, "the pair's first run", fixed},
-		{"cell " + r.Pair + "/" + r.Cell, "the cell's first run", nil},
-	} {
-		first, ok := o.first[part.key]
-		if !ok {
-			continue
+	for _, e := range []struct {
+		role       string
+		first, now results.Facts
+		cell       map[string]string
+	}{{"rx", h.first.RX, r.Facts.RX, cell.RX}, {"tx", h.first.TX, r.Facts.TX, cell.TX}} {
+		warn := func(name, was, since, is string) {
+			warnings = append(warnings, fmt.Sprintf("%s: %s was %s in the %s's first run and is %s now", e.role, name, orNone(was), since, orNone(is)))
 		}
-		for _, e := range []struct {
-			role     string
-			was, now results.Facts
-		}{{"rx", first.rx, r.Facts.RX}, {"tx", first.tx, r.Facts.TX}} {
-			for _, d := range results.Diff(e.was, e.now) {
-				in := func(groups []string) bool {
-					return slices.ContainsFunc(groups, func(g string) bool { return strings.HasPrefix(d.Name, g) })
-				}
-				switch {
-				case in(volatile), part.within != nil && !in(part.within), seen[e.role+d.Name]:
-				case part.within != nil && tunesCPU && strings.HasPrefix(d.Name, "cpu."):
-				default:
-					seen[e.role+d.Name] = true
-					warnings = append(warnings, fmt.Sprintf("%s: %s was %s in %s and is %s now", e.role, d.Name, orNone(d.A), part.since, orNone(d.B)))
-				}
+		stays := func(name string) bool {
+			return in(fixed, name) && !(tunesCPU && strings.HasPrefix(name, "cpu."))
+		}
+		first := map[string]string{}
+		for _, d := range results.Diff(e.first, e.now) {
+			first[d.Name] = d.A
+			was, changed := e.cell[d.Name]
+			switch {
+			case in(volatile, d.Name):
+			case stays(d.Name):
+				warn(d.Name, d.A, "pair", d.B)
+			case repeated && !changed:
+				warn(d.Name, d.A, "cell", d.B)
+			case repeated && was != d.B:
+				warn(d.Name, was, "cell", d.B)
 			}
 		}
+		if !repeated {
+			continue
+		}
+		flat := map[string]string{}
+		for name, was := range e.cell { // what is as in the pair's first run again
+			if _, still := first[name]; still || stays(name) {
+				continue
+			}
+			if len(flat) == 0 {
+				for _, f := range e.now.Flat() {
+					flat[f.Name] = f.Value
+				}
+			}
+			warn(name, was, "cell", flat[name])
+		}
 	}
+	slices.Sort(warnings)
 	return warnings
 }
 
@@ -73,4 +113,21 @@ func orNone(v string) string {
 		return "absent"
 	}
 	return fmt.Sprintf("%q", v)
+}
+
+// heat says whether CPUs were slowed down in the window because they were hot.
+func heat(r *results.Record) []string {
+	var warnings []string
+	for _, e := range []struct {
+		role string
+		end  *results.End
+	}{{"rx", r.RX}, {"tx", r.TX}} {
+		if e.end == nil {
+			continue
+		}
+		if n := e.end.Counters["core_throttles"] + e.end.Counters["package_throttles"]; n > 0 {
+			warnings = append(warnings, fmt.Sprintf("%s: CPUs were slowed down %v times in the window because they were hot", e.role, n))
+		}
+	}
+	return warnings
 }

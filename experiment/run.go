@@ -70,7 +70,7 @@ func (r *Runner) Run(ctx context.Context) (Progress, error) {
 		return Progress{}, err
 	}
 	defer out.close()
-	s := &state{Runner: r, out: out, begun: time.Now()}
+	s := &state{Runner: r, out: out, tunesCPU: r.Plan.tunesCPU()}
 	for _, line := range out.torn {
 		s.show(Event{Note: fmt.Sprintf("%s %v; that run is measured again", out.store, line)})
 	}
@@ -141,8 +141,8 @@ func cmpCause(all ...context.Context) error {
 // state is a runner at work.
 type state struct {
 	*Runner
-	out   *output
-	begun time.Time
+	out      *output
+	tunesCPU bool
 
 	mu     sync.Mutex
 	total  int
@@ -343,7 +343,7 @@ func (s *state) sign(run *Run, rec *results.Record) *results.Record {
 	if rec.Status == results.OK {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		rec.Warnings = append(rec.Warnings, s.out.drift(rec, s.Plan.tunesCPU())...)
+		rec.Warnings = append(rec.Warnings, append(s.out.drift(rec, s.tunesCPU), heat(rec)...)...)
 	}
 	return rec
 }

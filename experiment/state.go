@@ -58,6 +58,8 @@ type Choice struct {
 	Seed    uint64 `json:"seed,omitempty"`    // 0: the spec's
 	Only    string `json:"only,omitempty"`
 	Shard   string `json:"shard,omitempty"` // "2/8"
+	// SkipMissing runs what can be run when a host lacks something.
+	SkipMissing bool `json:"skip_missing,omitempty"`
 }
 
 // Apply makes the choice in a plan that was expanded with it.
@@ -92,6 +94,7 @@ func (c Choice) Over(was Choice) Choice {
 	if c.Shard == "" {
 		c.Shard = was.Shard
 	}
+	c.SkipMissing = c.SkipMissing || was.SkipMissing
 	return c
 }
 
@@ -120,7 +123,7 @@ type output struct {
 	store string
 	lock  *os.File
 	done  map[string]map[int]bool // by key of the cell, by repeat
-	first map[string]baseline     // facts to compare with
+	facts map[string]*history     // by name of pair
 	torn  []*results.LineError
 }
 
@@ -130,7 +133,7 @@ func openOutput(dir string, p *Plan, c Choice, version string, resume bool) (_ *
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make the output directory: %w", err)
 	}
-	o := &output{dir: dir, store: filepath.Join(dir, StoreFile), done: map[string]map[int]bool{}, first: map[string]baseline{}}
+	o := &output{dir: dir, store: filepath.Join(dir, StoreFile), done: map[string]map[int]bool{}, facts: map[string]*history{}}
 	if o.lock, err = os.Open(dir); err != nil {
 		return nil, fmt.Errorf("open the output directory: %w", err)
 	}

@@ -30,7 +30,7 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 	f.StringVar(&choice.Shard, "shard", "", "run part I of N of the cells, as in 1/8, with a directory of its own")
 	dir := f.StringP("output", "o", "", "directory for "+experiment.StoreFile+" (default SPEC's name and -results)")
 	resume := f.Bool("resume", false, "continue what was begun in the directory")
-	skip := f.Bool("skip-missing", false, "run what these hosts can; the other cells are recorded as skipped")
+	f.BoolVar(&choice.SkipMissing, "skip-missing", false, "run what these hosts can; the other cells are recorded as skipped")
 	asJSON := f.BoolP("json", "J", false, "print each record as a line of JSON, instead of the table at the end")
 	if err := parse(f, args); err != nil {
 		return err
@@ -68,7 +68,7 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 	if err := choice.Apply(plan); err != nil {
 		return err
 	}
-	if missing := plan.Missing(); len(missing) > 0 && !*skip && !spec.SkipMissing {
+	if missing := plan.Missing(); len(missing) > 0 && !choice.SkipMissing && !spec.SkipMissing {
 		fmt.Fprintln(c.stderr, "zcbench run: these hosts lack what some cells need; nothing was run:")
 		showMissing(c.stderr, missing)
 		fmt.Fprintln(c.stderr, "Put that right, leave the cells out (--only, or exclude in the spec), or record them as skipped (--skip-missing).")
@@ -301,6 +301,7 @@ func (s *matrixScreen) draw() {
 		if r.seen {
 			text += fmt.Sprintf(": %.2f Gbit/s, tx %.0f %%, rx %.0f %% CPU", r.gbps, r.cpu[endpoint.TX], r.cpu[endpoint.RX])
 		}
+		text += fmt.Sprintf(", about %s left", p.Left.Round(time.Second))
 		if line := []rune(text); len(line) >= width {
 			text = string(line[:width-1])
 		}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"zcbench/internal/testutil"
+	"zcbench/results"
+)
+
+// TestLabExperiment runs the whole of the lab's experiment, and is killed once
+// on the way: all modes work with either GRO and on one CPU or two, the NIC is
+// as each cell wants it, and afterwards as it was.
+func TestLabExperiment(t *testing.T) {
+	pair := testutil.Lab(t)
+	before := settings(t, pair)
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "out")
+	begin := func() (*exec.Cmd, *bytes.Buffer) {
+		cmd := exec.CommandContext(t.Context(), path, "run", "lab", "--repeats", "1", "-o", dir, "--resume")
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd, &out
+	}
+	cmd, _ := begin()
+	until(t, "a queue to be bound", func() bool { return len(testutil.BoundQueues(t, pair)) > 0 })
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	until(t, "the settings to be as before", func() bool { return maps.Equal(before, settings(t, pair)) })
+	cmd, out := begin()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	waitGone(t, 5*time.Second)
+	if after := settings(t, pair); !maps.Equal(before, after) {
+		t.Errorf("settings before\n%v\nand after\n%v", before, after)
+	}
+	cells := map[string]bool{}
+	for _, r := range loadRecords(t, dir) {
+		a := r.Axes
+		cell := a["mode"] + " " + a["gro"] + " " + a["cpus"]
+		if cells[cell] {
+			t.Errorf("%s is there twice", cell)
+		}
+		cells[cell] = true
+		if r.Status != results.OK {
+			t.Errorf("%s: %s: %s", cell, r.Status, r.Reason)
+			continue
+		}
+		m := modes[a["mode"]]
+		if r.RX.Engine != m.rx || r.TX.Engine != m.tx {
+			t.Errorf("%s: %s → %s", cell, r.TX.Engine, r.RX.Engine)
+		}
+		offload, ok := r.Facts.RX["offload"].(map[string]any)
+		if want := map[string]string{"sw": "off", "hw": "on"}[a["gro"]]; !ok || offload["rx-gro-hw"] != want {
+			t.Errorf("%s: rx-gro-hw is %v, want %s", cell, offload["rx-gro-hw"], want)
+		}
+		if a["mode"] == "devmem" && r.RX.CopiedBytes > 0 {
+			t.Errorf("%s: %d of %d bytes copied", cell, r.RX.CopiedBytes, r.RX.Bytes)
+		}
+	}
+	if len(cells) != 16 {
+		t.Errorf("%d cells: %v", len(cells), cells)
+	}
+}

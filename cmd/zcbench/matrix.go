@@ -45,6 +45,10 @@ func loadSpec(args []string, command string) (*experiment.Spec, error) {
 	return experiment.Load(name, text, specFlags())
 }
 
+func specHelp() string {
+	return "SPEC is the path of a file (experiments/ has examples), or one of\n" + strings.Join(shippedSpecs(), " ")
+}
+
 func shippedSpecs() []string {
 	files, err := fs.Glob(experiments.Files, "*.yaml")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 
 // runPlan shows what run would do, and measures nothing.
 func runPlan(ctx context.Context, c *cli, args []string) error {
-	f := newFlags(c, "plan", "plan SPEC [flags]")
+	f := newFlags(c, "plan", "plan SPEC [flags]\n\n"+specHelp())
 	var choice experiment.Choice
 	choiceFlags(f, &choice)
 	f.StringVar(&choice.Shard, "shard", "", "the part that run --shard I/N would run")

@@ -24,7 +24,7 @@ import (
 
 // runMatrix carries out an experiment.
 func runMatrix(ctx context.Context, c *cli, args []string) error {
-	f := newFlags(c, "run", "run SPEC [-o DIR] [flags]")
+	f := newFlags(c, "run", "run SPEC [-o DIR] [flags]\n\n"+specHelp())
 	var choice experiment.Choice
 	choiceFlags(f, &choice)
 	f.StringVar(&choice.Shard, "shard", "", "run part I of N of the cells, as in 1/8, with a directory of its own")
@@ -166,6 +166,7 @@ type running struct {
 	gbps       float64
 	cpu        map[endpoint.Role]float64
 	seen       bool
+	begun      time.Time
 	inProgress experiment.Progress
 }
 
@@ -189,7 +190,7 @@ func (s *matrixScreen) event(e experiment.Event) {
 	case e.Note != "":
 		s.line(e.Note)
 	case e.Begin:
-		s.on = append(s.on, &running{run: e.Run, last: map[endpoint.Role]endpoint.Sample{}, cpu: map[endpoint.Role]float64{}, inProgress: e.Progress})
+		s.on = append(s.on, &running{run: e.Run, last: map[endpoint.Role]endpoint.Sample{}, cpu: map[endpoint.Role]float64{}, begun: time.Now(), inProgress: e.Progress})
 		s.draw()
 	case e.Live != nil:
 		for _, r := range s.on {
@@ -301,7 +302,7 @@ func (s *matrixScreen) draw() {
 		if r.seen {
 			text += fmt.Sprintf(": %.2f Gbit/s, tx %.0f %%, rx %.0f %% CPU", r.gbps, r.cpu[endpoint.TX], r.cpu[endpoint.RX])
 		}
-		text += fmt.Sprintf(", about %s left", p.Left.Round(time.Second))
+		text += fmt.Sprintf(", about %s left", max(p.Left-time.Since(r.begun), 0).Round(time.Second))
 		if line := []rune(text); len(line) >= width {
 			text = string(line[:width-1])
 		}

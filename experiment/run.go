@@ -49,6 +49,7 @@ type Event struct {
 type Progress struct {
 	Total, Done int           // runs
 	Left        time.Duration // estimate of what is to come
+	Overhead    time.Duration // mean of what runs took beside warm-up and window; 0: none has run
 }
 
 // runGrace is what a run may take beyond warm-up and window before it is ended:
@@ -179,11 +180,12 @@ func (s *state) show(e Event) {
 
 // progress estimates with what runs took beside warm-up and window so far.
 func (s *state) progress() Progress {
+	p := Progress{Total: s.total, Done: s.done}
 	each := overhead
 	if s.ran > 0 {
 		each = s.extra / time.Duration(s.ran)
+		p.Overhead = each
 	}
-	p := Progress{Total: s.total, Done: s.done}
 	for _, q := range s.left {
 		p.Left = max(p.Left, q.time+time.Duration(q.count)*(each+s.Plan.Spec.Cooldown))
 	}

@@ -410,3 +410,39 @@ func TestStoryPlanFacts(t *testing.T) {
 		t.Errorf("shards: %s", out)
 	}
 }
+
+// Both ends have the settings of a run, each its own, and only for the run.
+func TestStorySettings(t *testing.T) {
+	needNamespaces(t)
+	r := measured(t, "local", "-t", "0.2", "-O", "0", "--set", "mtu=9000", "--tx-set", "mtu=4148", "--set", "gro-hw?=on",
+		"--set", "sysctl.net.ipv4.tcp_rmem=4096 131072 16777216", "--tune-profile", "bigtcp")
+	for _, e := range []struct {
+		facts results.Facts
+		mtu   float64
+	}{{r.Facts.RX, 9000}, {r.Facts.TX, 4148}} {
+		nic, sysctl, offload := e.facts["nic"].(map[string]any), e.facts["sysctl"].(map[string]any), e.facts["offload"].(map[string]any)
+		if nic["mtu"] != e.mtu || sysctl["net.ipv4.tcp_rmem"] != "4096 131072 16777216" || nic["gro_max_size"] != 131072.0 || offload["rx-gro"] != "on" {
+			t.Errorf("mtu %v, tcp_rmem %v, gro_max_size %v, GRO %v", nic["mtu"], sysctl["net.ipv4.tcp_rmem"], nic["gro_max_size"], offload["rx-gro"])
+		}
+	}
+	if plain := measured(t, "local", "-t", "0.2", "-O", "0"); plain.Cell == r.Cell {
+		t.Error("settings do not tell the cell from one without")
+	}
+	for _, c := range []struct {
+		args string
+		code int
+		text string
+	}{
+		{"--set mtu", exitUsage, "NAME=VALUE"},
+		{"--set mtuu=1", exitUsage, "mtuu"},
+		{"--set mtu=many", exitFailed, "many"},
+		{"--rx-set gro-hw=on", exitUnsupported, "feature.rx-gro-hw"},
+		{"--tune-profile nope", exitUsage, "nope"},
+		{"--set mtu=9000 --no-tune", exitUsage, "--no-tune"},
+	} {
+		_, errs, code := run(t, append([]string{"local", "-t", "0.2", "-O", "0"}, strings.Fields(c.args)...)...)
+		if code != c.code || !strings.Contains(errs, c.text) {
+			t.Errorf("%s: exit %d, want %d: %s", c.args, code, c.code, errs)
+		}
+	}
+}

@@ -88,6 +88,9 @@ func carryOut(ctx context.Context, c *cli, r experiment.Runner, asJSON bool) err
 	if progress.Total > 0 && !asJSON {
 		err = errors.Join(err, table(c.stdout, filepath.Join(r.Dir, experiment.StoreFile)))
 	}
+	if progress.Overhead > 0 {
+		fmt.Fprintf(c.stderr, "a run took %.2f s beside its warm-up and window\n", progress.Overhead.Seconds())
+	}
 	if progress.Done < progress.Total {
 		fmt.Fprintf(c.stderr, "zcbench: %d of %d runs are done; --resume continues with the others\n", progress.Done, progress.Total)
 	}

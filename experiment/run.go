@@ -30,7 +30,8 @@ type Runner struct {
 	// Show is told what happens; it is not called twice at the same time.
 	Show func(Event)
 
-	grace time.Duration // 0: what any run may need
+	grace time.Duration   // 0: what any run may need
+	again []time.Duration // nil: reopen
 }
 
 // Event is something that a user wants to see. One field beside Run is set.
@@ -55,6 +56,10 @@ type Progress struct {
 // runGrace is what a run may take beyond warm-up and window before it is ended:
 // preparing both ends takes up to 20 s each, and a NIC's link 10 s to return.
 const runGrace = 90 * time.Second
+
+// reopen is how long to wait before each new attempt to reach the hosts: one
+// that is busy, or a network that hiccups, shall not end an experiment.
+var reopen = []time.Duration{2 * time.Second, 10 * time.Second}
 
 // stuck is how long a run that was ended may take to go.
 const stuck = 30 * time.Second
@@ -104,15 +109,18 @@ func (r *Runner) Run(ctx context.Context) (Progress, error) {
 	if err := s.hook(ctx, "before", r.Plan.Spec.Hooks.Before, nil); err != nil {
 		return s.progress(), err
 	}
-	// The first error that ends a queue ends the others too, after their run.
+	// What cannot be stored ends all, after the runs that are on.
 	stop, end := context.WithCancelCause(r.Stop)
 	defer end(nil)
 	errs := make([]error, len(queues))
 	var wg sync.WaitGroup
 	for i := range queues {
 		wg.Go(func() {
-			if errs[i] = s.queue(ctx, stop, i); errs[i] != nil && endpoint.KindOf(errs[i]) != endpoint.Unreachable {
-				end(errs[i])
+			var fatal error
+			errs[i], fatal = s.queue(ctx, stop, i)
+			if fatal != nil {
+				errs[i] = errors.Join(fatal, errs[i])
+				end(fatal)
 			}
 		})
 	}
@@ -192,9 +200,10 @@ func (s *state) progress() Progress {
 	return p
 }
 
-// queue works off the runs of pairs that share hosts.
-func (s *state) queue(ctx, stop context.Context, i int) error {
-	var away []string // pairs whose hosts cannot be reached
+// queue works off the runs of pairs that share hosts. It tells which pairs it
+// had to give up, and what must end the other queues too.
+func (s *state) queue(ctx, stop context.Context, i int) (gone, fatal error) {
+	var away []string // pairs whose hosts cannot be had
 	var errs []error
 	for len(s.left[i].runs) > 0 {
 		if stop.Err() != nil || ctx.Err() != nil {
@@ -210,19 +219,19 @@ func (s *state) queue(ctx, stop context.Context, i int) error {
 		begun := time.Now()
 		rec, err := s.one(ctx, run)
 		if ctx.Err() != nil {
-			return nil // dropped
+			break // dropped
 		}
 		if err != nil {
-			if endpoint.KindOf(err) != endpoint.Unreachable {
-				return err
+			if pair != "" {
+				err = endpoint.Errorf(endpoint.KindOf(err), "pair %s: %w", pair, err)
 			}
-			errs = append(errs, endpoint.Errorf(endpoint.Unreachable, "pair %q: %w; what is left of it can be run with --resume", pair, err))
+			errs = append(errs, endpoint.Errorf(endpoint.KindOf(err), "%w; what is left can be run with --resume", err))
 			away = append(away, pair)
 			s.pop(i)
 			continue
 		}
 		if err := s.store(rec); err != nil {
-			return err
+			return errors.Join(errs...), err
 		}
 		s.pop(i)
 		s.count(run, rec, time.Since(begun))
@@ -236,7 +245,7 @@ func (s *state) queue(ctx, stop context.Context, i int) error {
 		case <-ctx.Done():
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(errs...), nil
 }
 
 func (s *state) pop(i int) {
@@ -314,8 +323,8 @@ func (s *state) measure(ctx context.Context, run *Run, trial endpoint.Trial) (re
 	err := s.hook(ctx, "before-run", s.Plan.Spec.Hooks.BeforeRun, run)
 	if err == nil {
 		var ends Ends
-		ends, err = s.Sites[run.Cell.Pair.Name].Open(ctx, run.Cell.Trial)
-		if endpoint.KindOf(err) == endpoint.Unreachable {
+		ends, err = s.open(ctx, run)
+		if err != nil && !ofCell(err) {
 			return results.Record{}, err
 		}
 		if err == nil {
@@ -332,6 +341,33 @@ func (s *state) measure(ctx context.Context, run *Run, trial endpoint.Trial) (re
 		rec.Warnings = append(rec.Warnings, err.Error())
 	}
 	return rec, nil
+}
+
+// ofCell says that an error is about one cell, not about the hosts of the pair,
+// which all other cells would meet.
+func ofCell(err error) bool {
+	kind := endpoint.KindOf(err)
+	return kind == endpoint.Usage || kind == endpoint.Unsupported
+}
+
+// open reaches for the hosts, several times if need be.
+func (s *state) open(ctx context.Context, run *Run) (ends Ends, err error) {
+	waits := s.again
+	if waits == nil {
+		waits = reopen
+	}
+	for i := 0; ; i++ {
+		ends, err = s.Sites[run.Cell.Pair.Name].Open(ctx, run.Cell.Trial)
+		if err == nil || ofCell(err) || i == len(waits) {
+			return ends, err
+		}
+		s.show(Event{Run: run, Note: fmt.Sprintf("%v; trying again in %s", err, waits[i])})
+		select {
+		case <-time.After(waits[i]):
+		case <-ctx.Done():
+			return ends, err
+		}
+	}
 }
 
 // sign says in a record where it belongs.

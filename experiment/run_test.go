@@ -259,13 +259,16 @@ repeats: 3
 	dir := t.TempDir()
 	x, y := &bench{}, &bench{}
 	x.open = func(n int) error {
-		if n == 2 {
+		// Once it hiccups, later it is gone.
+		if n == 1 || n >= 3 {
 			return endpoint.Errorf(endpoint.Unreachable, "no route to a")
 		}
 		return nil
 	}
 	sites := map[string]*bench{"x": x, "y": y}
-	p, err := runner(t, text, dir, sites).Run(t.Context())
+	r := runner(t, text, dir, sites)
+	r.again = []time.Duration{time.Millisecond}
+	p, err := r.Run(t.Context())
 	if endpoint.KindOf(err) != endpoint.Unreachable || !strings.Contains(err.Error(), "--resume") {
 		t.Error(err)
 	}
@@ -288,7 +291,7 @@ func TestRunnerFailures(t *testing.T) {
 	b.open = func(n int) error {
 		switch n {
 		case 1:
-			return errors.New("it broke")
+			return endpoint.Errorf(endpoint.Usage, "it makes no sense")
 		case 2:
 			return endpoint.Errorf(endpoint.Unsupported, "it cannot")
 		}
@@ -302,8 +305,22 @@ func TestRunnerFailures(t *testing.T) {
 	for _, rec := range load(t, dir) {
 		got = append(got, string(rec.Status)+" "+rec.Reason)
 	}
-	if !slices.Equal(got, []string{"failed it broke", "skipped it cannot", "ok "}) {
+	if !slices.Equal(got, []string{"failed it makes no sense", "skipped it cannot", "ok "}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// Hosts that fail whatever the cell end the pair, without a record.
+func TestRunnerGivesUp(t *testing.T) {
+	b := &bench{fail: errors.New("zcbench is another version there")}
+	r := runner(t, "repeats: 3", t.TempDir(), map[string]*bench{"": b})
+	r.again = []time.Duration{0, 0}
+	p, err := r.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "another version there; what is left can be run with --resume") || p.Done != 0 || b.runs != 3 {
+		t.Errorf("%+v after %d attempts: %v", p, b.runs, err)
+	}
+	if all := load(t, r.Dir); len(all) != 0 {
+		t.Errorf("%d records", len(all))
 	}
 }
 

@@ -31,8 +31,9 @@ type Survey struct {
 type Site interface {
 	// Survey looks at both ends and changes nothing.
 	Survey(ctx context.Context) (results.Pair[Survey], error)
-	// Open starts a fresh agent at each end for one run. An error of kind
-	// Unreachable ends the pair's runs; --resume goes on with them.
+	// Open starts a fresh agent at each end for one run. After an error that is
+	// not of kind Usage or Unsupported it is called again a few times, then the
+	// pair is given up: --resume goes on with its runs.
 	Open(ctx context.Context, t Trial) (Ends, error)
 	// Close lets go of the hosts.
 	Close() error

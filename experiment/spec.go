@@ -453,7 +453,8 @@ func (s *Spec) flagValues(f pair) ([]string, error) {
 	var values []string
 	var lines []int
 	add := func(n node, prefix string) error {
-		if n.kind != scalar {
+		// The engine that does nothing is called what YAML calls nothing.
+		if n.kind != scalar && n.text != "null" {
 			return mistake(max(n.line, f.key.line), "%s wants a single value, not %s", f.key.text, n.kind)
 		}
 		values, lines = append(values, prefix+n.text), append(lines, n.line)

@@ -126,6 +126,12 @@ skip-missing: true
 	if !reflect.DeepEqual(s.base, Flags{"time": {"100"}, "set": {"mtu=4148", "gro-hw?=on"}}) {
 		t.Errorf("base %v", s.base)
 	}
+	if s := mustLoad(t, "base: {mode: null}"); !reflect.DeepEqual(s.base, Flags{"mode": {"null"}}) {
+		t.Errorf("the null engine: %v", s.base)
+	}
+	if _, err := Load("x", []byte("base: {mode: }"), flags()); err == nil {
+		t.Error("a flag without a value passed")
+	}
 	if s := mustLoad(t, "repeats: 2"); s.Name != "some" || len(s.Pairs) != 1 || s.Seed != 1 {
 		t.Errorf("defaults: %+v", s)
 	}

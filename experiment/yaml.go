@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
 	"zcbench/endpoint"
 )
@@ -62,6 +63,9 @@ func (c *converter) node(a ast.Node) (node, error) {
 		n.kind = empty
 	case *ast.NullNode:
 		n.kind = empty
+		if t := a.GetToken(); t != nil && t.Type == token.NullType { // it is written down
+			n.text = t.Value
+		}
 	case *ast.AnchorNode:
 		value, err := c.node(v.Value)
 		if err != nil {

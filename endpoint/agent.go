@@ -69,7 +69,7 @@ type Event struct {
 const (
 	handshakeWait = 5 * time.Second
 	idleWait      = 30 * time.Second
-	runSlack      = 20 * time.Second
+	runSlack      = prepareWait + restoreWait + 20*time.Second
 )
 
 // Serve drives runs for one driver until the link closes, which is no error,

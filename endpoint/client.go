@@ -188,6 +188,10 @@ func (c *Client) clockOffset(ctx context.Context) (offset, uncertainty int64, er
 // prepareWait covers opening engines (huge pages, rings) and connecting.
 const prepareWait = 20 * time.Second
 
+// restoreWait covers putting settings back before the result is sent: a NIC may
+// take its link down for it, and io_uring lets go of queues late.
+const restoreWait = 20 * time.Second
+
 func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
 	m, err := c.ask(ctx, message{Prepare: p}, prepareWait)
 	if err != nil {

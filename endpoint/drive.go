@@ -191,7 +191,7 @@ func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
 		go func() {
 			wait := time.Duration(0)
 			if e.want.Time > 0 && !(e.want.Raw && e.role == RX) {
-				wait = time.Duration(slack) + e.want.Omit + e.want.Time + tail + 3*drainWait + connectWait
+				wait = time.Duration(slack) + e.want.Omit + e.want.Time + tail + 3*drainWait + connectWait + restoreWait
 			}
 			var err error
 			e.result, err = e.c.measure(ctx, Start{At: at + e.offset, Live: e.live}, wait, func(s Sample) {

@@ -54,8 +54,8 @@ type Progress struct {
 }
 
 // runGrace is what a run may take beyond warm-up and window before it is ended:
-// preparing both ends takes up to 20 s each, and a NIC's link 10 s to return.
-const runGrace = 90 * time.Second
+// preparing both ends takes up to 20 s each, and putting settings back as long.
+const runGrace = 2 * time.Minute
 
 // reopen is how long to wait before each new attempt to reach the hosts: one
 // that is busy, or a network that hiccups, shall not end an experiment.

@@ -1,0 +1,231 @@
+package power
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The answers follow DMTF's published mockups (DSP2043): a rack server of the
+// old Power and one of the new EnvironmentMetrics.
+func bmc() *pages {
+	return &pages{answer: map[string]string{
+		"/redfish/v1/Chassis": `{"@odata.type":"#ChassisCollection.ChassisCollection","Name":"Chassis Collection","Members@odata.count":1,
+			"Members":[{"@odata.id":"/redfish/v1/Chassis/1U"}],"@odata.id":"/redfish/v1/Chassis"}`,
+		"/redfish/v1/Chassis/1U": `{"@odata.type":"#Chassis.v1_15_0.Chassis","Id":"1U","ChassisType":"RackMount","PowerState":"On",
+			"Power":{"@odata.id":"/redfish/v1/Chassis/1U/Power"},"EnvironmentMetrics":{"@odata.id":"/redfish/v1/Chassis/1U/EnvironmentMetrics"}}`,
+		"/redfish/v1/Chassis/1U/Power": `{"@odata.type":"#Power.v1_6_1.Power","Id":"Power","Name":"Power","PowerControl":[
+			{"MemberId":"0","Name":"Server Power Control","PowerConsumedWatts":344,"PowerRequestedWatts":800,"PowerCapacityWatts":1600,
+			"PowerMetrics":{"IntervalInMin":30,"MinConsumedWatts":271,"MaxConsumedWatts":489,"AverageConsumedWatts":319}},
+			{"MemberId":"1","Name":"CPU","PowerConsumedWatts":121.5}]}`,
+		"/redfish/v1/Chassis/1U/EnvironmentMetrics": `{"@odata.type":"#EnvironmentMetrics.v1_2_0.EnvironmentMetrics","Id":"EnvironmentMetrics",
+			"TemperatureCelsius":{"DataSourceUri":"/redfish/v1/Chassis/1U/Sensors/AmbientTemp","Reading":22.7},
+			"PowerWatts":{"DataSourceUri":"/redfish/v1/Chassis/1U/Sensors/TotalPower","Reading":374},
+			"EnergykWh":{"DataSourceUri":"/redfish/v1/Chassis/1U/Sensors/TotalEnergy","Reading":325675.5}}`,
+		"/redfish/v1/Chassis/1U/Sensors/TotalPower": `{"@odata.type":"#Sensor.v1_2_0.Sensor","Id":"TotalPower","ReadingType":"Power",
+			"Reading":374,"ReadingUnits":"W","SensingInterval":"PT0.5S","Accuracy":1.5}`,
+	}}
+}
+
+func (p *pages) startTLS(t *testing.T) *httptest.Server {
+	t.Helper()
+	s := httptest.NewTLSServer(p)
+	s.Config.ErrorLog = nil
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestRedfish(t *testing.T) {
+	p := bmc()
+	s := p.startTLS(t)
+	host := strings.TrimPrefix(s.URL, "https://")
+	file, pin := certificateOf(t, s)
+	m := open(t, "redfish:"+host+"?ca="+file)
+	if i := m.Info(); i.Interval != 500*time.Millisecond || i.Resolution != 1 || i.Scope != Wall || !strings.HasPrefix(i.Name, "redfish:"+host) {
+		t.Errorf("it is %+v", i)
+	}
+	reads(t, m, 374, none)
+	reads(t, open(t, "redfish:"+host+"/1U?energy=true&pin="+pin), 374, 325675.5*3.6e6)
+
+	// Where there are joules, they need no conversion.
+	const env = "/redfish/v1/Chassis/1U/EnvironmentMetrics"
+	p.set(env, `{"PowerWatts":{"Reading":374.25},"EnergykWh":{"Reading":1},"EnergyJoules":{"Reading":3600123.5}}`)
+	reads(t, open(t, "redfish:"+host+"?energy=true&insecure=true"), 374.25, 3600123.5)
+	p.set(env, `{"PowerWatts":{"Reading":null}}`)
+	if _, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
+		t.Errorf("null: %v", err)
+	}
+	// Power has a value, so it is better.
+	m = open(t, "redfish:"+host+"?insecure=true")
+	reads(t, m, 344, none)
+	if i := m.Info(); i.Interval != 0 {
+		t.Errorf("Power says nothing of an interval: %+v", i)
+	}
+	reads(t, open(t, "redfish:"+host+"?insecure=true&control=1"), 121.5, none)
+	if _, err := Open(t.Context(), "redfish:"+host+"?insecure=true&energy=true"); !errors.Is(err, ErrSpec) {
+		t.Errorf("energy of a chassis that counts none: %v", err)
+	}
+
+	for spec, says := range map[string]string{
+		"":                                     "certificate",
+		"?pin=" + strings.Repeat("ab", 32):     pin,
+		"?pin=abcd":                            "64",
+		"?ca=/nonexistent":                     "nonexistent",
+		"?insecure=true&pin=" + pin:            "only one",
+		"?insecure=yes":                        "true or false",
+		"/2U?insecure=true":                    "not there",
+		"?insecure=true&control=7&login=basic": "", // EnvironmentMetrics is enough
+		"?login=digest":                        "session or basic",
+	} {
+		m, err := Open(t.Context(), "redfish:"+host+spec)
+		if says == "" {
+			if err != nil {
+				t.Errorf("%s: %v", spec, err)
+			} else {
+				m.Close()
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", spec, err, says)
+		}
+	}
+}
+
+func TestRedfishSeveralChassis(t *testing.T) {
+	p := bmc()
+	p.set("/redfish/v1/Chassis", `{"Members":[{"@odata.id":"/redfish/v1/Chassis/1U"},{"@odata.id":"/redfish/v1/Chassis/Riser"},{"@odata.id":"/redfish/v1/Chassis/GPU"}]}`)
+	p.set("/redfish/v1/Chassis/Riser", `{"Id":"Riser"}`)
+	p.set("/redfish/v1/Chassis/GPU", `{"Id":"GPU","Power":{"@odata.id":"/redfish/v1/Chassis/1U/Power"}}`)
+	host := p.start(t)
+	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true"); !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), "/1U /GPU") {
+		t.Errorf("several: %v", err)
+	}
+	reads(t, open(t, "redfish:"+host+"/GPU?plain=true"), 344, none)
+	if _, err := Open(t.Context(), "redfish:"+host+"/Riser?plain=true"); !errors.Is(err, ErrSpec) {
+		t.Errorf("none: %v", err)
+	}
+	// A link that would make another host of the base.
+	p.set("/redfish/v1/Chassis/GPU", `{"Power":{"@odata.id":"@198.51.100.1/"}}`)
+	if _, err := Open(t.Context(), "redfish:"+host+"/GPU?plain=true"); err == nil || !strings.Contains(err.Error(), "no path") {
+		t.Errorf("a bad link: %v", err)
+	}
+}
+
+// guarded is a controller that wants a session or basic authentication.
+type guarded struct {
+	opened, closed int
+	token          string
+	basic          int // requests by basic authentication
+}
+
+func (g *guarded) check(w http.ResponseWriter, r *http.Request) bool {
+	const sessions = "/redfish/v1/SessionService/Sessions"
+	switch {
+	case r.Method == http.MethodPost && r.URL.Path == sessions:
+		var c struct{ UserName, Password string }
+		if json.NewDecoder(r.Body).Decode(&c) != nil || c.UserName != "reader" || c.Password != "hunter2" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return false
+		}
+		g.opened++
+		g.token = fmt.Sprintf("token%d", g.opened)
+		w.Header().Set("X-Auth-Token", g.token)
+		w.Header().Set("Location", fmt.Sprintf("https://%s%s/%d", r.Host, sessions, g.opened))
+		w.WriteHeader(http.StatusCreated)
+		return false
+	case r.Header.Get("X-Auth-Token") != "" && r.Header.Get("X-Auth-Token") == g.token:
+		if r.Method == http.MethodDelete {
+			g.closed++
+			g.token = ""
+			w.WriteHeader(http.StatusNoContent)
+			return false
+		}
+		return true
+	}
+	if user, password, ok := r.BasicAuth(); ok && user == "reader" && password == "hunter2" {
+		g.basic++
+		return true
+	}
+	w.WriteHeader(http.StatusUnauthorized)
+	return false
+}
+
+func TestRedfishLogin(t *testing.T) {
+	g := &guarded{}
+	p := bmc()
+	p.guard = g.check
+	host := strings.TrimPrefix(p.startTLS(t).URL, "https://")
+	auth := "&auth=" + secretFile(t, "user=reader", "password=hunter2")
+	m := open(t, "redfish:"+host+"?insecure=true"+auth)
+	reads(t, m, 374, none)
+	g.token = "lost" // the session runs out
+	reads(t, m, 374, none)
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	if g.opened != 2 || g.closed != 1 || g.basic != 0 {
+		t.Errorf("%+v", *g)
+	}
+	reads(t, open(t, "redfish:"+host+"?insecure=true&login=basic"+auth), 374, none)
+	if g.basic == 0 || g.opened != 2 {
+		t.Errorf("by basic authentication: %+v", *g)
+	}
+	for says, secret := range map[string]string{
+		"credentials":         secretFile(t, "user=reader", "password=hunter3"),
+		"user and a password": secretFile(t, "user=reader"),
+		"":                    secretFile(t, ""),
+	} {
+		_, err := Open(t.Context(), "redfish:"+host+"?insecure=true&auth="+secret)
+		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter3") {
+			t.Errorf("%q: %v", says, err)
+		}
+	}
+}
+
+// The controller here is ours; that another program reads the same from it says
+// that it is one.
+func TestRedfishtool(t *testing.T) {
+	tool, err := exec.LookPath("redfishtool")
+	if err != nil {
+		t.Skip("redfishtool is not installed (on Debian: apt-get install redfishtool)")
+	}
+	p := bmc()
+	p.set("/redfish", `{"v1":"/redfish/v1/"}`)
+	p.set("/redfish/v1/", `{"@odata.id":"/redfish/v1/","Id":"RootService","RedfishVersion":"1.15.0","Chassis":{"@odata.id":"/redfish/v1/Chassis"}}`)
+	host := p.start(t)
+	out, err := exec.Command(tool, "-r", host, "-S", "Never", "-A", "None", "Chassis", "-I", "1U", "Power").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"PowerConsumedWatts": 344`) {
+		t.Errorf("redfishtool: %v\n%s", err, out)
+	}
+}
+
+func TestISODuration(t *testing.T) {
+	for s, want := range map[string]time.Duration{"PT1S": time.Second, "PT0.25S": 250 * time.Millisecond, "PT1M30S": 90 * time.Second, "PT1H": time.Hour, "P1D": 0, "": 0, "1s": 0} {
+		if got := isoDuration(s); got != want {
+			t.Errorf("%s is %v, want %v", s, got, want)
+		}
+	}
+}
+
+func FuzzRedfish(f *testing.F) {
+	for _, text := range bmc().answer {
+		f.Add(text, 0)
+		f.Add(text, -1)
+	}
+	f.Fuzz(func(t *testing.T, text string, control int) {
+		var p redfishPower
+		if control < -1 || json.Unmarshal([]byte(text), &p) != nil {
+			return
+		}
+		r, err := p.read(control, true)
+		sane(t, r, err)
+		isoDuration(text)
+	})
+}

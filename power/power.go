@@ -148,6 +148,7 @@ func kinds() []kind {
 			open: func(_ context.Context, address string) (Meter, error) { return openReplay(address) }},
 		scpiKind(),
 		redfishKind(),
+		snmpKind(),
 		shellyKind(),
 		tasmotaKind(),
 	}

@@ -51,7 +51,7 @@ func specFile(t *testing.T, text string) string {
 	return path
 }
 
-func loadRecords(t *testing.T, dir string) []results.Record {
+func storedRecords(t *testing.T, dir string) []results.Record {
 	t.Helper()
 	all, bad, err := results.Load(filepath.Join(dir, "results.jsonl"))
 	if err != nil || len(bad) > 0 {
@@ -102,7 +102,7 @@ func TestStoryExperiment(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
-	all := loadRecords(t, dir)
+	all := storedRecords(t, dir)
 	var made []string
 	for _, r := range all {
 		made = append(made, fmt.Sprintf("%s/%d", r.Cell, r.Repeat))
@@ -141,7 +141,7 @@ func TestStoryExperiment(t *testing.T) {
 	if _, errs, code := run(t, "run", other, "-o", dir, "--resume"); code != exitUsage || !strings.Contains(errs, "3 cells are not those that were begun") {
 		t.Errorf("another spec: exit %d: %s", code, errs)
 	}
-	if got := runKeys(loadRecords(t, dir)); len(got) != 6 {
+	if got := runKeys(storedRecords(t, dir)); len(got) != 6 {
 		t.Errorf("%d records", len(got))
 	}
 }
@@ -205,7 +205,7 @@ func TestStoryExperimentKilled(t *testing.T) {
 		}
 		want := slices.Clone(order)
 		slices.Sort(want)
-		if got := runKeys(loadRecords(t, dir)); !slices.Equal(got, want) {
+		if got := runKeys(storedRecords(t, dir)); !slices.Equal(got, want) {
 			t.Errorf("round %d, %d kills: records %v, want %v", round, kills, got, want)
 		}
 		left, err := os.ReadDir(dir)
@@ -272,7 +272,7 @@ func TestStoryExperimentParts(t *testing.T) {
 		if _, errs, code := run(t, "run", spec, "-o", dir, "--shard", fmt.Sprintf("%d/2", i+1)); code != 0 {
 			t.Fatalf("shard %d: exit %d: %s", i+1, code, errs)
 		}
-		made = append(made, loadRecords(t, dir)...)
+		made = append(made, storedRecords(t, dir)...)
 	}
 	slices.Sort(order)
 	if got := runKeys(made); !slices.Equal(got, order) {
@@ -282,7 +282,7 @@ func TestStoryExperimentParts(t *testing.T) {
 	if _, errs, code := run(t, "run", spec, "-o", dir, "--only", "length=1K|4K", "--repeats", "3", "--shuffle-seed", "7"); code != 0 {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
-	all := loadRecords(t, dir)
+	all := storedRecords(t, dir)
 	for _, r := range all {
 		if a := cells[r.Cell].Axes["length"]; a != "1K" && a != "4K" || r.ShuffleSeed != 7 {
 			t.Errorf("ran %s with seed %d", a, r.ShuffleSeed)
@@ -320,7 +320,7 @@ func TestStoryExperimentMissing(t *testing.T) {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	count := map[results.Status]int{}
-	for _, r := range loadRecords(t, dir) {
+	for _, r := range storedRecords(t, dir) {
 		count[r.Status]++
 		if r.Status == results.Skipped && !strings.Contains(r.Reason, "devmem") {
 			t.Errorf("skipped: %q", r.Reason)
@@ -347,7 +347,7 @@ func TestStoryExperimentFullDisk(t *testing.T) {
 	if code != exitFailed || !strings.Contains(errs, "is full") || !strings.Contains(errs, "--resume") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
-	before := loadRecords(t, dir)
+	before := storedRecords(t, dir)
 	if len(before) == 0 || len(before) == 6 {
 		t.Errorf("%d records", len(before))
 	}
@@ -366,7 +366,7 @@ func TestStoryExperimentFullDisk(t *testing.T) {
 	if _, errs, code := run(t, "run", spec, "-o", dir, "--resume"); code != 0 {
 		t.Errorf("exit %d: %s", code, errs)
 	}
-	if all := loadRecords(t, dir); len(all) != 6 || !slices.EqualFunc(before, all[:len(before)], func(a, b results.Record) bool { return a.ID == b.ID }) {
+	if all := storedRecords(t, dir); len(all) != 6 || !slices.EqualFunc(before, all[:len(before)], func(a, b results.Record) bool { return a.ID == b.ID }) {
 		t.Errorf("%d records, %d of them from before", len(all), len(before))
 	}
 }

@@ -1,0 +1,393 @@
+package power
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gosnmp/gosnmp"
+)
+
+func snmpKind() kind {
+	return kind{
+		name:    "snmp",
+		address: "HOST[:PORT]/apc[/OUTLET], /apc-rpdu or /raritan[/OUTLET] [?pdu=N][&energy=true], or HOST[:PORT]?power=OID[&power-unit=UNIT][&energy=OID][&energy-unit=UNIT]; all: [&version=1|2c|3]",
+		about: "power distribution unit over SNMP: APC's rPDU2 (steps of 10 W, of 1 W by outlet) and the older rPDU, Raritan's PDU2 inlet or outlet, others by their OIDs; " +
+			"community, or user, auth-password and privacy-password, from the file of auth=FILE or ZCBENCH_METER_…; " + energyAbout,
+		open: openSNMP,
+	}
+}
+
+// snmp is one value, or a value and a counter, of an SNMP agent.
+type snmp struct {
+	client            gosnmp.GoSNMP
+	connected         bool
+	about             Info
+	address           string
+	power, energy     string   // OIDs; energy "" where none is wanted
+	valid             []string // OIDs that are true(1) while the values hold
+	inWatts, inJoules float64
+}
+
+var (
+	oidForm      = regexp.MustCompile(`^\.?\d{1,10}(\.\d{1,10}){1,100}$`)
+	authProtocol = map[string]gosnmp.SnmpV3AuthProtocol{"MD5": gosnmp.MD5, "SHA": gosnmp.SHA, "SHA-224": gosnmp.SHA224, "SHA-256": gosnmp.SHA256, "SHA-384": gosnmp.SHA384, "SHA-512": gosnmp.SHA512}
+	privProtocol = map[string]gosnmp.SnmpV3PrivProtocol{"DES": gosnmp.DES, "AES": gosnmp.AES, "AES-192": gosnmp.AES192, "AES-256": gosnmp.AES256, "AES-192-C": gosnmp.AES192C, "AES-256-C": gosnmp.AES256C}
+)
+
+// Objects of APC's PowerNet-MIB and of Raritan's PDU2-MIB, without their indexes.
+const (
+	rPDU2DeviceStatusPower         = ".1.3.6.1.4.1.318.1.1.26.4.3.1.5"    // hundredths of kW; -1: not supported
+	rPDU2DeviceStatusEnergy        = ".1.3.6.1.4.1.318.1.1.26.4.3.1.9"    // tenths of kWh
+	rPDU2OutletMeteredStatusPower  = ".1.3.6.1.4.1.318.1.1.26.9.4.3.1.7"  // W
+	rPDU2OutletMeteredStatusEnergy = ".1.3.6.1.4.1.318.1.1.26.9.4.3.1.11" // tenths of kWh
+	rPDUIdentDevicePowerWatts      = ".1.3.6.1.4.1.318.1.1.12.1.16.0"     // W
+
+	// Of each the column .2 says whether the value is available, .4 is the
+	// value; of the configuration .6 is the unit, .7 the decimals.
+	measurementsInletSensor  = ".1.3.6.1.4.1.13742.6.5.2.3.1"
+	measurementsOutletSensor = ".1.3.6.1.4.1.13742.6.5.4.3.1"
+	inletSensor              = ".1.3.6.1.4.1.13742.6.3.3.4.1"
+	outletSensor             = ".1.3.6.1.4.1.13742.6.3.5.4.1"
+	activePower              = 5 // of SensorTypeEnumeration
+	activeEnergy             = 8
+	unitWatt                 = 3 // of SensorUnitsEnumeration
+	unitWattHour             = 5
+)
+
+func openSNMP(ctx context.Context, address string) (Meter, error) {
+	t, err := parseTarget("snmp", address, "161", "power", "power-unit", "energy", "energy-unit", "pdu", "version")
+	if err != nil {
+		return nil, err
+	}
+	m := &snmp{address: t.address(), inWatts: 1, inJoules: 1}
+	if err := m.setUp(t); err != nil {
+		return nil, err
+	}
+	var known Info
+	find := m.device
+	if t.path == "" {
+		find = m.generic
+	}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	if known, err = find(ctx, t); err != nil {
+		return nil, err
+	}
+	if m.about, err = t.info(known); err != nil {
+		return nil, err
+	}
+	if _, err = m.Read(ctx); err != nil && !errors.Is(err, ErrNoValue) {
+		return nil, err
+	}
+	err = nil
+	return m, nil
+}
+
+// setUp reads how to speak with the agent.
+func (m *snmp) setUp(t *target) error {
+	port, _ := strconv.ParseUint(t.port, 10, 16) // parseTarget has seen it
+	m.client = gosnmp.GoSNMP{Target: t.host, Port: uint16(port), Transport: "udp", Timeout: patience / 3, Retries: 2, MaxOids: gosnmp.MaxOids}
+	community := t.secrets["community"]
+	if community == "" {
+		community = "public"
+	}
+	switch t.options["version"] {
+	case "1":
+		m.client.Version, m.client.Community = gosnmp.Version1, community
+	case "", "2c":
+		m.client.Version, m.client.Community = gosnmp.Version2c, community
+	case "3":
+		return m.usm(t.secrets)
+	default:
+		return fmt.Errorf("%w: option version is 1, 2c or 3", ErrSpec)
+	}
+	return nil
+}
+
+// usm sets the user of version 3 (RFC 3414).
+func (m *snmp) usm(secrets map[string]string) error {
+	user := &gosnmp.UsmSecurityParameters{UserName: secrets["user"], AuthenticationProtocol: gosnmp.NoAuth, PrivacyProtocol: gosnmp.NoPriv}
+	if user.UserName == "" {
+		return fmt.Errorf("%w: version 3 takes a user: put user=NAME, auth-password=… and privacy-password=… into the file of auth=FILE, or into ZCBENCH_METER_USER and so on", ErrSpec)
+	}
+	m.client.Version, m.client.SecurityModel, m.client.SecurityParameters = gosnmp.Version3, gosnmp.UserSecurityModel, user
+	m.client.MsgFlags = gosnmp.NoAuthNoPriv
+	if p := secrets["auth-password"]; p != "" {
+		name := cmp.Or(secrets["auth-protocol"], "SHA")
+		protocol, ok := authProtocol[name]
+		if !ok {
+			return fmt.Errorf("%w: auth-protocol is one of %s", ErrSpec, strings.Join(slices.Sorted(maps.Keys(authProtocol)), " "))
+		}
+		user.AuthenticationProtocol, user.AuthenticationPassphrase = protocol, p
+		m.client.MsgFlags = gosnmp.AuthNoPriv
+	}
+	if p := secrets["privacy-password"]; p != "" {
+		name := cmp.Or(secrets["privacy-protocol"], "AES")
+		protocol, ok := privProtocol[name]
+		if !ok {
+			return fmt.Errorf("%w: privacy-protocol is one of %s", ErrSpec, strings.Join(slices.Sorted(maps.Keys(privProtocol)), " "))
+		}
+		if m.client.MsgFlags == gosnmp.NoAuthNoPriv {
+			return fmt.Errorf("%w: a privacy-password needs an auth-password", ErrSpec)
+		}
+		user.PrivacyProtocol, user.PrivacyPassphrase = protocol, p
+		m.client.MsgFlags = gosnmp.AuthPriv
+	}
+	return nil
+}
+
+// generic takes the OIDs of the address.
+func (m *snmp) generic(ctx context.Context, t *target) (known Info, err error) {
+	m.power, m.energy = t.options["power"], t.options["energy"]
+	if m.power == "" && m.energy == "" {
+		return known, fmt.Errorf("%w: name the device (/apc, /apc-rpdu, /raritan) or its OIDs (?power=OID)", ErrSpec)
+	}
+	for name, oid := range map[string]*string{"power": &m.power, "energy": &m.energy} {
+		if *oid != "" && !oidForm.MatchString(*oid) {
+			return known, fmt.Errorf("%w: option %s is an OID in numbers", ErrSpec, name)
+		}
+		if *oid != "" {
+			*oid = "." + strings.TrimPrefix(*oid, ".")
+		}
+	}
+	if t.options["pdu"] != "" {
+		return known, fmt.Errorf("%w: option pdu goes with /apc and /raritan", ErrSpec)
+	}
+	if m.inWatts, m.inJoules, err = t.scales("W", "Wh"); err != nil || m.energy == "" {
+		return known, err
+	}
+	values, err := m.get(ctx, m.energy)
+	if err != nil {
+		return known, err
+	}
+	if values[0].Type == gosnmp.Counter32 {
+		known.Range = (1 << 32) * m.inJoules
+	}
+	return known, nil
+}
+
+// device takes the OIDs of a known one.
+func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
+	if t.options["power"]+t.options["power-unit"]+t.options["energy-unit"] != "" {
+		return known, fmt.Errorf("%w: %.20q has its own OIDs and units", ErrSpec, t.path)
+	}
+	energy, err := t.flag("energy")
+	if err != nil {
+		return known, err
+	}
+	pdu, err := t.number("pdu", 1, 255, 1)
+	if err != nil {
+		return known, err
+	}
+	name, outlet, of := strings.Cut(t.path, "/")
+	number := uint64(1)
+	if of {
+		if number, err = strconv.ParseUint(outlet, 10, 16); err != nil || number == 0 {
+			return known, fmt.Errorf("%w: an outlet is 1, 2, …", ErrSpec)
+		}
+	}
+	switch {
+	case name == "apc" && !of:
+		known.Resolution = 10
+		m.power, m.inWatts = fmt.Sprint(rPDU2DeviceStatusPower, ".", pdu), 10
+		m.energy, m.inJoules = fmt.Sprint(rPDU2DeviceStatusEnergy, ".", pdu), 0.1*joulesIn["kWh"]
+	case name == "apc":
+		// Outlets are numbered through all of a group of PDUs.
+		known.Resolution = 1
+		m.power = fmt.Sprint(rPDU2OutletMeteredStatusPower, ".", number)
+		m.energy, m.inJoules = fmt.Sprint(rPDU2OutletMeteredStatusEnergy, ".", number), 0.1*joulesIn["kWh"]
+		if t.options["pdu"] != "" {
+			return known, fmt.Errorf("%w: APC numbers outlets through all PDUs: leave out pdu", ErrSpec)
+		}
+	case name == "apc-rpdu" && !of:
+		if energy || t.options["pdu"] != "" {
+			return known, fmt.Errorf("%w: the older rPDU has neither an energy counter nor others beside it", ErrSpec)
+		}
+		known.Resolution = 1
+		m.power = rPDUIdentDevicePowerWatts
+	case name == "raritan":
+		config, values := inletSensor, measurementsInletSensor
+		if of {
+			config, values = outletSensor, measurementsOutletSensor
+		}
+		sensor := func(table string, column, kind int) string {
+			return fmt.Sprintf("%s.%d.%d.%d.%d", table, column, pdu, number, kind)
+		}
+		if m.inWatts, err = m.unit(ctx, sensor(config, 6, activePower), sensor(config, 7, activePower), unitWatt); err != nil {
+			return known, err
+		}
+		known.Resolution = m.inWatts
+		m.power, m.energy = sensor(values, 4, activePower), sensor(values, 4, activeEnergy)
+		m.valid = []string{sensor(values, 2, activePower)}
+		if energy {
+			m.valid = append(m.valid, sensor(values, 2, activeEnergy))
+			m.inJoules, err = m.unit(ctx, sensor(config, 6, activeEnergy), sensor(config, 7, activeEnergy), unitWattHour)
+			m.inJoules *= joulesIn["Wh"]
+			if err != nil {
+				return known, err
+			}
+		}
+	default:
+		return known, fmt.Errorf("%w: the device is apc, apc/OUTLET, apc-rpdu, raritan or raritan/OUTLET; give others by their OIDs: ?power=OID", ErrSpec)
+	}
+	if !energy {
+		m.energy = ""
+	}
+	return known, nil
+}
+
+// unit asks a Raritan what a sensor's numbers are worth in its base unit.
+func (m *snmp) unit(ctx context.Context, unit, decimals string, want float64) (float64, error) {
+	values, err := m.get(ctx, unit, decimals)
+	if err != nil {
+		return 0, err
+	}
+	u, err := snmpNumber(values[0])
+	if err == nil && u != want {
+		err = fmt.Errorf("%s counts in a unit that is not known here: %v", m.address, u)
+	}
+	digits := 0.0
+	if err == nil {
+		digits, err = snmpNumber(values[1])
+	}
+	if err == nil && (digits < 0 || digits > 9) {
+		err = fmt.Errorf("%s counts in %v decimals", m.address, digits)
+	}
+	return math.Pow10(-int(digits)), err
+}
+
+// get asks for values, all of which must be there. gosnmp repeats questions
+// that are not answered.
+func (m *snmp) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	m.client.Context = ctx
+	if !m.connected {
+		if err := m.client.Connect(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		}
+		m.connected = true
+	}
+	answer, err := m.client.Get(oids)
+	if err != nil {
+		// Version 3 makes the agent's acquaintance anew: it may have restarted.
+		m.Close()
+		return nil, fmt.Errorf("%w: %s: %w (an agent does not answer who gives the wrong community or user)", ErrUnreachable, m.address, err)
+	}
+	switch {
+	case answer.Error == gosnmp.NoSuchName && int(answer.ErrorIndex) >= 1 && int(answer.ErrorIndex) <= len(oids):
+		return nil, fmt.Errorf("%w: %s has no %s", ErrSpec, m.address, oids[answer.ErrorIndex-1])
+	case answer.Error != gosnmp.NoError:
+		return nil, fmt.Errorf("%s answers %v", m.address, answer.Error)
+	case len(answer.Variables) != len(oids):
+		return nil, fmt.Errorf("%s answers %d values for %d (%s)", m.address, len(answer.Variables), len(oids), snmpReport(answer))
+	}
+	for i, v := range answer.Variables {
+		switch {
+		case v.Name != oids[i]:
+			return nil, fmt.Errorf("%s answers %s for %s (%s)", m.address, v.Name, oids[i], snmpReport(answer))
+		case v.Type == gosnmp.NoSuchObject || v.Type == gosnmp.NoSuchInstance:
+			return nil, fmt.Errorf("%w: %s has no %s", ErrSpec, m.address, oids[i])
+		}
+	}
+	return answer.Variables, nil
+}
+
+// snmpReport names what an agent reports in place of an answer.
+func snmpReport(answer *gosnmp.SnmpPacket) string {
+	if answer.PDUType == gosnmp.Report {
+		return "it reports an error: are user and passwords right?"
+	}
+	return "not what was asked"
+}
+
+func (m *snmp) Info() Info { return m.about }
+
+func (m *snmp) Read(ctx context.Context) (r Reading, err error) {
+	var oids []string
+	for _, oid := range append([]string{m.power, m.energy}, m.valid...) {
+		if oid != "" {
+			oids = append(oids, oid)
+		}
+	}
+	start := time.Now()
+	values, err := m.get(ctx, oids...)
+	if err != nil {
+		return r, err
+	}
+	r.At = midway(start)
+	for _, v := range values[len(values)-len(m.valid):] {
+		if n, err := snmpNumber(v); err != nil || n != 1 {
+			return r, noValue("%s: the sensor is not available", m.address)
+		}
+	}
+	if m.power != "" {
+		if r.Watts, err = snmpValue(values[0], m.inWatts, consumed); err != nil {
+			return r, fmt.Errorf("%s: %s: %w", m.address, m.power, err)
+		}
+		values = values[1:]
+	}
+	if m.energy != "" {
+		if r.Joules, err = snmpValue(values[0], m.inJoules, runningTotal); err != nil {
+			return r, fmt.Errorf("%s: %s: %w", m.address, m.energy, err)
+		}
+	}
+	return r, nil
+}
+
+// Close closes the socket; a later question opens another.
+func (m *snmp) Close() error {
+	if !m.connected {
+		return nil
+	}
+	m.connected = false
+	return m.client.Close()
+}
+
+// snmpValue is a value in watts or joules.
+func snmpValue(v gosnmp.SnmpPDU, worth float64, check func(float64) (*float64, error)) (*float64, error) {
+	n, err := snmpNumber(v)
+	if err != nil {
+		return nil, err
+	}
+	// The largest number of a gauge and of a 32-bit integer stand for none;
+	// a counter may pass there.
+	if v.Type != gosnmp.Counter32 && (n == math.MaxUint32 || n == math.MaxInt32) {
+		return nil, noValue("it says %v", n)
+	}
+	return check(n * worth)
+}
+
+// snmpNumber reads any type that agents put numbers into, text too.
+func snmpNumber(v gosnmp.SnmpPDU) (float64, error) {
+	switch n := v.Value.(type) {
+	case int:
+		return float64(n), nil
+	case uint:
+		return float64(n), nil
+	case uint32:
+		return float64(n), nil
+	case uint64:
+		return float64(n), nil
+	}
+	text, ok := v.Value.([]byte)
+	if !ok { // floats as decimals, as the agent meant them
+		text = fmt.Append(nil, v.Value)
+	}
+	if r := parseReading(string(text)); r.ok {
+		return r.value, nil
+	}
+	return 0, noValue("a value of type %v is no number", v.Type)
+}

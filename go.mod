@@ -23,3 +23,7 @@ require github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794
 require golang.org/x/perf v0.0.0-20260908200009-22c9c6c9d4da
 
 require github.com/gosnmp/gosnmp v1.47.0
+
+require github.com/simonvetter/modbus v1.6.3
+
+require github.com/goburrow/serial v0.1.0 // indirect

@@ -147,6 +147,8 @@ func kinds() []kind {
 		{name: "replay", address: "FILE", about: "a CSV file with the columns time and watts or joules, written before or meanwhile", local: true, asUser: true,
 			open: func(_ context.Context, address string) (Meter, error) { return openReplay(address) }},
 		scpiKind(),
+		ipmiKind(),
+		ipmidevKind(),
 		modbusKind(),
 		redfishKind(),
 		snmpKind(),

@@ -14,7 +14,7 @@ import (
 
 // The answers follow DMTF's published mockups (DSP2043): a rack server of the
 // old Power and one of the new EnvironmentMetrics.
-func bmc() *pages {
+func controller() *pages {
 	return &pages{answer: map[string]string{
 		"/redfish/v1/Chassis": `{"@odata.type":"#ChassisCollection.ChassisCollection","Name":"Chassis Collection","Members@odata.count":1,
 			"Members":[{"@odata.id":"/redfish/v1/Chassis/1U"}],"@odata.id":"/redfish/v1/Chassis"}`,
@@ -42,7 +42,7 @@ func (p *pages) startTLS(t *testing.T) *httptest.Server {
 }
 
 func TestRedfish(t *testing.T) {
-	p := bmc()
+	p := controller()
 	s := p.startTLS(t)
 	host := strings.TrimPrefix(s.URL, "https://")
 	file, pin := certificateOf(t, s)
@@ -99,7 +99,7 @@ func TestRedfish(t *testing.T) {
 }
 
 func TestRedfishSeveralChassis(t *testing.T) {
-	p := bmc()
+	p := controller()
 	p.set("/redfish/v1/Chassis", `{"Members":[{"@odata.id":"/redfish/v1/Chassis/1U"},{"@odata.id":"/redfish/v1/Chassis/Riser"},{"@odata.id":"/redfish/v1/Chassis/GPU"}]}`)
 	p.set("/redfish/v1/Chassis/Riser", `{"Id":"Riser"}`)
 	p.set("/redfish/v1/Chassis/GPU", `{"Id":"GPU","Power":{"@odata.id":"/redfish/v1/Chassis/1U/Power"}}`)
@@ -159,7 +159,7 @@ func (g *guarded) check(w http.ResponseWriter, r *http.Request) bool {
 
 func TestRedfishLogin(t *testing.T) {
 	g := &guarded{}
-	p := bmc()
+	p := controller()
 	p.guard = g.check
 	host := strings.TrimPrefix(p.startTLS(t).URL, "https://")
 	auth := "&auth=" + secretFile(t, "user=reader", "password=hunter2")
@@ -196,7 +196,7 @@ func TestRedfishtool(t *testing.T) {
 	if err != nil {
 		t.Skip("redfishtool is not installed (on Debian: apt-get install redfishtool)")
 	}
-	p := bmc()
+	p := controller()
 	p.set("/redfish", `{"v1":"/redfish/v1/"}`)
 	p.set("/redfish/v1/", `{"@odata.id":"/redfish/v1/","Id":"RootService","RedfishVersion":"1.15.0","Chassis":{"@odata.id":"/redfish/v1/Chassis"}}`)
 	host := p.start(t)
@@ -215,7 +215,7 @@ func TestISODuration(t *testing.T) {
 }
 
 func FuzzRedfish(f *testing.F) {
-	for _, text := range bmc().answer {
+	for _, text := range controller().answer {
 		f.Add(text, 0)
 		f.Add(text, -1)
 	}

@@ -73,11 +73,10 @@ func freePort(t *testing.T, network string) string {
 func eventually(t *testing.T, try func() error) {
 	t.Helper()
 	var err error
-	for range 100 {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err = try(); err == nil {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatal(err)
 }

@@ -150,6 +150,7 @@ func kinds() []kind {
 		ipmiKind(),
 		ipmidevKind(),
 		modbusKind(),
+		mqttKind(),
 		redfishKind(),
 		snmpKind(),
 		shellyKind(),

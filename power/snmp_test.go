@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,9 +28,9 @@ func program(t *testing.T, name, debian string) string {
 	return ""
 }
 
-// background runs a server until the test ends, and shows what it said if the
-// test failed.
-func background(t *testing.T, env []string, name string, args ...string) {
+// background runs a server until stopped or the test ends, and shows what it
+// said if the test failed.
+func background(t *testing.T, env []string, name string, args ...string) (stop func()) {
 	t.Helper()
 	var said bytes.Buffer
 	c := exec.Command(name, args...)
@@ -37,13 +38,20 @@ func background(t *testing.T, env []string, name string, args ...string) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			c.Process.Kill()
+			c.Wait()
+		})
+	}
 	t.Cleanup(func() {
-		c.Process.Kill()
-		c.Wait()
+		stop()
 		if t.Failed() {
 			t.Logf("%s said: %s", name, said.String())
 		}
 	})
+	return stop
 }
 
 // freePort finds a port that nobody uses, of "udp" or "tcp".

@@ -287,6 +287,15 @@ func parseReading(text string) reading {
 	return reading{v, math.Pow10(e - len(decimals)), true, true}
 }
 
-// energyAbout explains the option energy. Many counters step by a watt-hour,
-// or once a minute: over a run of seconds, sampled watts are nearer the truth.
-const energyAbout = "energy=true takes its energy counter, whose coarse steps suit runs of many minutes"
+// total is a counter's reading in joules, of a meter that gives watts too: nil
+// where it counts nothing.
+func total(energy reading, worth float64) *float64 {
+	if !energy.ok {
+		return nil
+	}
+	j, err := runningTotal(energy.value * worth)
+	if err != nil {
+		return nil
+	}
+	return j
+}

@@ -28,13 +28,12 @@ func mqttKind() kind {
 
 // published is a topic of a broker.
 type published struct {
-	client            mqtt.Client
-	about             Info
-	topic             string
-	shapes            []shape
-	inWatts, inJoules float64
-	messages          chan message
-	ignored           string // why the last message was of no use
+	client   mqtt.Client
+	about    Info
+	topic    string
+	shapes   []shape
+	messages chan message
+	ignored  string // why the last message was of no use
 }
 
 // message is one that came.
@@ -44,16 +43,21 @@ type message struct {
 	err     error // the connection's, in place of a message
 }
 
-// shape is where a sort of device puts its figures; paths are dotted.
-type shape struct{ power, energy string }
+// shape is where a sort of device puts its figures, and what they are worth;
+// paths are dotted.
+type shape struct {
+	power, energy     string
+	inWatts, inJoules float64
+}
 
-// Shapes that are known by themselves. All publish watts; their counters are
-// too coarse to be taken unasked.
-var shapes = []shape{
-	{power: "ENERGY.Power"}, // Tasmota
-	{power: "apower"},       // Shelly from the second generation on
-	{power: "power"},        // zigbee2mqtt
-	{power: "."},            // Shelly's first generation, and many a script: the number alone
+// shapes are known by themselves.
+func shapes() []shape {
+	return []shape{
+		{"ENERGY.Power", "ENERGY.Total", 1, joulesIn["kWh"]}, // Tasmota
+		{"apower", "aenergy.total", 1, joulesIn["Wh"]},       // Shelly from the second generation on
+		{"power", "energy", 1, joulesIn["kWh"]},              // zigbee2mqtt
+		{".", "", 1, 1},                                      // Shelly's first generation, and many a script: the number alone
+	}
 }
 
 func openMQTT(ctx context.Context, address string) (Meter, error) {
@@ -61,17 +65,18 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &published{topic: t.path, shapes: shapes, messages: make(chan message, 64)}
+	m := &published{topic: t.path, shapes: shapes(), messages: make(chan message, 64)}
 	if m.topic == "" || strings.ContainsAny(m.topic, "+#") {
 		return nil, fmt.Errorf("%w: it needs one topic, without wildcards: mqtt:HOST/TOPIC", ErrSpec)
 	}
 	if t.options["power"]+t.options["energy"] != "" {
-		m.shapes = []shape{{t.options["power"], t.options["energy"]}}
-	} else if t.options["energy-unit"] != "" {
-		return nil, fmt.Errorf("%w: energy-unit needs energy", ErrSpec)
-	}
-	if m.inWatts, m.inJoules, err = t.scales("W", "kWh"); err != nil {
-		return nil, err
+		s := shape{power: t.options["power"], energy: t.options["energy"]}
+		if s.inWatts, s.inJoules, err = t.scales("W", "kWh"); err != nil {
+			return nil, err
+		}
+		m.shapes = []shape{s}
+	} else if t.options["power-unit"]+t.options["energy-unit"] != "" {
+		return nil, fmt.Errorf("%w: a unit needs the path of what it is of: power= or energy=", ErrSpec)
 	}
 	if m.about, err = t.info(Info{Pushed: true}); err != nil {
 		return nil, err
@@ -207,16 +212,16 @@ func (m *published) read(payload []byte) (r Reading, err error) {
 			if !power.ok {
 				return r, noValue("%s of topic %s is no number", s.power, m.topic)
 			}
-			if r.Watts, err = consumed(power.value * m.inWatts); err != nil {
+			if r.Watts, err = consumed(power.value * s.inWatts); err != nil {
 				return r, err
 			}
+			r.Joules = total(energy, s.inJoules)
+			return r, nil
 		}
-		if s.energy != "" {
-			if !energy.ok {
-				return r, noValue("%s of topic %s is no number", s.energy, m.topic)
-			}
-			r.Joules, err = runningTotal(energy.value * m.inJoules)
+		if !energy.ok {
+			return r, noValue("%s of topic %s is no number", s.energy, m.topic)
 		}
+		r.Joules, err = runningTotal(energy.value * s.inJoules)
 		return r, err
 	}
 	return r, fmt.Errorf("%w: the message has no such number: %.60q", errNotThere, payload)

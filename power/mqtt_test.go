@@ -95,11 +95,12 @@ func TestMQTT(t *testing.T) {
 		topic, options, payload string
 		watts, joules           float64
 	}{
-		{"tele/plug/SENSOR", "", `{"Time":"2026-11-21T09:30:00","ENERGY":{"Total":3.185,"Power":103.5}}`, 103.5, none},
+		{"tele/plug/SENSOR", "", `{"Time":"2026-11-21T09:30:00","ENERGY":{"Total":3.185,"Power":103.5}}`, 103.5, 3.185 * kWh},
+		{"tele/plug/SENSOR", "?power=ENERGY.Power", `{"ENERGY":{"Total":3.185,"Power":103}}`, 103, none},
 		{"tele/plug/SENSOR", "?power=ENERGY.Power&energy=ENERGY.Total", `{"ENERGY":{"Total":3.185,"Power":103}}`, 103, 3.185 * kWh},
-		{"shelly/status/switch:0", "", `{"id":0,"apower":8.9,"aenergy":{"total":6.5}}`, 8.9, none},
+		{"shelly/status/switch:0", "", `{"id":0,"apower":8.9,"aenergy":{"total":6.5}}`, 8.9, 6.5 * 3600},
 		{"shelly/status/switch:0", "?energy=aenergy.total&energy-unit=Wh", `{"id":0,"apower":8.9,"aenergy":{"total":6.5}}`, none, 6.5 * 3600},
-		{"zigbee2mqtt/rack%201", "", `{"energy":1.25,"linkquality":120,"power":42,"state":"ON"}`, 42, none},
+		{"zigbee2mqtt/rack%201", "", `{"energy":1.25,"linkquality":120,"power":42,"state":"ON"}`, 42, 1.25 * kWh},
 		{"shellies/plug/relay/0/power", "", "17.25", 17.25, none},
 		{"shellies/plug/relay/0/energy", "?energy=.&energy-unit=Wmin", "120", none, 7200},
 		{"meter", "?power=phases.1.p&power-unit=kW", `{"phases":[{"p":9},{"p":"0.5"}]}`, 500, none},
@@ -179,9 +180,9 @@ func FuzzMQTT(f *testing.F) {
 	f.Add([]byte(`[1,{"a":null}]`), "1.a", "0")
 	f.Add([]byte("5"), ".", "")
 	f.Fuzz(func(t *testing.T, payload []byte, power, energy string) {
-		m := &published{shapes: append([]shape{{power, energy}}, shapes...), inWatts: 1, inJoules: 1}
+		m := &published{shapes: append([]shape{{power, energy, 1, 1}}, shapes()...)}
 		if power == "" && energy == "" {
-			m.shapes = shapes
+			m.shapes = shapes()
 		}
 		r, err := m.read(payload)
 		if err != nil && !errors.Is(err, ErrNoValue) && !errors.Is(err, errNotThere) {

@@ -18,9 +18,9 @@ import (
 func redfishKind() kind {
 	return kind{
 		name:    "redfish",
-		address: "HOST[:PORT][/CHASSIS][?login=session|basic][&control=N][&energy=true][&ca=FILE|pin=SHA256|insecure=true|plain=true]",
+		address: "HOST[:PORT][/CHASSIS][?login=session|basic][&control=N][&ca=FILE|pin=SHA256|insecure=true|plain=true]",
 		about: "a server's management controller over Redfish: the chassis's EnvironmentMetrics, or its Power and there PowerControl N; " +
-			"its certificate is verified, by ca= or pin= where nobody signed it; " + energyAbout,
+			"its certificate is verified, by ca= or pin= where nobody signed it",
 		open: openRedfish,
 	}
 }
@@ -32,7 +32,6 @@ type redfish struct {
 	user, password string
 	sessions       bool   // log in, else basic authentication
 	token, session string // of the session; its resource
-	energy         bool   // wanted
 	source         redfishSource
 }
 
@@ -67,14 +66,11 @@ type link struct {
 }
 
 func openRedfish(ctx context.Context, address string) (Meter, error) {
-	t, err := parseTarget("redfish", address, "", append([]string{"login", "control", "energy", "plain"}, tlsOptions...)...)
+	t, err := parseTarget("redfish", address, "", append([]string{"login", "control", "plain"}, tlsOptions...)...)
 	if err != nil {
 		return nil, err
 	}
 	m := &redfish{user: t.secrets["user"], password: t.secrets["password"], sessions: true}
-	if m.energy, err = t.flag("energy"); err != nil {
-		return nil, err
-	}
 	plain, err := t.flag("plain")
 	if err != nil {
 		return nil, err
@@ -268,7 +264,7 @@ func (m *redfish) Read(ctx context.Context) (Reading, error) {
 	if err := m.ask(ctx, m.source.path, &p); err != nil {
 		return Reading{}, err
 	}
-	r, err := p.read(m.source.control, m.energy)
+	r, err := p.read(m.source.control)
 	r.At = midway(start)
 	if err != nil {
 		err = fmt.Errorf("%s%s: %w", m.web.base, m.source.path, err)
@@ -286,22 +282,16 @@ func (p *redfishPower) watts(control int) reading {
 	return reading{}
 }
 
-func (p *redfishPower) read(control int, withEnergy bool) (r Reading, err error) {
+func (p *redfishPower) read(control int) (r Reading, err error) {
 	w := p.watts(control)
 	if !w.ok {
 		return r, noValue("its power is no number")
 	}
-	if r.Watts, err = consumed(w.value); err != nil || !withEnergy {
-		return r, err
+	r.Joules = total(p.EnergyJoules.Reading, 1)
+	if r.Joules == nil {
+		r.Joules = total(p.EnergykWh.Reading, joulesIn["kWh"])
 	}
-	switch {
-	case p.EnergyJoules.Reading.ok:
-		r.Joules, err = runningTotal(p.EnergyJoules.Reading.value)
-	case p.EnergykWh.Reading.ok:
-		r.Joules, err = runningTotal(p.EnergykWh.Reading.value * joulesIn["kWh"])
-	case !p.EnergyJoules.Reading.there && !p.EnergykWh.Reading.there:
-		return r, fmt.Errorf("%w: it has no energy counter: leave out energy=true", ErrSpec)
-	}
+	r.Watts, err = consumed(w.value)
 	return r, err
 }
 

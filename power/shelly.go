@@ -15,8 +15,8 @@ import (
 func shellyKind() kind {
 	return kind{
 		name:    "shelly",
-		address: "HOST[:PORT][/CHANNEL][?energy=true]",
-		about:   "Shelly smart plug or switch that measures, any generation; CHANNEL is 0, 1 … or a component such as pm1:0; " + energyAbout,
+		address: "HOST[:PORT][/CHANNEL]",
+		about:   "Shelly smart plug or switch that measures, any generation; CHANNEL is 0, 1 … or a component such as pm1:0",
 		open:    openShelly,
 	}
 }
@@ -30,18 +30,14 @@ type shelly struct {
 	path    string
 	channel int
 	first   bool // of the first generation
-	energy  bool // wanted
 }
 
 func openShelly(ctx context.Context, address string) (Meter, error) {
-	t, err := parseTarget("shelly", address, "80", "energy")
+	t, err := parseTarget("shelly", address, "80")
 	if err != nil {
 		return nil, err
 	}
 	m := &shelly{}
-	if m.energy, err = t.flag("energy"); err != nil {
-		return nil, err
-	}
 	component, channel := "switch", t.path
 	if c, n, ok := strings.Cut(t.path, ":"); ok {
 		component, channel = c, n
@@ -128,13 +124,13 @@ func (m *shelly) Read(ctx context.Context) (Reading, error) {
 	if err := m.web.get(ctx, m.path, &s); err != nil {
 		return Reading{}, err
 	}
-	r, err := s.read(m.first, m.channel, m.energy)
+	r, err := s.read(m.first, m.channel)
 	r.At = midway(start)
 	return r, err
 }
 
 // read takes a channel's figures out of a status.
-func (s *shellyStatus) read(first bool, channel int, withEnergy bool) (r Reading, err error) {
+func (s *shellyStatus) read(first bool, channel int) (r Reading, err error) {
 	power, energy, worth := s.APower, s.AEnergy.Total, joulesIn["Wh"]
 	if first {
 		// A device has either the one or the other.
@@ -158,9 +154,8 @@ func (s *shellyStatus) read(first bool, channel int, withEnergy bool) (r Reading
 	if !power.ok {
 		return r, noValue("its power is no number")
 	}
-	if r.Watts, err = consumed(power.value); err == nil && withEnergy && energy.ok {
-		r.Joules, err = runningTotal(energy.value * worth)
-	}
+	r.Watts, err = consumed(power.value)
+	r.Joules = total(energy, worth)
 	return r, err
 }
 

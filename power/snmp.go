@@ -19,9 +19,9 @@ import (
 func snmpKind() kind {
 	return kind{
 		name:    "snmp",
-		address: "HOST[:PORT]/apc[/OUTLET], /apc-rpdu or /raritan[/OUTLET] [?pdu=N][&energy=true], or HOST[:PORT]?power=OID[&power-unit=UNIT][&energy=OID][&energy-unit=UNIT]; all: [&version=1|2c|3]",
+		address: "HOST[:PORT]/apc[/OUTLET], /apc-rpdu or /raritan[/OUTLET] [?pdu=N], or HOST[:PORT]?power=OID[&power-unit=UNIT][&energy=OID][&energy-unit=UNIT]; all: [&version=1|2c|3]",
 		about: "power distribution unit over SNMP: APC's rPDU2 (steps of 10 W, of 1 W by outlet) and the older rPDU, Raritan's PDU2 inlet or outlet, others by their OIDs; " +
-			"community, or user, auth-password and privacy-password, from the file of auth=FILE or ZCBENCH_METER_…; " + energyAbout,
+			"community, or user, auth-password and privacy-password, from the file of auth=FILE or ZCBENCH_METER_…",
 		open: openSNMP,
 	}
 }
@@ -32,8 +32,8 @@ type snmp struct {
 	connected         bool
 	about             Info
 	address           string
-	power, energy     string   // OIDs; energy "" where none is wanted
-	valid             []string // OIDs that are true(1) while the values hold
+	power, energy     string // OIDs; energy "" where none is wanted
+	valid             string // OID that is true(1) while the values hold; may be none
 	inWatts, inJoules float64
 }
 
@@ -180,12 +180,10 @@ func (m *snmp) generic(ctx context.Context, t *target) (known Info, err error) {
 
 // device takes the OIDs of a known one.
 func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
-	if t.options["power"]+t.options["power-unit"]+t.options["energy-unit"] != "" {
-		return known, fmt.Errorf("%w: %.20q has its own OIDs and units", ErrSpec, t.path)
-	}
-	energy, err := t.flag("energy")
-	if err != nil {
-		return known, err
+	for _, name := range []string{"power", "power-unit", "energy", "energy-unit"} {
+		if t.options[name] != "" {
+			return known, fmt.Errorf("%w: %.20q has its own OIDs and units: leave out %s", ErrSpec, t.path, name)
+		}
 	}
 	pdu, err := t.number("pdu", 1, 255, 1)
 	if err != nil {
@@ -212,8 +210,8 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 			return known, fmt.Errorf("%w: APC numbers outlets through all PDUs: leave out pdu", ErrSpec)
 		}
 	case name == "apc-rpdu" && !of:
-		if energy || t.options["pdu"] != "" {
-			return known, fmt.Errorf("%w: the older rPDU has neither an energy counter nor others beside it", ErrSpec)
+		if t.options["pdu"] != "" {
+			return known, fmt.Errorf("%w: the older rPDU has no others beside it: leave out pdu", ErrSpec)
 		}
 		known.Resolution = 1
 		m.power = rPDUIdentDevicePowerWatts
@@ -230,20 +228,24 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 		}
 		known.Resolution = m.inWatts
 		m.power, m.energy = sensor(values, 4, activePower), sensor(values, 4, activeEnergy)
-		m.valid = []string{sensor(values, 2, activePower)}
-		if energy {
-			m.valid = append(m.valid, sensor(values, 2, activeEnergy))
-			m.inJoules, err = m.unit(ctx, sensor(config, 6, activeEnergy), sensor(config, 7, activeEnergy), unitWattHour)
-			m.inJoules *= joulesIn["Wh"]
-			if err != nil {
-				return known, err
-			}
+		m.valid = sensor(values, 2, activePower)
+		// Not every outlet counts; one that does has the unit to show for it.
+		if m.inJoules, err = m.unit(ctx, sensor(config, 6, activeEnergy), sensor(config, 7, activeEnergy), unitWattHour); errors.Is(err, ErrSpec) {
+			m.energy = ""
+		} else if err != nil {
+			return known, err
 		}
+		m.inJoules *= joulesIn["Wh"]
 	default:
 		return known, fmt.Errorf("%w: the device is apc, apc/OUTLET, apc-rpdu, raritan or raritan/OUTLET; give others by their OIDs: ?power=OID", ErrSpec)
 	}
-	if !energy {
-		m.energy = ""
+	// A value that is not there would spoil the others of the same question.
+	if m.energy != "" {
+		if _, err := m.get(ctx, m.energy); errors.Is(err, ErrSpec) {
+			m.energy = ""
+		} else if err != nil {
+			return known, err
+		}
 	}
 	return known, nil
 }
@@ -317,7 +319,7 @@ func (m *snmp) Info() Info { return m.about }
 
 func (m *snmp) Read(ctx context.Context) (r Reading, err error) {
 	var oids []string
-	for _, oid := range append([]string{m.power, m.energy}, m.valid...) {
+	for _, oid := range []string{m.power, m.energy, m.valid} {
 		if oid != "" {
 			oids = append(oids, oid)
 		}
@@ -328,8 +330,8 @@ func (m *snmp) Read(ctx context.Context) (r Reading, err error) {
 		return r, err
 	}
 	r.At = midway(start)
-	for _, v := range values[len(values)-len(m.valid):] {
-		if n, err := snmpNumber(v); err != nil || n != 1 {
+	if m.valid != "" {
+		if n, err := snmpNumber(values[len(values)-1]); err != nil || n != 1 {
 			return r, noValue("%s: the sensor is not available", m.address)
 		}
 	}
@@ -340,7 +342,7 @@ func (m *snmp) Read(ctx context.Context) (r Reading, err error) {
 		values = values[1:]
 	}
 	if m.energy != "" {
-		if r.Joules, err = snmpValue(values[0], m.inJoules, runningTotal); err != nil {
+		if r.Joules, err = snmpValue(values[0], m.inJoules, runningTotal); err != nil && r.Watts == nil {
 			return r, fmt.Errorf("%s: %s: %w", m.address, m.energy, err)
 		}
 	}

@@ -124,6 +124,7 @@ done
 	object(rPDU2DeviceStatusPower+".1", "integer", 37)
 	object(rPDU2DeviceStatusEnergy+".1", "integer", 1234)
 	object(rPDU2DeviceStatusPower+".2", "integer", -1)
+	object(rPDU2DeviceStatusPower+".4", "integer", 12) // without a counter
 	object(rPDU2OutletMeteredStatusPower+".5", "integer", 123)
 	object(rPDU2OutletMeteredStatusEnergy+".5", "integer", 7)
 	object(rPDUIdentDevicePowerWatts, "integer", 807)
@@ -175,12 +176,13 @@ func TestSNMP(t *testing.T) {
 		watts, joules float64
 		resolution    float64
 	}{
-		{"/apc", 370, none, 10},
-		{"/apc?energy=true", 370, 123.4 * 3.6e6, 10},
-		{"/apc/5?energy=true", 123, 0.7 * 3.6e6, 1},
+		{"/apc", 370, 123.4 * 3.6e6, 10},
+		{"/apc?pdu=4", 120, none, 10},
+		{"/apc?pdu=4&version=1", 120, none, 10},
+		{"/apc/5", 123, 0.7 * 3.6e6, 1},
 		{"/apc-rpdu?version=1", 807, none, 1},
-		{"/raritan?energy=true", 412, 987654 * 3600, 0.1},
-		{"/raritan/7?energy=true&version=1", 86, 1500 * 3600, 1},
+		{"/raritan", 412, 987654 * 3600, 0.1},
+		{"/raritan/7?version=1", 86, 1500 * 3600, 1},
 		{"?power=1.3.6.1.4.1.8072.9999.2.0&power-unit=10mW", 0.1275, none, 0},
 	} {
 		m := open(t, "snmp:"+host+c.address)
@@ -194,7 +196,7 @@ func TestSNMP(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	for _, address := range []string{"/apc?pdu=3", "/apc?pdu=3&version=1", "/apc/6", "/raritan/9", "", "?power=sysUpTime", "/eaton", "/apc?version=4", "/apc?pdu=x", "/apc-rpdu?energy=true", "/apc/x"} {
+	for _, address := range []string{"/apc?pdu=3", "/apc?pdu=3&version=1", "/apc/6", "/raritan/9", "", "?power=sysUpTime", "/eaton", "/apc?version=4", "/apc?pdu=x", "/apc-rpdu?pdu=2", "/apc/x"} {
 		if _, err := Open(t.Context(), "snmp:"+host+address); !errors.Is(err, ErrSpec) {
 			t.Errorf("%s: %v", address, err)
 		}
@@ -240,7 +242,7 @@ func TestSNMPv3(t *testing.T) {
 		auth("user=reader", "auth-protocol=SHA-256", "auth-password=authhunter2", "privacy-protocol=AES", "privacy-password=privhunter2"),
 		auth("user=plain", "auth-password=authhunter3"),
 	} {
-		reads(t, open(t, "snmp:"+host+address), 370, none)
+		reads(t, open(t, "snmp:"+host+address), 370, 123.4*3.6e6)
 	}
 	for says, address := range map[string]string{
 		"takes a user":          auth(""),

@@ -13,8 +13,8 @@ import (
 func tasmotaKind() kind {
 	return kind{
 		name:    "tasmota",
-		address: "HOST[:PORT][/CHANNEL][?energy=true]",
-		about:   "smart plug with Tasmota, over HTTP; CHANNEL is 1, 2 … of a device with several; " + energyAbout,
+		address: "HOST[:PORT][/CHANNEL]",
+		about:   "smart plug with Tasmota, over HTTP; CHANNEL is 1, 2 … of a device with several",
 		open:    openTasmota,
 	}
 }
@@ -23,19 +23,15 @@ func tasmotaKind() kind {
 type tasmota struct {
 	web     *web
 	about   Info
-	channel int  // from 0
-	energy  bool // wanted
+	channel int // from 0
 }
 
 func openTasmota(ctx context.Context, address string) (Meter, error) {
-	t, err := parseTarget("tasmota", address, "80", "energy")
+	t, err := parseTarget("tasmota", address, "80")
 	if err != nil {
 		return nil, err
 	}
 	m := &tasmota{web: newWeb(t, "http", nil)}
-	if m.energy, err = t.flag("energy"); err != nil {
-		return nil, err
-	}
 	if t.path != "" {
 		n, err := strconv.Atoi(t.path)
 		if err != nil || n < 1 {
@@ -62,7 +58,7 @@ func openTasmota(ctx context.Context, address string) (Meter, error) {
 	if m.about, err = t.info(known); err != nil {
 		return nil, err
 	}
-	if _, err := e.read(m.channel, m.energy); err != nil && !errors.Is(err, ErrNoValue) {
+	if _, err := e.read(m.channel); err != nil && !errors.Is(err, ErrNoValue) {
 		return nil, err
 	}
 	return m, nil
@@ -104,13 +100,13 @@ func (m *tasmota) Read(ctx context.Context) (Reading, error) {
 	if err != nil {
 		return Reading{}, err
 	}
-	r, err := e.read(m.channel, m.energy)
+	r, err := e.read(m.channel)
 	r.At = midway(start)
 	return r, err
 }
 
 // read takes a channel's figures, counted from 0.
-func (e *tasmotaEnergy) read(channel int, withEnergy bool) (r Reading, err error) {
+func (e *tasmotaEnergy) read(channel int) (r Reading, err error) {
 	if len(e.Power) > 0 && channel >= len(e.Power) {
 		return r, fmt.Errorf("%w: there is no channel %d: it has %d", ErrSpec, channel+1, len(e.Power))
 	}
@@ -119,10 +115,10 @@ func (e *tasmotaEnergy) read(channel int, withEnergy bool) (r Reading, err error
 		return r, noValue("its power is no number")
 	}
 	// Some devices count their channels apart, some only the sum.
-	total := e.Total.at(channel)
-	if r.Watts, err = consumed(power.value); err == nil && withEnergy && total.ok && len(e.Total) == len(e.Power) {
-		r.Joules, err = runningTotal(total.value * joulesIn["kWh"])
+	if len(e.Total) == len(e.Power) {
+		r.Joules = total(e.Total.at(channel), joulesIn["kWh"])
 	}
+	r.Watts, err = consumed(power.value)
 	return r, err
 }
 

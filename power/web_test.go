@@ -66,14 +66,13 @@ func TestShelly(t *testing.T) {
 	p := &pages{answer: map[string]string{"/shelly": gen1Device, "/status": gen1Status}}
 	host := p.start(t)
 	m := open(t, "shelly:"+host)
-	reads(t, m, 8.62, none)
-	reads(t, open(t, "shelly:"+host+"?energy=true"), 8.62, 7200)
+	reads(t, m, 8.62, 7200)
 	p.set("/status", strings.Replace(gen1Status, `"is_valid":true`, `"is_valid":false`, 1))
 	if _, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
 		t.Errorf("a measurement that it calls invalid: %v", err)
 	}
 	p.set("/status", `{"emeters":[{"power":-12.5,"is_valid":true,"total":1.5},{"power":12.5,"is_valid":true,"total":1.5}]}`)
-	reads(t, open(t, "shelly:"+host+"/1?energy=true"), 12.5, 5400)
+	reads(t, open(t, "shelly:"+host+"/1"), 12.5, 5400)
 	if _, err := open(t, "shelly:"+host+"/0").Read(t.Context()); !errors.Is(err, ErrNoValue) {
 		t.Errorf("a load that gives power: %v", err)
 	}
@@ -85,8 +84,8 @@ func TestShelly(t *testing.T) {
 		"/rpc/Switch.GetStatus?id=3": `{"id":3,"output":true}`}}
 	host = p.start(t)
 	m = open(t, "shelly:"+host)
-	reads(t, m, 8.9, none)
-	reads(t, open(t, "shelly:"+host+"/pm1:1?energy=true"), 8.9, 6.532*3600)
+	reads(t, m, 8.9, 6.532*3600)
+	reads(t, open(t, "shelly:"+host+"/pm1:1"), 8.9, 6.532*3600)
 	if i := m.Info(); i.Name != "shelly:"+host || i.Interval != time.Second || i.Scope != Wall {
 		t.Errorf("it is %+v", i)
 	}
@@ -126,7 +125,7 @@ func TestShellyDigest(t *testing.T) {
 	}
 	host := p.start(t)
 	m := open(t, "shelly:"+host+"?auth="+secretFile(t, "password=hunter2"))
-	reads(t, m, 8.9, none)
+	reads(t, m, 8.9, 6.532*3600)
 	if strings.Contains(fmt.Sprintf("%+v", m.Info()), "hunter2") || strings.Contains(m.Info().Name, "auth") {
 		t.Errorf("the record would tell a secret: %+v", m.Info())
 	}
@@ -153,13 +152,14 @@ func TestTasmota(t *testing.T) {
 	host := p.start(t)
 	t.Setenv("ZCBENCH_METER_PASSWORD", "hunter2")
 	m := open(t, "tasmota:"+host)
-	reads(t, m, 103, none)
+	reads(t, m, 103, 900000)
 	if i := m.Info(); i.Resolution != 1 || i.Interval != time.Second {
 		t.Errorf("it is %+v", i)
 	}
-	reads(t, open(t, "tasmota:"+host+"?energy=true"), 103, 900000)
 	p.set(path, `{"StatusSNS":{"ENERGY":{"Total":[1.5,2.5],"Power":[7.5,"nan"]}}}`)
-	reads(t, open(t, "tasmota:"+host+"/1?energy=true"), 7.5, 5.4e6)
+	reads(t, open(t, "tasmota:"+host+"/1"), 7.5, 5.4e6)
+	p.set(path, `{"StatusSNS":{"ENERGY":{"Total":2.5,"Power":[7.5,"nan"]}}}`)
+	reads(t, open(t, "tasmota:"+host+"/1"), 7.5, none) // both channels are in that total
 	if _, err := open(t, "tasmota:"+host+"/2").Read(t.Context()); !errors.Is(err, ErrNoValue) {
 		t.Errorf("nan: %v", err)
 	}
@@ -217,7 +217,7 @@ func FuzzShelly(f *testing.F) {
 		if channel < 0 || json.Unmarshal([]byte(text), &s) != nil {
 			return
 		}
-		r, err := s.read(first, channel, true)
+		r, err := s.read(first, channel)
 		sane(t, r, err)
 	})
 }
@@ -230,7 +230,7 @@ func FuzzTasmota(f *testing.F) {
 		if channel < 0 || json.Unmarshal([]byte(text), &e) != nil {
 			return
 		}
-		r, err := e.read(channel, true)
+		r, err := e.read(channel)
 		sane(t, r, err)
 	})
 }

@@ -1,11 +1,15 @@
 package power
 
 import (
+	"context"
 	"errors"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTarget(t *testing.T) {
@@ -114,6 +118,42 @@ func TestQuantity(t *testing.T) {
 			t.Errorf("%q is %v J", s, got)
 		}
 	}
+}
+
+// What takes a question and never answers is an error for every kind, within
+// the time-outs of each.
+func TestSilence(t *testing.T) {
+	tcp, _ := serve(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { udp.Close() })
+	auth := secretFile(t, "user=reader", "password=hunter2", "auth-password=hunter2hunter2")
+	t.Run("all", func(t *testing.T) {
+		for _, spec := range []string{
+			"scpi:" + tcp, "scpi:" + tcp + "?power=P?", "redfish:" + tcp + "?insecure=true", "redfish:" + tcp + "?plain=true", "shelly:" + tcp, "tasmota:" + tcp, "mqtt:" + tcp + "/t",
+			"modbus:" + tcp + "?power=1:int16", "snmp:" + udp.LocalAddr().String() + "/apc", "snmp:" + udp.LocalAddr().String() + "/apc?version=3", "ipmi:" + udp.LocalAddr().String(),
+		} {
+			t.Run(spec, func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+				defer cancel()
+				separator := "?"
+				if strings.Contains(spec, "?") {
+					separator = "&"
+				}
+				m, err := Open(ctx, spec+separator+"auth="+auth)
+				if err == nil { // those that ask nothing until they are read
+					_, err = m.Read(ctx)
+					m.Close()
+				}
+				if err == nil || errors.Is(err, ErrSpec) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
+					t.Errorf("silence is: %v", err)
+				}
+			})
+		}
+	})
 }
 
 func FuzzTarget(f *testing.F) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -91,7 +92,12 @@ func openIPMI(ctx context.Context, address string) (Meter, error) {
 		defer cancel()
 		if err := c.Connect(ctx); err != nil {
 			hangUp(c)
-			return nil, fmt.Errorf("%w: %s: %w (are user, password and privilege right?)", ErrUnreachable, m.where, err)
+			var network net.Error
+			if errors.As(err, &network) {
+				return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+			}
+			// A line for each cipher suite that was tried, with one cause.
+			return nil, fmt.Errorf("%s opens no session: are user, password, privilege and cipher right? %s", m.where, strings.Join(strings.Fields(err.Error()), " "))
 		}
 		return c, nil
 	}

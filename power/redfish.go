@@ -35,6 +35,10 @@ type redfish struct {
 	source         redfishSource
 }
 
+// redfishPatience bounds a question. Some controllers ask all their supplies
+// before they answer.
+const redfishPatience = 3 * patience
+
 // redfishSource is the resource that tells the power.
 type redfishSource struct {
 	path    string
@@ -101,6 +105,7 @@ func openRedfish(ctx context.Context, address string) (Meter, error) {
 		t.port = port
 	}
 	m.web = newWeb(t, scheme, verify)
+	m.web.client.Timeout = redfishPatience
 	m.web.sign = m.sign
 	if err := m.login(ctx); err != nil {
 		return nil, err
@@ -142,8 +147,11 @@ func (m *redfish) login(ctx context.Context) error {
 		return err
 	}
 	answer, err := m.web.do(ctx, http.MethodPost, "/redfish/v1/SessionService/Sessions", bytes.NewReader(body), nil)
+	if errors.Is(err, errNotThere) {
+		return fmt.Errorf("%w: it has no sessions: give login=basic", err)
+	}
 	if err != nil {
-		return fmt.Errorf("log in (or give login=basic): %w", err)
+		return fmt.Errorf("log in: %w", err)
 	}
 	m.token = answer.Header.Get("X-Auth-Token")
 	if m.token == "" {
@@ -180,20 +188,26 @@ func (m *redfish) find(ctx context.Context, name string, control int) (redfishSo
 	var found []redfishSource
 	var names []string
 	var interval time.Duration
+	var broken error // of one that does not answer as it should
 	for _, member := range all.Members {
 		s, every, err := m.chassis(ctx, member.ID, control)
-		if err != nil {
+		if errors.Is(err, ErrUnreachable) {
 			return none, 0, err
+		}
+		if err != nil {
+			broken = err
 		}
 		if s.path != "" {
 			found, interval = append(found, s), every
 			names = append(names, path.Base(member.ID))
 		}
 	}
-	switch len(found) {
-	case 0:
+	switch {
+	case len(found) == 0 && broken != nil:
+		return none, 0, broken
+	case len(found) == 0:
 		return none, 0, fmt.Errorf("%w: %s has no chassis that tells its power", ErrSpec, m.web.base)
-	case 1:
+	case len(found) == 1:
 		return found[0], interval, nil
 	}
 	return none, 0, fmt.Errorf("%w: several chassis of %s tell their power: append one of: /%s", ErrSpec, m.web.base, strings.Join(names, " /"))

@@ -108,6 +108,13 @@ func TestRedfishSeveralChassis(t *testing.T) {
 	if _, err := Open(t.Context(), "redfish:"+host+"/Riser?plain=true"); !errors.Is(err, ErrSpec) {
 		t.Errorf("none: %v", err)
 	}
+	// One that does not answer as it should does not hide the other.
+	p.set("/redfish/v1/Chassis", `{"Members":[{"@odata.id":"/redfish/v1/Chassis/Lost"},{"@odata.id":"/redfish/v1/Chassis/GPU"}]}`)
+	reads(t, open(t, "redfish:"+host+"?plain=true"), 344, none)
+	p.set("/redfish/v1/Chassis", `{"Members":[{"@odata.id":"/redfish/v1/Chassis/Lost"},{"@odata.id":"/redfish/v1/Chassis/Riser"}]}`)
+	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true"); !errors.Is(err, errNotThere) {
+		t.Errorf("one lost, the other without: %v", err)
+	}
 	// A link that would make another host of the base.
 	p.set("/redfish/v1/Chassis/GPU", `{"Power":{"@odata.id":"@198.51.100.1/"}}`)
 	if _, err := Open(t.Context(), "redfish:"+host+"/GPU?plain=true"); err == nil || !strings.Contains(err.Error(), "no path") {

@@ -129,6 +129,7 @@ func (m *scpi) meet(ctx context.Context) error {
 	// A WT300E with an update rate of its own choice says AUTO.
 	if seconds, err := strconv.ParseFloat(s, 64); err == nil && seconds > 0 && seconds < 3600 && m.target.options["interval"] == "" {
 		m.about.Interval = time.Duration(seconds * float64(time.Second))
+		m.about.Latency = m.about.Interval / 2 // its values are means over an interval
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gosnmp/gosnmp"
@@ -286,7 +287,11 @@ func (m *snmp) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, error
 	if err != nil {
 		// Version 3 makes the agent's acquaintance anew: it may have restarted.
 		m.Close()
-		return nil, fmt.Errorf("%w: %s: %w (an agent does not answer who gives the wrong community or user)", ErrUnreachable, m.address, err)
+		hint := ""
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			hint = " (nor would it answer to a wrong community or user)"
+		}
+		return nil, fmt.Errorf("%w: %s: %w%s", ErrUnreachable, m.address, err, hint)
 	}
 	switch {
 	case answer.Error == gosnmp.NoSuchName && int(answer.ErrorIndex) >= 1 && int(answer.ErrorIndex) <= len(oids):

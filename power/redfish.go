@@ -110,7 +110,7 @@ func openRedfish(ctx context.Context, address string) (Meter, error) {
 	if err := m.login(ctx); err != nil {
 		return nil, err
 	}
-	known := Info{Resolution: 1}
+	var known Info
 	if m.source, known.Interval, err = m.find(ctx, t.path, int(control)); err == nil {
 		m.about, err = t.info(known)
 	}

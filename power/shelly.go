@@ -83,13 +83,8 @@ func openShelly(ctx context.Context, address string) (Meter, error) {
 			m.web.client.Transport = &digest.Transport{Username: "admin", Password: password, Transport: m.web.client.Transport}
 		}
 	}
-	// Neither generation says how often it measures; the figures change once
-	// a second on those that have been seen.
-	known := Info{Interval: time.Second, Resolution: 0.1}
-	if m.first {
-		known.Resolution = 0.01
-	}
-	if m.about, err = t.info(known); err != nil {
+	// Neither generation says how often or how finely it measures.
+	if m.about, err = t.info(Info{}); err != nil {
 		return nil, err
 	}
 	if _, err := m.Read(ctx); err != nil && !errors.Is(err, ErrNoValue) {

@@ -46,7 +46,7 @@ func openTasmota(ctx context.Context, address string) (Meter, error) {
 		}
 		m.web.sign = func(r *http.Request) { r.SetBasicAuth(user, password) }
 	}
-	// Tasmota's energy driver sums up once a second.
+	// Its energy drivers work once a second (FUNC_ENERGY_EVERY_SECOND).
 	known := Info{Interval: time.Second}
 	e, err := m.ask(ctx)
 	if err != nil {

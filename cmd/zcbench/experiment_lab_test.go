@@ -46,7 +46,7 @@ func TestLabExperiment(t *testing.T) {
 		t.Errorf("settings before\n%v\nand after\n%v", before, after)
 	}
 	cells := map[string]bool{}
-	for _, r := range loadRecords(t, dir) {
+	for _, r := range storedRecords(t, dir) {
 		a := r.Axes
 		cell := a["mode"] + " " + a["gro"] + " " + a["cpus"]
 		if cells[cell] {

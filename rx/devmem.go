@@ -77,6 +77,21 @@ func (devmemEngine) Options() []endpoint.Option {
 }
 
 func (devmemEngine) Probe(iface string) feature.Verdict {
+	v := probeBinding(iface)
+	if v.Answer == feature.Yes {
+		v = probeSettings(iface)
+	}
+	if v.Answer == feature.No {
+		return v
+	}
+	if err := udmabuf.Probe(); err != nil {
+		return feature.Impossible(err.Error(), "another dma-buf: --mem heap:system")
+	}
+	return v
+}
+
+// probeBinding says whether the kernel has a dma-buf bound to a queue of iface.
+func probeBinding(iface string) feature.Verdict {
 	nd, err := netdev.Dial()
 	if err != nil {
 		return feature.Impossible(err.Error(), "Linux 6.12 or later")
@@ -85,55 +100,30 @@ func (devmemEngine) Probe(iface string) feature.Verdict {
 	if !nd.CanBindRX() {
 		return feature.Impossible("this kernel cannot bind a dma-buf to a receive queue", "Linux 6.12 or later with CONFIG_NET_DEVMEM")
 	}
-	if err := udmabuf.Probe(); err != nil {
-		return feature.Impossible("no udmabuf: "+err.Error(), "modprobe udmabuf, or another dma-buf: --mem heap:system")
-	}
 	if iface == "" {
 		return feature.Undecided("it depends on the NIC", "zcbench probe -i IFACE")
 	}
-	i, err := net.InterfaceByName(iface)
-	if err != nil {
-		return feature.Undecided(fmt.Sprintf("interface %s: %v", iface, err), "")
-	}
-	// What is no dma-buf cannot be bound; a device that could not bind one
-	// either is refused before that is looked at.
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return feature.Undecided(err.Error(), "")
-	}
-	defer null.Close()
-	_, err = nd.BindRX(i.Index, int(null.Fd()), []uint32{0}, 0)
-	switch {
+	switch err := askForQueue(nd, iface); {
+	case errors.Is(err, errNoQueueAPI):
+		return feature.Impossible(iface+" cannot bind a dma-buf: "+err.Error(), queueAPI)
 	case errors.Is(err, unix.EOPNOTSUPP):
-		return feature.Impossible(iface+" cannot bind a dma-buf: its driver has no queue API", "a NIC whose driver has queue_mgmt_ops, such as bnxt, gve, idpf, mlx5 and fbnic of recent kernels")
+		return feature.Impossible(iface+" cannot bind a dma-buf: "+err.Error(), "a kernel with CONFIG_NET_DEVMEM, and a NIC that does DMA by itself")
 	case errors.Is(err, unix.EPERM):
 		return feature.Impossible("needs CAP_NET_ADMIN", "run as root")
-	}
-	w := ownQueues(1)
-	w.Interface, w.Queues = iface, 0
-	w.Settings["ntuple"] = "on" // to lead flows to queues
-	changes, err := ringcfg.Plan(w)
-	switch {
-	case errors.Is(err, ringcfg.ErrUnsupported):
-		return feature.Impossible(err.Error(), "a NIC with header split and flow rules")
 	case err != nil:
 		return feature.Undecided(err.Error(), "")
 	}
-	var sets []string
-	for _, c := range changes {
-		sets = append(sets, c.Name+" "+c.To)
-	}
-	v := feature.Possible()
-	if len(sets) > 0 {
-		v.Reason = "for its time a run sets " + strings.Join(sets, ", ")
-	}
-	return v
+	return feature.Possible()
 }
 
 // Needs is in force unless the run does not tune.
 func (e devmemEngine) Needs(p endpoint.Params) (ringcfg.Want, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {
+		return ringcfg.Want{}, err
+	}
+	// Before anything is changed for what cannot be.
+	if err := unsupported(e, probeBinding(p.Interface)); err != nil {
 		return ringcfg.Want{}, err
 	}
 	return ownQueues(o.Int("queues")), nil

@@ -253,8 +253,8 @@ func TestLabDevmemIovecs(t *testing.T) {
 	}
 }
 
-// TestLabDevmemProbe: the NIC can.
-func TestLabDevmemProbe(t *testing.T) {
+// TestLabProbe: the NIC can.
+func TestLabProbe(t *testing.T) {
 	pair := testutil.Lab(t)
 	for _, c := range []struct {
 		at     *netpair.End
@@ -273,8 +273,10 @@ func TestLabDevmemProbe(t *testing.T) {
 	}
 	// Header split is off in the lab; the probe says that a run turns it on.
 	if err := pair.RX.Do(func() error {
-		if v := rx.Devmem().Probe(pair.RX.Interface); !strings.Contains(v.Reason, "tcp-data-split on") {
-			t.Errorf("the probe does not say what a run sets: %+v", v)
+		for _, e := range []endpoint.Engine{rx.Devmem(), rx.ZCRX()} {
+			if v := e.Probe(pair.RX.Interface); v.Answer != feature.Yes || !strings.Contains(v.Reason, "tcp-data-split on") {
+				t.Errorf("%s: the probe does not say what a run sets: %+v", e.Name(), v)
+			}
 		}
 		return nil
 	}); err != nil {

@@ -287,8 +287,14 @@ func TestDevmemUnsupported(t *testing.T) {
 	if endpoint.KindOf(err) != endpoint.Unsupported {
 		t.Errorf("%v, want an unsupported error", err)
 	}
-	if v := Devmem().Probe("lo"); v.Answer != feature.No || v.Reason == "" || v.Fix == "" {
-		t.Errorf("probe: %+v, want a no with reason and cure", v)
+	v := Devmem().Probe("lo")
+	if v.Answer != feature.No || v.Reason == "" || v.Fix == "" {
+		t.Fatalf("probe: %+v, want a no with reason and cure", v)
+	}
+	// Refused before any setting is changed.
+	_, err = devmemEngine{}.Needs(endpoint.Params{Flows: 1, Interface: "lo"})
+	if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), v.Reason) {
+		t.Errorf("needs: %v, want an unsupported error for the probe's reason: %s", err, v.Reason)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/feature"
+	"zcbench/internal/genl/netdev"
 	"zcbench/internal/uring"
 	"zcbench/ringcfg"
 	"zcbench/udmabuf"
@@ -90,11 +91,14 @@ func (zcrxEngine) Probe(iface string) feature.Verdict {
 	if v := knowsRecvZC(); v.Answer != feature.Yes {
 		return v
 	}
-	if hasQueues(iface) {
-		// To find out more about a queue would be to take it.
-		return feature.Undecided("the driver of "+iface+" must have a queue API (queue_mgmt_ops) and header split", "try it; nodev=on receives without, by copying")
+	if !hasQueues(iface) {
+		return withoutQueue(iface)
 	}
-	return withoutQueue(iface)
+	v := probeSettings(iface)
+	if v.Answer == feature.No && withoutQueue("").Answer == feature.Yes {
+		v.Fix += "; --rx-opt nodev=on receives without, by copying"
+	}
+	return v
 }
 
 // withoutQueue says whether reception without a queue works; iface may be
@@ -137,9 +141,20 @@ func (zcrxEngine) queues(p endpoint.Params, o endpoint.Settings) int {
 	return 0
 }
 
+// hasQueues says whether a queue of iface could be had: the NIC does DMA, and
+// its driver has the queue API. The kernels that have zcrx tell the second
+// apart in the netdev family, where the binding of dma-bufs needs the same.
 func hasQueues(iface string) bool {
 	i, err := net.InterfaceByName(iface)
-	return err == nil && uring.HasQueues(i.Index)
+	if err != nil || !uring.HasQueues(i.Index) {
+		return false
+	}
+	nd, err := netdev.Dial()
+	if err != nil {
+		return false
+	}
+	defer nd.Close()
+	return !errors.Is(askForQueue(nd, iface), errNoQueueAPI)
 }
 
 // Needs is in force unless the run does not tune.

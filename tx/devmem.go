@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -32,16 +33,13 @@ func (devmem) Options() []endpoint.Option {
 }
 
 func (devmem) Probe(iface string) feature.Verdict {
-	nd, err := netdev.Dial()
-	if err != nil {
-		return feature.Impossible(err.Error(), "Linux 6.16 or later")
+	nd, v := dialDevmem(iface)
+	if nd == nil {
+		return v
 	}
 	defer nd.Close()
-	if !nd.CanBindTX() {
-		return feature.Impossible("this kernel cannot send from a dma-buf", "Linux 6.16 or later with CONFIG_NET_DEVMEM")
-	}
 	if err := udmabuf.Probe(); err != nil {
-		return feature.Impossible("no udmabuf: "+err.Error(), "modprobe udmabuf, or another dma-buf: --mem heap:system")
+		return feature.Impossible(err.Error(), "another dma-buf: --mem heap:system")
 	}
 	if iface == "" {
 		return feature.Undecided("it depends on the NIC", "zcbench probe -i IFACE")
@@ -56,12 +54,58 @@ func (devmem) Probe(iface string) feature.Verdict {
 		return feature.Undecided(err.Error(), "")
 	}
 	defer b.Close()
-	if _, err = nd.BindTX(i.Index, b.FD()); errors.Is(err, unix.EOPNOTSUPP) {
-		return feature.Impossible(iface+" cannot send from a dma-buf: "+err.Error(), "a NIC whose driver has netmem TX")
-	} else if err != nil {
-		return feature.Undecided(err.Error(), "")
+	if _, err = nd.BindTX(i.Index, b.FD()); err != nil {
+		return refusedTX(iface, err)
 	}
 	return feature.Possible()
+}
+
+// dialDevmem opens the socket of a binding, or says why there can be none,
+// whatever the memory. iface may be empty.
+func dialDevmem(iface string) (*netdev.Conn, feature.Verdict) {
+	nd, err := netdev.Dial()
+	if err != nil {
+		return nil, feature.Impossible(err.Error(), "Linux 6.16 or later")
+	}
+	v := feature.Possible()
+	if !nd.CanBindTX() {
+		v = feature.Impossible("this kernel cannot send from a dma-buf", "Linux 6.16 or later with CONFIG_NET_DEVMEM")
+	} else if iface != "" {
+		v = askTX(nd, iface)
+	}
+	if v.Answer == feature.No {
+		nd.Close()
+		return nil, v
+	}
+	return nd, v
+}
+
+// askTX offers to bind what is no dma-buf: a device that could not send from
+// one either is refused before that is looked at.
+func askTX(nd *netdev.Conn, iface string) feature.Verdict {
+	i, err := net.InterfaceByName(iface)
+	if err != nil {
+		return feature.Undecided(fmt.Sprintf("interface %s: %v", iface, err), "")
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return feature.Undecided(err.Error(), "")
+	}
+	defer null.Close()
+	_, err = nd.BindTX(i.Index, int(null.Fd()))
+	return refusedTX(iface, err)
+}
+
+// refusedTX is the verdict that the kernel's answer to BindTX amounts to.
+func refusedTX(iface string, err error) feature.Verdict {
+	reason := fmt.Sprintf("bind a dma-buf to %s: %v", iface, err)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return feature.Impossible(reason, "a NIC whose driver has netmem TX, and a kernel with CONFIG_NET_DEVMEM")
+	case errors.Is(err, unix.EPERM):
+		return feature.Impossible(reason, "needs CAP_NET_ADMIN: run as root")
+	}
+	return feature.Undecided(reason, "")
 }
 
 func (e devmem) Open(p endpoint.Params) (endpoint.Session, error) {
@@ -115,6 +159,10 @@ func (s *devmemSession) open(o endpoint.Settings) error {
 	if size < need {
 		return endpoint.Errorf(endpoint.Usage, "%d flows of %d bytes need a dma-buf of %d bytes, not %d: raise mem-size or lower the length", s.params.Flows, s.params.Pattern.Period, need, size)
 	}
+	var v feature.Verdict
+	if s.netdev, v = dialDevmem(s.iface.Name); s.netdev == nil {
+		return unsupported(Devmem(), v)
+	}
 	var err error
 	if s.buffer, err = endpoint.OpenMemory(o, size); err != nil {
 		return err
@@ -122,11 +170,11 @@ func (s *devmemSession) open(o endpoint.Settings) error {
 	if err := s.fill(); err != nil {
 		return err
 	}
-	if s.netdev, err = netdev.Dial(); err != nil {
-		return endpoint.Errorf(endpoint.Unsupported, "%w (devmem needs Linux 6.16)", err)
-	}
 	if s.binding, err = s.netdev.BindTX(s.iface.Index, s.buffer.FD()); err != nil {
-		return s.refused(err)
+		if v := refusedTX(s.iface.Name, err); v.Answer == feature.No {
+			return unsupported(Devmem(), v)
+		}
+		return fmt.Errorf("bind a dma-buf to %s: %w", s.iface.Name, err)
 	}
 	return nil
 }
@@ -147,17 +195,6 @@ func (s *devmemSession) fill() error {
 		return fmt.Errorf("end writing the dma-buf: %w", e)
 	}
 	return nil
-}
-
-// refused adds what to do to the kernel's answer.
-func (s *devmemSession) refused(err error) error {
-	switch {
-	case errors.Is(err, unix.EOPNOTSUPP):
-		return endpoint.Errorf(endpoint.Unsupported, "bind the dma-buf to %s: %w (a NIC whose driver has netmem TX, and Linux 6.16)", s.iface.Name, err)
-	case errors.Is(err, unix.EPERM):
-		return endpoint.Errorf(endpoint.Unsupported, "bind the dma-buf to %s: %w (needs CAP_NET_ADMIN: run as root)", s.iface.Name, err)
-	}
-	return fmt.Errorf("bind the dma-buf to %s: %w", s.iface.Name, err)
 }
 
 func (s *devmemSession) Workers() int { return s.params.Flows }

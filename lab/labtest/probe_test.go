@@ -100,11 +100,7 @@ func (f finding) try(t *testing.T) {
 		if status != 3 || !strings.Contains(why, f.Reason) {
 			t.Errorf("said not to work because %q, ends with status %d (%q), want 3 and that reason", f.Reason, status, why)
 		}
-	case "unknown":
-		if f.Reason == "" || status != 0 && status != 3 {
-			t.Errorf("unknown for the reason %q, ends with status %d: %s", f.Reason, status, errout)
-		}
-	default:
+	default: // root asks about an interface: all can be known
 		t.Errorf("answer %q", f.Answer)
 	}
 }

@@ -91,6 +91,9 @@ func (zcrxEngine) Probe(iface string) feature.Verdict {
 	if v := knowsRecvZC(); v.Answer != feature.Yes {
 		return v
 	}
+	if iface == "" && errors.Is(uring.TryZeroCopyRX(), unix.EINVAL) {
+		return feature.Undecided("it depends on the NIC", "zcbench probe -i IFACE")
+	}
 	if !hasQueues(iface) {
 		return withoutQueue(iface)
 	}

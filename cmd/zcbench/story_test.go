@@ -163,14 +163,16 @@ func TestStoryEveryPair(t *testing.T) {
 		t.Run(pair[0]+" to "+pair[1], func(t *testing.T) {
 			for _, need := range []string{"tx " + pair[0], "rx " + pair[1]} {
 				f := can[need]
-				if f.Answer == "no" {
-					// What probe calls impossible fails with the reason it gave.
-					_, errs, code := run(t, "local", "--tx", pair[0], "--rx", pair[1], "-t", "0.3", "-O", "0")
-					if code != exitUnsupported || f.Reason == "" {
-						t.Errorf("probe says no (%s), the run ends with %d: %s", f.Reason, code, errs)
-					}
-					return
+				if f.Answer == "yes" {
+					continue
 				}
+				// What probe calls impossible fails with the reason it gave;
+				// what depends on the NIC is not to be had of a veth pair.
+				_, errs, code := run(t, "local", "--tx", pair[0], "--rx", pair[1], "-t", "0.3", "-O", "0")
+				if code != exitUnsupported || f.Reason == "" || f.Answer == "no" && !strings.Contains(errs, f.Reason) {
+					t.Errorf("probe says %s (%s), the run ends with %d: %s", f.Answer, f.Reason, code, errs)
+				}
+				return
 			}
 			if pair[0] == "null" {
 				_, errs, code := run(t, "local", "--tx", "null", "--rx", "null", "-t", "0.3", "-O", "0")

@@ -16,6 +16,12 @@ func All(root string) []endpoint.Meter {
 	return []endpoint.Meter{
 		cpu(),
 		cpuidle(root),
+		cpufreq(root),
+		thermal(root),
+		softirqs(root),
+		softnet(root),
+		tcp(),
+		link(root),
 	}
 }
 
@@ -30,6 +36,31 @@ func readOnce(root, path string) (string, error) {
 	defer f.Close()
 	b, err := f.Read()
 	return strings.TrimSpace(string(b)), err
+}
+
+// valueReader reads files that hold one number each.
+type valueReader struct {
+	files
+	q []endpoint.Quantity
+}
+
+func (r *valueReader) add(f *procfile.File, q endpoint.Quantity) {
+	r.files, r.q = append(r.files, f), append(r.q, q)
+}
+
+// Quantities are those of the files, in order.
+func (r *valueReader) Quantities() []endpoint.Quantity { return r.q }
+
+// Read reads them all.
+func (r *valueReader) Read(to []uint64) error {
+	for i, f := range r.files {
+		v, err := f.Int()
+		if err != nil {
+			return err
+		}
+		to[i] = uint64(v)
+	}
+	return nil
 }
 
 // files are open files, closed together.

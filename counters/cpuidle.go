@@ -15,9 +15,9 @@ func cpuidle(root string) endpoint.Meter {
 	return endpoint.Meter{
 		Name: "cpuidle", About: "time of each CPU in each C-state",
 		Open: func(s endpoint.Site) (endpoint.Reader, error) {
-			r := &cpuidleReader{}
+			r := &valueReader{}
 			for _, n := range s.CPUs {
-				if err := r.add(root, n); err != nil {
+				if err := r.cstates(root, n); err != nil {
 					_ = r.Close()
 					return nil, err
 				}
@@ -30,12 +30,8 @@ func cpuidle(root string) endpoint.Meter {
 	}
 }
 
-type cpuidleReader struct {
-	files
-	q []endpoint.Quantity
-}
-
-func (r *cpuidleReader) add(root string, cpu int) error {
+// cstates adds the C-states of a CPU; it may have none.
+func (r *valueReader) cstates(root string, cpu int) error {
 	for state := 0; ; state++ {
 		dir := fmt.Sprintf("sys/devices/system/cpu/cpu%d/cpuidle/state%d/", cpu, state)
 		name, err := readOnce(root, dir+"name")
@@ -49,21 +45,7 @@ func (r *cpuidleReader) add(root string, cpu int) error {
 		if err != nil {
 			return err
 		}
-		r.files = append(r.files, f)
 		const microseconds = 1e-6
-		r.q = append(r.q, endpoint.Quantity{Name: strings.TrimSuffix(name, " idle"), Form: endpoint.IdleState, CPU: cpu, Scale: microseconds})
+		r.add(f, endpoint.Quantity{Name: strings.TrimSuffix(name, " idle"), Form: endpoint.IdleState, CPU: cpu, Scale: microseconds})
 	}
-}
-
-func (r *cpuidleReader) Quantities() []endpoint.Quantity { return r.q }
-
-func (r *cpuidleReader) Read(to []uint64) error {
-	for i, f := range r.files {
-		v, err := f.Int()
-		if err != nil {
-			return err
-		}
-		to[i] = uint64(v)
-	}
-	return nil
 }

@@ -56,11 +56,13 @@ type Quantity struct {
 	// Scale makes the raw value one in the unit of Name, or seconds for the two
 	// states; 0 is 1.
 	Scale float64
-	// Quiet keeps a Total out of the interval samples.
+	// Quiet keeps it out of the interval samples.
 	Quiet bool
 	// PerByte asks for the Total over the payload bytes of the window too, as
 	// NAME_per_byte.
 	PerByte bool
+	// Sparse leaves a Total out of the results where it did not grow.
+	Sparse bool
 	// Warning is what a Total above 0 means, where a reader must know: "the CPU
 	// was throttled".
 	Warning string

@@ -129,11 +129,11 @@ func (m *meters) add(c Meter, r Reader) {
 
 // series is the quantity's name in samples, "" for none.
 func (q *Quantity) series() string {
+	if q.Quiet {
+		return ""
+	}
 	switch q.Form {
 	case Total:
-		if q.Quiet {
-			return ""
-		}
 		return q.Name + "_per_second"
 	case CPUState:
 		return "cpu_" + q.Name + "_percent"
@@ -312,7 +312,7 @@ func (o *openMeter) counters(role Role, res *Result, bytes float64) {
 			res.Counters[name] = f.sum / float64(f.n)
 		case f.Form == Total && f.total < 0:
 			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s of counters %s ran backwards in the window (something was reset) and is left out", role, name, o.Name))
-		case f.Form == Total:
+		case f.Form == Total && !(f.Sparse && f.total == 0):
 			res.Counters[name] = f.total
 			if f.PerByte && bytes > 0 {
 				res.Counters[name+"_per_byte"] = f.total / bytes
@@ -429,7 +429,12 @@ func (c *column) shown(v, seconds float64) float64 {
 }
 
 // round keeps records small: no series is known better than to a thousandth.
-func round(v float64) float64 { return math.Round(v*1000) / 1000 }
+func round(v float64) float64 {
+	if math.Abs(v) >= 1000 {
+		return math.Round(v)
+	}
+	return math.Round(v*1000) / 1000
+}
 
 func (m *meters) close() error {
 	if m == nil {

@@ -38,8 +38,6 @@ type observation struct {
 type edge struct {
 	syscalls [MaxSyscalls]uint64
 	extra    [MaxExtra]uint64
-	tcp      tcpTotals
-	tcpOK    bool
 	own      map[string]float64
 }
 
@@ -207,7 +205,6 @@ func isMax(name string) bool { return strings.HasSuffix(name, "_max") }
 
 func (s *sampler) edge() edge {
 	e := edge{own: ownCounters()}
-	e.tcp, e.tcpOK = readTCP(s.r.conns)
 	for _, c := range s.r.counters {
 		for i := range c.Syscalls {
 			e.syscalls[i] += c.Syscalls[i].Load()
@@ -258,11 +255,6 @@ func (s *sampler) finish(early bool) (*Result, error) {
 	for _, o := range s.r.recordings {
 		if err := o.Report(&res); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.r.p.Role, err)
-		}
-	}
-	if s.first.tcpOK && s.last.tcpOK {
-		for name, v := range s.last.tcp.window(s.first.tcp) {
-			res.Counters[name] = v
 		}
 	}
 	if seen := res.Samples[0].Verify; seen != nil {

@@ -1,0 +1,111 @@
+package counters
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"zcbench/endpoint"
+	"zcbench/internal/procfile"
+)
+
+// softirqs is /proc/softirqs: how often each kind was served on the scope's
+// CPUs.
+func softirqs(root string) endpoint.Meter {
+	return endpoint.Meter{
+		Name: "softirqs", About: "softirqs served, by kind",
+		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+			f, err := procfile.Open(root, "proc/softirqs")
+			if err != nil {
+				return nil, err
+			}
+			r := &softirqReader{File: f, cpus: s.CPUs}
+			b, err := f.Read()
+			if err == nil {
+				err = r.learn(b)
+			}
+			if err != nil {
+				f.Close()
+				return nil, err
+			}
+			return r, nil
+		},
+	}
+}
+
+type softirqReader struct {
+	*procfile.File
+	cpus  []int
+	order []int // CPU of each column of the file
+	kinds []string
+}
+
+// learn reads what does not change: the CPUs of the columns and the kinds.
+func (r *softirqReader) learn(b []byte) error {
+	head := procfile.Line(&b)
+	for {
+		w := procfile.Word(&head)
+		if len(w) == 0 {
+			break
+		}
+		n, _, ok := procfile.Uint(w[min(len("CPU"), len(w)):])
+		if !ok || n > math.MaxInt32 {
+			return fmt.Errorf("/proc/softirqs: %q is no CPU", w)
+		}
+		r.order = append(r.order, int(n))
+	}
+	for len(b) > 0 {
+		line := procfile.Line(&b)
+		if kind, ok := strings.CutSuffix(string(procfile.Word(&line)), ":"); ok {
+			r.kinds = append(r.kinds, kind)
+		}
+	}
+	for _, n := range r.cpus {
+		if !slices.Contains(r.order, n) {
+			return fmt.Errorf("/proc/softirqs has no CPU %d", n)
+		}
+	}
+	return nil
+}
+
+func (r *softirqReader) Quantities() []endpoint.Quantity {
+	var q []endpoint.Quantity
+	for _, kind := range r.kinds {
+		for range r.cpus {
+			q = append(q, endpoint.Quantity{Name: "softirq_" + strings.ToLower(kind), Wrap: math.MaxUint32, Sparse: true,
+				Quiet: !strings.HasPrefix(kind, "NET_")})
+		}
+	}
+	return q
+}
+
+func (r *softirqReader) Read(to []uint64) error {
+	b, err := r.File.Read()
+	if err != nil {
+		return err
+	}
+	return r.parse(b, to)
+}
+
+func (r *softirqReader) parse(b []byte, to []uint64) error {
+	procfile.Line(&b)
+	for k, kind := range r.kinds {
+		line := procfile.Line(&b)
+		if w := procfile.Word(&line); len(w) != len(kind)+1 || string(w[:len(kind)]) != kind {
+			return fmt.Errorf("/proc/softirqs has %q where %s was", w, kind)
+		}
+		row := to[k*len(r.cpus):]
+		for _, cpu := range r.order {
+			v, rest, ok := procfile.Uint(line)
+			if !ok {
+				return fmt.Errorf("/proc/softirqs: %s has no number for CPU %d", kind, cpu)
+			}
+			line = rest
+			if at, ok := slices.BinarySearch(r.cpus, cpu); ok {
+				row[at] = v
+			}
+		}
+	}
+	return nil
+}

@@ -22,6 +22,9 @@ func All(root string) []endpoint.Meter {
 		softnet(root),
 		tcp(),
 		link(root),
+		qstats(),
+		pagepool(),
+		ethtool(),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"zcbench/endpoint"
+	"zcbench/internal/netpair"
 	"zcbench/internal/procfile"
 )
 
@@ -331,4 +332,31 @@ func FuzzLink(f *testing.F) {
 		r := &linkReader{iface: "eth0"}
 		_ = r.parse(b, make([]uint64, len(r.Quantities())))
 	})
+}
+
+// TestEthtool: a veth pair counts its peer among its statistics.
+func TestEthtool(t *testing.T) {
+	pair, err := netpair.New()
+	if err != nil {
+		t.Skip("needs the right to make network namespaces (root): ", err)
+	}
+	defer pair.Close()
+	err = pair.RX.Do(func() error {
+		r, err := ethtool().Open(endpoint.Site{Interface: pair.RX.Interface})
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		v := read(t, r)
+		if v["ethtool_peer_ifindex"][0] < 1 {
+			t.Errorf("veth's statistics: %v", v)
+		}
+		unsupported(t, ethtool(), endpoint.Site{Interface: "lo"}, "no statistics of its own")
+		unsupported(t, qstats(), endpoint.Site{Interface: pair.RX.Interface}, "netdev_stat_ops")
+		unsupported(t, pagepool(), endpoint.Site{Interface: pair.RX.Interface}, "made none")
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

@@ -169,3 +169,79 @@ func EthtoolRSS(fd int, iface string, c *EthtoolRxfh, indir []uint32, key []byte
 	*c = *p
 	return err
 }
+
+// ethtoolSsetInfo is struct ethtool_sset_info with room for one set.
+type ethtoolSsetInfo struct {
+	Cmd  uint32
+	_    uint32
+	Mask uint64
+	Len  uint32
+	_    uint32
+}
+
+// ETH_GSTRING_LEN is the space of one name, its closing zero included.
+const ETH_GSTRING_LEN = 32
+
+// ethtoolGstringsHead and ethtoolStatsHead are struct ethtool_gstrings and
+// ethtool_stats without their trailing arrays.
+type (
+	ethtoolGstringsHead struct{ Cmd, StringSet, Len uint32 }
+	ethtoolStatsHead    struct{ Cmd, NStats uint32 }
+)
+
+// ETH_SS_STATS is the set of names of a driver's own statistics.
+const ETH_SS_STATS = 1
+
+func ethtoolStatCount(fd int, iface string) (int, error) {
+	info := ethtoolSsetInfo{Cmd: unix.ETHTOOL_GSSET_INFO, Mask: 1 << ETH_SS_STATS}
+	if err := ethtoolIoctl(fd, iface, unsafe.Pointer(&info)); err != nil || info.Mask == 0 {
+		return 0, err
+	}
+	return int(info.Len), nil
+}
+
+// EthtoolStatNames is ETHTOOL_GSTRINGS of ETH_SS_STATS: the names of the
+// driver's own statistics, in their order.
+func EthtoolStatNames(fd int, iface string) ([]string, error) {
+	n, err := ethtoolStatCount(fd, iface)
+	if err != nil {
+		return nil, err
+	}
+	const head = int(unsafe.Sizeof(ethtoolGstringsHead{}))
+	// The driver writes as many as it has, whatever it is told: slack is for
+	// those that come in between.
+	b := make([]byte, head+(n+ethtoolSlack)*ETH_GSTRING_LEN)
+	g := (*ethtoolGstringsHead)(unsafe.Pointer(unsafe.SliceData(b)))
+	g.Cmd, g.StringSet, g.Len = unix.ETHTOOL_GSTRINGS, ETH_SS_STATS, uint32(n)
+	if err := ethtoolIoctl(fd, iface, unsafe.Pointer(g)); err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range min(int(g.Len), n) {
+		names = append(names, unix.ByteSliceToString(b[head+i*ETH_GSTRING_LEN:][:ETH_GSTRING_LEN]))
+	}
+	return names, nil
+}
+
+const ethtoolSlack = 8192
+
+// EthtoolStats is ETHTOOL_GSTATS into values, as many as EthtoolStatNames gave
+// names. It is ESTALE when the driver has another number of them by now.
+func EthtoolStats(fd int, iface string, values []uint64) error {
+	if n, err := ethtoolStatCount(fd, iface); err != nil {
+		return err
+	} else if n != len(values) {
+		return unix.ESTALE
+	}
+	b := make([]uint64, 1+len(values)+ethtoolSlack)
+	s := (*ethtoolStatsHead)(unsafe.Pointer(unsafe.SliceData(b)))
+	s.Cmd, s.NStats = unix.ETHTOOL_GSTATS, uint32(len(values))
+	if err := ethtoolIoctl(fd, iface, unsafe.Pointer(s)); err != nil {
+		return err
+	}
+	if int(s.NStats) != len(values) {
+		return unix.ESTALE
+	}
+	copy(values, b[1:])
+	return nil
+}

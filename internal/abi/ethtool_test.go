@@ -31,3 +31,19 @@ func TestEthtoolLayout(t *testing.T) {
 		}
 	}
 }
+
+func TestStatSizes(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"ethtool_sset_info.sset_mask", unsafe.Offsetof(ethtoolSsetInfo{}.Mask), 8},
+		{"ethtool_sset_info.data", unsafe.Offsetof(ethtoolSsetInfo{}.Len), 16},
+		{"ethtool_gstrings.data", unsafe.Sizeof(ethtoolGstringsHead{}), 12},
+		{"ethtool_stats.data", unsafe.Sizeof(ethtoolStatsHead{}), 8},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, c.got, c.want)
+		}
+	}
+}

@@ -25,6 +25,8 @@ func All(root string) []endpoint.Meter {
 		qstats(),
 		pagepool(),
 		ethtool(),
+		pmu(),
+		membw(root),
 	}
 }
 

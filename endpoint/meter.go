@@ -29,6 +29,8 @@ type Site struct {
 	CPUs []int
 	// Stat is /proc/stat as it was read for this sample's CPU time.
 	Stat *procfile.Stat
+	// Threads are those that carry the payload, by number.
+	Threads []int
 	// Flows gives the sockets of the data connections, none before they exist.
 	Flows func() []int
 }
@@ -103,8 +105,9 @@ type Recording interface {
 	Begin() error // the window opens
 	Poll()        // some time has passed, 100 ms at most; from the sampler's thread
 	End() error   // the window closes
-	// Report adds to the result, after the last byte is in.
-	Report(*Result) error
+	// Report adds to the result, after the last byte is in, and gives what a
+	// reader of it must know.
+	Report(*Result) (warnings []string, err error)
 	Close() error
 }
 

@@ -450,6 +450,9 @@ func (m *meters) close() error {
 // site is what this end's meters look at.
 func (r *run) site() Site {
 	s := Site{Interface: r.p.Interface, Scope: r.p.Scope, Stat: r.stat, Flows: func() []int { return r.conns }}
+	for _, w := range r.workers {
+		s.Threads = append(s.Threads, w.tid)
+	}
 	switch r.p.Scope {
 	case ScopeCPUSet:
 		s.CPUs = slices.Clone(r.p.ScopeSet)

@@ -60,6 +60,7 @@ type worker struct {
 	conns  chan []Conn // closed without a value: nothing to do
 	opened chan error
 	done   chan error
+	tid    int // of its thread, once opened has spoken
 }
 
 // prepare opens the engine on its threads and then the connections: a
@@ -126,6 +127,7 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 // no other goroutine inherits its affinity.
 func (r *run) work(w *worker, i int) {
 	runtime.LockOSThread()
+	w.tid = unix.Gettid()
 	if len(r.p.CPUs) > 0 {
 		if err := pin(r.p.CPUs[i%len(r.p.CPUs)]); err != nil {
 			w.opened <- err

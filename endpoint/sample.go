@@ -253,8 +253,12 @@ func (s *sampler) finish(early bool) (*Result, error) {
 	}
 	s.r.meters.report(s.r.p.Role, &res)
 	for _, o := range s.r.recordings {
-		if err := o.Report(&res); err != nil {
+		notes, err := o.Report(&res)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.r.p.Role, err)
+		}
+		for _, n := range notes {
+			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s", s.r.p.Role, n))
 		}
 	}
 	if seen := res.Samples[0].Verify; seen != nil {

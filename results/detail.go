@@ -26,7 +26,8 @@ type CPUTime struct {
 	MHz    float64            `json:"mhz,omitempty"`             // mean of the samples
 }
 
-// SyscallCost is one system call over the window, all threads of the end.
+// SyscallCost is one system call over the window, of all threads that carry the
+// payload. Times include what a call waited.
 type SyscallCost struct {
 	Name   string  `json:"name"`
 	Calls  uint64  `json:"calls"`

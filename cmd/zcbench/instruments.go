@@ -12,7 +12,7 @@ import (
 // instruments are what this program can read and record beside the payload;
 // nothing else in the program lists them.
 func instruments() endpoint.Instruments {
-	return endpoint.Instruments{Meters: counters.All("/")}
+	return endpoint.Instruments{Meters: counters.All("/"), Profiler: counters.Profiler(), Tracer: counters.Tracer()}
 }
 
 // recordFlags choose among the instruments.
@@ -24,7 +24,7 @@ type recordFlags struct {
 func (r *recordFlags) add(f *pflag.FlagSet) {
 	f.StringSliceVar(&r.counters, "counters", nil, "what to read beside the payload: all, none, or names (zcbench probe lists them); default is what is cheap")
 	f.BoolVar(&r.profile, "profile", false, "sample where CPU time goes in the window; needs CAP_PERFMON (root)")
-	f.BoolVar(&r.syscalls, "syscalls", false, "time each system call of the end's threads in the window; costs CPU, so not for comparisons; needs CAP_PERFMON (root)")
+	f.BoolVar(&r.syscalls, "syscalls", false, "time each system call of the threads that carry the payload, in the window; costs CPU, so not for comparisons; needs CAP_PERFMON (root)")
 }
 
 // check finds names that there are not.

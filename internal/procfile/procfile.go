@@ -16,6 +16,7 @@ import (
 // File is one open file, used from one goroutine.
 type File struct {
 	f    *os.File
+	fd   int // f's own Fd would ask the kernel each time
 	path string
 	buf  []byte
 }
@@ -29,7 +30,7 @@ func Open(root, path string) (*File, error) {
 		}
 		return nil, fmt.Errorf("/%s: %w", path, err)
 	}
-	return &File{f: f, path: path, buf: make([]byte, 512)}, nil
+	return &File{f: f, fd: int(f.Fd()), path: path, buf: make([]byte, 512)}, nil
 }
 
 // Close closes the file; a nil File has none.
@@ -43,9 +44,8 @@ func (f *File) Close() error {
 // Read gives what the file holds now, valid until the next Read. It allocates
 // only when the file has outgrown the space of the one before.
 func (f *File) Read() ([]byte, error) {
-	fd := int(f.f.Fd())
 	for n := 0; ; {
-		k, err := unix.Pread(fd, f.buf[n:], int64(n))
+		k, err := unix.Pread(f.fd, f.buf[n:], int64(n))
 		if err == unix.EINTR {
 			continue
 		}

@@ -21,6 +21,7 @@ func Run(w io.Writer, r results.Record) error {
 	}
 	if r.Status == results.OK || r.Bytes > 0 {
 		measured(&b, &r)
+		details(&b, &r)
 	}
 	for _, e := range []struct {
 		name string

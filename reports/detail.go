@@ -1,0 +1,232 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"zcbench/results"
+)
+
+// details writes what was read and recorded beside the payload: what each CPU
+// did, what the hardware counted, profiles, and costs of system calls.
+func details(b *strings.Builder, r *results.Record) {
+	ends := []namedEnd{{"sender", r.TX}, {"receiver", r.RX}}
+	cpuTimes(b, ends)
+	for _, e := range ends {
+		if s := e.hardware(); s != "" {
+			b.WriteString(wrap("Hardware, "+e.name+": ", s))
+		}
+	}
+	for _, e := range ends {
+		if e.end != nil && e.end.Profile != nil {
+			profile(b, e.name, e.end.Profile)
+		}
+	}
+	for _, e := range ends {
+		if e.end != nil && len(e.end.SyscallCosts) > 0 {
+			syscalls(b, e.name, e.end.SyscallCosts)
+		}
+	}
+}
+
+type namedEnd struct {
+	name string
+	end  *results.End
+}
+
+// Most lines that a run prints of one thing; the record has all.
+const (
+	mostCPUs     = 8
+	mostSymbols  = 12
+	mostSyscalls = 12
+)
+
+// stateNames are those of /proc/stat in the order of its columns, idle last.
+var stateNames = []string{"user", "nice", "system", "irq", "softirq", "steal", "iowait", "idle"}
+
+// cpuTimes is a line for each CPU: states, then C-states. Columns of zeros are
+// left out.
+func cpuTimes(b *strings.Builder, ends []namedEnd) {
+	states, idle := map[string]bool{}, map[string]bool{}
+	some, clock := false, false
+	for _, e := range ends {
+		if e.end == nil {
+			continue
+		}
+		for _, c := range e.end.CPUs {
+			some = true
+			clock = clock || c.MHz > 0
+			for name, v := range c.States {
+				states[name] = states[name] || v >= 0.05
+			}
+			for name, v := range c.Idle {
+				idle[name] = idle[name] || v >= 0.05
+			}
+		}
+	}
+	if !some {
+		return
+	}
+	var shown []string
+	for _, name := range stateNames {
+		if states[name] {
+			shown = append(shown, name)
+		}
+	}
+	cstates := slices.SortedFunc(maps.Keys(idle), byDepth)
+	cstates = slices.DeleteFunc(cstates, func(name string) bool { return !idle[name] })
+	head := []string{"", "CPU"}
+	head = append(head, shown...)
+	for _, name := range cstates {
+		head = append(head, clip(clean(name), 12))
+	}
+	if clock {
+		head = append(head, "MHz")
+	}
+	rows := [][]string{head}
+	left := 0
+	for _, e := range ends {
+		if e.end == nil {
+			continue
+		}
+		order := slices.SortedFunc(slices.Values(e.end.CPUs), func(a, b results.CPUTime) int {
+			return cmp.Or(cmp.Compare(a.States["idle"], b.States["idle"]), cmp.Compare(a.CPU, b.CPU))
+		})
+		most := order[:min(len(order), mostCPUs)]
+		left += len(order) - len(most)
+		slices.SortFunc(most, func(a, b results.CPUTime) int { return cmp.Compare(a.CPU, b.CPU) })
+		for _, c := range most {
+			row := []string{e.name, strconv.Itoa(c.CPU)}
+			for _, name := range shown {
+				row = append(row, percentOf(c.States, name))
+			}
+			for _, name := range cstates {
+				row = append(row, percentOf(c.Idle, name))
+			}
+			if clock {
+				mhz := "–"
+				if c.MHz > 0 {
+					mhz = fixed(c.MHz, 0)
+				}
+				row = append(row, mhz)
+			}
+			rows = append(rows, row)
+		}
+	}
+	fmt.Fprintf(b, "\nTime of each CPU in %% of the window%s:\n", map[bool]string{true: ", and in which C-states it was idle"}[len(cstates) > 0])
+	columns(b, rows, 1)
+	if left > 0 {
+		fmt.Fprintf(b, "  and %d CPUs that did less; the record (-J) has them\n", left)
+	}
+}
+
+func percentOf(m map[string]float64, name string) string {
+	v, ok := m[name]
+	if !ok {
+		return "–"
+	}
+	return fixed(v, 1)
+}
+
+// byDepth orders C-states as hardware does: POLL, C1, C1E, C6, C10.
+func byDepth(a, b string) int {
+	depth := func(s string) int {
+		if s == "POLL" {
+			return -1
+		}
+		i := strings.IndexFunc(s, func(r rune) bool { return r >= '0' && r <= '9' })
+		if i < 0 {
+			return 0
+		}
+		n := 0
+		for _, r := range s[i:] {
+			if r < '0' || r > '9' || n > 1000 {
+				break
+			}
+			n = n*10 + int(r-'0')
+		}
+		return n
+	}
+	return cmp.Or(cmp.Compare(depth(a), depth(b)), cmp.Compare(a, b))
+}
+
+// hardware is a line of what the end's hardware counted, where it did.
+func (e namedEnd) hardware() string {
+	if e.end == nil {
+		return ""
+	}
+	c := e.end.Counters
+	var parts []string
+	put := func(name, format string) {
+		if v, ok := c[name]; ok && v > 0 && !math.IsInf(v, 0) {
+			parts = append(parts, fmt.Sprintf(format, v))
+		}
+	}
+	put("cycles_per_byte", "%.3f cycles and")
+	put("instructions_per_byte", "%.3f instructions a payload byte")
+	put("cache_misses_per_byte", "%.5f cache misses a byte")
+	if cycles, instructions := c["cycles"], c["instructions"]; cycles > 0 && instructions > 0 {
+		parts = append(parts, fmt.Sprintf("%.2f instructions a cycle", instructions/cycles))
+	}
+	put("host_memory_read_bytes_per_byte", "memory of the host: %.2f bytes read and")
+	put("host_memory_write_bytes_per_byte", "%.2f written for each payload byte")
+	put("cpu_temperature_celsius_max", "CPU at %.0f °C at most")
+	return strings.ReplaceAll(strings.Join(parts, ", "), " and, ", " and ")
+}
+
+func profile(b *strings.Builder, end string, p *results.Profile) {
+	fmt.Fprintf(b, "\nWhere the CPU time of the %s went (%s, %d samples", end, clean(p.Event), p.Samples)
+	if p.Lost > 0 {
+		fmt.Fprintf(b, ", %d lost", p.Lost)
+	}
+	b.WriteString("):\n")
+	rows := [][]string{}
+	for _, s := range p.Symbols[:min(len(p.Symbols), mostSymbols)] {
+		rows = append(rows, []string{fixed(s.Percent, 1) + " %", clip(clean(s.Name), 60), clip(clean(s.Module), 24)})
+	}
+	columns(b, rows, 3, 0)
+}
+
+func syscalls(b *strings.Builder, end string, costs []results.SyscallCost) {
+	fmt.Fprintf(b, "\nSystem calls of the %s's payload threads, waiting included:\n", end)
+	rows := [][]string{{"", "calls", "errors", "total ms", "min µs", "mean µs", "max µs"}}
+	for _, c := range costs[:min(len(costs), mostSyscalls)] {
+		rows = append(rows, []string{clip(clean(c.Name), 24), strconv.FormatUint(c.Calls, 10), strconv.FormatUint(c.Errors, 10),
+			fixed(c.Total, 1), fixed(c.Min, 2), fixed(c.Mean, 2), fixed(c.Max, 1)})
+	}
+	columns(b, rows, 1)
+	if n := len(costs) - mostSyscalls; n > 0 {
+		fmt.Fprintf(b, "  and %d others that took less\n", n)
+	}
+}
+
+// columns writes rows in columns, the first left of them to the left and the
+// others to the right; right, when given, are to the right although they come
+// first.
+func columns(b *strings.Builder, rows [][]string, left int, right ...int) {
+	var width []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range rows {
+		line := " "
+		for i, cell := range row {
+			line += " " + pad(cell, width[i], i >= left || slices.Contains(right, i))
+			if i < len(row)-1 && i < left {
+				line += " "
+			}
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}

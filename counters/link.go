@@ -26,7 +26,7 @@ func link(root string) endpoint.Meter {
 	}
 }
 
-var errNoInterface = endpoint.Errorf(endpoint.Unsupported, "which interface carries the payload is not known: give --iface")
+var errNoInterface = endpoint.Errorf(endpoint.Unsupported, "which interface carries the payload is not known: name it (--iface; probe -i)")
 
 type linkReader struct {
 	*procfile.File

@@ -58,10 +58,14 @@ func runProbe(_ context.Context, c *cli, args []string) error {
 			all = append(all, v)
 		}
 	}
+	counted, err := probeInstruments(*iface)
+	if err != nil {
+		return err
+	}
 	if *asJSON {
 		enc := json.NewEncoder(c.stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"schema": "zcbench-probe/1", "version": version, "kernel": kernelRelease(), "interface": *iface, "engines": all})
+		return enc.Encode(map[string]any{"schema": "zcbench-probe/1", "version": version, "kernel": kernelRelease(), "interface": *iface, "engines": all, "counters": counted})
 	}
 	fmt.Fprintf(c.stdout, "zcbench %s on Linux %s\n\n", version, kernelRelease())
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
@@ -72,6 +76,10 @@ func runProbe(_ context.Context, c *cli, args []string) error {
 			why += "; " + v.Fix
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", v.Direction, v.Engine, v.Answer, why)
+	}
+	fmt.Fprintln(w, "\ncounters\tcan\twhat, or why not")
+	for _, v := range counted {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", v.Name, v.Answer, first(v.Reason, v.About))
 	}
 	if err := w.Flush(); err != nil || !*options {
 		return err

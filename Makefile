@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # What is embedded counts too.
 SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -path './ringcfg/profiles/*' \) -not -path './bin/*') go.mod go.sum
 
-.PHONY: all demo test giouring lint fuzz bench bench-peers bench-lab clean
+.PHONY: all demo test giouring lint fuzz bench bench-peers bench-lab bench-self clean
 
 all: bin/zcbench
 
@@ -43,6 +43,10 @@ bench:
 # ratios and their spread.
 bench-peers: bin/zcbench
 	scripts/bench-peers
+
+# What sampling beside the payload costs; fails above half a percent of a CPU.
+bench-self: bin/zcbench
+	$(GO) run ./internal/benchself
 
 # Devmem receivers side by side in the lab's VM; NCDEVMEM=PATH adds the kernel's.
 bench-lab: bin/zcbench

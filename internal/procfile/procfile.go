@@ -61,12 +61,17 @@ func (f *File) Read() ([]byte, error) {
 	}
 }
 
-// Int reads a file that holds one number.
+// Int reads a file that holds one number, as those of sysfs do: the kernel gives
+// it in one piece, so the end of the file is not looked for.
 func (f *File) Int() (int64, error) {
-	b, err := f.Read()
-	if err != nil {
-		return 0, err
+	n, err := unix.Pread(f.fd, f.buf, 0)
+	for err == unix.EINTR {
+		n, err = unix.Pread(f.fd, f.buf, 0)
 	}
+	if err != nil {
+		return 0, fmt.Errorf("read /%s: %w", f.path, err)
+	}
+	b := f.buf[:n]
 	line := Line(&b)
 	negative := len(line) > 0 && line[0] == '-'
 	if negative {

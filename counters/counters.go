@@ -19,6 +19,7 @@ func All(root string) []endpoint.Meter {
 		cpufreq(root),
 		thermal(root),
 		softirqs(root),
+		interrupts(root),
 		softnet(root),
 		tcp(),
 		link(root),

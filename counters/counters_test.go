@@ -194,6 +194,41 @@ func TestSoftirqs(t *testing.T) {
 	}
 }
 
+const interruptsText = "           CPU0       CPU3       \n" +
+	" 24:          1          2  IO-APIC   5-edge      ACPI:Ged\n" +
+	" 41:       1867 4294967290 PCI-MSIX-0000:00:04.0   1-edge      eth0-rx-0\n" +
+	"LOC:         10         20   Local timer interrupts\n" +
+	"ERR:          3\n"
+
+func TestInterrupts(t *testing.T) {
+	root := tree(t, map[string]string{"proc/interrupts": interruptsText})
+	r := open(t, interrupts(root), site(3))
+	before := read(t, r)
+	// Interrupt 24 went, 25 came, and 41 ran over.
+	later := strings.NewReplacer(" 24:", " 25:", "4294967290", "4", " 20 ", " 25 ").Replace(interruptsText)
+	if err := os.WriteFile(filepath.Join(root, "proc/interrupts"), []byte(later), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	after := read(t, r)
+	for name, grew := range map[string]float64{"irq_24_ACPI:Ged": 0, "irq_41_eth0-rx-0": 10, "irq_LOC": 5} {
+		if got := after[name][0] - before[name][0]; got != grew || len(after) != 3 {
+			t.Errorf("%s: %v, want %v, of %v", name, got, grew, after)
+		}
+	}
+}
+
+func FuzzInterrupts(f *testing.F) {
+	f.Add([]byte(interruptsText), []byte(interruptsText))
+	f.Add([]byte("\n:"), []byte("0"))
+	f.Fuzz(func(t *testing.T, first, later []byte) {
+		r := &interruptReader{cpus: []int{0, 3}}
+		if r.learn(first) == nil {
+			r.parse(first)
+			r.parse(later)
+		}
+	})
+}
+
 const devText = "Inter-|   Receive                                                |  Transmit\n" +
 	" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n" +
 	"    lo:       1       2    0    0    0     0          0         0        3       4    0    0    0     0       0          0\n" +

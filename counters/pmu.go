@@ -55,6 +55,7 @@ func lacking(err error) error {
 type perfReader struct {
 	counters []*perf.Counter
 	q        []endpoint.Quantity
+	shared   bool
 }
 
 // place is where an event is counted: a thread wherever it runs, or a CPU
@@ -95,13 +96,22 @@ func (r *perfReader) Quantities() []endpoint.Quantity { return r.q }
 
 func (r *perfReader) Read(to []uint64) error {
 	for i, c := range r.counters {
-		v, _, err := c.Read()
+		v, whole, err := c.Read()
 		if err != nil {
 			return err
 		}
+		r.shared = r.shared || !whole
 		to[i] = v
 	}
 	return nil
+}
+
+// Notes tells of counters that were not ours all the time.
+func (r *perfReader) Notes() []string {
+	if !r.shared {
+		return nil
+	}
+	return []string{"the hardware has too few counters for all that use them (perf, the NMI watchdog): values are extrapolated from the time they were counted"}
 }
 
 func (r *perfReader) Close() error {

@@ -42,18 +42,9 @@ type softirqReader struct {
 }
 
 // learn reads what does not change: the CPUs of the columns and the kinds.
-func (r *softirqReader) learn(b []byte) error {
-	head := procfile.Line(&b)
-	for {
-		w := procfile.Word(&head)
-		if len(w) == 0 {
-			break
-		}
-		n, _, ok := procfile.Uint(w[min(len("CPU"), len(w)):])
-		if !ok || n > math.MaxInt32 {
-			return fmt.Errorf("/proc/softirqs: %q is no CPU", w)
-		}
-		r.order = append(r.order, int(n))
+func (r *softirqReader) learn(b []byte) (err error) {
+	if r.order, err = columnCPUs(&b); err != nil {
+		return fmt.Errorf("/proc/softirqs: %w", err)
 	}
 	for len(b) > 0 {
 		line := procfile.Line(&b)

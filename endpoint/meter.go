@@ -46,6 +46,12 @@ type Reader interface {
 	Close() error
 }
 
+// Noter is a Reader that may have something to say of its values.
+type Noter interface {
+	// Notes is called once, after the window.
+	Notes() []string
+}
+
 // Quantity is one value of a meter. Several of one name, of different CPUs or
 // sensors, are shown as one.
 type Quantity struct {

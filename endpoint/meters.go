@@ -260,6 +260,11 @@ func (m *meters) report(role Role, res *Result) {
 			continue
 		}
 		o.counters(role, res, bytes)
+		if n, ok := o.reader.(Noter); ok {
+			for _, text := range n.Notes() {
+				res.Warnings = append(res.Warnings, fmt.Sprintf("%s: counters %s: %s", role, o.Name, text))
+			}
+		}
 		for i := range o.columns {
 			if c := &o.columns[i]; seconds > 0 {
 				c.perCPU(cpus, seconds)

@@ -18,7 +18,9 @@ type Power struct {
 	Energy     bool     `json:"energy_counter"`   // Joules come from a counter of the meter, not from sampled watts
 }
 
-// CPUTime is one CPU over the window, in percent of the window.
+// CPUTime is one CPU over the window, in percent of the window. The kernel counts
+// a stay in a C-state when it ends: one that reaches over an edge of the window
+// is in it as a whole or not at all.
 type CPUTime struct {
 	CPU    int                `json:"cpu"`
 	States map[string]float64 `json:"states_percent"`            // user nice system irq softirq steal iowait idle

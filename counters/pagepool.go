@@ -38,9 +38,9 @@ func pagepool() endpoint.Meter {
 				c.Close()
 				return nil, err
 			default:
-				r.name(first, "page_pool_", func(string) bool { return false })
+				r.name(first, "nic_pool_", func(string) bool { return false })
 			}
-			r.q = append(r.q, endpoint.Quantity{Name: "page_pool_inflight_bytes", Form: endpoint.Gauge})
+			r.q = append(r.q, endpoint.Quantity{Name: "nic_pool_inflight_bytes", Form: endpoint.Gauge})
 			r.extra = func(to []uint64) error {
 				pools, err := c.PagePools(index)
 				to[0] = 0

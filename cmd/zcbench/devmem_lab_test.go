@@ -260,3 +260,36 @@ func start(t *testing.T, at netpair.End, cmd *exec.Cmd) {
 		t.Fatal(err)
 	}
 }
+
+// TestLabCounters: a NIC that counts is read, and what it says agrees with the
+// run.
+func TestLabCounters(t *testing.T) {
+	testutil.Lab(t)
+	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--mem", "udmabuf:32M", "-t", "2", "-i", "0.5", "--counters", "cpu,link,qstats,pagepool,tcp")
+	for _, c := range []struct {
+		end   *results.End
+		bytes string
+		some  []string
+	}{
+		{r.RX, "qstat_rx_bytes", []string{"qstat_rx_packets", "link_rx_packets", "nic_pool_inflight_bytes", "nic_pool_alloc_fast"}},
+		{r.TX, "qstat_tx_bytes", []string{"qstat_tx_packets", "link_tx_packets", "tcp_busy_us"}},
+	} {
+		for _, name := range c.some {
+			if c.end.Counters[name] <= 0 {
+				t.Errorf("%s: %s is %v", c.end.Engine, name, c.end.Counters[name])
+			}
+		}
+		if n := c.end.Counters[c.bytes]; n < 0.95*float64(c.end.Bytes) || n > 1.5*float64(c.end.Bytes)+16<<20 {
+			t.Errorf("%s: %s is %v, the run moved %d", c.end.Engine, c.bytes, n, c.end.Bytes)
+		}
+	}
+	moved := 0
+	for _, s := range r.Samples {
+		if s.Series["qstat_rx_packets_per_second"] > 0 || s.Series["qstat_tx_packets_per_second"] > 0 {
+			moved++
+		}
+	}
+	if moved < 6 {
+		t.Errorf("%d samples with packets", moved)
+	}
+}

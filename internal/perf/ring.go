@@ -27,12 +27,8 @@ const maxRecord = 1 << 16
 type Sampling struct {
 	Hz     uint64 // samples a second; 0: each time the event happens
 	Fields uint64 // PERF_SAMPLE_*
-	// Idle leaves out samples of the idle task, where the event can.
+	// NoIdle leaves out samples of the idle task, where the event can.
 	NoIdle bool
-	// User leaves out the kernel.
-	UserOnly bool
-	// MaxStack is the most frames of a call chain; 0 is the host's own limit.
-	MaxStack uint16
 }
 
 // NewRing opens an event of a thread or CPU that writes to a new ring of 2^order
@@ -58,16 +54,12 @@ func (r *Ring) open(e Event, s Sampling, tid, cpu int) (int, error) {
 	a := e.attr()
 	a.Sample, a.Sample_type = 1, s.Fields
 	a.Read_format = unix.PERF_FORMAT_ID
-	a.Sample_max_stack = s.MaxStack
 	if s.Hz != 0 {
 		a.Sample = s.Hz
 		a.Bits |= unix.PerfBitFreq
 	}
 	if s.NoIdle {
 		a.Bits |= unix.PerfBitExcludeIdle
-	}
-	if s.UserOnly {
-		a.Bits |= unix.PerfBitExcludeKernel | unix.PerfBitExcludeHv
 	}
 	// One clock for all events of a ring; it is read by every CPU alike.
 	a.Bits |= unix.PerfBitUseClockID

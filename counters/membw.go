@@ -9,9 +9,9 @@ import (
 
 // membw is the traffic between the host's memory and its memory controllers,
 // by their own counters: Intel's uncore_imc units, of servers (cas_count_read
-// and _write) or of clients (data_read and _write). It is the whole host's,
-// whatever the scope. Only what the kernel itself gives a size in bytes is
-// counted.
+// and _write) or of clients (data_read and _write), whose sizes the kernel
+// tells, and AMD's amd_umc units (Zen 4 and later). It is the whole host's,
+// whatever the scope.
 func membw(root string) endpoint.Meter {
 	return endpoint.Meter{
 		Name: "membw", About: "memory traffic of the host, by its memory controllers",
@@ -32,9 +32,57 @@ func membw(root string) endpoint.Meter {
 					return r, nil
 				}
 			}
-			return nil, endpoint.Errorf(endpoint.Unsupported, "no memory controller with counters of bytes in /sys/bus/event_source/devices: it takes an Intel CPU (uncore_imc), the module intel_uncore, and no hypervisor")
+			if err := r.umc(root); err != nil {
+				_ = r.Close()
+				return nil, lacking(err)
+			}
+			if len(r.q) > 0 {
+				return r, nil
+			}
+			return nil, endpoint.Errorf(endpoint.Unsupported, "no memory controller with counters of bytes in /sys/bus/event_source/devices: it takes an Intel CPU (uncore_imc, module intel_uncore) or an AMD CPU from Zen 4 on (amd_umc), and no hypervisor")
 		},
 	}
+}
+
+// Totals of membw.
+const (
+	memoryRead  = "host_memory_read_bytes"
+	memoryWrite = "host_memory_write_bytes"
+)
+
+// umc adds AMD's controllers. A CAS command moves a cache line; which event and
+// mask count them is in perf's own list of events
+// (tools/perf/pmu-events/arch/x86/amdzen4/memory-controller.json).
+func (r *perfReader) umc(root string) error {
+	units, err := perf.PMUs(root, "amd_umc")
+	if err != nil {
+		return err
+	}
+	const line = 64 // bytes
+	for _, p := range units {
+		for _, v := range []struct{ name, terms string }{{memoryRead, "event=0x0a,rdwrmask=0x1"}, {memoryWrite, "event=0x0a,rdwrmask=0x2"}} {
+			e, err := p.Encode(v.terms)
+			if err != nil {
+				return err
+			}
+			if err := r.onEach(p.CPUs, e, endpoint.Quantity{Name: v.name, Scale: line, PerByte: true}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// onEach counts an event on each of some CPUs.
+func (r *perfReader) onEach(cpus []int, e perf.Event, q endpoint.Quantity) error {
+	for _, cpu := range cpus {
+		c, err := perf.Count(e, perf.Any, cpu)
+		if err != nil {
+			return err
+		}
+		r.add(c, q)
+	}
+	return nil
 }
 
 // unit adds the events of one controller whose names begin with those for read
@@ -45,7 +93,7 @@ func (r *perfReader) unit(p *perf.PMU, names [2]string) error {
 		return err
 	}
 	for _, event := range events {
-		for i, to := range []string{"host_memory_read_bytes", "host_memory_write_bytes"} {
+		for i, to := range []string{memoryRead, memoryWrite} {
 			if !strings.HasPrefix(event, names[i]) {
 				continue
 			}
@@ -56,12 +104,8 @@ func (r *perfReader) unit(p *perf.PMU, names [2]string) error {
 			if unit != "MiB" {
 				continue
 			}
-			for _, cpu := range p.CPUs {
-				c, err := perf.Count(e, perf.Any, cpu)
-				if err != nil {
-					return err
-				}
-				r.add(c, endpoint.Quantity{Name: to, Scale: scale * (1 << 20), PerByte: true})
+			if err := r.onEach(p.CPUs, e, endpoint.Quantity{Name: to, Scale: scale * (1 << 20), PerByte: true}); err != nil {
+				return err
 			}
 		}
 	}

@@ -367,6 +367,19 @@ func TestMemBW(t *testing.T) {
 	if v["host_memory_read_bytes"][0] < 64*1e6 || len(v) != 1 {
 		t.Errorf("64 bytes for each of over 1e6 ns: %v", v)
 	}
+	// AMD's have no names in sysfs. The event there is, in the masks' place.
+	const amd = "sys/bus/event_source/devices/amd_umc_0/"
+	root = tree(t, map[string]string{amd + "type": fmt.Sprintln(unix.PERF_TYPE_SOFTWARE), amd + "cpumask": "0\n",
+		amd + "format/event": "config1:0-7\n", amd + "format/rdwrmask": "config:0-1\n"})
+	if r, err = membw(root).Open(site(0)); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	spin(1e6)
+	v = read(t, r) // 1 is the task clock, and 2 page faults
+	if _, ok := v["host_memory_write_bytes"]; !ok || v["host_memory_read_bytes"][0] < 64 || len(v) != 2 {
+		t.Errorf("AMD: %v", v)
+	}
 	unsupported(t, membw(tree(t, map[string]string{unit + "type": "1\n"})), site(0), "uncore_imc")
 }
 

@@ -84,11 +84,9 @@ func (p *PMU) Event(name string) (e Event, scale float64, unit string, err error
 	if err != nil {
 		return e, 0, "", err
 	}
-	e, err = parseEvent(text, func(term string) (string, error) { return p.file("format/" + term) })
-	if err != nil {
-		return e, 0, "", fmt.Errorf("performance unit %s, event %s: %w", p.Name, name, err)
+	if e, err = p.Encode(text); err != nil {
+		return e, 0, "", fmt.Errorf("event %s: %w", name, err)
 	}
-	e.Type = p.kind
 	scale = 1
 	if s, err := p.file("events/" + name + ".scale"); err == nil {
 		if scale, err = strconv.ParseFloat(s, 64); err != nil {
@@ -97,6 +95,16 @@ func (p *PMU) Event(name string) (e Event, scale float64, unit string, err error
 		unit, _ = p.file("events/" + name + ".unit")
 	}
 	return e, scale, unit, nil
+}
+
+// Encode gives an event by its terms: "event=0x04,umask=0x3".
+func (p *PMU) Encode(terms string) (Event, error) {
+	e, err := parseEvent(terms, func(term string) (string, error) { return p.file("format/" + term) })
+	if err != nil {
+		return e, fmt.Errorf("performance unit %s: %w", p.Name, err)
+	}
+	e.Type = p.kind
+	return e, nil
 }
 
 // parseEvent reads "event=0x04,umask=0x3,edge" by the formats of its terms.

@@ -37,7 +37,7 @@ fuzz:
 
 # In-process benchmarks of the hot loops, with their allocations.
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./rx ./tx ./internal/uring
+	$(GO) test -run '^$$' -bench . -benchmem ./rx ./tx ./internal/uring ./internal/procfile ./counters
 
 # zcbench beside iperf3 and netperf on one veth pair, alternately; prints
 # ratios and their spread.

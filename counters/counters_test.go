@@ -2,6 +2,7 @@ package counters
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"net"
 	"os"
@@ -393,5 +394,65 @@ func TestEthtool(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// BenchmarkRead reads what a host of 128 CPUs shows, but for what only a kernel
+// can.
+func BenchmarkRead(b *testing.B) {
+	root := b.TempDir()
+	put := func(path, text string) {
+		path = filepath.Join(root, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s := endpoint.Site{Interface: "eth0", Scope: endpoint.ScopeHost}
+	stat, irqs, net := "cpu 1 2 3 4 5 6 7 8\n", " ", ""
+	for n := range 128 {
+		s.CPUs = append(s.CPUs, n)
+		cpu := fmt.Sprint(cpuN, n)
+		for state, name := range []string{"POLL", "C1", "C1E", "C6"} {
+			dir := fmt.Sprintf("%s/cpuidle/state%d/", cpu, state)
+			put(dir+"name", name+"\n")
+			put(dir+"time", "123456789012\n")
+		}
+		put(cpu+"/cpufreq/scaling_cur_freq", "3400000\n")
+		stat += fmt.Sprintf("cpu%d 1234567 0 12345678 123456789 0 0 1234567 0 0 0\n", n)
+		irqs += fmt.Sprintf(" CPU%d", n)
+		net += fmt.Sprintf("%08x 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 %08x 00000000 00000000\n", n, n)
+	}
+	for _, kind := range []string{"HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"} {
+		irqs += "\n" + kind + ":" + strings.Repeat(" 1234567890", 128)
+	}
+	put("proc/stat", stat+"intr 1\nctxt 1\n")
+	put("proc/softirqs", irqs+"\n")
+	put("proc/thread-self/net/softnet_stat", net)
+	put("proc/thread-self/net/dev", devText)
+	var err error
+	if s.Stat, err = procfile.OpenStat(root); err != nil {
+		b.Fatal(err)
+	}
+	defer s.Stat.Close()
+	var readers []endpoint.Reader
+	var to [][]uint64
+	for _, m := range []endpoint.Meter{cpu(), cpuidle(root), cpufreq(root), softirqs(root), softnet(root), link(root)} {
+		r, err := m.Open(s)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer r.Close()
+		readers, to = append(readers, r), append(to, make([]uint64, len(r.Quantities())))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Stat.Read(); err != nil {
+			b.Fatal(err)
+		}
+		for i, r := range readers {
+			if err := r.Read(to[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
 }

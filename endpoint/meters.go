@@ -272,7 +272,7 @@ func (m *meters) report(role Role, res *Result) {
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(cpus)) {
-		if c := cpus[n]; !idle(c) {
+		if c := cpus[n]; !wasIdle(c) {
 			res.CPUs = append(res.CPUs, *c)
 		}
 	}
@@ -352,9 +352,9 @@ func (c *column) perCPU(cpus map[int]*results.CPUTime, seconds float64) {
 	}
 }
 
-// idle says that a CPU did nothing worth a line: less than half a percent of
+// wasIdle says that a CPU did nothing worth a line: less than half a percent of
 // the window.
-func idle(c *results.CPUTime) bool {
+func wasIdle(c *results.CPUTime) bool {
 	const little = 0.5
 	did := 0.0
 	for state, share := range c.States {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/procfs"
 )
@@ -186,4 +187,32 @@ func FuzzWords(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkStat compares with the library that reads the same for everybody
+// else, in one run.
+func BenchmarkStat(b *testing.B) {
+	ours, err := OpenStat("/")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer ours.Close()
+	theirs, err := procfs.NewDefaultFS()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var here, there time.Duration
+	for b.Loop() {
+		start := time.Now()
+		if err := ours.Read(); err != nil {
+			b.Fatal(err)
+		}
+		middle := time.Now()
+		if _, err := theirs.Stat(); err != nil {
+			b.Fatal(err)
+		}
+		here, there = here+middle.Sub(start), there+time.Since(middle)
+	}
+	b.ReportMetric(float64(here.Nanoseconds())/float64(b.N), "ns/reading")
+	b.ReportMetric(float64(there)/float64(here), "times-faster-than-procfs")
 }

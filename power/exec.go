@@ -13,8 +13,13 @@ func openExec(command string) (Meter, error) {
 	if strings.TrimSpace(command) == "" {
 		return nil, fmt.Errorf("%w: exec: wants a command that prints watts, a number a line", ErrSpec)
 	}
-	// The name says which program, not its arguments: a secret may be there.
-	name, _, _ := strings.Cut(strings.TrimSpace(command), " ")
+	// Of the command only the first word is told: a secret may be in the rest,
+	// and a receiver's record goes to the sender.
+	words := strings.Fields(command)
+	name := words[0]
+	if len(words) > 1 {
+		name += " …"
+	}
 	return startProcess(Info{Name: "exec:" + name, Scope: Other}, exec.Command("/bin/sh", "-c", command), parseWatts)
 }
 

@@ -16,7 +16,7 @@ import (
 // driver has one, else power, in µJ and µW.
 type hwmon struct {
 	info   Info
-	path   string
+	file   sysfile
 	energy bool
 }
 
@@ -27,6 +27,7 @@ type hwmonSensor struct {
 	label     string
 	path      string
 	scope     Scope
+	id        string // of the chip: its driver's name, or its directory's where several have that
 }
 
 func (s *hwmonSensor) energy() bool { return strings.HasPrefix(s.channel, "energy") }
@@ -81,6 +82,13 @@ func hwmonSensors(sys string) ([]hwmonSensor, error) {
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%w: no driver in %s offers power or energy; on servers with an ACPI power meter: modprobe acpi_power_meter", ErrUnsupported, filepath.Join(sys, "class/hwmon"))
 	}
+	for i := range all {
+		s := &all[i]
+		s.id = s.chip
+		if slices.ContainsFunc(all, func(other hwmonSensor) bool { return other.chip == s.chip && other.dir != s.dir }) {
+			s.id = s.dir
+		}
+	}
 	return all, nil
 }
 
@@ -110,13 +118,13 @@ func openHwmon(sys, address string) (Meter, error) {
 	if len(fit) != 1 {
 		var names []string
 		for _, s := range all {
-			names = append(names, s.dir+"/"+s.channel+" ("+strings.TrimSpace(s.chip+" "+s.label)+")")
+			names = append(names, s.id+"/"+s.channel+" ("+strings.TrimSpace(s.chip+" "+s.label)+")")
 		}
 		return nil, fmt.Errorf("%w: %d sensors are called %q; there are: %s", ErrSpec, len(fit), address, strings.Join(names, ", "))
 	}
 	s := fit[0]
-	m := &hwmon{path: s.path, energy: s.energy()}
-	m.info = Info{Name: "hwmon:" + s.chip + "/" + s.channel, Scope: s.scope}
+	m := &hwmon{file: sysfile{path: s.path}, energy: s.energy()}
+	m.info = Info{Name: "hwmon:" + s.id + "/" + s.channel, Scope: s.scope}
 	interval := "update_interval"
 	if strings.HasSuffix(s.path, "_average") {
 		interval = s.channel + "_average_interval"
@@ -131,7 +139,7 @@ func openHwmon(sys, address string) (Meter, error) {
 		return nil, err
 	}
 	if _, err := m.Read(context.Background()); err != nil {
-		return nil, err
+		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }
@@ -140,9 +148,9 @@ func (m *hwmon) Info() Info { return m.info }
 
 func (m *hwmon) Read(context.Context) (Reading, error) {
 	r := Reading{At: time.Now()}
-	v, err := readUint(m.path)
+	v, err := m.file.read()
 	if errors.Is(err, fs.ErrPermission) {
-		return r, fmt.Errorf("%w: %w: run as root, or let others: chmod a+r %s", ErrUnsupported, err, m.path)
+		return r, fmt.Errorf("%w: %w: run as root, or let others: chmod a+r %s", ErrUnsupported, err, m.file.path)
 	}
 	if err != nil {
 		return r, err
@@ -156,7 +164,8 @@ func (m *hwmon) Read(context.Context) (Reading, error) {
 	return r, nil
 }
 
-func (*hwmon) Close() error { return nil }
+// Close closes the file.
+func (m *hwmon) Close() error { return m.file.close() }
 
 func findHwmon(sys string) ([]Found, error) {
 	all, err := hwmonSensors(sys)
@@ -169,7 +178,7 @@ func findHwmon(sys string) ([]Found, error) {
 		if s.energy() {
 			what = "energy counter"
 		}
-		found = append(found, Found{Meter: "hwmon:" + s.dir + "/" + s.channel, Scope: s.scope, About: strings.TrimSpace(s.chip+" "+s.label) + ", " + what})
+		found = append(found, Found{Meter: "hwmon:" + s.id + "/" + s.channel, Scope: s.scope, About: strings.TrimSpace(s.chip+" "+s.label) + ", " + what})
 	}
 	return found, nil
 }

@@ -119,7 +119,7 @@ func List() []Stock {
 		if k.find != nil {
 			found, err := k.find()
 			if err != nil {
-				s.Lacks = err.Error()
+				s.Lacks = strings.TrimPrefix(err.Error(), ErrUnsupported.Error()+": ")
 			}
 			s.Found = append(s.Found, found...)
 		}

@@ -87,7 +87,7 @@ func (p *process) Read(ctx context.Context) (Reading, error) {
 			select {
 			case l = <-p.lines:
 			default:
-				return Reading{}, fmt.Errorf("%w (%w)", p.why, io.EOF)
+				return Reading{}, over{p.why}
 			}
 		}
 	}
@@ -97,6 +97,11 @@ func (p *process) Read(ctx context.Context) (Reading, error) {
 	}
 	return Reading{At: l.at, Watts: &w}, nil
 }
+
+// over is an error after which there is nothing more to come.
+type over struct{ error }
+
+func (over) Is(target error) bool { return target == io.EOF }
 
 func (p *process) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
 

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -27,7 +25,7 @@ type rapl struct {
 
 // raplZone is one counter; each wraps by itself.
 type raplZone struct {
-	path   string // of energy_uj
+	file   *sysfile // energy_uj
 	name   string
 	wrap   uint64 // µJ, the first value after the highest
 	before uint64
@@ -60,7 +58,7 @@ func raplZones(sys, name string) ([]raplZone, error) {
 	var zones []raplZone
 	var names []string
 	for _, p := range paths {
-		z := raplZone{path: p}
+		z := raplZone{file: &sysfile{path: p}}
 		var err error
 		if z.name, err = readLine(filepath.Join(filepath.Dir(p), "name")); err != nil {
 			return nil, err
@@ -96,7 +94,7 @@ func openRAPL(sys, name string) (Meter, error) {
 	}
 	for i := range m.zones {
 		if m.zones[i].before, err = m.zones[i].read(); err != nil {
-			return nil, err
+			return nil, errors.Join(err, m.Close())
 		}
 	}
 	m.last = time.Now()
@@ -104,9 +102,9 @@ func openRAPL(sys, name string) (Meter, error) {
 }
 
 func (z *raplZone) read() (uint64, error) {
-	v, err := readUint(z.path)
+	v, err := z.file.read()
 	if errors.Is(err, fs.ErrPermission) {
-		return 0, fmt.Errorf("%w: %w: only root may read it; run as root, or let others: chmod a+r %s", ErrUnsupported, err, filepath.Join(filepath.Dir(filepath.Dir(z.path)), "intel-rapl*/energy_uj"))
+		return 0, fmt.Errorf("%w: %w: only root may read it; run as root, or let others: chmod a+r %s", ErrUnsupported, err, filepath.Join(filepath.Dir(filepath.Dir(z.file.path)), "intel-rapl*/energy_uj"))
 	}
 	return v, err
 }
@@ -143,7 +141,14 @@ func (m *rapl) Read(context.Context) (Reading, error) {
 	return Reading{At: now, Joules: &total}, nil
 }
 
-func (*rapl) Close() error { return nil }
+// Close closes the files.
+func (m *rapl) Close() error {
+	var errs []error
+	for i := range m.zones {
+		errs = append(errs, m.zones[i].file.close())
+	}
+	return errors.Join(errs...)
+}
 
 // findRAPL lists what a host has.
 func findRAPL(sys string) ([]Found, error) {
@@ -153,28 +158,11 @@ func findRAPL(sys string) ([]Found, error) {
 	}
 	var names []string
 	for i := range zones {
-		if _, err := zones[i].read(); err != nil {
+		_, err := zones[i].read()
+		if err = errors.Join(err, zones[i].file.close()); err != nil {
 			return nil, err
 		}
 		names = append(names, zones[i].name)
 	}
 	return []Found{{Meter: "rapl:", Scope: Package, About: strings.Join(names, " + ") + ", energy counters"}}, nil
-}
-
-// readLine reads a file of sysfs.
-func readLine(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	return strings.TrimSpace(string(b)), err
-}
-
-func readUint(path string) (uint64, error) {
-	s, err := readLine(path)
-	if err != nil {
-		return 0, err
-	}
-	v, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", path, err)
-	}
-	return v, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func openReplay(path string) (Meter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSpec, err)
 	}
-	m := &replay{info: Info{Name: "replay:" + path, Scope: Other, Pushed: true}, file: f, r: bufio.NewReader(f)}
+	m := &replay{info: Info{Name: "replay:" + filepath.Base(path), Scope: Other, Pushed: true}, file: f, r: bufio.NewReader(f)}
 	head, err := m.next()
 	if err == nil {
 		m.columns, err = parseReplayHead(head)

@@ -105,20 +105,31 @@ func (s series) slopes() []point {
 	return all
 }
 
-// integral is the joules of watts from 0 to length: straight lines between
-// values, and the first and the last held beyond them.
-func (s series) integral(length float64) float64 {
-	sum := 0.0
-	a := point{min(0, s.points[0].t), s.points[0].v}
-	last := s.points[len(s.points)-1]
-	for _, b := range append(slices.Clone(s.points), point{max(length, last.t), last.v}) {
-		if low, high := max(a.t, 0), min(b.t, length); high > low {
-			slope := (b.v - a.v) / (b.t - a.t)
-			sum += (high - low) * (a.v + slope*((low+high)/2-a.t))
-		}
+// joules is the energy from one time to another.
+func (s series) joules(from, to float64) float64 {
+	if s.counter {
+		return s.at(to) - s.at(from)
+	}
+	// Straight lines between values, and the first and the last held beyond.
+	inner := s.between(from, to).points
+	sum, a := 0.0, point{from, s.hold(from)}
+	for _, b := range append(inner[:len(inner):len(inner)], point{to, s.hold(to)}) {
+		sum += (b.t - a.t) * (a.v + b.v) / 2
 		a = b
 	}
 	return sum
+}
+
+// hold is the watts at a time.
+func (s series) hold(t float64) float64 {
+	first, last := s.points[0], s.points[len(s.points)-1]
+	switch {
+	case t <= first.t:
+		return first.v
+	case t >= last.t:
+		return last.v
+	}
+	return s.at(t)
 }
 
 // gap is the longest time of the window without a value.
@@ -165,7 +176,7 @@ const (
 // step looks for a jump within the window. The load is there from before it
 // until after it, so a meter that jumps is late, or its clock is wrong, or the
 // load was not steady.
-func (s series) step(length, began, ended float64) string {
+func (s series) step(began, ended float64) string {
 	n := len(s.points)
 	if n < 6 {
 		return ""

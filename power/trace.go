@@ -3,7 +3,9 @@ package power
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 )
@@ -13,7 +15,7 @@ type Trace struct {
 	Info     Info
 	Readings []Reading
 	Lost     int   // reads that failed
-	Err      error // why the latest of them failed
+	Err      error // why the latest of them did, or why there were no more
 }
 
 // Recorder reads a meter until it is closed.
@@ -64,6 +66,9 @@ func (r *Recorder) run(ctx context.Context) {
 		}
 		v, err := r.meter.Read(one)
 		cancel()
+		if err == nil {
+			err = v.check()
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -81,15 +86,29 @@ func (r *Recorder) run(ctx context.Context) {
 	}
 }
 
+// check refuses a reading without a number; one that cannot be is for Over to
+// find.
+func (r Reading) check() error {
+	if r.Watts == nil && r.Joules == nil {
+		return ErrNoValue
+	}
+	for _, v := range []*float64{r.Watts, r.Joules} {
+		if v != nil && (math.IsNaN(*v) || math.IsInf(*v, 0)) {
+			return fmt.Errorf("%w: %v", ErrNoValue, *v)
+		}
+	}
+	return nil
+}
+
 func (r *Recorder) add(v Reading, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil {
 		r.trace.Readings = append(r.trace.Readings, v)
+	} else if r.trace.Err = err; errors.Is(err, io.EOF) {
+		r.ended = true
 	} else {
 		r.trace.Lost++
-		r.trace.Err = err
-		r.ended = errors.Is(err, io.EOF)
 	}
 	if len(r.trace.Readings) == most {
 		kept := r.trace.Readings[:0]
@@ -104,6 +123,37 @@ func (r *Recorder) add(v Reading, err error) {
 
 // Info describes the meter.
 func (r *Recorder) Info() Info { return r.trace.Info }
+
+// readyWait is how long a meter that publishes may take to say something.
+const readyWait = 2 * time.Second
+
+// Ready waits for the first reading. An error is that of a meter that fails
+// from the start; one that has no value yet is no error.
+func (r *Recorder) Ready(ctx context.Context) error {
+	wait := time.NewTimer(readWait)
+	if r.trace.Info.Pushed {
+		wait.Reset(readyWait)
+	}
+	defer wait.Stop()
+	for {
+		r.mu.Lock()
+		n, err, more := len(r.trace.Readings), r.trace.Err, r.more
+		r.mu.Unlock()
+		switch {
+		case n > 0:
+			return nil
+		case err != nil && !errors.Is(err, ErrNoValue):
+			return err
+		}
+		select {
+		case <-more:
+		case <-wait.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
 
 // graceMost is how long a run waits after its window for a slow meter.
 const graceMost = 30 * time.Second

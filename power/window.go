@@ -1,9 +1,7 @@
 package power
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"time"
@@ -32,33 +30,16 @@ func (t *Trace) Over(w Window) (results.Power, []string, error) {
 	c := t.clean(w.From)
 	warnings := c.warnings(t)
 	length := w.To.Sub(w.From).Seconds()
-	began, ended := math.Inf(-1), math.Inf(1)
-	if !w.Began.IsZero() {
-		began, ended = w.Began.Sub(w.From).Seconds(), w.Ended.Sub(w.From).Seconds()
-	}
-	watts, energy := t.series(c.watts), t.series(c.energy)
-	energy.counter = true
-	counts := len(c.energy) > 1 && energy.covers(length)
-	p.Energy = counts && !(energy.within(length) < enough && len(c.watts) > 0 && watts.covers(length))
-	s, flat := watts, watts
-	if p.Energy || len(c.watts) == 0 {
-		s, flat = energy, t.series(energy.slopes())
-	}
-	p.Samples, p.Interval = s.within(length), s.interval
+	s, loaded := t.choose(&c, w)
+	p.Energy, p.Samples, p.Interval = s.counter, s.within(length), s.interval
 	if err := s.missing(t, w); err != nil {
 		return p, warnings, err
 	}
-	// A value from before or after the load says nothing of the load, though
-	// it may lie nearer to the window's edge.
-	loaded := s.between(began, ended)
-	if loaded.span() < length/2 {
-		loaded = s
+	flat := s
+	if s.counter {
+		flat = t.series(s.slopes())
 	}
-	if p.Energy {
-		p.Joules = loaded.at(length) - loaded.at(0)
-	} else {
-		p.Joules = loaded.integral(length)
-	}
+	p.Joules = loaded.joules(0, length)
 	p.Watts = p.Joules / length
 	if v := flat.between(0, length).points; len(v) > 0 {
 		low := slices.MinFunc(v, point.compare).v
@@ -66,27 +47,67 @@ func (t *Trace) Over(w Window) (results.Power, []string, error) {
 		p.Min, p.Max = &low, &high
 	}
 	if p.Resolution == 0 && !p.Energy {
-		p.Resolution = watts.resolution()
+		p.Resolution = s.resolution()
 	}
 	add := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if p.Samples < few || p.Interval > length {
 		add("the meter gave %d values within the %.1f s window (one each %.1f s): measure for longer", p.Samples, length, p.Interval)
 	}
-	if from, to := s.gap(length); to-from > max(3*p.Interval, length/10) {
+	if from, to := s.gap(length); to-from > max(5*p.Interval, length/10) {
 		add("there is no reading from %.1f to %.1f s of the window", from, to)
 	}
-	if len(c.watts) > few && !p.Energy && !t.Info.Pushed && watts.constant() {
+	if len(c.watts) > few && !p.Energy && !t.Info.Pushed && s.constant() {
 		add("each of %d readings is %g W: the meter may be coarse, or slower than the run", len(c.watts), c.watts[0].v)
 	}
 	if p.Watts <= 0 {
 		add("the meter shows %g W: it does not see this load", p.Watts)
 	}
 	if !w.Began.IsZero() {
-		if text := flat.between(0, length).step(length, began, ended); text != "" {
+		if text := flat.between(0, length).step(w.Began.Sub(w.From).Seconds(), w.Ended.Sub(w.From).Seconds()); text != "" {
 			warnings = append(warnings, text)
 		}
 	}
 	return p, warnings, nil
+}
+
+// choose gives the series that tells most of a window, and that of it which is
+// of the load.
+func (t *Trace) choose(c *cleaned, w Window) (s, loaded series) {
+	length := w.To.Sub(w.From).Seconds()
+	s, energy := t.series(c.watts), t.series(c.energy)
+	energy.counter = true
+	fine := energy.within(length) >= enough || !s.covers(length)
+	if len(c.watts) == 0 || len(c.energy) > 1 && energy.covers(length) && fine {
+		s = energy
+	}
+	if w.Began.IsZero() {
+		return s, s
+	}
+	// A value from before or after the load says nothing of the load, though
+	// it may lie nearer to the window's edge.
+	loaded = s.between(w.Began.Sub(w.From).Seconds(), w.Ended.Sub(w.From).Seconds())
+	if loaded.span() < length/2 {
+		loaded = s
+	}
+	return s, loaded
+}
+
+// Parts gives the mean watts of the parts of a window that Over has a figure
+// for, from each edge to the next; nil where the meter is slower than that.
+func (t *Trace) Parts(w Window, edges []time.Time) []*float64 {
+	c := t.clean(w.From)
+	s, loaded := t.choose(&c, w)
+	var parts []*float64
+	for i := 1; i < len(edges); i++ {
+		from, to := edges[i-1].Sub(w.From).Seconds(), edges[i].Sub(w.From).Seconds()
+		if to <= from || s.interval > 1.5*(to-from) {
+			parts = append(parts, nil)
+			continue
+		}
+		mean := loaded.joules(from, to) / (to - from)
+		parts = append(parts, &mean)
+	}
+	return parts
 }
 
 // missing says why there can be no figure: the meter said nothing, or not of
@@ -228,7 +249,7 @@ func (c *cleaned) warnings(t *Trace) []string {
 	if c.absurd > 0 {
 		all = append(all, fmt.Sprintf("%d of %d readings cannot be (such as %g) and were left out", c.absurd, len(t.Readings), c.sample))
 	}
-	if t.Lost > 0 && !errors.Is(t.Err, io.EOF) {
+	if t.Lost > 0 {
 		all = append(all, fmt.Sprintf("%d of %d reads failed, the latest with: %v", t.Lost, t.Lost+len(t.Readings), t.Err))
 	}
 	return append(all, c.doubts...)

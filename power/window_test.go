@@ -45,8 +45,8 @@ func used(t float64) float64 {
 
 func when(t float64) time.Time { return opened.Add(time.Duration(t * float64(time.Second))) }
 
-func watts(t, w float64) Reading  { return Reading{At: when(t), Watts: &w} }
-func joules(t, j float64) Reading { return Reading{At: when(t), Joules: &j} }
+func wattsAt(t, w float64) Reading  { return Reading{At: when(t), Watts: &w} }
+func joulesAt(t, j float64) Reading { return Reading{At: when(t), Joules: &j} }
 
 // every makes readings from 3 s before the window to 3 s after it.
 func every(step float64, f func(t float64) Reading) []Reading {
@@ -57,8 +57,8 @@ func every(step float64, f func(t float64) Reading) []Reading {
 	return all
 }
 
-func sampled(t float64) Reading { return watts(t, draw(t)) }
-func counted(t float64) Reading { return joules(t, used(t)) }
+func sampledAt(t float64) Reading { return wattsAt(t, draw(t)) }
+func countedAt(t float64) Reading { return joulesAt(t, used(t)) }
 
 func TestOver(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
@@ -80,101 +80,101 @@ func TestOver(t *testing.T) {
 		right  bool     // within 1%, whatever it warns of
 		err    string
 	}{
-		{name: "sampled each 0.1 s", trace: Trace{Readings: every(0.1, sampled)}, right: true},
-		{name: "sampled each second", trace: Trace{Readings: every(1, sampled)}, right: true},
-		{name: "sampled each second, off the edges", trace: Trace{Readings: every(0.97, sampled)}, right: true},
-		{name: "counter each 0.1 s", trace: Trace{Readings: every(0.1, counted)}, right: true, energy: true},
-		{name: "counter each second, off the edges", trace: Trace{Readings: every(0.97, counted)}, right: true, energy: true},
+		{name: "sampled each 0.1 s", trace: Trace{Readings: every(0.1, sampledAt)}, right: true},
+		{name: "sampled each second", trace: Trace{Readings: every(1, sampledAt)}, right: true},
+		{name: "sampled each second, off the edges", trace: Trace{Readings: every(0.97, sampledAt)}, right: true},
+		{name: "counter each 0.1 s", trace: Trace{Readings: every(0.1, countedAt)}, right: true, energy: true},
+		{name: "counter each second, off the edges", trace: Trace{Readings: every(0.97, countedAt)}, right: true, energy: true},
 		{name: "counter that is read faster than it changes", right: true, energy: true,
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joules(t, used(math.Floor(t))) })}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joulesAt(t, used(math.Floor(t))) })}},
 		{name: "counter and watts: the counter", right: true, energy: true,
 			trace: Trace{Readings: every(0.5, func(t float64) Reading {
-				v, wrong := counted(t), 999.0
+				v, wrong := countedAt(t), 999.0
 				v.Watts = &wrong
 				return v
 			})}},
 		{name: "a counter of whole watt-hours and watts: the watts", right: true,
 			trace: Trace{Readings: every(0.5, func(t float64) Reading {
-				v, e := sampled(t), coarse(used(t))
+				v, e := sampledAt(t), coarse(used(t))
 				v.Joules = &e
 				return v
 			})}},
 		{name: "watts that repeat until the meter has new ones", right: true,
-			trace: Trace{Readings: every(0.25, func(t float64) Reading { return watts(t, draw(math.Floor(t))) })}},
+			trace: Trace{Readings: every(0.25, func(t float64) Reading { return wattsAt(t, draw(math.Floor(t))) })}},
 
 		{name: "counter that wraps", right: true, energy: true,
-			trace: Trace{Info: Info{Range: 700}, Readings: every(0.1, func(t float64) Reading { return joules(t, math.Mod(used(t), 700)) })}},
+			trace: Trace{Info: Info{Range: 700}, Readings: every(0.1, func(t float64) Reading { return joulesAt(t, math.Mod(used(t), 700)) })}},
 		{name: "counter that may wrap unseen", energy: true, warns: []string{"more than once", "there is no reading from"},
-			trace: Trace{Info: Info{Range: 700}, Readings: append(every(0.1, func(t float64) Reading { return joules(t, math.Mod(used(t), 700)) })[:50],
-				every(0.1, func(t float64) Reading { return joules(t, math.Mod(used(t), 700)) })[90:]...)}},
+			trace: Trace{Info: Info{Range: 700}, Readings: append(every(0.1, func(t float64) Reading { return joulesAt(t, math.Mod(used(t), 700)) })[:50],
+				every(0.1, func(t float64) Reading { return joulesAt(t, math.Mod(used(t), 700)) })[90:]...)}},
 		{name: "counter that starts anew", warns: []string{"fell from"}, err: "first reading",
 			trace: Trace{Readings: every(0.1, func(t float64) Reading {
 				if t > 5 {
-					return joules(t, used(t)-used(5))
+					return joulesAt(t, used(t)-used(5))
 				}
-				return counted(t)
+				return countedAt(t)
 			})}},
 		{name: "counter with one zero", right: true, energy: true, warns: []string{"1 of 161 readings cannot be (such as 0)"},
 			trace: Trace{Info: Info{Range: 262143.328850}, Readings: every(0.1, func(t float64) Reading {
 				if math.Abs(t-4) < 0.01 {
-					return joules(t, 0)
+					return joulesAt(t, 0)
 				}
-				return counted(t)
+				return countedAt(t)
 			})}},
 
 		{name: "sentinels", right: true, warns: []string{"cannot be (such as "},
 			trace: Trace{Readings: every(0.1, func(t float64) Reading {
 				bad := []float64{math.MaxUint32, math.MaxUint32 * 1e3, math.MaxUint16, math.MaxUint16 / 10.0, math.NaN(), -1, math.Inf(1), math.MaxUint32 / 1e3}
 				if i := int(math.Round(t * 10)); i%5 == 0 && i >= 0 {
-					return watts(t, bad[i/5%len(bad)])
+					return wattsAt(t, bad[i/5%len(bad)])
 				}
-				return sampled(t)
+				return sampledAt(t)
 			})}},
 		{name: "nothing but sentinels", warns: []string{"161 of 161 readings cannot be"}, err: "gave no reading",
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t, math.MaxUint32) })}},
-		{name: "10% lost", right: true, trace: Trace{Readings: lose(every(0.1, sampled), 0.1)}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return wattsAt(t, math.MaxUint32) })}},
+		{name: "10% lost", right: true, trace: Trace{Readings: lose(every(0.1, sampledAt), 0.1)}},
 		{name: "10% lost, each second", right: true, warns: []string{"2 of 18 reads failed, the latest with: timeout"},
-			trace: Trace{Readings: lose(every(1, sampled), 0.1), Lost: 2, Err: errors.New("timeout")}},
-		{name: "10% of a counter lost", right: true, energy: true, trace: Trace{Readings: lose(every(0.1, counted), 0.1)}},
+			trace: Trace{Readings: lose(every(1, sampledAt), 0.1), Lost: 2, Err: errors.New("timeout")}},
+		{name: "10% of a counter lost", right: true, energy: true, trace: Trace{Readings: lose(every(0.1, countedAt), 0.1)}},
 		{name: "a gap of 4 s", right: true, warns: []string{"no reading from 2.1 to 6.1 s"},
-			trace: Trace{Readings: append(every(0.1, sampled)[:52], every(0.1, sampled)[91:]...)}},
+			trace: Trace{Readings: append(every(0.1, sampledAt)[:52], every(0.1, sampledAt)[91:]...)}},
 		{name: "a counter does not mind a gap", right: true, energy: true, warns: []string{"no reading from 2.1 to 6.1 s"},
-			trace: Trace{Readings: append(every(0.1, counted)[:52], every(0.1, counted)[91:]...)}},
+			trace: Trace{Readings: append(every(0.1, countedAt)[:52], every(0.1, countedAt)[91:]...)}},
 
 		{name: "3 s late, and known", right: true,
-			trace: Trace{Info: Info{Latency: 3 * time.Second}, Readings: every(0.5, func(t float64) Reading { return watts(t, draw(t-3)) })}},
+			trace: Trace{Info: Info{Latency: 3 * time.Second}, Readings: every(0.5, func(t float64) Reading { return wattsAt(t, draw(t-3)) })}},
 		{name: "3 s late, and not known", warns: []string{"the meter is about 3.0 s late"},
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t, draw(t-3)) })}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return wattsAt(t, draw(t-3)) })}},
 		{name: "counter 3 s late, and not known", energy: true, warns: []string{"about 3.0 s late"},
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joules(t, used(t-3)) })}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joulesAt(t, used(t-3)) })}},
 		{name: "3 s late, each second", warns: []string{"rise from 80 to 199.6"},
-			trace: Trace{Readings: every(1, func(t float64) Reading { return watts(t, draw(t-3)) })}},
+			trace: Trace{Readings: every(1, func(t float64) Reading { return wattsAt(t, draw(t-3)) })}},
 		{name: "clock 2 s behind", warns: []string{"to 80 at 8.1 s", "about 2.0 s behind"},
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t-2, draw(t)) })}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return wattsAt(t-2, draw(t)) })}},
 		{name: "clock 2 s ahead", warns: []string{"rise from 80", "clock ahead"},
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t+2, draw(t)) })}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return wattsAt(t+2, draw(t)) })}},
 		{name: "clock 2 s ahead, and corrected", right: true,
-			trace: Trace{Info: Info{Latency: 2 * time.Second}, Readings: every(0.1, func(t float64) Reading { return watts(t+2, draw(t)) })}},
+			trace: Trace{Info: Info{Latency: 2 * time.Second}, Readings: every(0.1, func(t float64) Reading { return wattsAt(t+2, draw(t)) })}},
 		{name: "clock an hour behind", err: "older than the window",
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t-3600, draw(t)) })}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return wattsAt(t-3600, draw(t)) })}},
 		{name: "clock an hour ahead", err: "clock is ahead",
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t+3600, draw(t)) })}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return wattsAt(t+3600, draw(t)) })}},
 
 		{name: "changes every 30 s, and says so", warns: []string{"measure for longer"},
-			trace: Trace{Info: Info{Interval: 30 * time.Second}, Readings: every(1, func(t float64) Reading { return watts(t, idleWatts) })}},
+			trace: Trace{Info: Info{Interval: 30 * time.Second}, Readings: every(1, func(t float64) Reading { return wattsAt(t, idleWatts) })}},
 		{name: "changes every 30 s, and does not say so", warns: []string{"each of 17 readings is 80 W"},
-			trace: Trace{Readings: every(1, func(t float64) Reading { return watts(t, idleWatts) })}},
+			trace: Trace{Readings: every(1, func(t float64) Reading { return wattsAt(t, idleWatts) })}},
 		{name: "comes every 4 s", warns: []string{"gave 3 values"},
-			trace: Trace{Info: Info{Pushed: true}, Readings: every(4, sampled)}},
+			trace: Trace{Info: Info{Pushed: true}, Readings: every(4, sampledAt)}},
 		{name: "shows nothing", warns: []string{"each of 161", "0 W: it does not see"},
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return watts(t, 0) })}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return wattsAt(t, 0) })}},
 
 		{name: "dies", err: "nothing new after 4.0 s of the 10.0 s window (broken pipe)",
-			trace: Trace{Readings: every(0.1, sampled)[:71], Lost: 9, Err: errors.New("broken pipe")}, warns: []string{"9 of 80 reads"}},
-		{name: "dies before", err: "older than the window", trace: Trace{Readings: every(0.1, sampled)[:10]}},
-		{name: "comes too late", err: "first reading is of 6.0 s", trace: Trace{Readings: every(0.1, sampled)[90:]}},
+			trace: Trace{Readings: every(0.1, sampledAt)[:71], Lost: 9, Err: errors.New("broken pipe")}, warns: []string{"9 of 80 reads"}},
+		{name: "dies before", err: "older than the window", trace: Trace{Readings: every(0.1, sampledAt)[:10]}},
+		{name: "comes too late", err: "first reading is of 6.0 s", trace: Trace{Readings: every(0.1, sampledAt)[90:]}},
 		{name: "counter that stops", err: "nothing new after 4.0 s", energy: true,
-			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joules(t, used(min(t, 4))) })}},
+			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joulesAt(t, used(min(t, 4))) })}},
 		{name: "says nothing", err: "gave no reading (connection refused)", trace: Trace{Lost: 3, Err: errors.New("connection refused")}, warns: []string{"3 of 3 reads"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -214,7 +214,7 @@ func TestOver(t *testing.T) {
 
 // TestOverDetail: what else the figure says.
 func TestOverDetail(t *testing.T) {
-	trace := Trace{Info: Info{Name: "x:y", Scope: Wall}, Readings: every(0.5, func(t float64) Reading { return watts(t, math.Round(draw(t)*10)/10) })}
+	trace := Trace{Info: Info{Name: "x:y", Scope: Wall}, Readings: every(0.5, func(t float64) Reading { return wattsAt(t, math.Round(draw(t)*10)/10) })}
 	got, _, err := trace.Over(tested)
 	if err != nil {
 		t.Fatal(err)
@@ -244,9 +244,9 @@ func FuzzOver(f *testing.F) {
 			}
 			at := float64(data[i])/16 - 2
 			if counts {
-				trace.Readings = append(trace.Readings, joules(at, v))
+				trace.Readings = append(trace.Readings, joulesAt(at, v))
 			} else {
-				trace.Readings = append(trace.Readings, watts(at, v))
+				trace.Readings = append(trace.Readings, wattsAt(at, v))
 			}
 		}
 		got, _, err := trace.Over(tested)

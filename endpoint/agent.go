@@ -39,6 +39,9 @@ type Agent struct {
 	Interface string
 	NoTune    bool // change no setting of the NIC or the host
 	Verify    bool // capture headers in every run's warm-up
+	// Power meters of this end\'s own user, as power.Open takes them; every run is
+	// told what they say.
+	Power []string
 	// Verifier captures them.
 	Verifier Verifier
 	// Instruments are what every run can read and record beside the payload;
@@ -118,6 +121,7 @@ func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 			}
 		}
 	}()
+	defer c.endWatch()
 	defer c.drop()
 	c.link.setDeadline(idleWait)
 	for {
@@ -156,6 +160,7 @@ type conversation struct {
 	iface   string     // that it is on
 	run     *run
 	facts   results.Facts
+	power   *recording // of power meters; nil: none are read
 }
 
 func (c *conversation) handshake() error {
@@ -184,7 +189,7 @@ func (c *conversation) handshake() error {
 	if m.Auth == nil {
 		return turnAway(c.link, errGarbage)
 	}
-	w := Welcome{BootID: BootID(), CPUs: AllowedCPUs(), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version}
+	w := Welcome{BootID: BootID(), CPUs: AllowedCPUs(), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Power: len(a.Power)}
 	if len(a.Token) > 0 {
 		if !hmac.Equal(m.Auth.MAC, mac(a.Token, "driver", theirs.Nonce, nonce)) {
 			return turnAway(c.link, Errorf(Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))
@@ -210,7 +215,11 @@ func (c *conversation) handle(ctx context.Context, m message) error {
 	case m.Prepare != nil:
 		return c.prepare(ctx, *m.Prepare)
 	case m.Start != nil:
-		return c.start(*m.Start)
+		return c.start(ctx, *m.Start)
+	case m.Watch != nil:
+		return c.watch(ctx, *m.Watch)
+	case m.Tell != nil:
+		return c.tell(ctx, *m.Tell)
 	}
 	return Errorf(Failed, "%w: not a request", errGarbage)
 }
@@ -242,7 +251,7 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: c.facts, Changes: c.run.changes}})
 }
 
-func (c *conversation) start(s Start) error {
+func (c *conversation) start(ctx context.Context, s Start) error {
 	if c.run == nil {
 		return Errorf(Failed, "start without prepare")
 	}
@@ -278,15 +287,16 @@ func (c *conversation) start(s Start) error {
 		return err
 	}
 	res.Warnings = append(res.Warnings, r.drift...)
-	if observe != nil {
-		rec := half(&r.p, c.facts, res)
-		rec.Started = opened.Format(time.RFC3339Nano)
-		observe(Event{Record: &rec})
-	}
 	if err := c.link.send(message{Result: res}); err != nil {
 		return err
 	}
 	c.link.setDeadline(idleWait)
+	if observe != nil {
+		rec := half(&r.p, c.facts, res)
+		rec.Started = opened.Format(time.RFC3339Nano)
+		c.ownPower(ctx, &rec, &r.p, res)
+		observe(Event{Record: &rec})
+	}
 	return nil
 }
 

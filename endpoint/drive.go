@@ -28,6 +28,13 @@ type Trial struct {
 	// agent that is reached without a network is asked for them.
 	Live           func(Role, Sample)
 	LiveRX, LiveTX bool
+	// Power is read from before the run until after it, and for Baseline before
+	// anything is prepared.
+	Power    []Metering
+	Baseline time.Duration
+	// Unattended goes on without a meter that does not answer; else that fails
+	// the trial, whose user is there to see it.
+	Unattended bool
 	// Refused, when set, is why the trial cannot begin; it still gets its
 	// record.
 	Refused error
@@ -125,6 +132,10 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 			return rec, err
 		}
 	}
+	watts, err := t.openPower(ctx)
+	if err != nil {
+		return rec, err
+	}
 	// The receiver first: it says where it listens.
 	for _, e := range ends {
 		if e == tx && rx.c != nil {
@@ -148,11 +159,15 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 	if err := measure(ctx, ends, t.Live); err != nil {
 		return rec, err
 	}
+	first := ends[0] // the receiver, where it is ours
+	rec.Started = first.result.window(first.want, first.offset).From.Format(time.RFC3339Nano)
 	if len(tuned) > 0 {
 		t.Settings = maps.Clone(t.Settings)
 		t.Settings["tuned"] = tuned
 	}
-	return rec, summarize(&rec, rx, tx)
+	err = summarize(&rec, rx, tx)
+	watts.read(ctx, &rec, rx, tx)
+	return rec, err
 }
 
 // half is one end's own record of a run that another process drives.

@@ -63,6 +63,10 @@ type message struct {
 	Started  *started  `json:"started,omitempty"`
 	Live     *Sample   `json:"live,omitempty"`
 	Result   *Result   `json:"result,omitempty"`
+	Watch    *watch    `json:"watch,omitempty"`
+	Watched  *watched  `json:"watched,omitempty"`
+	Tell     *tell     `json:"tell,omitempty"`
+	Said     *said     `json:"said,omitempty"`
 	Error    *failure  `json:"error,omitempty"`
 }
 
@@ -86,6 +90,7 @@ type Welcome struct {
 	Pinned  Pins   `json:"pinned"`
 	Limits  Limits `json:"limits"`
 	Version string `json:"version"`
+	Power   int    `json:"power,omitempty"` // meters of the agent\'s own user; watch opens them
 }
 
 // Pins are what the agent's user fixed on its own command line; empty means
@@ -195,6 +200,7 @@ type Sample struct {
 
 // Result is what an end measured in one run.
 type Result struct {
+	Opened   int64              `json:"opened"`   // the window, ns on this end's CLOCK_MONOTONIC
 	Samples  []Sample           `json:"samples"`  // first and last are the edges of the window
 	Total    uint64             `json:"total"`    // bytes over the whole run, warm-up and tail included
 	Syscalls map[string]uint64  `json:"syscalls"` // in the window
@@ -287,6 +293,7 @@ func decode(line []byte) (message, error) {
 	for _, set := range []bool{
 		m.Hello != nil, m.Auth != nil, m.Welcome != nil, m.Clock != nil, m.Prepare != nil, m.Prepared != nil,
 		m.Start != nil, m.Started != nil, m.Live != nil, m.Result != nil, m.Error != nil,
+		m.Watch != nil, m.Watched != nil, m.Tell != nil, m.Said != nil,
 	} {
 		if set {
 			n++

@@ -227,7 +227,7 @@ func (s *sampler) finish(early bool) (*Result, error) {
 	if len(s.samples) < 2 {
 		return nil, Errorf(Failed, "%s: the stream ended before the window opened: nothing was measured", s.r.p.Role)
 	}
-	res.Samples = s.samples
+	res.Opened, res.Samples = s.open, s.samples
 	for _, c := range s.r.counters {
 		res.Total += c.ZeroCopied.Load() + c.Copied.Load()
 	}

@@ -64,6 +64,7 @@ func measured(b *strings.Builder, r *results.Record) {
 	b.WriteByte('\n')
 	roi(b, "ROI per CPU", "(Gbit/s)² / CPU %", r.ROI.CPU)
 	roi(b, "ROI per watt", "(Gbit/s)² / W", r.ROI.Power)
+	powerText(b, r)
 	if text := scopesText(r); text != "" {
 		b.WriteString(wrap("", "CPU: 100 % is one CPU; "+text))
 	}

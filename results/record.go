@@ -74,6 +74,9 @@ type End struct {
 	Syscalls        map[string]uint64 `json:"syscalls"`
 	Watts           *float64          `json:"watts"`
 	Power           *Power            `json:"power,omitempty"` // how Watts was measured
+	// Meters are all that read this end where there are several; Power is the
+	// sum of those that see most.
+	Meters []Power `json:"meters,omitempty"`
 	// Counters are the engine's, TCP's and the host's own, by name; the unit
 	// is in the name where it is not a count.
 	Counters map[string]float64 `json:"counters"`
@@ -92,6 +95,8 @@ type End struct {
 type Total struct {
 	CPUPercent *float64 `json:"cpu_percent"`
 	Watts      *float64 `json:"watts"`
+	// Power is of meters that see both ends, and Watts theirs where it is there.
+	Power *Power `json:"power,omitempty"`
 }
 
 // ROI is throughput squared over cost: the square puts throughput first, so
@@ -135,7 +140,10 @@ func (r *Record) Derive() {
 	} else if r.TX != nil {
 		r.Bytes = r.TX.Bytes
 	}
-	r.Total = Total{CPUPercent: sum(rx.cpu, tx.cpu), Watts: sum(rx.watts, tx.watts)}
+	r.Total = Total{CPUPercent: sum(rx.cpu, tx.cpu), Watts: sum(rx.watts, tx.watts), Power: r.Total.Power}
+	if r.Total.Power != nil {
+		r.Total.Watts = &r.Total.Power.Watts
+	}
 	r.ROI = ROI{
 		CPU:   Return{RX: roi(r.Gbps, rx.cpu), TX: roi(r.Gbps, tx.cpu), Total: roi(r.Gbps, r.Total.CPUPercent)},
 		Power: Return{RX: roi(r.Gbps, rx.watts), TX: roi(r.Gbps, tx.watts), Total: roi(r.Gbps, r.Total.Watts)},

@@ -1,0 +1,368 @@
+package endpoint
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"zcbench/power"
+	"zcbench/results"
+)
+
+// Metering is a meter that a trial wants.
+type Metering struct {
+	// End is whose watts it reads: RX, TX, or "" for a host that is both.
+	End  Role
+	Spec string  // as power.Open takes
+	By   *Client // whose process reads it
+}
+
+// metering is one meter of a run and what it said.
+type metering struct {
+	end   Role
+	host  bool // it reads the host it runs on, where both ends are
+	trace power.Trace
+}
+
+// meterings are the meters of a trial, reader by reader.
+type meterings struct {
+	readers []*reader
+	base    [2]int64 // from when to when the hosts were idle, on our clock
+}
+
+// reader is one agent that reads meters.
+type reader struct {
+	c      *Client
+	offset int64
+	unsure int64
+	specs  []string
+	ends   []Role // of each meter, those of the agent's own user included
+}
+
+// maxMeters is more than any host has.
+const maxMeters = 64
+
+// openPower has all meters of a trial read from now on. What cannot be opened
+// fails the trial: its user asked for it.
+func (t *Trial) openPower(ctx context.Context) (*meterings, error) {
+	ms := &meterings{}
+	of := func(c *Client) *reader {
+		for _, r := range ms.readers {
+			if r.c == c {
+				return r
+			}
+		}
+		ms.readers = append(ms.readers, &reader{c: c})
+		return ms.readers[len(ms.readers)-1]
+	}
+	ends := []struct {
+		c    *Client
+		role Role
+	}{{t.RX, RX}, {t.TX, TX}}
+	own := 0
+	for _, e := range ends {
+		if e.c != nil {
+			own += e.c.Welcome.Power
+		}
+	}
+	if own > 2*maxMeters || own+len(t.Power) == 0 {
+		return ms, nil
+	}
+	// The ends first, whether they have meters or not: they must not take the
+	// time until the run for a driver that is gone.
+	for _, e := range ends {
+		if e.c != nil {
+			of(e.c)
+		}
+	}
+	for _, m := range t.Power {
+		if m.End == "" && t.RX != nil && t.TX != nil && t.RX.Welcome.BootID != t.TX.Welcome.BootID {
+			return nil, Errorf(Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", m.Spec)
+		}
+		r := of(m.By)
+		r.specs, r.ends = append(r.specs, m.Spec), append(r.ends, m.End)
+	}
+	for _, e := range ends {
+		if e.c != nil {
+			r := of(e.c)
+			for range e.c.Welcome.Power {
+				r.ends = append(r.ends, e.role)
+			}
+		}
+	}
+	for _, r := range ms.readers {
+		quiet := t.Baseline + time.Duration(len(t.Power))*prepareWait + idleWait
+		if r.c != t.RX && r.c != t.TX {
+			quiet = t.quiet(quiet) // nobody prepares it for the run
+		}
+		var err error
+		if r.offset, r.unsure, err = r.c.clockOffset(ctx); err != nil {
+			return nil, err
+		}
+		infos, err := r.c.watch(ctx, watch{Specs: r.specs, Quiet: quiet, Lenient: t.Unattended})
+		if err != nil {
+			return nil, err
+		}
+		if len(infos) != len(r.ends) {
+			return nil, r.c.unexpected("watch")
+		}
+	}
+	if t.Baseline == 0 {
+		return ms, nil
+	}
+	ms.base[0] = Monotonic()
+	select {
+	case <-time.After(t.Baseline):
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	ms.base[1] = Monotonic()
+	return ms, nil
+}
+
+// CheckMeters opens meters and reads each once. An error is what a run with them
+// would fail with.
+func CheckMeters(ctx context.Context, all []Metering) error {
+	t := Trial{Power: all}
+	ms, err := t.openPower(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range ms.readers {
+		if _, err := r.c.tell(ctx, 0, 0, r.offset, len(r.ends)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quiet is how long an agent that only reads meters may hear nothing: some time
+// before the run, and the run.
+func (t *Trial) quiet(before time.Duration) time.Duration {
+	long := time.Duration(0)
+	for _, p := range []*Prepare{&t.RXWant, &t.TXWant} {
+		if p.Raw && p.Time == 0 {
+			return 0
+		}
+		long = max(long, p.Omit+p.Time)
+	}
+	return before + 2*prepareWait + long + idleWait
+}
+
+// window is a run's window on the driver's clock, and the load's time around
+// it.
+func (r *Result) window(p *Prepare, offset int64) power.Window {
+	a, b := r.edges()
+	at := func(ns int64) time.Time { return fromMonotonic(r.Opened - offset + ns) }
+	return power.Window{From: at(a.At), To: at(b.At), Began: at(-int64(p.Omit)), Ended: at(b.At + int64(tail))}
+}
+
+// read ends the reading and puts the figures into the record. What a meter
+// lacks is a warning: a run is a run without it.
+func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end) {
+	if len(ms.readers) == 0 {
+		return
+	}
+	windows := map[Role]power.Window{}
+	for _, e := range []*end{tx, rx} {
+		if e.result != nil {
+			windows[e.role] = e.result.window(e.want, e.offset)
+			windows[""] = windows[e.role] // the receiver's, as the record's own
+		}
+	}
+	first, last := ms.base[0], int64(0)
+	for _, w := range windows {
+		if at := toMonotonic(w.From); first == 0 || at < first {
+			first = at
+		}
+		last = max(last, toMonotonic(w.To))
+	}
+	var all []metering
+	for _, r := range ms.readers {
+		if len(r.ends) == 0 {
+			continue
+		}
+		said, err := r.c.tell(ctx, first, last, r.offset, len(r.ends))
+		if err != nil {
+			rec.Warnings = append(rec.Warnings, fmt.Sprintf("power is missing: %v", err))
+			said = make([]power.Trace, len(r.ends))
+			for i := range said {
+				said[i] = power.Trace{Info: power.Info{Name: "unknown"}, Err: err}
+			}
+		}
+		for i, end := range r.ends {
+			m := metering{end: end, trace: said[i]}
+			if kind, err := power.Describe(said[i].Info.Name); err == nil {
+				m.host = kind.Local && !kind.AsUser
+			}
+			all = append(all, m)
+		}
+		if w := windows[""]; r.unsure > int64(w.To.Sub(w.From))/100 {
+			rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s: its clock is known within %s only, over 1%% of the window: so are the edges of its watts", r.c.name, time.Duration(r.unsure)))
+		}
+	}
+	if rx.c != nil && tx.c != nil && rx.c.Welcome.BootID == tx.c.Welcome.BootID {
+		for _, m := range all {
+			if m.host && m.end != "" {
+				rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s: %s reads the host that both ends share, not this end alone", m.end, m.trace.Info.Name))
+			}
+		}
+	}
+	var base *power.Window
+	if ms.base[1] != 0 {
+		base = &power.Window{From: fromMonotonic(ms.base[0]), To: fromMonotonic(ms.base[1])}
+	}
+	fillPower(rec, all, windows, base)
+	rec.Derive()
+}
+
+// scopes, those that see most first. Where an end has meters of several, the
+// watts are of the first; meters of one scope add up, as those of a host's two
+// power supplies do.
+var scopes = []power.Scope{power.Wall, power.Other, power.Package, power.GPU}
+
+func fillPower(rec *results.Record, all []metering, windows map[Role]power.Window, base *power.Window) {
+	for _, role := range []Role{RX, TX, ""} {
+		w, ok := windows[role]
+		mine := slices.DeleteFunc(slices.Clone(all), func(m metering) bool { return m.end != role })
+		if !ok || len(mine) == 0 {
+			continue
+		}
+		slices.SortStableFunc(mine, func(a, b metering) int {
+			return cmp.Compare(slices.Index(scopes, a.trace.Info.Scope), slices.Index(scopes, b.trace.Info.Scope))
+		})
+		who, bytes := string(role), rec.Bytes
+		var end *results.End
+		switch role {
+		case RX:
+			end = rec.RX
+		case TX:
+			end = rec.TX
+		default:
+			who = "both ends"
+		}
+		if end != nil {
+			bytes = end.Bytes
+		}
+		var figures []results.Power
+		var parts [][]*float64
+		whole := true
+		for _, m := range mine {
+			p, warnings, err := m.figure(w, base)
+			for _, text := range warnings {
+				rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s, meter %s: %s", who, m.trace.Info.Name, text))
+			}
+			widest := m.trace.Info.Scope == mine[0].trace.Info.Scope
+			if err != nil {
+				rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s, meter %s: its watts are missing: %v", who, m.trace.Info.Name, err))
+				whole = whole && !widest
+				continue
+			}
+			if bytes > 0 {
+				per := p.Joules / (float64(bytes) / 1e9)
+				p.JoulesPerG = &per
+			}
+			figures = append(figures, p)
+			if end != nil && widest {
+				parts = append(parts, m.trace.Parts(w, edgesOf(rec.Samples, role, w.From)))
+			}
+		}
+		if len(mine) > 1 && end != nil {
+			end.Meters = figures
+		}
+		if !whole {
+			continue
+		}
+		total := sumPower(figures, mine[0].trace.Info.Scope)
+		if end == nil {
+			rec.Total.Power = total
+			continue
+		}
+		end.Power, end.Watts = total, &total.Watts
+		i := 0
+		for j := range rec.Samples {
+			if s := &rec.Samples[j]; s.End == string(role) {
+				s.Watts = sumPart(parts, i)
+				i++
+			}
+		}
+	}
+}
+
+// figure is one meter over the window, and over the baseline where there is
+// one.
+func (m *metering) figure(w power.Window, base *power.Window) (results.Power, []string, error) {
+	p, warnings, err := m.trace.Over(w)
+	if base == nil || err != nil {
+		return p, warnings, err
+	}
+	idle, _, err := m.trace.Over(*base)
+	if err != nil {
+		return p, append(warnings, fmt.Sprintf("its idle baseline is missing: %v", err)), nil
+	}
+	p.Baseline = &idle.Watts
+	if p.Watts < idle.Watts*1.005 {
+		warnings = append(warnings, fmt.Sprintf("it shows %.4g W under load and %.4g W idle before: it does not see the load, or later than the run lasts", p.Watts, idle.Watts))
+	}
+	return p, warnings, nil
+}
+
+// edgesOf are the times between the samples of an end.
+func edgesOf(samples []results.Sample, role Role, from time.Time) []time.Time {
+	var edges []time.Time
+	at := func(s float64) time.Time { return from.Add(time.Duration(s * float64(time.Second))) }
+	for _, s := range samples {
+		if s.End != string(role) {
+			continue
+		}
+		if len(edges) == 0 {
+			edges = append(edges, at(s.Start))
+		}
+		edges = append(edges, at(s.Start+s.Seconds))
+	}
+	return edges
+}
+
+func sumPart(parts [][]*float64, i int) *float64 {
+	total := 0.0
+	for _, p := range parts {
+		if i >= len(p) || p[i] == nil {
+			return nil
+		}
+		total += *p[i]
+	}
+	return &total
+}
+
+// sumPower adds up the figures of one scope; extremes of several meters are at
+// different times and have no sum.
+func sumPower(figures []results.Power, scope power.Scope) *results.Power {
+	figures = slices.DeleteFunc(slices.Clone(figures), func(p results.Power) bool { return p.Scope != string(scope) })
+	total := figures[0]
+	names := []string{total.Meter}
+	for _, p := range figures[1:] {
+		names = append(names, p.Meter)
+		total.Watts += p.Watts
+		total.Joules += p.Joules
+		total.JoulesPerG = add(total.JoulesPerG, p.JoulesPerG)
+		total.Baseline = add(total.Baseline, p.Baseline)
+		total.Min, total.Max = nil, nil
+		total.Samples = min(total.Samples, p.Samples)
+		total.Interval = max(total.Interval, p.Interval)
+		total.Resolution += p.Resolution
+		total.Energy = total.Energy && p.Energy
+	}
+	total.Meter = strings.Join(names, " + ")
+	return &total
+}
+
+func add(a, b *float64) *float64 {
+	if a == nil || b == nil {
+		return nil
+	}
+	v := *a + *b
+	return &v
+}

@@ -1,0 +1,289 @@
+package endpoint
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"zcbench/power"
+	"zcbench/results"
+)
+
+// csv writes a meter's log, from a minute ago until in a minute, and gives its
+// spec. value is of seconds since zero.
+func csv(t *testing.T, column string, zero time.Time, value func(s float64) float64) string {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, "time,%s\n", column)
+	for s := -60.0; s < 60; s += 0.02 {
+		fmt.Fprintf(&b, "%s,%.9f\n", zero.Add(time.Duration(s*1e9)).Format(time.RFC3339Nano), value(s))
+	}
+	path := filepath.Join(t.TempDir(), column+".csv")
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "replay:" + path
+}
+
+func within(t *testing.T, what string, got *float64, want, share float64) {
+	t.Helper()
+	if got == nil {
+		t.Errorf("%s: nothing", what)
+	} else if math.Abs(*got-want) > share*math.Abs(want) {
+		t.Errorf("%s: %v, want %v", what, *got, want)
+	}
+}
+
+// TestPowerOfARun: one end's power rises all the time, so a mean of a wrong
+// window is wrong; the other's is a counter.
+func TestPowerOfARun(t *testing.T) {
+	tr := trial(t, 1, plain{role: RX}, plain{role: TX})
+	third := pipeAgent(t, "meters", &Agent{})
+	zero := time.Now()
+	rise := csv(t, "watts", zero, func(s float64) float64 { return 500 + 5*s })
+	count := csv(t, "joules", zero, func(s float64) float64 { return 50*s + 1e6 })
+	tr.Power = []Metering{{RX, rise, third}, {TX, count, tr.TX}, {"", count, third}}
+	tr.Baseline = 200 * time.Millisecond
+	r, err := Drive(t.Context(), tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := time.Parse(time.RFC3339Nano, r.Started)
+	if err != nil {
+		t.Fatal(err)
+	}
+	middle := started.Sub(zero).Seconds() + r.Window/2
+	within(t, "receiver's watts", r.RX.Watts, 500+5*middle, 0.001)
+	within(t, "sender's watts", r.TX.Watts, 50, 0.001)
+	within(t, "both ends' watts", r.Total.Watts, 50, 0.001)
+	within(t, "receiver's joules", &r.RX.Power.Joules, *r.RX.Watts*r.Window, 0.01)
+	within(t, "receiver's J/GB", r.RX.Power.JoulesPerG, r.RX.Power.Joules/(float64(r.RX.Bytes)/1e9), 1e-9)
+	within(t, "both ends' J/GB", r.Total.Power.JoulesPerG, r.Total.Power.Joules/(float64(r.Bytes)/1e9), 1e-9)
+	within(t, "receiver's return", r.ROI.Power.RX, r.Gbps*r.Gbps / *r.RX.Watts, 1e-9)
+	within(t, "both ends' return", r.ROI.Power.Total, r.Gbps*r.Gbps / *r.Total.Watts, 1e-9)
+	if !r.TX.Power.Energy || r.RX.Power.Energy {
+		t.Error("which is a counter?")
+	}
+	if b := r.RX.Power.Baseline; b == nil || *b >= *r.RX.Watts {
+		t.Errorf("baseline %v of before the run, %v W in it", b, *r.RX.Watts)
+	}
+	// Intervals follow the rise, and add up to the whole.
+	sum, before := 0.0, 0.0
+	for _, s := range r.Samples {
+		if s.Watts == nil {
+			t.Fatalf("no watts in %+v", s)
+		}
+		if s.End != "rx" {
+			continue
+		}
+		if *s.Watts <= before {
+			t.Errorf("%v W after %v", *s.Watts, before)
+		}
+		before = *s.Watts
+		sum += *s.Watts * s.Seconds
+	}
+	within(t, "sum of the intervals", &sum, r.RX.Power.Joules, 1e-5)
+
+	// The same links, without meters: nothing is left of them.
+	tr.Power, tr.Baseline = nil, 0
+	if r, err = Drive(t.Context(), tr); err != nil || r.RX.Power != nil || r.Total.Watts != nil {
+		t.Errorf("%v, %+v", err, r.RX)
+	}
+}
+
+// TestPowerFails: a meter that dies, or never said anything, costs the power
+// figures and nothing else.
+func TestPowerFails(t *testing.T) {
+	tr := trial(t, 1, plain{role: RX}, plain{role: TX})
+	third := pipeAgent(t, "meters", &Agent{Power: []string{"exec:"}})
+	dies := "exec:for i in 1 2 3; do echo 100; sleep 0.05; done; echo broken >&2; exit 1"
+	mute := "exec:sleep 100"
+	tr.Power = []Metering{{RX, dies, third}, {TX, mute, third}}
+	_, err := Drive(t.Context(), tr)
+	if err == nil || !strings.Contains(err.Error(), "no answer to watch") {
+		// Drive asks only the ends for meters of their own.
+		t.Fatalf("an agent with more meters than were asked of it: %v", err)
+	}
+
+	tr = trial(t, 1, plain{role: RX}, plain{role: TX})
+	third = pipeAgent(t, "meters", &Agent{})
+	tr.RX = pipeAgent(t, "receiver", &Agent{RX: []Engine{plain{role: RX}}, Power: []string{"exec:"}})
+	good := csv(t, "watts", time.Now(), func(float64) float64 { return 80 })
+	tr.Power = []Metering{{TX, dies, third}, {TX, mute, third}, {TX, good, third}}
+	r, err := Drive(t.Context(), tr)
+	if err != nil || r.Status != results.OK {
+		t.Fatalf("%v, %+v", err, r)
+	}
+	if r.RX.Watts != nil || r.TX.Watts != nil || r.ROI.Power.TX != nil || r.TX.Power != nil {
+		t.Errorf("watts of broken meters: %v %v", r.RX.Watts, r.TX.Watts)
+	}
+	if len(r.TX.Meters) != 1 || math.Abs(r.TX.Meters[0].Watts-80) > 1e-6 {
+		t.Errorf("the one that is well: %+v", r.TX.Meters)
+	}
+	for _, want := range []string{"(the command ended: exit status 1: broken)", "tx, meter exec:sleep …: its watts are missing: it gave no reading", "rx, meter exec: its watts are missing"} {
+		if !strings.Contains(strings.Join(r.Warnings, "\n"), want) {
+			t.Errorf("no warning has %q: %q", want, r.Warnings)
+		}
+	}
+
+	for spec, kind := range map[string]Kind{"nosuch:1": Usage, "exec:exit 3": Failed, "exec:": Usage, "hwmon:no-such-chip-here": "", "rapl:nosuch": ""} {
+		tr := trial(t, 1, plain{role: RX}, plain{role: TX})
+		tr.Power = []Metering{{RX, spec, tr.RX}}
+		r, err := Drive(t.Context(), tr)
+		if got := KindOf(err); err == nil || kind != "" && got != kind || kind == "" && got != Usage && got != Unsupported {
+			t.Errorf("%s: %v, %v", spec, got, err)
+		}
+		if r.Status == results.OK {
+			t.Errorf("%s: the run went on", spec)
+		}
+		if err := CheckMeters(t.Context(), []Metering{{RX, spec, pipeAgent(t, "meters", &Agent{})}}); err == nil {
+			t.Errorf("%s: found well", spec)
+		}
+		// Nobody is there to mend it: what may pass does not cost the run, and
+		// what cannot does.
+		tr = trial(t, 1, plain{role: RX}, plain{role: TX})
+		tr.Power, tr.Unattended = []Metering{{RX, spec, tr.RX}}, true
+		r, err = Drive(t.Context(), tr)
+		if (err == nil) != (kind == Failed) || r.RX.Watts != nil || err == nil && len(r.Warnings) == 0 {
+			t.Errorf("%s, unattended: %v, %q", spec, err, r.Warnings)
+		}
+	}
+}
+
+// TestPowerOfTheReceiversOwn: what the receiver's user reads is told to a
+// driver that may ask for nothing.
+func TestPowerOfTheReceiversOwn(t *testing.T) {
+	spec := csv(t, "watts", time.Now(), func(float64) float64 { return 120 })
+	var mu sync.Mutex
+	var seen *results.Record
+	a := &Agent{
+		RX: []Engine{plain{role: RX}}, Version: "test", DataPort: freePorts(t, 1), Bind: "127.0.0.1", Power: []string{spec},
+		Observe: func(e Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Record != nil {
+				seen = e.Record
+			}
+		},
+	}
+	addr := server(t, a)
+	tr := trial(t, 1, plain{role: RX}, plain{role: TX})
+	c, err := dialServer(t, addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	tr.RX = c
+	tr.RXWant.DataPort, tr.RXWant.Bind = 0, ""
+	tr.Baseline = 100 * time.Millisecond
+	r, err := Drive(t.Context(), tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "watts", r.RX.Watts, 120, 1e-9)
+	within(t, "baseline", r.RX.Power.Baseline, 120, 1e-9)
+	eventually(t, "the receiver's own record", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return seen != nil && seen.RX.Watts != nil && math.Abs(*seen.RX.Watts-120) < 1e-6 && seen.ROI.Power.RX != nil
+	})
+
+	tr.Power = []Metering{{RX, spec, c}}
+	if _, err := Drive(t.Context(), tr); KindOf(err) != Denied || !strings.Contains(err.Error(), "without a token") {
+		t.Errorf("a stranger's meter: %v", err)
+	}
+}
+
+// TestPowerOfStrangers: a token lets in who may measure, not who may run
+// commands.
+func TestPowerOfStrangers(t *testing.T) {
+	token := []byte("0123456789abcdef")
+	addr := server(t, &Agent{Version: "test", Token: token})
+	known, err := dialServer(t, addr, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer known.Close()
+	for _, spec := range []string{"exec:touch /nowhere", "replay:/etc/passwd", "scpi:192.0.2.1"} {
+		if _, err := known.watch(t.Context(), watch{Specs: []string{spec}, Quiet: time.Second}); KindOf(err) != Denied {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+	bounded := server(t, &Agent{Version: "test", Limits: Limits{Time: time.Minute}})
+	c, err := dialServer(t, bounded, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, quiet := range []time.Duration{0, time.Hour} {
+		if _, err := c.watch(t.Context(), watch{Quiet: quiet}); KindOf(err) != Denied {
+			t.Errorf("quiet for %s: %v", quiet, err)
+		}
+	}
+}
+
+// TestTraceAcrossClocks: what another host's agent said lands on this host's
+// clock, with its distances.
+func TestTraceAcrossClocks(t *testing.T) {
+	now := time.Now()
+	v := 5.0
+	sent := power.Trace{Info: power.Info{Name: "x"}, Err: errors.New("why"), Lost: 2}
+	for _, s := range []float64{-100, -90, -3, 0, 1.5} {
+		sent.Readings = append(sent.Readings, power.Reading{At: now.Add(time.Duration(s * 1e9)), Watts: &v})
+	}
+	const offset = int64(77 * time.Hour)
+	w := wire(sent, Monotonic())
+	for i := range w.Readings {
+		w.Readings[i].At += offset // as an agent's clock that is so far ahead
+	}
+	got := w.trace(offset)
+	if len(got.Readings) != 3 || got.Lost != 2 || got.Err.Error() != "why" {
+		t.Fatalf("%d readings, %+v", len(got.Readings), got)
+	}
+	for i, s := range []float64{-3, 0, 1.5} {
+		if d := got.Readings[i].At.Sub(now.Add(time.Duration(s * 1e9))).Abs(); d > 50*time.Millisecond {
+			t.Errorf("reading %d is %s off", i, d)
+		}
+	}
+	if d := got.Readings[2].At.Sub(got.Readings[1].At); d != 1500*time.Millisecond {
+		t.Errorf("%s apart", d)
+	}
+}
+
+// TestPowerOfSeveralMeters: two power supplies add up; what they contain does
+// not count twice.
+func TestPowerOfSeveralMeters(t *testing.T) {
+	now := time.Now()
+	w := power.Window{From: now, To: now.Add(10 * time.Second)}
+	of := func(scope power.Scope, watts float64) metering {
+		tr := power.Trace{Info: power.Info{Name: fmt.Sprint(watts), Scope: scope, Pushed: true}}
+		for i := -1; i < 12; i++ {
+			tr.Readings = append(tr.Readings, power.Reading{At: now.Add(time.Duration(i) * time.Second), Watts: &watts})
+		}
+		return metering{end: RX, trace: tr}
+	}
+	all := []metering{of(power.GPU, 100), of(power.Wall, 200), of(power.Package, 50), of(power.Wall, 250)}
+	rec := results.Record{RX: &results.End{Bytes: 5e9}, TX: &results.End{}, Gbps: 4, Samples: []results.Sample{{End: "rx", Start: 0, Seconds: 10}}}
+	fillPower(&rec, all, map[Role]power.Window{RX: w}, &w)
+	rec.Derive()
+	p := rec.RX.Power
+	if p == nil || p.Watts != 450 || p.Joules != 4500 || *p.JoulesPerG != 900 || *p.Baseline != 450 || p.Meter != "200 + 250" || p.Scope != "wall" {
+		t.Fatalf("%+v", p)
+	}
+	if len(rec.RX.Meters) != 4 || *rec.RX.Watts != 450 || *rec.ROI.Power.RX != 16.0/450 || *rec.Samples[0].Watts != 450 {
+		t.Errorf("%+v", rec)
+	}
+	// One supply unread: no sum, and no smaller meter in its place.
+	all[1].trace.Readings = nil
+	rec = results.Record{RX: &results.End{Bytes: 5e9}}
+	fillPower(&rec, all, map[Role]power.Window{RX: w}, nil)
+	if rec.RX.Power != nil || rec.RX.Watts != nil || len(rec.RX.Meters) != 3 || len(rec.Warnings) == 0 {
+		t.Errorf("%+v %q", rec.RX, rec.Warnings)
+	}
+}

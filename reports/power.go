@@ -1,0 +1,60 @@
+package reports
+
+import (
+	"fmt"
+	"strings"
+
+	"zcbench/results"
+)
+
+// powerText says what the power meters of one run saw: a paragraph for each end
+// that has one.
+func powerText(b *strings.Builder, r *results.Record) {
+	for _, e := range []struct {
+		name string
+		end  *results.End
+	}{{"sender", r.TX}, {"receiver", r.RX}} {
+		if e.end == nil {
+			continue
+		}
+		if e.end.Power != nil {
+			b.WriteString(wrap("Power, "+e.name+": ", onePower(e.end.Power)))
+		}
+		for i := range e.end.Meters {
+			m := &e.end.Meters[i]
+			if p := e.end.Power; p == nil || m.Meter != p.Meter {
+				b.WriteString(wrap("  of it: ", onePower(m)))
+			}
+		}
+	}
+	if p := r.Total.Power; p != nil {
+		b.WriteString(wrap("Power, both ends: ", onePower(p)))
+	}
+}
+
+// onePower is a meter's figures; what it saw is part of them, as watts of a
+// CPU package are no watts of a host.
+func onePower(p *results.Power) string {
+	unit := func(v float64) string { return fixed(v, decimals(figure{n: 1, max: v})) }
+	text := unit(p.Watts) + " W"
+	if p.Min != nil && p.Max != nil {
+		text += fmt.Sprintf(" (%s to %s)", unit(*p.Min), unit(*p.Max))
+	}
+	if p.Baseline != nil {
+		text += fmt.Sprintf(", idle %s W", unit(*p.Baseline))
+	}
+	if p.JoulesPerG != nil {
+		text += fmt.Sprintf(", %s J/GB", unit(*p.JoulesPerG))
+	}
+	sees := map[string]string{
+		"wall": "at the wall", "package": "of the CPU packages and not the wall", "gpu": "of the GPU and not the wall",
+	}[p.Scope]
+	if sees == "" {
+		sees = "of what the meter is on"
+	}
+	by := fmt.Sprintf("%d values", p.Samples)
+	if p.Energy {
+		by = "energy counter"
+	}
+	return fmt.Sprintf("%s, %s, by %s (%s)", text, sees, clip(clean(p.Meter), 80), by)
+}

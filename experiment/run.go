@@ -330,6 +330,7 @@ func (s *state) measure(ctx context.Context, run *Run, trial endpoint.Trial) (re
 		if err == nil {
 			defer ends.Close()
 			trial.RX, trial.TX, trial.LiveRX, trial.LiveTX = ends.RX, ends.TX, ends.LiveRX, ends.LiveTX
+			trial.Power, trial.Baseline, trial.Unattended = ends.Power, run.Cell.Trial.Baseline, true
 		}
 	}
 	trial.Refused = err

@@ -45,6 +45,8 @@ type Ends struct {
 	// LiveRX and LiveTX say that the end is reached without a network, so that
 	// showing samples as they come disturbs nothing.
 	LiveRX, LiveTX bool
+	// Power are the trial's meters, and who reads them.
+	Power []endpoint.Metering
 	// Close ends both agents and waits for what they put back.
 	Close func()
 }
@@ -55,6 +57,8 @@ type Trial struct {
 	RX, TX   endpoint.Prepare
 	Settings map[string]any // its hash is the cell's identity
 	Command  string         // one that does the same by itself
+	Meters   []string       // as the flag has them
+	Baseline time.Duration  // for which they are read before the run
 }
 
 // Resolver turns the flags of a cell into a trial between two hosts that were
@@ -96,4 +100,4 @@ func (l *lacking) of(p *endpoint.Prepare) []string {
 
 // expected is how long a run takes but for what cannot be known: starting the
 // agents, connecting, and putting settings back.
-func (t *Trial) expected() time.Duration { return t.RX.Omit + t.RX.Time }
+func (t *Trial) expected() time.Duration { return t.Baseline + t.RX.Omit + t.RX.Time }

@@ -47,6 +47,7 @@ type runFlags struct {
 	tokenFile      string
 	record         recordFlags
 	tuning         tuning
+	meters         meterFlags
 	seed           uint64
 	set            *pflag.FlagSet
 }
@@ -87,6 +88,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&r.verify, "verify", false, "capture headers in the first half of the warm-up (1 s at most) and show what crossed this end's interface; needs CAP_NET_RAW")
 	r.record.add(f)
 	f.StringVar(&r.tokenFile, "token-file", "", "file with a secret that both ends must hold")
+	r.meters.add(f)
 	f.Uint64Var(&r.seed, "seed", 1, "seed of the payload pattern")
 }
 
@@ -134,6 +136,9 @@ func (r *runFlags) check() error {
 			return bad("unknown mode %q; there are: baseline msgzc devmem iouring", r.mode)
 		}
 		r.rx, r.tx = m.rx, m.tx
+	}
+	if err := r.meters.check(); err != nil {
+		return err
 	}
 	if r.rx != "" {
 		if _, err := find(rxEngines(), r.rx, "receive"); err != nil {

@@ -63,6 +63,7 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	defer host.Close()
+	flags.meters.announce(c)
 	out := newScreen(c, &flags)
 	rec, err := host.run(ctx, &flags, 0, out.started, out.live)
 	return out.finish(rec, err)
@@ -217,22 +218,30 @@ func (h *localHost) run(ctx context.Context, flags *runFlags, repeat int, starte
 		RX: ends.RX, TX: ends.TX, RXWant: t.RX, TXWant: t.TX,
 		Repeat: repeat, Settings: t.Settings, Command: commandLine(), Refused: err,
 		Live: live, LiveRX: ends.LiveRX, LiveTX: ends.LiveTX,
+		Power: ends.Power, Baseline: t.Baseline,
 	})
 }
 
 // Open starts a fresh process for each end, so that no run inherits another's
 // memory or CPU time.
-func (h *localHost) Open(_ context.Context, t experiment.Trial) (experiment.Ends, error) {
+func (h *localHost) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, error) {
+	readers, err := openMeters(ctx, t.Meters, nil)
+	if err != nil {
+		return experiment.Ends{}, err
+	}
 	rx, err := h.agent("receiver", &h.pair.RX, t.RX.ScopeSet)
 	if err != nil {
+		readers.end()
 		return experiment.Ends{}, err
 	}
 	tx, err := h.agent("sender", &h.pair.TX, t.TX.ScopeSet)
 	if err != nil {
 		rx.end()
+		readers.end()
 		return experiment.Ends{}, err
 	}
-	return experiment.Ends{RX: rx.client, TX: tx.client, LiveRX: true, LiveTX: true, Close: func() {
+	return experiment.Ends{RX: rx.client, TX: tx.client, LiveRX: true, LiveTX: true, Power: readers.wanted, Close: func() {
+		readers.end()
 		tx.end()
 		rx.end()
 	}}, nil

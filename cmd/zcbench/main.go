@@ -44,6 +44,7 @@ func commands() []command {
 		{"report", "DIR… [flags]", "what records say: table, html, markdown, csv, json, benchfmt", runReport},
 		{"compare", "OLD NEW [flags]", "what changed, and whether it is significant; exit 1 on a loss", runCompare},
 		{"tune", "ACTION [flags]", "NIC and host settings: show, apply, restore, verify", runTune},
+		{"power", "ACTION [flags]", "power meters: list, read", runPower},
 		{"agent", "--stdio", "an endpoint driven over stdin and stdout", runAgent},
 	}
 }

@@ -74,6 +74,9 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 		fmt.Fprintln(c.stderr, "Put that right, leave the cells out (--only, or exclude in the spec), or record them as skipped (--skip-missing).")
 		return errReported{endpoint.Errorf(endpoint.Unsupported, "missing prerequisites")}
 	}
+	if err := checkMeters(ctx, plan); err != nil {
+		return err
+	}
 	return carryOut(ctx, c, experiment.Runner{Plan: plan, Sites: open, Dir: *dir, Choice: choice, Resume: *resume}, *asJSON)
 }
 

@@ -78,6 +78,9 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	agent.DataPort, agent.Bind, agent.Interface = flags.port+1, flags.bind, flags.iface
 	agent.NoTune, agent.Verify = flags.noTune, flags.verify
 	agent.Counters, agent.Profile, agent.Syscalls = flags.record.counters, flags.record.profile, flags.record.syscalls
+	if agent.Power, err = flags.meters.own(ctx); err != nil {
+		return err
+	}
 	agent.Observe = s.observe
 	fmt.Fprintf(c.stderr, "zcbench rx: waiting on port %d%s\n", flags.port, map[bool]string{true: " for senders with the token"}[len(token) > 0])
 	if err := agent.Listen(ctx, l, *once); err != nil {
@@ -143,9 +146,21 @@ func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error 
 		return err
 	}
 	defer end()
+	if err := flags.meters.alone(endpoint.RX); err != nil {
+		return err
+	}
+	readers, err := openMeters(ctx, flags.meters.of(endpoint.RX), nil)
+	if err != nil {
+		return err
+	}
+	defer readers.end()
+	flags.meters.announce(c)
 	out := newScreen(c, flags)
 	settings := flags.settings(&want, nil, "tcp")
 	out.started(settings)
-	rec, err := endpoint.Drive(ctx, endpoint.Trial{RX: client, RXWant: want, Settings: settings, Command: commandLine(), Live: out.live, LiveRX: true})
+	rec, err := endpoint.Drive(ctx, endpoint.Trial{
+		RX: client, RXWant: want, Settings: settings, Command: commandLine(), Live: out.live, LiveRX: true,
+		Power: readers.wanted, Baseline: time.Duration(flags.meters.baseline),
+	})
 	return out.finish(rec, err)
 }

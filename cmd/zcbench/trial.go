@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -22,7 +23,7 @@ import (
 // trial places the run of these flags on two ends that are known: addresses,
 // CPUs, and what identifies its cell.
 func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, error) {
-	t := experiment.Trial{RX: r.prepare(endpoint.RX), TX: r.prepare(endpoint.TX)}
+	t := experiment.Trial{RX: r.prepare(endpoint.RX), TX: r.prepare(endpoint.TX), Meters: r.meters.texts, Baseline: time.Duration(r.meters.baseline)}
 	rx, tx := &t.RX, &t.TX
 	transport := at.RX.Transport
 	fill := func() error {

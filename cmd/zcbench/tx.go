@@ -53,6 +53,9 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		if !f.Changed("omit") {
 			flags.omit = 0
 		}
+		if err := flags.meters.alone(endpoint.TX); err != nil {
+			return err
+		}
 		host, err := resolve(ctx, f.Arg(0), flags.family())
 		if err != nil {
 			return err
@@ -108,6 +111,13 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if trial.RX == nil {
 		rxp = nil
 	}
+	readers, err := openMeters(ctx, flags.meters.of(endpoint.TX), map[endpoint.Role]*endpoint.Client{endpoint.RX: trial.RX})
+	if err != nil {
+		return err
+	}
+	defer readers.end()
+	flags.meters.announce(c)
+	trial.Power, trial.Baseline = readers.wanted, time.Duration(flags.meters.baseline)
 	trial.Settings = flags.settings(rxp, tx, "tcp")
 	out := newScreen(c, &flags)
 	trial.Live = out.live

@@ -33,7 +33,7 @@ func tree(t *testing.T, files map[string]string) string {
 
 // server is a machine of two sockets as powercap shows it: packages with their
 // cores and memory, the platform, and the first package's counter once more.
-func server(t *testing.T) string {
+func serverTree(t *testing.T) string {
 	files := map[string]string{}
 	for zone, of := range map[string]struct{ name, energy, top string }{
 		"intel-rapl:0":      {"package-0", "1000000", "262143328850"},
@@ -69,7 +69,7 @@ func read(t *testing.T, m Meter) Reading {
 }
 
 func TestRAPL(t *testing.T) {
-	sys := server(t)
+	sys := serverTree(t)
 	m, err := openRAPL(sys, "")
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestRAPL(t *testing.T) {
 // TestRAPLRootOnly: the kernel lets only root read the counters, and says no
 // more than EACCES.
 func TestRAPLRootOnly(t *testing.T) {
-	sys := server(t)
+	sys := serverTree(t)
 	if err := os.Chmod(filepath.Join(sys, "class/powercap/intel-rapl:0/energy_uj"), 0); err != nil {
 		t.Fatal(err)
 	}

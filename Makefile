@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # What is embedded counts too.
 SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -path './ringcfg/profiles/*' \) -not -path './bin/*') go.mod go.sum
 
-.PHONY: all demo test giouring lint fuzz bench bench-peers bench-lab bench-self clean
+.PHONY: all demo test giouring lint fuzz bench bench-peers bench-lab bench-self bench-uring clean
 
 all: bin/zcbench
 
@@ -51,6 +51,11 @@ bench-self: bin/zcbench
 # Devmem receivers side by side in the lab's VM; NCDEVMEM=PATH adds the kernel's.
 bench-lab: bin/zcbench
 	scripts/bench-lab
+
+# The io_uring engines beside liburing's examples: senders here (root), receivers
+# in the lab's VM.
+bench-uring: bin/zcbench bin/zcbench-giouring
+	scripts/bench-uring
 
 clean:
 	rm -rf bin demo-results

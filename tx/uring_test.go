@@ -286,6 +286,92 @@ func TestRingSendersAbort(t *testing.T) {
 	}
 }
 
+// TestRingSendersLeaveNothing: twenty runs whose peer goes away in the middle,
+// with all it has not read, and as many that are shut down, leave neither a
+// descriptor nor pinned memory nor a ring.
+func TestRingSendersLeaveNothing(t *testing.T) {
+	message := with{tx.SendZC(), map[string]string{"call": "sendmsg"}}
+	for name, e := range map[string]endpoint.Engine{"uring": tx.Uring(), "sendzc": tx.SendZC(), "sendmsg": message} {
+		t.Run(name, func(t *testing.T) {
+			possible(t, e)
+			if v := uring.ProbeMessage(); name == "sendmsg" && v.Answer != feature.Yes {
+				t.Skipf("%s (%s)", v.Reason, v.Fix)
+			}
+			round := func(k int) {
+				s, err := e.Open(params(1, 1<<17))
+				if err != nil {
+					t.Fatal(err)
+				}
+				near, far := tcpPair(t)
+				ended := worker(t, s, endpoint.Conn{FD: near, Counters: &endpoint.Counters{}}, &endpoint.Stop{})
+				time.Sleep(10 * time.Millisecond)
+				if k%2 == 0 {
+					unix.Close(far)
+				} else {
+					unix.Shutdown(near, unix.SHUT_RDWR)
+					defer unix.Close(far)
+				}
+				select {
+				case err := <-ended:
+					if err == nil {
+						t.Error("no error from a run that was cut off")
+					}
+				case <-time.After(10 * time.Second):
+					t.Fatal("the sender goes on without its connection")
+				}
+				unix.Close(near)
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			round(0) // what the runtime takes for threads and timers
+			files, pinned, mapped := openFiles(t), status(t, "VmPin"), mappings(t)
+			for k := range 40 {
+				round(k)
+			}
+			// The kernel takes rings down in its own time.
+			for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+				f, p, m := openFiles(t), status(t, "VmPin"), mappings(t)
+				if f <= files && p <= pinned && m <= mapped {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatalf("before and after: %d and %d descriptors, %d and %d KiB pinned, %d and %d mappings of rings", files, f, pinned, p, mapped, m)
+				}
+			}
+		})
+	}
+}
+
+// status is a line of /proc/self/status, in KiB.
+func status(t *testing.T, name string) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(b), name+":")
+	if !ok {
+		t.Fatalf("no %s in /proc/self/status", name)
+	}
+	var kib int
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib
+}
+
+// mappings counts those of rings. (Payload is next to what the runtime maps; the
+// pinned part of it shows in VmPin.)
+func mappings(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(b), "io_uring")
+}
+
 func openFiles(t *testing.T) int {
 	t.Helper()
 	d, err := os.ReadDir("/proc/self/fd")

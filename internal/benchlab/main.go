@@ -24,7 +24,7 @@ func main() {
 }
 
 func run() error {
-	c := &rounds.Contest{Port: "5302", CPU: rounds.ReceiverCPU, Syscall: "setsockopt"}
+	c := &rounds.Contest{Port: 5302, CPU: rounds.ReceiverCPU, Syscall: "setsockopt"}
 	n := pflag.Int("rounds", 5, "runs of each receiver")
 	pflag.IntVar(&c.Seconds, "time", 5, "measured seconds of a run")
 	ncdevmem := pflag.String("ncdevmem", "", "path of the kernel's own ncdevmem, to compare with it too")
@@ -34,12 +34,12 @@ func run() error {
 		return err
 	}
 	defer c.Pair.Close()
-	addr := c.Pair.RX.Addr4.String()
-	sender := []string{"zcbench", "tx", addr, "--raw", "--tx", "devmem", "--iface", "zc0", "-p", c.Port, "-i", "0", "-t", strconv.Itoa(c.SenderSeconds()), "-J"}
+	addr, port := c.Pair.RX.Addr4.String(), strconv.Itoa(int(c.Port))
+	sender := []string{"zcbench", "tx", addr, "--raw", "--tx", "devmem", "--iface", "zc0", "-p", port, "-i", "0", "-t", strconv.Itoa(c.SenderSeconds()), "-J"}
 	zcbench := func(name string, opts ...string) rounds.Entrant {
 		return rounds.Entrant{
 			Name:     name,
-			Receiver: append([]string{"zcbench", "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-B", addr, "-p", c.Port, "-i", "0", "-J"}, opts...),
+			Receiver: append([]string{"zcbench", "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-B", addr, "-p", port, "-i", "0", "-J"}, opts...),
 			Sender:   sender,
 			Check:    notCopied,
 		}
@@ -48,7 +48,7 @@ func run() error {
 	if *ncdevmem != "" {
 		receivers = append(receivers, rounds.Entrant{
 			Name:     "ncdevmem",
-			Receiver: []string{*ncdevmem, "-l", "-f", "zc1", "-s", addr, "-p", c.Port, "-q", "1", "-t", "7"},
+			Receiver: []string{*ncdevmem, "-l", "-f", "zc1", "-s", addr, "-p", port, "-q", "1", "-t", "7"},
 			Sender:   sender,
 		})
 	}

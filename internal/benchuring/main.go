@@ -40,7 +40,7 @@ func run() error {
 	length := pflag.Int("length", 65435, "senders: bytes of a request")
 	requests := pflag.Int("requests", 8, "senders: requests submitted at once")
 	pflag.Parse()
-	c := &rounds.Contest{Port: "5302", Seconds: *seconds}
+	c := &rounds.Contest{Port: 5302, Seconds: *seconds}
 	var err error
 	switch {
 	case *sendZerocopy != "" && *zcrx == "":
@@ -65,16 +65,21 @@ func senders(c *rounds.Contest, n int, zcbench, giouring, peer string, length, r
 	if err := errors.Join(c.Pair.RX.SetRPS([]int{rounds.ReceiverCPU}), c.Pair.TX.SetRPS([]int{rounds.SenderCPU})); err != nil {
 		return err
 	}
-	addr, size, t := c.Pair.RX.Addr4.String(), strconv.Itoa(length), strconv.Itoa(c.SenderSeconds())
-	receiver := []string{zcbench, "rx", "--raw", "--rx", "trunc", "-B", addr, "-p", c.Port, "-i", "0"}
+	addr, port := c.Pair.RX.Addr4.String(), strconv.Itoa(int(c.Port))
+	size, t := strconv.Itoa(length), strconv.Itoa(c.SenderSeconds())
+	receiver := []string{zcbench, "rx", "--raw", "--rx", "trunc", "-B", addr, "-p", port, "-i", "0"}
 	ours := func(program string, opts ...string) []string {
-		return append([]string{program, "tx", addr, "--raw", "--tx", "sendzc", "-l", size, "-p", c.Port, "-i", "0", "-t", t, "--tx-opt", "batch=" + strconv.Itoa(requests)}, opts...)
+		return append([]string{program, "tx", addr, "--raw", "--tx", "sendzc", "-l", size, "-p", port, "-i", "0", "-t", t, "--tx-opt", "batch=" + strconv.Itoa(requests)}, opts...)
+	}
+	theirs := func(requests int, opts ...string) []string {
+		args := append([]string{peer, "-4", "-D", addr, "-p", port, "-s", size, "-n", strconv.Itoa(requests), "-t", t}, opts...)
+		return append(args, "tcp")
 	}
 	entrants := []rounds.Entrant{
 		{Name: "sendzc", Receiver: receiver, Sender: ours(zcbench)},
-		// -d is IORING_SETUP_DEFER_TASKRUN, as zcbench has it.
-		{Name: "send-zerocopy -d", Receiver: receiver, Sender: []string{peer, "-4", "-D", addr, "-p", c.Port, "-s", size, "-n", strconv.Itoa(requests), "-d", "-t", t, "tcp"}},
-		{Name: "send-zerocopy -d -n 1", Receiver: receiver, Sender: []string{peer, "-4", "-D", addr, "-p", c.Port, "-s", size, "-n", "1", "-d", "-t", t, "tcp"}},
+		{Name: "send-zerocopy", Receiver: receiver, Sender: theirs(requests)},
+		{Name: "send-zerocopy -d", Receiver: receiver, Sender: theirs(requests, "-d")}, // IORING_SETUP_DEFER_TASKRUN
+		{Name: "send-zerocopy -d -n 1", Receiver: receiver, Sender: theirs(1, "-d")},   // keeps the order, as sendzc does
 		{Name: "sendzc call=sendmsg", Receiver: receiver, Sender: ours(zcbench, "--tx-opt", "call=sendmsg")},
 	}
 	if giouring != "" {
@@ -105,12 +110,12 @@ func receivers(c *rounds.Contest, n int, zcbench, peer string) (err error) {
 	}
 	defer func() { err = errors.Join(err, undo()) }()
 	c.Settle = func() error { return free(c, queue) }
-	addr := c.Pair.RX.Addr4.String()
 	number := func(v int) string { return strconv.Itoa(v) }
-	sender := []string{zcbench, "tx", addr, "--raw", "--tx", "sendzc", "-p", c.Port, "-i", "0", "-t", number(c.SenderSeconds())}
+	addr, port := c.Pair.RX.Addr4.String(), number(int(c.Port))
+	sender := []string{zcbench, "tx", addr, "--raw", "--tx", "sendzc", "-p", port, "-i", "0", "-t", number(c.SenderSeconds())}
 	ours := func(opts ...string) []string {
-		args := []string{zcbench, "rx", "--raw", "--rx", "zcrx", "--no-tune", "--iface", c.Pair.RX.Interface, "-B", addr, "-p", c.Port, "-i", "0", "-J"}
-		for _, o := range append(opts, "nodev=off", "queue="+number(int(queue)), "area="+number(area), "cq-entries="+number(cq), "rq-entries="+number(rq)) {
+		args := []string{zcbench, "rx", "--raw", "--rx", "zcrx", "--no-tune", "--iface", c.Pair.RX.Interface, "-B", addr, "-p", port, "-i", "0", "-J"}
+		for _, o := range append(opts, "nodev=off", "queue="+number(int(queue)), "mem-size="+number(area), "cq-entries="+number(cq), "rq-entries="+number(rq)) {
 			args = append(args, "--rx-opt", o)
 		}
 		return args
@@ -119,7 +124,7 @@ func receivers(c *rounds.Contest, n int, zcbench, peer string) (err error) {
 	return c.Compare(os.Stdout, n, []rounds.Entrant{
 		{Name: "zcrx", Receiver: ours(), Sender: sender, Check: notCopied},
 		{Name: "liburing's zcrx", Endless: true, Sender: sender, Receiver: []string{
-			peer, "-i", c.Pair.RX.Interface, "-q", number(int(queue)), "-p", c.Port, "-S", number(area), "-C", number(cq), "-R", number(rq),
+			peer, "-i", c.Pair.RX.Interface, "-q", number(int(queue)), "-p", port, "-S", number(area), "-C", number(cq), "-R", number(rq),
 		}},
 		{Name: "zcrx wait-nr=1", Receiver: ours("wait-nr=1"), Sender: sender, Check: notCopied},
 	})
@@ -127,14 +132,10 @@ func receivers(c *rounds.Contest, n int, zcbench, peer string) (err error) {
 
 // tune leads the flow, and nothing else, to a queue.
 func tune(c *rounds.Contest) (queue uint32, undo func() error, err error) {
-	port, err := strconv.ParseUint(c.Port, 10, 16)
-	if err != nil {
-		return 0, nil, err
-	}
 	want := ringcfg.Want{
 		Interface: c.Pair.RX.Interface, Queues: 1,
 		Settings: map[string]string{"tcp-data-split": "on", "hds-thresh": "0"},
-		Flows:    []ethtool.Match{{Dst: c.Pair.RX.Addr4, DstPort: uint16(port)}},
+		Flows:    []ethtool.Match{{Dst: c.Pair.RX.Addr4, DstPort: c.Port}},
 	}
 	dir, err := os.MkdirTemp("", "benchuring")
 	if err != nil {

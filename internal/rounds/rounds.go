@@ -1,7 +1,7 @@
 // Package rounds compares programs run by run in turn over one pair of
 // interfaces, with the sender on CPU 0 and the receiver on CPU 1, by one
-// yardstick for all: what arrives at the receiving interface, and the busy time
-// of one of the CPUs, softirq included.
+// yardstick for all: the payload that the receiving end's TCP takes, and the
+// busy time of one of the CPUs, softirq included.
 package rounds
 
 import (
@@ -12,11 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/prometheus/procfs"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/netpair"
@@ -31,7 +31,7 @@ const (
 // Contest is what the runs have in common.
 type Contest struct {
 	Pair    *netpair.Pair
-	Port    string // that receivers listen on
+	Port    uint16 // that receivers listen on
 	Seconds int    // measured, of each run
 	CPU     int    // whose busy time counts
 	// Syscall is the name of a system call to count on that CPU in a second
@@ -205,8 +205,8 @@ func (c *Contest) measure() (m Measured, err error) {
 		return m, err
 	}
 	took := last.at.Sub(first.at).Seconds()
-	m = Measured{Gbps: (last.bytes - first.bytes) * 8 / 1e9 / took, CPU: (last.busy - first.busy) / took * 100}
-	if m.Gbps == 0 {
+	m = Measured{Gbps: float64(last.bytes-first.bytes) * 8 / 1e9 / took, CPU: (last.busy - first.busy) / took * 100}
+	if last.bytes <= first.bytes {
 		return m, errors.New("nothing arrives")
 	}
 	if c.Syscall == "" {
@@ -232,7 +232,7 @@ func (c *Contest) measure() (m Measured, err error) {
 	if last, err = c.read(); err != nil {
 		return m, err
 	}
-	m.Calls = float64(after-before) / ((last.bytes - first.bytes) / (1 << 30))
+	m.Calls = float64(after-before) / (float64(last.bytes-first.bytes) / (1 << 30))
 	return m, nil
 }
 
@@ -249,10 +249,6 @@ func launch(at *netpair.End, cpu int, cmd *exec.Cmd) error {
 
 // listening waits for a listener on the port.
 func (c *Contest) listening() error {
-	n, err := strconv.ParseUint(c.Port, 10, 16)
-	if err != nil {
-		return err
-	}
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		found := false
 		if err := c.Pair.RX.Do(func() error {
@@ -264,7 +260,7 @@ func (c *Contest) listening() error {
 				// Address and port, and state 0A: TCP_LISTEN.
 				for line := range strings.Lines(string(s)) {
 					f := strings.Fields(line)
-					found = found || len(f) > 3 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", n)) && f[3] == "0A"
+					found = found || len(f) > 3 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", c.Port)) && f[3] == "0A"
 				}
 			}
 			return nil
@@ -281,7 +277,7 @@ func (c *Contest) listening() error {
 // reading is what the yardstick shows at a moment.
 type reading struct {
 	at    time.Time
-	bytes float64 // that the receiving interface has taken
+	bytes uint64  // of payload that the receiving end's TCP has taken in order
 	busy  float64 // seconds, of the CPU
 }
 
@@ -298,17 +294,26 @@ func (c *Contest) read() (r reading, err error) {
 	r.busy = t.User + t.Nice + t.System + t.IRQ + t.SoftIRQ + t.Steal
 	r.at = time.Now()
 	err = c.Pair.RX.Do(func() error {
-		text, err := os.ReadFile("/proc/thread-self/net/dev")
-		if err != nil {
-			return err
-		}
-		_, line, found := strings.Cut(string(text), c.Pair.RX.Interface+":")
-		f := strings.Fields(line)
-		if !found || len(f) == 0 {
-			return fmt.Errorf("no counters of %s", c.Pair.RX.Interface)
-		}
-		r.bytes, err = strconv.ParseFloat(f[0], 64)
+		r.bytes, err = c.received()
 		return err
 	})
 	return r, err
+}
+
+// received asks the kernel about the connection: an interface also counts what
+// is sent twice, and headers.
+func (c *Contest) received() (uint64, error) {
+	var bytes uint64
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} { // the latter also for IPv4 on such a listener
+		sockets, err := netlink.SocketDiagTCPInfo(family)
+		if err != nil {
+			return 0, fmt.Errorf("ask the kernel for its TCP sockets: %w", err)
+		}
+		for _, s := range sockets {
+			if s.TCPInfo != nil && s.InetDiagMsg.State == netlink.TCP_ESTABLISHED && s.InetDiagMsg.ID.SourcePort == c.Port {
+				bytes += s.TCPInfo.Bytes_received
+			}
+		}
+	}
+	return bytes, nil
 }

@@ -52,8 +52,8 @@ bench-self: bin/zcbench
 bench-lab: bin/zcbench
 	scripts/bench-lab
 
-# The io_uring engines beside liburing's examples: senders here (root), receivers
-# in the lab's VM.
+# The io_uring engines beside liburing's examples, senders here (root) and
+# receivers in the lab's VM, and beside themselves on another library for rings.
 bench-uring: bin/zcbench bin/zcbench-giouring
 	scripts/bench-uring
 

@@ -61,7 +61,7 @@ func (sendZCEngine) Options() []endpoint.Option {
 var sendZCCalls = []string{"send", "sendmsg"}
 
 func (sendZCEngine) Probe(string) feature.Verdict {
-	return uring.Probe(abi.IORING_OP_SEND_ZC, "IORING_OP_SEND_ZC", "6.0")
+	return uring.ProbeSendZC()
 }
 
 func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {

@@ -86,13 +86,28 @@ func Probe(op uint8, name, since string) feature.Verdict {
 	return feature.Possible()
 }
 
-// ProbeMessage says whether SendMsgZC works here. It submits one to a file
-// that there is not: a kernel that can looks for the file, EBADF, one that
-// cannot refuses the request before that, EINVAL.
+// ProbeSendZC says whether SendZC works here.
+func ProbeSendZC() feature.Verdict {
+	if v := Probe(abi.IORING_OP_SEND_ZC, "IORING_OP_SEND_ZC", "6.0"); v.Answer != feature.Yes {
+		return v
+	}
+	return accepted("IORING_OP_SEND_ZC does not tell what it copied (IORING_SEND_ZC_REPORT_USAGE)", "6.2",
+		func(s *SQE, m *Message) { s.SendZC(0, m.mem[:1]) })
+}
+
+// ProbeMessage says whether SendMsgZC works here.
 func ProbeMessage() feature.Verdict {
 	if v := Probe(abi.IORING_OP_SENDMSG_ZC, "IORING_OP_SENDMSG_ZC", "6.1"); v.Answer != feature.Yes {
 		return v
 	}
+	return accepted("IORING_OP_SENDMSG_ZC takes no registered buffer", "6.15",
+		func(s *SQE, m *Message) { s.SendMsgZC(0, m) })
+}
+
+// accepted tries a request on a file that there is not: a kernel that can do it
+// looks for the file, EBADF, one that does not know its flags refuses it before
+// that, EINVAL, for the reason given.
+func accepted(reason, since string, prepare func(*SQE, *Message)) feature.Verdict {
 	runtime.LockOSThread() // the ring is this thread's
 	defer runtime.UnlockOSThread()
 	r, err := New(Config{Entries: 1})
@@ -106,20 +121,20 @@ func ProbeMessage() feature.Verdict {
 	}
 	defer m.Close()
 	m.Set(0, m.mem[:1])
-	r.SQE().SendMsgZC(0, m)
+	prepare(r.SQE(), m)
 	if e := r.Enter(1); e != 0 {
 		return feature.Undecided(fmt.Sprintf("io_uring_enter: %v", e), "")
 	}
 	if r.Ready() == 0 {
-		return feature.Undecided("a message sent by reference to no file does not complete", "")
+		return feature.Undecided("a request on no file does not complete", "")
 	}
 	switch e := unix.Errno(-r.CQE(0).Res); e {
 	case unix.EBADF:
 		return feature.Possible()
 	case unix.EINVAL:
-		return feature.Impossible("IORING_OP_SENDMSG_ZC takes no registered buffer", "Linux 6.15 or later")
+		return feature.Impossible(reason, "Linux "+since+" or later")
 	default:
-		return feature.Undecided(fmt.Sprintf("a message sent by reference to no file: %v", e), "")
+		return feature.Undecided(fmt.Sprintf("a request on no file: %v", e), "")
 	}
 }
 

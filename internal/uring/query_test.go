@@ -85,3 +85,22 @@ func TestExplainDenied(t *testing.T) {
 		}
 	}
 }
+
+// TestAccepted: a flag that no kernel knows is told from a request that is fine
+// but for its file.
+func TestAccepted(t *testing.T) {
+	newRing(t, Config{Entries: 1}) // or skip
+	for _, c := range []struct {
+		flags uint16
+		want  feature.Answer
+	}{{0, feature.Yes}, {1 << 15, feature.No}} {
+		v := accepted("no such flag", "99.9", func(s *SQE, m *Message) {
+			s.SendZC(0, m.mem[:1])
+			s.IOPrio &^= abi.IORING_SEND_ZC_REPORT_USAGE // Linux 6.2
+			s.IOPrio |= c.flags
+		})
+		if v.Answer != c.want {
+			t.Errorf("flags %#x: %+v, want %s", c.flags, v, c.want)
+		}
+	}
+}

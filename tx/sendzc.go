@@ -20,10 +20,12 @@ import (
 // says of each send, in a notification when it no longer needs the memory,
 // whether it had to copy after all; the bytes are counted then.
 //
-// It cannot send from a dma-buf, for as of Linux 7.3 no kernel can through an
-// io_uring: rings register memory of the process only (io_uring/rsrc.c), and a
-// message that names a dma-buf (SCM_DEVMEM_DMABUF) gets EINVAL when the ring
-// brings the notification along (tcp_sendmsg_locked).
+// It cannot send from a dma-buf, for as of Linux 7.3 neither operation can:
+// rings register no dma-buf as a buffer (io_uring/rsrc.c), and a message that
+// names one (SCM_DEVMEM_DMABUF) gets EINVAL when it comes with a notification of
+// the ring's (tcp_sendmsg_locked). IORING_OP_SENDMSG with MSG_ZEROCOPY is left,
+// whose completions come by the socket's error queue: that would be the engine
+// devmem, submitted another way.
 func SendZC() endpoint.Engine { return sendZCEngine{} }
 
 type sendZCEngine struct{}
@@ -51,7 +53,7 @@ func (sendZCEngine) Layout() endpoint.Layout {
 func (sendZCEngine) Options() []endpoint.Option {
 	return []endpoint.Option{
 		batchOption(),
-		{Name: "call", Default: sendZCCalls[0], Words: sendZCCalls, Doc: "send: a request (IORING_OP_SEND_ZC) for each of a batch, linked; sendmsg: one (IORING_OP_SENDMSG_ZC, Linux 6.15) that gathers the batch; neither sends from a dma-buf, which no kernel can as of Linux 7.3"},
+		{Name: "call", Default: sendZCCalls[0], Words: sendZCCalls, Doc: "send: a request (IORING_OP_SEND_ZC) for each of a batch, linked; sendmsg: one (IORING_OP_SENDMSG_ZC, Linux 6.15) that gathers the batch; neither can send from a dma-buf as of Linux 7.3 (that is tx devmem)"},
 		{Name: "huge", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "buffer in reserved huge pages (sysctl vm.nr_hugepages); auto: where enough are free"},
 		{Name: "outstanding", Default: "1024", Min: 1, Max: 32768, Doc: "requests whose memory the kernel may still read, rounded up to a power of two and at least those of two batches"},
 	}

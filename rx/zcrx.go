@@ -37,16 +37,27 @@ const (
 	zcrxFlushes
 	zcrxStalls
 	zcrxDepthMax
+	zcrxEmpty
 	zcrxUnknown
+)
+
+// Elements of its Counters.Syscalls.
+const (
+	zcrxEnter = iota
+	zcrxRegister
+	zcrxIoctl
 )
 
 func (zcrxEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		ZeroCopy: true,
-		Syscalls: []string{"io_uring_enter", "io_uring_register"},
+		Syscalls: []string{"io_uring_enter", "io_uring_register", "ioctl"},
 		Extra: []string{
 			"cqes", "rearms", "enospc", "enomem", "cq_overflows",
 			"refill_flushes", "refill_stalls", "refill_depth_max",
+			// How often the kernel said that the NIC found no free buffer
+			// (Linux 7.2): once at most between two wake-ups.
+			"area_empty_events",
 			// Received from a queue by a kernel that keeps no statistics of
 			// its copying (before Linux 7.2): in zero-copied, unproven.
 			"copy_unknown_bytes",
@@ -55,10 +66,11 @@ func (zcrxEngine) Layout() endpoint.Layout {
 }
 
 func (zcrxEngine) Options() []endpoint.Option {
-	return append(endpoint.MemoryOptions("64M", "bytes of memory that each ring receives into, whatever the area is of"), []endpoint.Option{
+	return append(endpoint.MemoryOptions("64M", "bytes of memory that each queue receives into, whatever the area is of"), []endpoint.Option{
 		{Name: "nodev", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "receive without a hardware queue, by copying (Linux 7.1); auto: where the interface has none"},
 		{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
-		{Name: "rings", Default: "1", Min: 1, Max: 64, Doc: "rings, each with a thread, an area and a queue of its own; connections take turns"},
+		{Name: "rings", Default: "1", Min: 1, Max: 64, Doc: "rings, each with a thread of its own; connections take turns"},
+		{Name: "queues", Default: "0", Min: 0, Max: 64, Doc: "hardware queues, each with an area of its own; 0 is one for each ring, fewer are shared by rings in turn (Linux 6.19)"},
 		{Name: "area", Default: zcrxAreas[areaNormal], Words: zcrxAreas, Doc: "what the kernel receives into: ordinary memory, reserved huge pages (sysctl vm.nr_hugepages), or a dma-buf as mem says (Linux 6.16)"},
 		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0, a NIC that can, and memory in pieces as large: huge pages)"},
 		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page of the area"},
@@ -131,15 +143,18 @@ func knowsRecvZC() feature.Verdict {
 
 // queues is how many hardware queues to take; 0 is to receive without.
 func (zcrxEngine) queues(p endpoint.Params, o endpoint.Settings) int {
-	rings := min(o.Int("rings"), p.Flows)
+	n := min(o.Int("rings"), p.Flows)
+	if q := o.Int("queues"); q > 0 {
+		n = min(n, q)
+	}
 	switch o.Int("nodev") {
 	case 0: // off
-		return rings
+		return n
 	case 1: // on
 		return 0
 	}
 	if knowsRecvZC().Answer == feature.Yes && hasQueues(p.Interface) {
-		return rings
+		return n
 	}
 	return 0
 }
@@ -191,9 +206,6 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		want:     uint32(o.Int("wait-nr")),
 		busyPoll: time.Duration(o.Int("busy-poll")) * time.Microsecond,
 	}
-	if err := s.area.check(bufLen, s.rings); err != nil {
-		return nil, err
-	}
 	if _, ok := p.Options["mem"]; ok && s.area.kind != areaDMABuf {
 		return nil, endpoint.Errorf(endpoint.Usage, "the option mem (--mem) says what a dma-buf is of, and the area is none: give area=dmabuf (--zcrx-area dmabuf) or leave it out")
 	}
@@ -205,6 +217,9 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	}
 	s.refill = min(powerOfTwo(s.refill), maxRefill)
 	n := e.queues(p, o)
+	if err := s.area.check(bufLen, max(n, 1)); err != nil {
+		return nil, err
+	}
 	if n == 0 && (s.area.kind == areaDMABuf || bufLen > unix.Getpagesize()) {
 		return nil, endpoint.Errorf(endpoint.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
 	}
@@ -213,6 +228,7 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		if v.Answer == feature.Yes {
 			v = withoutQueue(p.Interface)
 		}
+		s.shares = make([]share, s.rings)
 		return s, unsupported(e, v)
 	}
 	if err := unsupported(e, knowsRecvZC()); err != nil {
@@ -231,7 +247,17 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 			s.queues = append(s.queues, uint32(o.Int("queue")+k))
 		}
 	}
-	s.rings = len(s.queues)
+	s.shares = make([]share, n)
+	for k := range s.shares {
+		s.shares[k].ready = make(chan struct{})
+		s.shares[k].fd = -1
+	}
+	switch {
+	case s.rings%n != 0:
+		return nil, endpoint.Errorf(endpoint.Usage, "%d rings cannot share %d queues evenly, and a flow's ring and queue would not belong together: give rings as a multiple of queues", s.rings, n)
+	case s.rings > n && !uring.QueryZeroCopyRX().Share:
+		return nil, endpoint.Errorf(endpoint.Unsupported, "rings that share a queue need Linux 6.19: leave the option queues out")
+	}
 	return s, nil
 }
 
@@ -245,12 +271,36 @@ type zcrxSession struct {
 	want               uint32
 	minWait, busyPoll  time.Duration
 	iface              net.Interface
-	queues             []uint32 // one for each ring, or none
+	queues             []uint32 // hardware queues, or none
+	shares             []share  // what receives: of each queue, or without any of each ring
+}
+
+// share is an area, with the queue it belongs to: ring i has share i modulo
+// their number.
+type share struct {
+	area zcrxArea
+
+	// Of a share of several rings: ready is closed once the first of them has
+	// made zc, which the others take part in by fd, or failed.
+	ready chan struct{}
+	zc    *uring.ZeroCopyRX
+	fd    int
 }
 
 func (s *zcrxSession) Workers() int { return s.rings }
 
-func (s *zcrxSession) Close() error { return nil }
+// Close gives the areas back. The kernel holds their pages until the last
+// packet in them is gone.
+func (s *zcrxSession) Close() error {
+	var err error
+	for i := range s.shares {
+		if s.shares[i].fd > 0 {
+			err = errors.Join(err, unix.Close(s.shares[i].fd))
+		}
+		err = errors.Join(err, s.shares[i].area.close())
+	}
+	return err
+}
 
 func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
 	conns := (s.flows - i + s.rings - 1) / s.rings
@@ -259,6 +309,7 @@ func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
 		copies: len(s.queues) == 0,
 		files:  make([]int32, conns),
 		states: make([]zcrxConn, conns),
+		begin:  untouched, end: untouched,
 	}
 	if err := w.open(s, i); err != nil {
 		return nil, errors.Join(err, w.Close())
@@ -272,11 +323,13 @@ type zcrxReceiver struct {
 	copies bool // there is no queue
 	ring   *uring.Ring
 	zc     *uring.ZeroCopyRX
-	area   zcrxArea
-	files  []int32
-	states []zcrxConn
+	where  string // what receives, for errors
+	// dmabuf says that the kernel cannot copy into the area.
+	dmabuf     bool
+	begin, end func() (ioctls int, e unix.Errno) // access to the area
+	files      []int32
+	states     []zcrxConn
 
-	copied uint64 // of the kernel's statistics, the part already counted
 	// starved is since when the kernel has found no free buffer.
 	starved time.Time
 }
@@ -302,36 +355,93 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 	if !w.ring.CanBatch() {
 		w.want = 1
 	}
-	w.area = s.area
-	if err = w.area.open(); err != nil {
+	n := len(s.shares)
+	sh := &s.shares[i%n]
+	if i >= n {
+		return w.join(s, i%n)
+	}
+	if sh.ready != nil {
+		defer close(sh.ready)
+	}
+	sh.area = s.area
+	if err := sh.area.open(); err != nil {
 		return err
 	}
-	c := uring.ZeroCopyConfig{Queue: uring.NoQueue, Area: w.area.mem, Refill: s.refill, BufLen: s.bufLen}
-	if w.area.buffer != nil {
-		c.DMABuf = w.area.buffer.FD()
+	w.look(sh)
+	c := uring.ZeroCopyConfig{Queue: uring.NoQueue, Area: sh.area.mem, Refill: s.refill, BufLen: s.bufLen}
+	if sh.area.buffer != nil {
+		c.DMABuf = sh.area.buffer.FD()
 	}
+	w.where = "zero-copy receive"
 	if !w.copies {
 		c.Interface, c.Queue = s.iface.Index, int(s.queues[i])
+		w.where = fmt.Sprintf("queue %d of %s", c.Queue, s.iface.Name)
 	}
-	if w.zc, err = w.ring.ZeroCopyRX(c); err == nil || w.copies {
-		return err
+	if w.zc, err = w.ring.ZeroCopyRX(c); err != nil {
+		return w.refused(s.iface.Name, err)
 	}
+	if s.rings > n && !w.copies {
+		if sh.fd, err = w.zc.Export(); err != nil {
+			return fmt.Errorf("%s: %w", w.where, err)
+		}
+		sh.zc = w.zc
+	}
+	return nil
+}
+
+// joinWait is for the ring that a queue is shared with: the threads start
+// together.
+const joinWait = 5 * time.Second
+
+// join takes part in what another ring receives into.
+func (w *zcrxReceiver) join(s *zcrxSession, k int) error {
+	sh := &s.shares[k]
+	select {
+	case <-sh.ready:
+	case <-time.After(joinWait):
+	}
+	if sh.zc == nil {
+		return fmt.Errorf("ring %d, which shares queue %d of %s, did not open", k, s.queues[k], s.iface.Name)
+	}
+	w.where = fmt.Sprintf("queue %d of %s", s.queues[k], s.iface.Name)
+	w.look(sh)
+	var err error
+	w.zc, err = w.ring.ShareZeroCopyRX(sh.zc, sh.fd)
+	return err
+}
+
+// look lets the CPU read the area.
+func (w *zcrxReceiver) look(sh *share) {
+	b := sh.area.buffer
+	w.dmabuf = b != nil
+	if w.dmabuf && sh.area.look {
+		w.begin = func() (int, unix.Errno) { return 1, b.Begin(udmabuf.Read) }
+		w.end = func() (int, unix.Errno) { return 1, b.End(udmabuf.Read) }
+	}
+}
+
+// refused adds what to do to the kernel's answer.
+func (w *zcrxReceiver) refused(iface string, err error) error {
 	kind, cure := endpoint.Failed, ""
 	switch {
+	case w.copies:
+		return err
 	case errors.Is(err, unix.EOPNOTSUPP):
-		kind, cure = endpoint.Unsupported, "the driver has no queue API, or the kernel no CONFIG_IO_URING_ZCRX"
+		kind, cure = endpoint.Unsupported, "the driver has no queue API, or cannot fill buffers of rx-buf-len, or the kernel has no CONFIG_IO_URING_ZCRX"
 	case errors.Is(err, unix.EPERM):
 		kind, cure = endpoint.Unsupported, "needs CAP_NET_ADMIN: run as root"
 	case errors.Is(err, unix.EEXIST):
 		cure = "the queue is taken: by XDP, or by another memory provider"
 	case errors.Is(err, unix.EINVAL):
-		cure = "turn header split on (ethtool -G " + s.iface.Name + " tcp-data-split on, hds-thresh 0), and check that the queue exists"
+		cure = "turn header split on (ethtool -G " + iface + " tcp-data-split on, hds-thresh 0), and check that the queue exists and fills buffers of rx-buf-len"
 	case errors.Is(err, unix.ERANGE):
 		cure = "the interface has no such queue, or the area's memory is in pieces smaller than rx-buf-len: reserve huge pages (sysctl vm.nr_hugepages) and take area=huge or a dma-buf of them (--mem hugepages)"
+	case errors.Is(err, unix.ENOMEM):
+		cure = "the area is too small to fill the queue's ring: a larger mem-size, or a smaller ring: ethtool -G " + iface + " rx N"
 	default:
-		return fmt.Errorf("queue %d of %s: %w", c.Queue, s.iface.Name, err)
+		return fmt.Errorf("%s: %w", w.where, err)
 	}
-	return endpoint.Errorf(kind, "queue %d of %s: %w (%s)", c.Queue, s.iface.Name, err, cure)
+	return endpoint.Errorf(kind, "%s: %w (%s)", w.where, err, cure)
 }
 
 func (w *zcrxReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
@@ -370,7 +480,7 @@ func (w *zcrxReceiver) receive(conns []endpoint.Conn) error {
 			pause()
 		}
 		if e := w.ring.Enter(want); e != 0 {
-			return fmt.Errorf("zero-copy receive: io_uring_enter: %w", e)
+			return fmt.Errorf("%s: io_uring_enter: %w", w.where, e)
 		}
 		ended, err := w.take(conns)
 		if err != nil {
@@ -380,8 +490,8 @@ func (w *zcrxReceiver) receive(conns []endpoint.Conn) error {
 		if err := w.zc.Publish(); err != nil {
 			return err
 		}
-		n.Syscalls[0].Store(w.ring.Enters)
-		n.Syscalls[1].Store(w.zc.Flushes)
+		n.Syscalls[zcrxEnter].Store(w.ring.Enters)
+		n.Syscalls[zcrxRegister].Store(w.zc.Calls)
 		n.Extra[zcrxFlushes].Store(w.zc.Flushes)
 		n.Extra[zcrxStalls].Store(w.zc.Stalls)
 		if d := uint64(w.zc.Pending()); d > n.Extra[zcrxDepthMax].Load() {
@@ -402,9 +512,21 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 		n.Extra[zcrxOverflows].Add(1)
 	}
 	ready, done := w.ring.Ready(), uint32(0)
+	if ready == 0 {
+		return 0, nil
+	}
+	ioctls, e := w.begin()
+	if e != 0 {
+		return 0, fmt.Errorf("%s: begin to read the dma-buf: %w", w.where, e)
+	}
 	var total uint64
+	event := false
 	for ; done < ready && !w.zc.Full(); done++ {
 		cqe := w.ring.CQE(done)
+		if cqe.Event() {
+			event = true
+			continue
+		}
 		c, st := &conns[cqe.UserData], &w.states[cqe.UserData]
 		st.armed = cqe.More()
 		switch got := int(cqe.Res); {
@@ -412,10 +534,10 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 			at := cqe.Offset()
 			p := w.zc.Bytes(at, got)
 			if p == nil {
-				err = fmt.Errorf("zero-copy receive on flow %d: the kernel names %d bytes at %#x, outside the area", c.Index+1, got, at)
+				err = fmt.Errorf("%s, flow %d: the kernel names %d bytes at %#x, outside the area", w.where, c.Index+1, got, at)
 			}
 			c.Consume(p)
-			w.zc.Return(at, got)
+			w.zc.Return(at)
 			st.bytes += uint64(got)
 			total += uint64(got)
 		case got == 0:
@@ -423,37 +545,51 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 			ended++
 		case unix.Errno(-got) == unix.ENOSPC:
 			n.Extra[zcrxNoSpace].Add(1)
-		case unix.Errno(-got) == unix.ENOMEM:
+		case unix.Errno(-got) == unix.ENOMEM && !w.dmabuf:
 			n.Extra[zcrxNoMemory].Add(1)
 			if w.starved.IsZero() {
 				w.starved = time.Now()
 			}
 		default:
-			err = fmt.Errorf("zero-copy receive on flow %d: %w", c.Index+1, unix.Errno(-got))
+			err = w.failed(c.Index, unix.Errno(-got))
 		}
 	}
+	more, e := w.end()
+	if e != 0 {
+		return 0, fmt.Errorf("%s: end reading the dma-buf: %w", w.where, e)
+	}
+	n.Syscalls[zcrxIoctl].Add(uint64(ioctls + more))
 	w.ring.Seen(done)
 	n.Extra[zcrxCQEs].Add(uint64(done))
 	if total > 0 {
 		w.starved = time.Time{}
 		w.count(conns, total)
 	}
+	if event && err == nil {
+		n.Extra[zcrxEmpty].Add(1)
+		err = w.zc.Rearm()
+	}
 	return ended, err
+}
+
+// failed explains why a flow cannot be received from.
+func (w *zcrxReceiver) failed(flow int, e unix.Errno) error {
+	switch {
+	case e == unix.EFAULT && !w.copies:
+		return fmt.Errorf("flow %d came by a queue that another program or ring receives from, and not by %s: a flow rule or the RSS table leads it there (%w)", flow+1, w.where, e)
+	case e == unix.ENOMEM && w.dmabuf:
+		return fmt.Errorf("flow %d came by another queue than %s, and the kernel copies nothing into a dma-buf: lead it to the queue, or take another area than dmabuf (%w)", flow+1, w.where, e)
+	}
+	return fmt.Errorf("%s, flow %d: %w", w.where, flow+1, e)
 }
 
 // count adds the round's bytes to the connections' counters. The kernel's
 // statistics are of the queue: which connection a copied byte was of, they do
 // not tell, and it is taken from the first ones.
 func (w *zcrxReceiver) count(conns []endpoint.Conn, total uint64) {
-	var copied uint64
-	known := true
-	if w.copies {
-		copied = total
-	} else {
-		var sum uint64
-		sum, known = w.zc.Copied()
-		copied = min(sum-w.copied, total)
-		w.copied += copied
+	copied, known := total, true
+	if !w.copies {
+		copied, known = w.zc.ClaimCopied(total)
 	}
 	for i := range conns {
 		st, n := &w.states[i], conns[i].Counters
@@ -479,7 +615,7 @@ func (w *zcrxReceiver) starve() error {
 		return nil
 	}
 	if time.Since(w.starved) > starvedLimit {
-		return fmt.Errorf("zero-copy receive: no free buffer in the area for %v: raise the option area", starvedLimit)
+		return fmt.Errorf("%s: no free buffer in the area for %v: raise mem-size", w.where, starvedLimit)
 	}
 	pause()
 	return w.zc.Flush()
@@ -499,11 +635,10 @@ func (w *zcrxReceiver) Close() error {
 	if w.zc != nil {
 		err = errors.Join(err, w.zc.Close())
 	}
-	// The kernel holds the pages until the last packet in them is gone.
-	return errors.Join(err, w.area.close())
+	return err
 }
 
-// zcrxArea is what a ring receives into: first what is wanted, after open the
+// zcrxArea is what a queue receives into: first what is wanted, after open the
 // memory.
 type zcrxArea struct {
 	kind   int
@@ -516,11 +651,11 @@ type zcrxArea struct {
 }
 
 // check finds what can never work and rounds the size up to whole buffers.
-func (a *zcrxArea) check(bufLen, rings int) error {
+func (a *zcrxArea) check(bufLen, areas int) error {
 	inherited := a.kind == areaDMABuf && a.memory.Int("mem-size") == 0
 	switch {
-	case inherited && rings > 1:
-		return endpoint.Errorf(endpoint.Usage, "%d rings cannot receive into one inherited dma-buf: give rings=1", rings)
+	case inherited && areas > 1:
+		return endpoint.Errorf(endpoint.Usage, "%d queues cannot receive into one inherited dma-buf: give queues=1", areas)
 	case inherited:
 	case a.size < minArea || a.size > maxArea:
 		return endpoint.Errorf(endpoint.Usage, "mem-size is %d bytes; an area of zcrx has %d to %d", a.size, minArea, maxArea)
@@ -554,7 +689,7 @@ func (a *zcrxArea) close() error {
 	switch {
 	case a.buffer == nil:
 		return abi.Unmap(a.mem)
-	case a.look || a.mem == nil:
+	case a.look || a.mem == nil: // the buffer's own mapping, or none
 		return a.buffer.Close()
 	}
 	return errors.Join(unix.Munmap(a.mem), a.buffer.Close())

@@ -28,6 +28,7 @@ func TestIOUringLayout(t *testing.T) {
 		area   IOUringZCRXAreaReg
 		ifq    IOUringZCRXIfqReg
 		event  ZCRXEventDesc
+		ctrl   ZCRXCtrl
 	)
 	for _, c := range []struct {
 		what      string
@@ -89,7 +90,8 @@ func TestIOUringLayout(t *testing.T) {
 		{"zcrx_event_desc", unsafe.Sizeof(event), 96},
 		{"zcrx_event_desc.stats_offset", unsafe.Offsetof(event.StatsOffset), 16},
 		{"zcrx_stats", unsafe.Sizeof(ZCRXStats{}), 16},
-		{"zcrx_ctrl", unsafe.Sizeof(ZCRXCtrl{}), 72},
+		{"zcrx_ctrl", unsafe.Sizeof(ctrl), 72},
+		{"zcrx_ctrl.zc_export", unsafe.Offsetof(ctrl.Arg), 24},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is at or of %d bytes, want %d", c.what, c.got, c.want)

@@ -17,12 +17,18 @@ const (
 
 // enum zcrx_reg_flags.
 const (
-	ZCRX_REG_NODEV = 2 // Linux 7.1
+	ZCRX_REG_IMPORT = 1 // Linux 6.19
+	ZCRX_REG_NODEV  = 2 // Linux 7.1
 )
 
 // enum zcrx_features.
 const (
 	ZCRX_FEATURE_RX_PAGE_SIZE = 1 << 0 // Linux 7.0
+)
+
+// enum zcrx_event_type.
+const (
+	ZCRX_EVENT_ALLOC_FAIL = 0 // Linux 7.2
 )
 
 // ZCRX_EVENT_DESC_FLAG_STATS says that StatsOffset of ZCRXEventDesc is set.
@@ -31,7 +37,9 @@ const ZCRX_EVENT_DESC_FLAG_STATS = 1 << 0
 
 // enum zcrx_ctrl_op.
 const (
-	ZCRX_CTRL_FLUSH_RQ = 0 // Linux 6.19
+	ZCRX_CTRL_FLUSH_RQ  = 0 // Linux 6.19
+	ZCRX_CTRL_EXPORT    = 1 // Linux 6.19
+	ZCRX_CTRL_ARM_EVENT = 2 // Linux 7.2
 )
 
 // IOUringZCRXRQE is struct io_uring_zcrx_rqe.
@@ -95,11 +103,13 @@ type ZCRXStats struct {
 	CopyBytes uint64
 }
 
-// ZCRXCtrl is struct zcrx_ctrl with the union as zeros, which is all that
-// ZCRX_CTRL_FLUSH_RQ takes. Linux 6.19.
+// ZCRXCtrl is struct zcrx_ctrl. Linux 6.19.
 type ZCRXCtrl struct {
 	ZCRXID uint32
 	Op     uint32
 	_      [2]uint64
-	_      [6]uint64
+	// Arg is the first word of the union: zcrx_fd, which ZCRX_CTRL_EXPORT
+	// answers, or event_type. ZCRX_CTRL_FLUSH_RQ takes zeros only.
+	Arg uint32
+	_   [11]uint32
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -153,6 +154,17 @@ func (e *Ends) Close(t testing.TB) {
 // engine does, when validation does, or when it makes no progress for 20 s.
 func (e *Ends) Carry(t testing.TB, v6 bool, bytes uint64) Outcome {
 	t.Helper()
+	out, err := e.Try(t, v6, bytes)
+	if err != nil {
+		t.Error(err)
+	}
+	return out
+}
+
+// Try is Carry for engines that may fail: the first to do so ends the transfer,
+// as it does with the agent.
+func (e *Ends) Try(t testing.TB, v6 bool, bytes uint64) (Outcome, error) {
+	t.Helper()
 	addr := e.pair.RX.Addr4
 	if v6 {
 		addr = e.pair.RX.Addr6
@@ -174,9 +186,16 @@ func (e *Ends) Carry(t testing.TB, v6 bool, bytes uint64) Outcome {
 		rxConns[i] = endpoint.Conn{FD: rxFDs[i], Index: i, Counters: rc, Consume: consume}
 		txConns[i] = endpoint.Conn{FD: txFDs[i], Index: i, Counters: tc, Consume: func([]byte) {}}
 	}
+	cut := func() {
+		for _, fd := range slices.Concat(rxFDs, txFDs) {
+			syscall.Shutdown(fd, syscall.SHUT_RDWR)
+		}
+	}
+	rxCrew.cut, txCrew.cut = cut, cut
 	var stop endpoint.Stop
 	rxDone := rxCrew.start(rxConns, &stop, nil)
 	txDone := txCrew.start(txConns, &stop, func(c endpoint.Conn) { syscall.Shutdown(c.FD, syscall.SHUT_WR) })
+	var failed error
 	last, since := uint64(0), time.Now()
 	for running := 2; running > 0; {
 		var err error
@@ -189,8 +208,8 @@ func (e *Ends) Carry(t testing.TB, v6 bool, bytes uint64) Outcome {
 			name = "sender"
 		case <-time.After(20 * time.Millisecond):
 		}
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("%s: %w", name, err)
 		}
 		sum, least := uint64(0), ^uint64(0)
 		for _, c := range out.RX {
@@ -203,9 +222,7 @@ func (e *Ends) Carry(t testing.TB, v6 bool, bytes uint64) Outcome {
 			last, since = sum, time.Now()
 		}
 		if time.Since(since) > 20*time.Second {
-			for _, fd := range append(rxFDs, txFDs...) {
-				syscall.Shutdown(fd, syscall.SHUT_RDWR)
-			}
+			cut()
 			t.Fatalf("no progress for 20 s after %d bytes", sum)
 		}
 	}
@@ -219,7 +236,7 @@ func (e *Ends) Carry(t testing.TB, v6 bool, bytes uint64) Outcome {
 		}
 		out.Checked = append(out.Checked, n)
 	}
-	return out
+	return out, failed
 }
 
 func (e *Ends) connect(t testing.TB, addr netip.Addr) (rx, tx []int) {

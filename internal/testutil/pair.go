@@ -142,6 +142,7 @@ type crew struct {
 	conns  []chan []endpoint.Conn
 	stop   *endpoint.Stop
 	after  func(endpoint.Conn)
+	cut    func() // ends the transfer at the first error; may be nil
 	done   chan error
 }
 
@@ -201,7 +202,13 @@ func (c *crew) start(conns []endpoint.Conn, stop *endpoint.Stop, after func(endp
 	go func() {
 		var errs []error
 		for range c.n {
-			errs = append(errs, <-c.done)
+			err := <-c.done
+			if err != nil && errs == nil && c.cut != nil {
+				c.cut()
+			}
+			if err != nil {
+				errs = append(errs, err)
+			}
 		}
 		all <- errors.Join(errs...)
 	}()

@@ -44,7 +44,9 @@ type queryArgs[T any] struct {
 type ZeroCopyRXSupport struct {
 	NoQueue bool // it works without a NIC
 	Flush   bool // the refill queue can be emptied by a call
+	Share   bool // several rings can receive from one queue
 	Stats   bool // copied bytes are counted
+	Events  bool // it tells when the NIC found no buffer
 	BufLen  bool // the NIC's buffers can be longer than a page
 }
 
@@ -57,11 +59,13 @@ func QueryZeroCopyRX() ZeroCopyRXSupport {
 	s := ZeroCopyRXSupport{
 		NoQueue: z.RegisterFlags&abi.ZCRX_REG_NODEV != 0,
 		Flush:   z.NrCtrlOpcodes > abi.ZCRX_CTRL_FLUSH_RQ,
+		Share:   z.RegisterFlags&abi.ZCRX_REG_IMPORT != 0 && z.NrCtrlOpcodes > abi.ZCRX_CTRL_EXPORT,
 		BufLen:  z.Features&abi.ZCRX_FEATURE_RX_PAGE_SIZE != 0,
 	}
 	var ev abi.IOUringQueryZCRXEvent
 	if query(abi.IO_URING_QUERY_ZCRX_EVENT, &ev) == 0 {
 		s.Stats = ev.StatsSize >= uint32(unsafe.Sizeof(abi.ZCRXStats{}))
+		s.Events = ev.EventFlags&(1<<abi.ZCRX_EVENT_ALLOC_FAIL) != 0 && z.NrCtrlOpcodes > abi.ZCRX_CTRL_ARM_EVENT
 	}
 	return s
 }

@@ -3,6 +3,8 @@ package uring
 import (
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -32,46 +34,66 @@ type ZeroCopyConfig struct {
 }
 
 // ZeroCopyRX is the area that RecvZC receives into and the queue through which
-// its pieces go back.
+// its pieces go back, as one ring sees them.
 type ZeroCopyRX struct {
-	ring *Ring
-	id   uint32
-	area []byte
+	ring   *Ring
+	id     uint32
+	area   []byte
+	refill *refillQueue
+	// back holds the pieces that Return was given and Publish had no room for
+	// yet; the first waiting of them are there since an earlier Publish.
+	back    []uint64
+	waiting int
 
-	head, tail *uint32 // of the refill queue; the kernel's and ours
-	rqes       []abi.IOUringZCRXRQE
-	next       uint32 // tail of what Return wrote
-	// spare holds pieces returned while the refill queue was full.
-	spare []uint64
-
-	stats *abi.ZCRXStats // nil when the kernel keeps none
-	flush *abi.ZCRXCtrl  // nil when the kernel cannot
+	args       []byte
+	flush, arm *abi.ZCRXCtrl // nil when the kernel cannot
 	// flushAt is the depth at which the refill queue is emptied where no
 	// NIC does it.
 	flushAt uint32
-	region  []byte
-	args    []byte
-	// Flushes counts the calls that made the kernel empty the refill queue,
-	// Stalls the pieces that found it full.
-	Flushes, Stalls uint64
+	// Calls counts all by which the kernel was told something, Flushes those
+	// that made it empty the refill queue, Stalls the pieces that found it
+	// full.
+	Calls, Flushes, Stalls uint64
+}
+
+// refillQueue is shared by the kernel and all rings of one hardware queue.
+type refillQueue struct {
+	// mu is between the threads of those rings, taken once for a batch. With
+	// one ring nobody contends.
+	mu         sync.Mutex
+	head, tail *uint32 // the kernel's and ours
+	entries    []abi.IOUringZCRXRQE
+	next       uint32 // tail of what was written
+
+	stats   *abi.ZCRXStats // nil when the kernel keeps none
+	claimed atomic.Uint64  // bytes of stats that some ring has counted
+
+	region []byte
+	rings  atomic.Int32 // that have it
 }
 
 // zeroCopyArgs are the structures that point at each other.
 type zeroCopyArgs struct {
-	ifq    abi.IOUringZCRXIfqReg
-	area   abi.IOUringZCRXAreaReg
-	region abi.IOUringRegionDesc
-	event  abi.ZCRXEventDesc
-	flush  abi.ZCRXCtrl
+	ifq        abi.IOUringZCRXIfqReg
+	area       abi.IOUringZCRXAreaReg
+	region     abi.IOUringRegionDesc
+	event      abi.ZCRXEventDesc
+	flush, arm abi.ZCRXCtrl
+	export     abi.ZCRXCtrl
 }
 
 // refillHeader is room for the refill queue's indices; the kernel says where
 // in it they are.
 const refillHeader = 4096
 
+// zeroCopyEvent is the user data of completions that are events, which no
+// request has.
+const zeroCopyEvent = math.MaxUint64
+
 // ZeroCopyRX registers an area for RecvZC. The ring was made with CQE32.
 func (r *Ring) ZeroCopyRX(c ZeroCopyConfig) (*ZeroCopyRX, error) {
-	z := &ZeroCopyRX{ring: r, area: c.Area}
+	z := &ZeroCopyRX{ring: r, area: c.Area, refill: &refillQueue{}}
+	z.refill.rings.Add(1)
 	if err := z.register(c); err != nil {
 		return nil, errors.Join(err, z.Close())
 	}
@@ -79,21 +101,21 @@ func (r *Ring) ZeroCopyRX(c ZeroCopyConfig) (*ZeroCopyRX, error) {
 }
 
 func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
-	var err error
-	if z.args, err = abi.Map(int(unsafe.Sizeof(zeroCopyArgs{})), false); err != nil {
+	a, err := z.mapArgs()
+	if err != nil {
 		return err
 	}
+	q := z.refill
 	entry := int(unsafe.Sizeof(abi.IOUringZCRXRQE{}))
-	queue := refillHeader + c.Refill*entry
-	if z.region, err = abi.Map(queue+int(unsafe.Sizeof(abi.ZCRXStats{})), false); err != nil {
+	end := refillHeader + c.Refill*entry
+	if q.region, err = abi.Map(end+int(unsafe.Sizeof(abi.ZCRXStats{})), false); err != nil {
 		return err
 	}
-	a := (*zeroCopyArgs)(unsafe.Pointer(unsafe.SliceData(z.args)))
 	a.area = abi.IOUringZCRXAreaReg{Addr: addr(c.Area), Len: uint64(len(c.Area))}
 	if c.DMABuf != 0 {
 		a.area.Addr, a.area.Flags, a.area.DMABufFD = 0, abi.IORING_ZCRX_AREA_DMABUF, uint32(c.DMABuf)
 	}
-	a.region = abi.IOUringRegionDesc{UserAddr: addr(z.region), Size: uint64(len(z.region)), Flags: abi.IORING_MEM_REGION_TYPE_USER}
+	a.region = abi.IOUringRegionDesc{UserAddr: addr(q.region), Size: uint64(len(q.region)), Flags: abi.IORING_MEM_REGION_TYPE_USER}
 	a.ifq = abi.IOUringZCRXIfqReg{
 		RQEntries: uint32(c.Refill),
 		RXBufLen:  uint32(c.BufLen),
@@ -105,33 +127,82 @@ func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
 	} else {
 		a.ifq.IfIdx, a.ifq.IfRXQ = uint32(c.Interface), uint32(c.Queue)
 	}
-	base := unsafe.Pointer(unsafe.SliceData(z.region))
+	base := unsafe.Pointer(unsafe.SliceData(q.region))
 	can := QueryZeroCopyRX()
 	if can.Stats {
-		a.event = abi.ZCRXEventDesc{Flags: abi.ZCRX_EVENT_DESC_FLAG_STATS, StatsOffset: uint64(queue)}
+		a.event = abi.ZCRXEventDesc{Flags: abi.ZCRX_EVENT_DESC_FLAG_STATS, StatsOffset: uint64(end)}
 		a.ifq.EventDesc = address(&a.event)
-		z.stats = (*abi.ZCRXStats)(unsafe.Add(base, queue))
+		q.stats = (*abi.ZCRXStats)(unsafe.Add(base, end))
+	}
+	events := can.Events && c.Queue != NoQueue
+	if events {
+		a.event.UserData, a.event.TypeMask = zeroCopyEvent, 1<<abi.ZCRX_EVENT_ALLOC_FAIL
 	}
 	if _, e := z.ring.register(abi.IORING_REGISTER_ZCRX_IFQ, unsafe.Pointer(&a.ifq), 1); e != 0 {
 		return explainMemlock(fmt.Errorf("register zero-copy receive (IORING_REGISTER_ZCRX_IFQ): %w", e))
 	}
 	off := a.ifq.Offsets
-	if int(off.RQEs)+c.Refill*entry > queue {
+	if int(off.RQEs)+c.Refill*entry > end {
 		return fmt.Errorf("the kernel's refill queue starts at byte %d, later than the %d reserved", off.RQEs, refillHeader)
 	}
-	z.id = a.ifq.ZCRXID
-	z.head, z.tail = (*uint32)(unsafe.Add(base, off.Head)), (*uint32)(unsafe.Add(base, off.Tail))
-	z.rqes = unsafe.Slice((*abi.IOUringZCRXRQE)(unsafe.Add(base, off.RQEs)), c.Refill)
-	if can.Flush {
-		a.flush = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_FLUSH_RQ}
-		z.flush = &a.flush
-	}
+	q.head, q.tail = (*uint32)(unsafe.Add(base, off.Head)), (*uint32)(unsafe.Add(base, off.Tail))
+	q.entries = unsafe.Slice((*abi.IOUringZCRXRQE)(unsafe.Add(base, off.RQEs)), c.Refill)
 	z.flushAt = max(1, min(uint32(c.Refill), uint32(len(c.Area)/unix.Getpagesize()))/2)
 	if c.Queue == NoQueue {
 		z.flushAt = min(z.flushAt, copyPieces)
 	}
-	z.spare = make([]uint64, 0, spares(len(c.Area)))
+	z.ready(a, can)
+	if events {
+		a.arm = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_ARM_EVENT, Arg: abi.ZCRX_EVENT_ALLOC_FAIL}
+		z.arm = &a.arm
+	}
 	return nil
+}
+
+func (z *ZeroCopyRX) mapArgs() (*zeroCopyArgs, error) {
+	var err error
+	z.args, err = abi.Map(int(unsafe.Sizeof(zeroCopyArgs{})), false)
+	return (*zeroCopyArgs)(unsafe.Pointer(unsafe.SliceData(z.args))), err
+}
+
+// ready follows the registration.
+func (z *ZeroCopyRX) ready(a *zeroCopyArgs, can ZeroCopyRXSupport) {
+	z.id = a.ifq.ZCRXID
+	if can.Flush {
+		a.flush = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_FLUSH_RQ}
+		z.flush = &a.flush
+	}
+	z.back = make([]uint64, 0, spares(len(z.area)))
+}
+
+// Export gives a descriptor by which other rings can share the area and its
+// hardware queue (Linux 6.19). The caller closes it; the queue is kept for as
+// long as it or any of the rings is open.
+func (z *ZeroCopyRX) Export() (int, error) {
+	a := (*zeroCopyArgs)(unsafe.Pointer(unsafe.SliceData(z.args)))
+	a.export = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_EXPORT}
+	if e := z.control(&a.export); e != 0 {
+		return -1, fmt.Errorf("share zero-copy receive (ZCRX_CTRL_EXPORT): %w", e)
+	}
+	return int(a.export.Arg), nil
+}
+
+// ShareZeroCopyRX makes another ring's ZeroCopyRX, by the descriptor that its
+// Export gave, one of this ring's too. The pieces that a ring is given go back
+// through either.
+func (r *Ring) ShareZeroCopyRX(of *ZeroCopyRX, fd int) (*ZeroCopyRX, error) {
+	z := &ZeroCopyRX{ring: r, area: of.area, refill: of.refill, flushAt: of.flushAt}
+	z.refill.rings.Add(1)
+	a, err := z.mapArgs()
+	if err != nil {
+		return nil, errors.Join(err, z.Close())
+	}
+	a.ifq = abi.IOUringZCRXIfqReg{IfIdx: uint32(fd), Flags: abi.ZCRX_REG_IMPORT}
+	if _, e := r.register(abi.IORING_REGISTER_ZCRX_IFQ, unsafe.Pointer(&a.ifq), 1); e != 0 {
+		return nil, errors.Join(fmt.Errorf("take a share in zero-copy receive (ZCRX_REG_IMPORT): %w", e), z.Close())
+	}
+	z.ready(a, QueryZeroCopyRX())
+	return z, nil
 }
 
 // copyPieces keeps the buffers that are copied into few, and so in the cache:
@@ -154,25 +225,9 @@ func (z *ZeroCopyRX) Bytes(offset uint64, n int) []byte {
 	return z.area[start:end:end]
 }
 
-// Return gives a piece back, once for each completion; Publish shows it to the
-// kernel.
-func (z *ZeroCopyRX) Return(offset uint64, n int) {
-	if len(z.spare) > 0 || !z.put(offset, n) {
-		z.Stalls++
-		z.spare = append(z.spare, offset)
-	}
-}
-
-// put writes one entry of the refill queue unless it is full. The offset goes
-// back as it came: the area's token is in its high bits already.
-func (z *ZeroCopyRX) put(offset uint64, n int) bool {
-	if z.next-atomic.LoadUint32(z.head) >= uint32(len(z.rqes)) {
-		return false
-	}
-	z.rqes[z.next&uint32(len(z.rqes)-1)] = abi.IOUringZCRXRQE{Off: offset, Len: uint32(n)}
-	z.next++
-	return true
-}
+// Return gives a piece back by its Offset, once for each completion; Publish
+// shows it to the kernel. Not when it is Full.
+func (z *ZeroCopyRX) Return(offset uint64) { z.back = append(z.back, offset) }
 
 // Publish shows the kernel everything returned. Call it before Enter.
 func (z *ZeroCopyRX) Publish() error {
@@ -180,7 +235,7 @@ func (z *ZeroCopyRX) Publish() error {
 	// A NIC's queue empties the refill queue when it needs buffers. Nothing
 	// does so without a NIC, nor while packets come by other queues and are
 	// copied.
-	for z.flush != nil && (len(z.spare) > 0 || z.Pending() >= z.flushAt) {
+	for z.flush != nil && (len(z.back) > 0 || z.Pending() >= z.flushAt) {
 		if err := z.Flush(); err != nil {
 			return err
 		}
@@ -195,47 +250,92 @@ func (z *ZeroCopyRX) Flush() error {
 		return nil
 	}
 	z.Flushes++
-	if _, e := z.ring.register(abi.IORING_REGISTER_ZCRX_CTRL, unsafe.Pointer(z.flush), 0); e != 0 {
+	if e := z.control(z.flush); e != 0 {
 		return fmt.Errorf("flush the zero-copy refill queue (ZCRX_CTRL_FLUSH_RQ): %w", e)
 	}
 	return nil
 }
 
-// show moves what was kept aside into the refill queue, as far as it has room,
-// and moves the tail.
+func (z *ZeroCopyRX) control(c *abi.ZCRXCtrl) unix.Errno {
+	z.Calls++
+	_, e := z.ring.register(abi.IORING_REGISTER_ZCRX_CTRL, unsafe.Pointer(c), 0)
+	return e
+}
+
+// show moves what was returned into the refill queue, as far as it has room,
+// and then its tail, by one store.
 func (z *ZeroCopyRX) show() {
-	n := len(z.spare)
-	for n > 0 && z.put(z.spare[n-1], 0) {
-		n--
+	q, n := z.refill, len(z.back)
+	if n == 0 {
+		return
 	}
-	z.spare = z.spare[:n]
-	atomic.StoreUint32(z.tail, z.next)
+	q.mu.Lock()
+	// An offset goes back as it came: the area's token is in its high bits
+	// already.
+	for room := uint32(len(q.entries)) - (q.next - atomic.LoadUint32(q.head)); n > 0 && room > 0; room-- {
+		n--
+		q.entries[q.next&uint32(len(q.entries)-1)] = abi.IOUringZCRXRQE{Off: z.back[n]}
+		q.next++
+	}
+	atomic.StoreUint32(q.tail, q.next)
+	q.mu.Unlock()
+	z.back = z.back[:n]
+	z.Stalls += uint64(max(0, n-z.waiting))
+	z.waiting = n
 }
 
 // Full reports that no further piece can be returned: the caller leaves
 // completions unread until it can.
-func (z *ZeroCopyRX) Full() bool { return len(z.spare) == cap(z.spare) }
+func (z *ZeroCopyRX) Full() bool { return len(z.back) == cap(z.back) }
 
 // Stalled reports that pieces wait for room in the refill queue. The kernel
 // makes it without a completion, so the caller must not wait for one.
-func (z *ZeroCopyRX) Stalled() bool { return len(z.spare) > 0 }
+func (z *ZeroCopyRX) Stalled() bool { return z.waiting > 0 }
 
-// Pending is the depth of the refill queue.
-func (z *ZeroCopyRX) Pending() uint32 { return z.next - atomic.LoadUint32(z.head) }
-
-// Copied is how many bytes the kernel has copied into the area instead of
-// receiving them there; without a NIC it is all, and known is false where the
-// kernel does not tell (before Linux 7.2).
-func (z *ZeroCopyRX) Copied() (bytes uint64, known bool) {
-	if z.stats == nil {
-		return 0, false
-	}
-	return atomic.LoadUint64(&z.stats.CopyBytes), true
+// Pending is the depth of the refill queue, as far as Publish has shown it.
+func (z *ZeroCopyRX) Pending() uint32 {
+	return atomic.LoadUint32(z.refill.tail) - atomic.LoadUint32(z.refill.head)
 }
 
-// Close unmaps the refill queue, after the ring was closed. The area is the
-// caller's.
-func (z *ZeroCopyRX) Close() error { return errors.Join(abi.Unmap(z.region), abi.Unmap(z.args)) }
+// TakesEvents reports whether the kernel tells when the NIC found no buffer,
+// by a completion that is an Event.
+func (z *ZeroCopyRX) TakesEvents() bool { return z.arm != nil }
+
+// Rearm asks for the next such event; there is none before.
+func (z *ZeroCopyRX) Rearm() error {
+	if e := z.control(z.arm); e != 0 {
+		return fmt.Errorf("ask for the next event of zero-copy receive (ZCRX_CTRL_ARM_EVENT): %w", e)
+	}
+	return nil
+}
+
+// ClaimCopied gives the bytes that the kernel has copied into the area instead
+// of receiving them there, at most limit, and each byte once, whichever of the
+// rings asks. The rest is for the next call. Known is false where the kernel
+// does not tell (before Linux 7.2).
+func (z *ZeroCopyRX) ClaimCopied(limit uint64) (bytes uint64, known bool) {
+	q := z.refill
+	if q.stats == nil {
+		return 0, false
+	}
+	for {
+		had := q.claimed.Load()
+		n := min(atomic.LoadUint64(&q.stats.CopyBytes)-had, limit)
+		if n == 0 || q.claimed.CompareAndSwap(had, had+n) {
+			return n, true
+		}
+	}
+}
+
+// Close unmaps the refill queue, after the ring was closed, unless another ring
+// still uses it. The area is the caller's.
+func (z *ZeroCopyRX) Close() error {
+	err := abi.Unmap(z.args)
+	if z.refill.rings.Add(-1) == 0 {
+		err = errors.Join(err, abi.Unmap(z.refill.region))
+	}
+	return err
+}
 
 // address is that of a structure in mmap'd memory.
 func address[T any](p *T) uint64 { return uint64(uintptr(unsafe.Pointer(p))) }

@@ -2,6 +2,9 @@ package uring
 
 import (
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -15,11 +18,14 @@ import (
 func canned(areaPages, refill int) *ZeroCopyRX {
 	page := unix.Getpagesize()
 	return &ZeroCopyRX{
-		area:  make([]byte, areaPages*page),
-		head:  new(uint32),
-		tail:  new(uint32),
-		rqes:  make([]abi.IOUringZCRXRQE, refill),
-		spare: make([]uint64, 0, spares(areaPages*page)),
+		area: make([]byte, areaPages*page),
+		refill: &refillQueue{
+			head:    new(uint32),
+			tail:    new(uint32),
+			entries: make([]abi.IOUringZCRXRQE, refill),
+			stats:   new(abi.ZCRXStats),
+		},
+		back: make([]uint64, 0, spares(areaPages*page)),
 	}
 }
 
@@ -27,8 +33,8 @@ func TestRefillQueueKeepsEveryPiece(t *testing.T) {
 	const pages, refill = 2, 4
 	z := canned(pages, refill)
 	// Start just below the wrap of the indices.
-	*z.head, *z.tail = ^uint32(0)-5, ^uint32(0)-5
-	z.next = *z.head
+	q := z.refill
+	*q.head, *q.tail, q.next = ^uint32(0)-5, ^uint32(0)-5, ^uint32(0)-5
 	back := map[uint64]int{}
 	given := 0
 	give := func(n int) {
@@ -36,18 +42,18 @@ func TestRefillQueueKeepsEveryPiece(t *testing.T) {
 			if z.Full() {
 				t.Fatalf("full after %d pieces", given)
 			}
-			z.Return(uint64(given)<<12, 100)
+			z.Return(uint64(given) << 12)
 			given++
 		}
 	}
 	kernelTakes := func() {
-		for *z.head != *z.tail {
-			back[z.rqes[*z.head%refill].Off]++
-			*z.head++
+		for *q.head != *q.tail {
+			back[q.entries[*q.head%refill].Off]++
+			*q.head++
 		}
 	}
 	give(3)
-	if *z.tail != *z.head {
+	if *q.tail != *q.head {
 		t.Error("pieces are shown before Publish")
 	}
 	if err := z.Publish(); err != nil {
@@ -56,7 +62,17 @@ func TestRefillQueueKeepsEveryPiece(t *testing.T) {
 	if p := z.Pending(); p != 3 {
 		t.Errorf("depth %d, want 3", p)
 	}
-	give(1 + 4*pages) // one more fits; the rest fill what is kept aside
+	give(5) // one more fits
+	if err := z.Publish(); err != nil {
+		t.Fatal(err)
+	}
+	if !z.Stalled() || z.Stalls != 4 {
+		t.Errorf("stalled %v, %d stalls, want true, 4", z.Stalled(), z.Stalls)
+	}
+	give(4*pages - 4) // the rest of what can be kept aside
+	if err := z.Publish(); err != nil {
+		t.Fatal(err)
+	}
 	if !z.Full() || z.Stalls != 4*pages {
 		t.Errorf("full %v after %d stalls, want true after %d", z.Full(), z.Stalls, 4*pages)
 	}
@@ -80,16 +96,70 @@ func TestRefillQueueDoesNotAllocate(t *testing.T) {
 	z := canned(4, 8)
 	if n := testing.AllocsPerRun(100, func() {
 		for i := range uint64(16) {
-			z.Return(i<<12, 1)
+			z.Return(i << 12)
 		}
-		for len(z.spare) > 0 || *z.head != *z.tail {
+		for len(z.back) > 0 || z.Pending() > 0 {
 			if z.Publish() != nil {
 				t.Error("publish failed")
 			}
-			*z.head = *z.tail
+			*z.refill.head = *z.refill.tail
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations a round", n)
+	}
+}
+
+// TestSharedRefillQueue: pieces that several threads return come back once
+// each, and bytes copied are claimed once.
+func TestSharedRefillQueue(t *testing.T) {
+	const rings, each = 4, 5000
+	first := canned(64, 256)
+	q := first.refill
+	q.stats.CopyBytes = rings * each / 2
+	var wg sync.WaitGroup
+	var claimed atomic.Uint64
+	var left atomic.Int32
+	left.Store(rings)
+	for i := range rings {
+		z := &ZeroCopyRX{area: first.area, refill: q, back: make([]uint64, 0, 64)}
+		wg.Go(func() {
+			defer left.Add(-1)
+			for n := 0; n < each || z.Stalled(); runtime.Gosched() {
+				for n < each && !z.Full() {
+					z.Return(uint64(i*each + n))
+					n++
+					got, known := z.ClaimCopied(1)
+					if !known {
+						t.Error("unknown though there are statistics")
+					}
+					claimed.Add(got)
+				}
+				if err := z.Publish(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	back := map[uint64]int{}
+	for done := false; !done; runtime.Gosched() {
+		done = left.Load() == 0
+		head, tail := atomic.LoadUint32(q.head), atomic.LoadUint32(q.tail)
+		for ; head != tail; head++ {
+			back[q.entries[head%256].Off]++
+		}
+		atomic.StoreUint32(q.head, head)
+	}
+	wg.Wait()
+	if len(back) != rings*each {
+		t.Errorf("%d of %d pieces came back", len(back), rings*each)
+	}
+	for off, n := range back {
+		if n != 1 {
+			t.Fatalf("piece %#x came back %d times", off, n)
+		}
+	}
+	if n := claimed.Load(); n != rings*each/2 {
+		t.Errorf("%d bytes were claimed, %d were copied", n, rings*each/2)
 	}
 }
 

@@ -75,6 +75,9 @@ func measured(b *strings.Builder, r *results.Record) {
 		if s := calls(e.end); s != "" {
 			b.WriteString(wrap("Calls per GB, "+e.name+": ", s))
 		}
+		if s := ring(e.end); s != "" {
+			b.WriteString(wrap("Ring, "+e.name+": ", s))
+		}
 	}
 	if r.RX != nil {
 		if s := pieces(r.RX); s != "" {

@@ -6,7 +6,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -376,14 +375,12 @@ const poolEmpty = "pool_empty"
 // or kernel do not count is left out.
 func (s *devmemSession) poolCounters() (map[string]float64, error) {
 	c := map[string]float64{}
-	queues, err := s.netdev.QueueStats(s.iface.Index)
-	if err != nil && !uncounted(err) {
+	n, counted, err := allocFailures(s.netdev, s.iface.Index, s.queues)
+	if err != nil {
 		return nil, err
 	}
-	for _, q := range queues {
-		if n, ok := q.Counters["rx-alloc-fail"]; ok && q.Direction == netdev.RX && slices.Contains(s.queues, q.ID) {
-			c[poolEmpty] += float64(n)
-		}
+	if counted {
+		c[poolEmpty] = n
 	}
 	pools, err := s.netdev.PagePools(s.iface.Index)
 	if err != nil && !uncounted(err) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -75,4 +76,19 @@ func probeSettings(iface string) feature.Verdict {
 		v.Reason = "for its time a run sets " + strings.Join(sets, ", ")
 	}
 	return v
+}
+
+// allocFailures is how often queues of an interface found no buffer for a
+// packet; counted is false where driver or kernel do not tell.
+func allocFailures(nd *netdev.Conn, ifindex int, queues []uint32) (n float64, counted bool, err error) {
+	all, err := nd.QueueStats(ifindex)
+	if err != nil && !uncounted(err) {
+		return 0, false, err
+	}
+	for _, q := range all {
+		if v, ok := q.Counters["rx-alloc-fail"]; ok && q.Direction == netdev.RX && slices.Contains(queues, q.ID) {
+			n, counted = n+float64(v), true
+		}
+	}
+	return n, counted, nil
 }

@@ -258,6 +258,9 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	case s.rings > n && !uring.QueryZeroCopyRX().Share:
 		return nil, endpoint.Errorf(endpoint.Unsupported, "rings that share a queue need Linux 6.19: leave the option queues out")
 	}
+	if s.netdev, err = netdev.Dial(); err != nil {
+		return nil, endpoint.Errorf(endpoint.Unsupported, "%w (zcrx needs Linux 6.15)", err)
+	}
 	return s, nil
 }
 
@@ -273,6 +276,8 @@ type zcrxSession struct {
 	iface              net.Interface
 	queues             []uint32 // hardware queues, or none
 	shares             []share  // what receives: of each queue, or without any of each ring
+	netdev             *netdev.Conn
+	empty              float64 // allocFailures when the window opened
 }
 
 // share is an area, with the queue it belongs to: ring i has share i modulo
@@ -289,10 +294,43 @@ type share struct {
 
 func (s *zcrxSession) Workers() int { return s.rings }
 
+// Begin and End make the session an endpoint.Observer.
+func (s *zcrxSession) Begin() (err error) {
+	if len(s.queues) > 0 {
+		s.empty, _, err = allocFailures(s.netdev, s.iface.Index, s.queues)
+	}
+	return err
+}
+
+func (s *zcrxSession) End() (map[string]float64, []string, error) {
+	if len(s.queues) == 0 {
+		return nil, nil, nil
+	}
+	n, counted, err := allocFailures(s.netdev, s.iface.Index, s.queues)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := map[string]float64{}
+	var warnings []string
+	if counted {
+		c[poolEmpty] = n - s.empty
+	}
+	if n > s.empty {
+		warnings = append(warnings, fmt.Sprintf("rx: the area was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, s.area.size>>10))
+	}
+	if !uring.QueryZeroCopyRX().Stats {
+		warnings = append(warnings, "rx: this kernel does not tell how much of what zcrx received it copied (Linux 7.2 does): all is counted as zero-copied, which is proven for none of it")
+	}
+	return c, warnings, nil
+}
+
 // Close gives the areas back. The kernel holds their pages until the last
 // packet in them is gone.
 func (s *zcrxSession) Close() error {
 	var err error
+	if s.netdev != nil {
+		err = s.netdev.Close()
+	}
 	for i := range s.shares {
 		if s.shares[i].fd > 0 {
 			err = errors.Join(err, unix.Close(s.shares[i].fd))

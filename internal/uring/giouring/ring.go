@@ -83,6 +83,12 @@ func New(c uring.Config) (*Ring, error) {
 	if err := r.prepareWait(c, noIOWait); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	if c.BusyPoll > 0 {
+		napi := abi.IOUringNAPI{BusyPollTo: uint32(c.BusyPoll.Microseconds())}
+		if err := r.register("busy polling", abi.IORING_REGISTER_NAPI, unsafe.Pointer(&napi), 1); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
 	return r, nil
 }
 

@@ -25,7 +25,7 @@ lab: bin/zclab bin/zcbench
 SOAK ?= 10m
 soak: bin/zclab bin/zcbench
 	$(ZCLAB) -env ZCBENCH_SOAK=$(SOAK) -test-timeout 2h -run TestSoak test ./lab/labtest
-	$(ZCLAB) -env ZCBENCH_SOAK=$(SOAK) -test-timeout 2h -run 'Killed$$|TestLabDevmem$$|TestLabZCRX$$' test ./ringcfg ./rx
+	$(ZCLAB) -env ZCBENCH_SOAK=$(SOAK) -test-timeout 2h -run 'Killed$$|TestLabDevmem$$|TestLabZCRX$$' test ./ringcfg ./rx ./cmd/zcbench
 
 # Whether zcbench probe tells the truth on kernels old and new.
 test-kernels: bin/zclab bin/zcbench

@@ -75,8 +75,8 @@ func (zcrxEngine) Options() []endpoint.Option {
 		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0, a NIC that can, and memory in pieces as large: huge pages)"},
 		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page of the area"},
 		{Name: "cq-entries", Default: "8192", Min: 16, Max: 65536, Doc: "completion queue, rounded up to a power of two"},
-		{Name: "wait-nr", Default: "64", Min: 1, Max: 65536, Doc: "completions to wait for before waking up (more than one: Linux 6.12)"},
-		{Name: "min-wait-us", Default: "100", Min: 1, Max: 100000, Doc: "with wait-nr, microseconds after which one completion is enough"},
+		{Name: "wait-nr", Default: "512", Min: 1, Max: 65536, Doc: "completions to wake up for (more than one: Linux 6.12); fewer where an eighth of the area or a quarter of the receive buffers holds no more"},
+		{Name: "min-wait-us", Default: "20000", Min: 1, Max: 100000, Doc: "with wait-nr, most microseconds to sleep for that many, after which one is enough; the sleep is no longer than they take to come"},
 		busyPollOption,
 	}...)
 }
@@ -206,20 +206,23 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		want:     uint32(o.Int("wait-nr")),
 		busyPoll: time.Duration(o.Int("busy-poll")) * time.Microsecond,
 	}
+	n := e.queues(p, o)
+	if err := s.area.check(bufLen, max(n, 1)); err != nil {
+		return nil, err
+	}
 	if _, ok := p.Options["mem"]; ok && s.area.kind != areaDMABuf {
 		return nil, endpoint.Errorf(endpoint.Usage, "the option mem (--mem) says what a dma-buf is of, and the area is none: give area=dmabuf (--zcrx-area dmabuf) or leave it out")
 	}
 	if s.want > 1 {
 		s.minWait = time.Duration(o.Int("min-wait-us")) * time.Microsecond
 	}
+	// What waits to be read and returned must leave the NIC enough to fill, and
+	// the kernel room to tell.
+	s.want = uint32(max(1, min(int(s.want), s.cq/2, s.area.size/max(bufLen, unix.Getpagesize())/8)))
 	if s.refill == 0 {
 		s.refill = s.area.size / unix.Getpagesize()
 	}
 	s.refill = min(powerOfTwo(s.refill), maxRefill)
-	n := e.queues(p, o)
-	if err := s.area.check(bufLen, max(n, 1)); err != nil {
-		return nil, err
-	}
 	if n == 0 && (s.area.kind == areaDMABuf || bufLen > unix.Getpagesize()) {
 		return nil, endpoint.Errorf(endpoint.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
 	}
@@ -344,6 +347,7 @@ func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
 	conns := (s.flows - i + s.rings - 1) / s.rings
 	w := &zcrxReceiver{
 		want:   s.want,
+		pace:   newPace(s.want, s.minWait),
 		copies: len(s.queues) == 0,
 		files:  make([]int32, conns),
 		states: make([]zcrxConn, conns),
@@ -358,6 +362,7 @@ func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
 // zcrxReceiver receives all connections of one ring.
 type zcrxReceiver struct {
 	want   uint32
+	pace   pace
 	copies bool // there is no queue
 	ring   *uring.Ring
 	zc     *uring.ZeroCopyRX
@@ -393,6 +398,7 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 	if !w.ring.CanBatch() {
 		w.want = 1
 	}
+	w.ring.SetMinWait(w.pace.wait)
 	n := len(s.shares)
 	sh := &s.shares[i%n]
 	if i >= n {
@@ -498,6 +504,7 @@ func (w *zcrxReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 func (w *zcrxReceiver) receive(conns []endpoint.Conn) error {
 	n := conns[0].Counters
 	var pacer endpoint.Pacer
+	w.pace.begin(conns)
 	first := true
 	for live := len(conns); live > 0; pacer.Tick() {
 		for i := range conns {
@@ -602,6 +609,7 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 	if total > 0 {
 		w.starved = time.Time{}
 		w.count(conns, total)
+		w.ring.SetMinWait(w.pace.next(conns, done, total))
 	}
 	if event && err == nil {
 		n.Extra[zcrxEmpty].Add(1)

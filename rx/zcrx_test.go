@@ -130,6 +130,8 @@ func TestZCRXNeeds(t *testing.T) {
 		{map[string]string{"nodev": "off"}, 4, 1},
 		{map[string]string{"nodev": "off", "rings": "3"}, 4, 3},
 		{map[string]string{"nodev": "off", "rings": "8"}, 4, 4},
+		{map[string]string{"nodev": "off", "rings": "4", "queues": "2"}, 4, 2},
+		{map[string]string{"nodev": "off", "rings": "2", "queues": "8"}, 4, 2},
 	} {
 		p := params(c.flows, 4096, c.options)
 		p.Interface = "lo"

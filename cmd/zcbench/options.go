@@ -17,8 +17,8 @@ var optionFlags = []struct{ flag, option, doc string }{
 	{"rx-buf-len", "rx-buf-len", "bytes of one receive buffer of zcrx"},
 	{"rq-entries", "rq-entries", "size of zcrx's refill queue"},
 	{"cq-entries", "cq-entries", "size of zcrx's completion queue"},
-	{"wait-nr", "wait-nr", "completions that an io_uring receiver waits for before it wakes up"},
-	{"min-wait-us", "min-wait-us", "with --wait-nr, microseconds after which one completion is enough"},
+	{"wait-nr", "wait-nr", "completions that an io_uring receiver wakes up for"},
+	{"min-wait-us", "min-wait-us", "with --wait-nr, most microseconds to sleep, after which one is enough"},
 	{"busy-poll", "busy-poll", "microseconds an io_uring receiver polls the NIC's queue before it sleeps"},
 }
 

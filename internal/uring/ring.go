@@ -199,8 +199,16 @@ func (r *Ring) prepareWait(c Config) error {
 	w.ts.Sec, w.ts.Nsec = int64(c.Timeout/time.Second), int64(c.Timeout%time.Second)
 	w.arg.Timespec = address(&w.ts)
 	r.flags |= abi.IORING_ENTER_EXT_ARG
-	r.arg, r.argSize = unsafe.Pointer(&w.arg), unsafe.Sizeof(w.arg)
+	// The argument is the first field of waitArg, which SetMinWait relies on.
+	r.arg, r.argSize = unsafe.Pointer(w), unsafe.Sizeof(w.arg)
 	return nil
+}
+
+// SetMinWait changes Config.MinWait, within what New was given above zero.
+func (r *Ring) SetMinWait(d time.Duration) {
+	if r.arg != nil && r.CanBatch() {
+		(*waitArg)(r.arg).arg.MinWaitUsec = uint32(d.Microseconds())
+	}
 }
 
 // CanBatch reports whether MinWait works. Without it, waiting for more than

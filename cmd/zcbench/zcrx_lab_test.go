@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/procfs"
+
+	"zcbench/internal/genl/netdev"
+	"zcbench/internal/netpair"
+	"zcbench/internal/testutil"
+)
+
+// TestLabZCRXRecord: what a user sees of a zcrx run, who prepared nothing and
+// finds everything as it was.
+func TestLabZCRXRecord(t *testing.T) {
+	pair := testutil.Lab(t)
+	before := settings(t, pair)
+	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "iouring", "-t", "2", "--validate", "--zcrx-area", "dmabuf", "--wait-nr", "32", "--busy-poll", "50")
+	if after := settings(t, pair); !maps.Equal(before, after) {
+		t.Errorf("settings before\n%v\nand after\n%v", before, after)
+	}
+	if r.RX.Engine != "zcrx" || r.RX.CopiedBytes != 0 || r.TX.Engine != "sendzc" {
+		t.Errorf("%s → %s: %d of %d bytes copied", r.TX.Engine, r.RX.Engine, r.RX.CopiedBytes, r.RX.Bytes)
+	}
+	c := r.RX.Counters
+	for _, name := range []string{"cqes", "refill_depth_max"} {
+		if c[name] <= 0 {
+			t.Errorf("%s is %v", name, c[name])
+		}
+	}
+	for _, name := range []string{"rearms", "refill_stalls", "cq_overflows", "copy_unknown_bytes", "pool_empty"} {
+		if v, ok := c[name]; !ok || v != 0 {
+			t.Errorf("%s is %v, %v, want 0", name, v, ok)
+		}
+	}
+	if n := r.RX.Syscalls["io_uring_enter"]; n == 0 || float64(n) > c["cqes"] {
+		t.Errorf("%d calls for %v completions", n, c["cqes"])
+	}
+}
+
+// TestLabZCRXCopies: without a queue, every byte is right and reported as
+// copied.
+func TestLabZCRXCopies(t *testing.T) {
+	testutil.Lab(t)
+	for _, more := range [][]string{
+		{"--link", "veth"}, {"--link", "veth", "-6", "-P", "4"}, {"--link", "zc0,zc1", "--rx-opt", "nodev=on"},
+	} {
+		r := measured(t, append([]string{"local", "--mode", "iouring", "-t", "1", "--validate"}, more...)...)
+		if r.RX.CopiedBytes != r.RX.Bytes || r.RX.Counters["validated_bytes"] == 0 {
+			t.Errorf("%v: %d of %d bytes copied", more, r.RX.CopiedBytes, r.RX.Bytes)
+		}
+		if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, "rx: 100.0% of the payload of zcrx was copied") {
+			t.Errorf("%v: warnings: %s", more, w)
+		}
+	}
+}
+
+// TestLabZCRXExit: what this host or this moment lacks has the exit code that
+// scripts rely on, and says what to do.
+func TestLabZCRXExit(t *testing.T) {
+	pair := testutil.Lab(t)
+	local := func(opts ...string) []string {
+		return append([]string{"local", "--link", "zc0,zc1", "--rx", "zcrx", "-t", "1", "-O", "0"}, opts...)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		say  string
+	}{
+		{local("--no-tune"), exitFailed, "ethtool -G zc1 tcp-data-split on"},
+		{local("--zcrx-area", "dmabuf", "--rx-buf-len", "32K"), exitFailed, "sysctl vm.nr_hugepages"},
+		{local("--zcrx-area", "huge", "--rx-opt", "mem-size=1G"), exitFailed, "vm.nr_hugepages"},
+		{local("--zcrx-area", "normal", "--mem", "udmabuf"), exitUsage, "area=dmabuf"},
+		{local("--rx-opt", "rings=3,queues=2", "-P", "3"), exitUsage, "multiple"},
+		{[]string{"local", "--link", "veth", "--rx", "zcrx", "--zcrx-area", "dmabuf"}, exitUsage, "copies"},
+	} {
+		_, errs, code := run(t, c.args...)
+		if code != c.code || !strings.Contains(errs, c.say) {
+			t.Errorf("zcbench %s: exit %d, want %d and %q\n%s", strings.Join(c.args, " "), code, c.code, c.say, errs)
+		}
+	}
+	until(t, "the queue to be free", func() bool { return len(testutil.BoundQueues(t, pair)) == 0 })
+}
+
+// TestLabZCRXKilled: whatever is killed or interrupted in the middle of a run,
+// with receives armed and buffers in flight, queues, page pools and memory come
+// back, and the next run works.
+func TestLabZCRXKilled(t *testing.T) {
+	pair := testutil.Lab(t)
+	before := settings(t, pair)
+	rounds := 4
+	if os.Getenv("ZCBENCH_SOAK") != "" {
+		rounds = 20
+	}
+	again := func() {
+		t.Helper()
+		r := measured(t, "local", "--link", "zc0,zc1", "--mode", "iouring", "-t", "0.5", "-O", "0.2", "--validate")
+		if r.RX.CopiedBytes != 0 {
+			t.Errorf("%d bytes copied", r.RX.CopiedBytes)
+		}
+		if after := settings(t, pair); !maps.Equal(before, after) {
+			t.Errorf("settings before\n%v\nand after\n%v", before, after)
+		}
+	}
+	again() // so that what a first run leaves in caches does not count
+	free := available(t)
+	for round := range rounds {
+		area := []string{"normal", "dmabuf"}[round%2]
+		cmd := program(t, "local", "--link", "zc0,zc1", "--mode", "iouring", "-t", "50", "--zcrx-area", area, "-P", "2", "--rx-opt", "rings=2")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the queues to be bound", func() bool { return len(testutil.BoundQueues(t, pair)) == 2 })
+		time.Sleep(time.Duration(round*37%10) * 100 * time.Millisecond) // from no traffic to load
+		victims := children(t, cmd.Process.Pid)
+		sig := syscall.SIGKILL
+		switch round / 2 % 3 {
+		case 0:
+			victims = victims[:1] // the receiver is the first that is started
+		case 1:
+			victims, sig = []int{cmd.Process.Pid}, syscall.SIGINT
+		case 2:
+			victims = append([]int{cmd.Process.Pid}, victims...)
+		}
+		for _, pid := range victims {
+			if err := syscall.Kill(pid, sig); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Errorf("round %d: the run ended well", round)
+		}
+		until(t, fmt.Sprintf("the queues to be free (round %d)", round), func() bool { return len(testutil.BoundQueues(t, pair)) == 0 })
+		until(t, fmt.Sprintf("the page pools to be gone (round %d)", round), func() bool { return len(ringPools(t, pair)) == 0 })
+		again()
+	}
+	// A run takes 128 MiB in these areas alone.
+	const slack = 48 << 20
+	until(t, "the memory to come back", func() bool { return available(t)+slack > free })
+	t.Logf("%d rounds: %d MiB were available before, %d are now", rounds, free>>20, available(t)>>20)
+}
+
+// ringPools are the page pools of the receiving NIC whose memory is a ring's,
+// those included that wait for their last buffers.
+func ringPools(t *testing.T, pair *netpair.Pair) (pools []netdev.PagePool) {
+	t.Helper()
+	if err := pair.RX.Do(func() error {
+		i, err := net.InterfaceByName(pair.RX.Interface)
+		if err != nil {
+			return err
+		}
+		nd, err := netdev.Dial()
+		if err != nil {
+			return err
+		}
+		defer nd.Close()
+		all, err := nd.PagePools(i.Index)
+		for _, p := range all {
+			if p.IOUring {
+				pools = append(pools, p)
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return pools
+}
+
+// available is the memory that programs could still have, in bytes.
+func available(t *testing.T) uint64 {
+	t.Helper()
+	fs, err := procfs.NewDefaultFS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := fs.Meminfo()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return *m.MemAvailable << 10
+}

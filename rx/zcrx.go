@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -261,6 +262,7 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	case s.rings > n && !uring.QueryZeroCopyRX().Share:
 		return nil, endpoint.Errorf(endpoint.Unsupported, "rings that share a queue need Linux 6.19: leave the option queues out")
 	}
+	s.fds = make([]atomic.Int32, s.flows)
 	if s.netdev, err = netdev.Dial(); err != nil {
 		return nil, endpoint.Errorf(endpoint.Unsupported, "%w (zcrx needs Linux 6.15)", err)
 	}
@@ -280,7 +282,8 @@ type zcrxSession struct {
 	queues             []uint32 // hardware queues, or none
 	shares             []share  // what receives: of each queue, or without any of each ring
 	netdev             *netdev.Conn
-	empty              float64 // allocFailures when the window opened
+	fds                []atomic.Int32 // of the flows, for astray; 0 until they are known
+	empty              float64        // allocFailures when the window opened
 }
 
 // share is an area, with the queue it belongs to: ring i has share i modulo
@@ -321,10 +324,38 @@ func (s *zcrxSession) End() (map[string]float64, []string, error) {
 	if n > s.empty {
 		warnings = append(warnings, fmt.Sprintf("rx: the area was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, s.area.size>>10))
 	}
+	astray, err := s.astray()
+	if err != nil {
+		return nil, nil, err
+	}
+	warnings = append(warnings, astray...)
+	c["flows_by_other_queues"] = float64(len(astray))
 	if !uring.QueryZeroCopyRX().Stats {
 		warnings = append(warnings, "rx: this kernel does not tell how much of what zcrx received it copied (Linux 7.2 does): all is counted as zero-copied, which is proven for none of it")
 	}
 	return c, warnings, nil
+}
+
+// astray tells which flows came last by another queue than their ring's, as far
+// as the kernel knows by which (the queue's NAPI instance).
+func (s *zcrxSession) astray() (warnings []string, err error) {
+	for i := range s.fds {
+		fd := int(s.fds[i].Load())
+		if fd == 0 {
+			continue // its worker has not begun
+		}
+		q := s.queues[i%s.rings%len(s.queues)]
+		own, err := s.netdev.Queue(s.iface.Index, netdev.RX, q)
+		if err != nil {
+			return nil, err
+		}
+		by, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID)
+		if err != nil || by == 0 || own.NAPI == 0 || uint32(by) == own.NAPI {
+			continue
+		}
+		warnings = append(warnings, fmt.Sprintf("rx: flow %d came by another queue of %s than %d, its ring's, and is copied: look at flow rules and RSS (ethtool -n, -x)", i+1, s.iface.Name, q))
+	}
+	return warnings, nil
 }
 
 // Close gives the areas back. The kernel holds their pages until the last
@@ -352,6 +383,7 @@ func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
 		files:  make([]int32, conns),
 		states: make([]zcrxConn, conns),
 		begin:  untouched, end: untouched,
+		fds: s.fds,
 	}
 	if err := w.open(s, i); err != nil {
 		return nil, errors.Join(err, w.Close())
@@ -372,6 +404,7 @@ type zcrxReceiver struct {
 	begin, end func() (ioctls int, e unix.Errno) // access to the area
 	files      []int32
 	states     []zcrxConn
+	fds        []atomic.Int32 // the session's
 
 	// starved is since when the kernel has found no free buffer.
 	starved time.Time
@@ -491,6 +524,9 @@ func (w *zcrxReceiver) refused(iface string, err error) error {
 func (w *zcrxReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 	for i, c := range conns {
 		w.files[i] = int32(c.FD)
+		if !w.copies {
+			w.fds[c.Index].Store(int32(c.FD))
+		}
 	}
 	if err := w.ring.RegisterFiles(w.files[:len(conns)]); err != nil {
 		return err

@@ -35,7 +35,7 @@ func TestLabZCRXRecord(t *testing.T) {
 			t.Errorf("%s is %v", name, c[name])
 		}
 	}
-	for _, name := range []string{"rearms", "refill_stalls", "cq_overflows", "copy_unknown_bytes", "pool_empty"} {
+	for _, name := range []string{"rearms", "refill_stalls", "cq_overflows", "copy_unknown_bytes", "pool_empty", "flows_by_other_queues"} {
 		if v, ok := c[name]; !ok || v != 0 {
 			t.Errorf("%s is %v, %v, want 0", name, v, ok)
 		}
@@ -59,6 +59,21 @@ func TestLabZCRXCopies(t *testing.T) {
 		if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, "rx: 100.0% of the payload of zcrx was copied") {
 			t.Errorf("%v: warnings: %s", more, w)
 		}
+	}
+}
+
+// TestLabZCRXAstray: a flow that no rule leads to the queue is copied, and the
+// record says which it was.
+func TestLabZCRXAstray(t *testing.T) {
+	pair := testutil.Lab(t)
+	queues := testutil.Tune(t, pair, 1, 1, nil) // a rule for flow 1 alone
+	r := measured(t, "local", "--link", "zc0,zc1", "--tx", "baseline", "--rx", "zcrx", "--no-tune", "-P", "2", "-t", "1", "--rx-opt", fmt.Sprintf("nodev=off,queue=%d", queues[0]))
+	w := strings.Join(r.Warnings, "\n")
+	if !strings.Contains(w, "rx: flow 2 came by another queue of zc1") || strings.Contains(w, "flow 1 came") || r.RX.Counters["flows_by_other_queues"] != 1 {
+		t.Errorf("warnings: %s", w)
+	}
+	if r.RX.CopiedBytes == 0 || r.RX.ZeroCopiedBytes == 0 {
+		t.Errorf("%d bytes zero-copied, %d copied", r.RX.ZeroCopiedBytes, r.RX.CopiedBytes)
 	}
 }
 

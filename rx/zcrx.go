@@ -468,7 +468,7 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 
 // joinWait is for the ring that a queue is shared with: the threads start
 // together.
-const joinWait = 5 * time.Second
+const joinWait = 20 * time.Second
 
 // join takes part in what another ring receives into.
 func (w *zcrxReceiver) join(s *zcrxSession, k int) error {

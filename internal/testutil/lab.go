@@ -162,7 +162,7 @@ func (e *Ends) Carry(t testing.TB, v6 bool, bytes uint64) Outcome {
 }
 
 // Try is Carry for engines that may fail: the first to do so ends the transfer,
-// as it does with the agent.
+// as it does with the agent, and others fail for that.
 func (e *Ends) Try(t testing.TB, v6 bool, bytes uint64) (Outcome, error) {
 	t.Helper()
 	addr := e.pair.RX.Addr4
@@ -208,8 +208,8 @@ func (e *Ends) Try(t testing.TB, v6 bool, bytes uint64) (Outcome, error) {
 			name = "sender"
 		case <-time.After(20 * time.Millisecond):
 		}
-		if err != nil && failed == nil {
-			failed = fmt.Errorf("%s: %w", name, err)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", name, err))
 		}
 		sum, least := uint64(0), ^uint64(0)
 		for _, c := range out.RX {

@@ -74,7 +74,7 @@ func openShelly(ctx context.Context, address string) (Meter, error) {
 			if user == "" {
 				user = "admin"
 			}
-			m.web.sign = func(r *http.Request) { r.SetBasicAuth(user, password) }
+			m.web.offer = func(r *http.Request) { r.SetBasicAuth(user, password) }
 		}
 	default:
 		m.path = fmt.Sprintf("/rpc/%s.GetStatus?id=%d", method, m.channel)

@@ -44,7 +44,7 @@ func openTasmota(ctx context.Context, address string) (Meter, error) {
 		if user == "" {
 			user = "admin"
 		}
-		m.web.sign = func(r *http.Request) { r.SetBasicAuth(user, password) }
+		m.web.offer = func(r *http.Request) { r.SetBasicAuth(user, password) }
 	}
 	// Its energy drivers work once a second (FUNC_ENERGY_EVERY_SECOND).
 	known := Info{Interval: time.Second}
@@ -85,6 +85,8 @@ func (m *tasmota) ask(ctx context.Context) (*tasmotaEnergy, error) {
 		return nil, err
 	}
 	switch {
+	case s.Warning != "" && m.web.asked():
+		return m.ask(ctx)
 	case s.Warning != "":
 		// "Need user=<username>&password=<password>", with status 200 in older versions.
 		return nil, fmt.Errorf("%s: %w", m.web.base, errDenied)

@@ -20,6 +20,7 @@ type web struct {
 	client *http.Client
 	base   string              // scheme and host
 	sign   func(*http.Request) // adds credentials; nil: none
+	offer  func(*http.Request) // what sign becomes when the meter asks for credentials
 }
 
 // webLimit is the largest answer taken; a chassis of many supplies has some tens of KiB.
@@ -85,9 +86,23 @@ func (w *web) do(ctx context.Context, method, path string, body io.Reader, into 
 	return answer, nil
 }
 
+// get asks without credentials first where they are only offered: the same ones
+// may be for another meter, and this one may not even have a password.
 func (w *web) get(ctx context.Context, path string, into any) error {
 	_, err := w.do(ctx, http.MethodGet, path, nil, into)
+	if errors.Is(err, errDenied) && w.asked() {
+		_, err = w.do(ctx, http.MethodGet, path, nil, into)
+	}
 	return err
+}
+
+// asked takes up the offer; false: there is none left.
+func (w *web) asked() bool {
+	if w.offer == nil {
+		return false
+	}
+	w.sign, w.offer = w.offer, nil
+	return true
 }
 
 func (w *web) close() error {

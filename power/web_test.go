@@ -180,6 +180,21 @@ func TestTasmota(t *testing.T) {
 	}
 }
 
+// A plug without a password is not told that of another meter.
+func TestUnasked(t *testing.T) {
+	t.Setenv("ZCBENCH_METER_PASSWORD", "hunter2")
+	for _, spec := range []string{"tasmota:", "shelly:"} {
+		p := &pages{answer: map[string]string{"/cm?cmnd=Status%208": tasmotaStatus, "/shelly": gen1Device, "/status": gen1Status}}
+		p.guard = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("Authorization") != "" {
+				t.Errorf("%s tells the password unasked", spec)
+			}
+			return true
+		}
+		open(t, spec+p.start(t))
+	}
+}
+
 // A meter that has been told to send its visitor elsewhere does not get the
 // password sent there.
 func TestRedirect(t *testing.T) {
@@ -189,6 +204,10 @@ func TestRedirect(t *testing.T) {
 	}}
 	other := elsewhere.start(t)
 	p := &pages{guard: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("Authorization") == "" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return false
+		}
 		http.Redirect(w, r, "http://"+other+r.URL.RequestURI(), http.StatusFound)
 		return false
 	}}

@@ -218,19 +218,23 @@ func quantity(s string, units map[string]float64) (float64, error) {
 	return factor, nil
 }
 
-// scales reads the options that say what a raw number is worth.
-func (t *target) scales(power, energy string) (inWatts, inJoules float64, err error) {
-	or := func(name, otherwise string) string {
-		if s := t.options[name]; s != "" {
-			return s
+// scales reads the options that say what raw numbers are worth. Power is in
+// watts unless they say else; of energy there is no usual unit to guess.
+func (t *target) scales() (inWatts, inJoules float64, err error) {
+	inWatts, inJoules = 1, 1
+	if s := t.options["power-unit"]; s != "" {
+		if inWatts, err = quantity(s, wattsIn); err != nil {
+			return 0, 0, fmt.Errorf("option power-unit: %w", err)
 		}
-		return otherwise
 	}
-	if inWatts, err = quantity(or("power-unit", power), wattsIn); err != nil {
-		return 0, 0, fmt.Errorf("option power-unit: %w", err)
+	s := t.options["energy-unit"]
+	if s == "" && t.options["energy"] != "" {
+		return 0, 0, fmt.Errorf("%w: say what the energy counts: energy-unit=kWh, or Wh, 0.1kWh, J, …", ErrSpec)
 	}
-	if inJoules, err = quantity(or("energy-unit", energy), joulesIn); err != nil {
-		return 0, 0, fmt.Errorf("option energy-unit: %w", err)
+	if s != "" {
+		if inJoules, err = quantity(s, joulesIn); err != nil {
+			return 0, 0, fmt.Errorf("option energy-unit: %w", err)
+		}
 	}
 	return inWatts, inJoules, nil
 }

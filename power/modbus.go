@@ -22,7 +22,7 @@ import (
 func modbusKind() kind {
 	return kind{
 		name:    "modbus",
-		address: "HOST[:PORT]?power=REGISTER[&power-unit=UNIT][&energy=REGISTER][&energy-unit=UNIT][&wrap=ENERGY][&unit=ID], or ?map=FILE with these as lines",
+		address: "HOST[:PORT]?power=REGISTER[&power-unit=UNIT][&energy=REGISTER&energy-unit=UNIT][&wrap=ENERGY][&unit=ID], or ?map=FILE with these as lines",
 		about: "meter on Modbus TCP; REGISTER is [input:|holding:]ADDRESS:TYPE[:ORDER], as input:0x34:float32 or holding:3059:int32:cdab; " +
 			"addresses count from 0, types are int16 … float64, ORDER of bytes abcd cdab badc dcba; UNIT as in 0.1W, 0.01kWh",
 		open: openModbus,
@@ -74,7 +74,7 @@ func openModbus(ctx context.Context, address string) (Meter, error) {
 	if m.power == nil && m.energy == nil {
 		return nil, fmt.Errorf("%w: it needs a register to read: power=REGISTER:TYPE, as the meter's manual has it", ErrSpec)
 	}
-	if m.inWatts, m.inJoules, err = t.scales("W", "Wh"); err != nil {
+	if m.inWatts, m.inJoules, err = t.scales(); err != nil {
 		return nil, err
 	}
 	var known Info

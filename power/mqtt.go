@@ -19,7 +19,7 @@ import (
 func mqttKind() kind {
 	return kind{
 		name:    "mqtt",
-		address: "HOST[:PORT]/TOPIC[?power=PATH][&power-unit=UNIT][&energy=PATH][&energy-unit=UNIT][&tls=true][&ca=FILE|pin=SHA256|insecure=true]",
+		address: "HOST[:PORT]/TOPIC[?power=PATH][&power-unit=UNIT][&energy=PATH&energy-unit=UNIT][&tls=true][&ca=FILE|pin=SHA256|insecure=true]",
 		about: "whatever publishes its power to an MQTT broker; PATH leads to a number in the JSON, as in ENERGY.Power or relays.0.power, or is . for a bare number; " +
 			"Tasmota (tele/NAME/SENSOR), Shelly (NAME/status/switch:0) and zigbee2mqtt need no PATH",
 		open: openMQTT,
@@ -71,7 +71,7 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 	}
 	if t.options["power"]+t.options["energy"] != "" {
 		s := shape{power: t.options["power"], energy: t.options["energy"]}
-		if s.inWatts, s.inJoules, err = t.scales("W", "kWh"); err != nil {
+		if s.inWatts, s.inJoules, err = t.scales(); err != nil {
 			return nil, err
 		}
 		m.shapes = []shape{s}

@@ -97,7 +97,7 @@ func TestMQTT(t *testing.T) {
 	}{
 		{"tele/plug/SENSOR", "", `{"Time":"2026-11-21T09:30:00","ENERGY":{"Total":3.185,"Power":103.5}}`, 103.5, 3.185 * kWh},
 		{"tele/plug/SENSOR", "?power=ENERGY.Power", `{"ENERGY":{"Total":3.185,"Power":103}}`, 103, none},
-		{"tele/plug/SENSOR", "?power=ENERGY.Power&energy=ENERGY.Total", `{"ENERGY":{"Total":3.185,"Power":103}}`, 103, 3.185 * kWh},
+		{"tele/plug/SENSOR", "?power=ENERGY.Power&energy=ENERGY.Total&energy-unit=kWh", `{"ENERGY":{"Total":3.185,"Power":103}}`, 103, 3.185 * kWh},
 		{"shelly/status/switch:0", "", `{"id":0,"apower":8.9,"aenergy":{"total":6.5}}`, 8.9, 6.5 * 3600},
 		{"shelly/status/switch:0", "?energy=aenergy.total&energy-unit=Wh", `{"id":0,"apower":8.9,"aenergy":{"total":6.5}}`, none, 6.5 * 3600},
 		{"zigbee2mqtt/rack%201", "", `{"energy":1.25,"linkquality":120,"power":42,"state":"ON"}`, 42, 1.25 * kWh},

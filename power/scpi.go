@@ -20,9 +20,9 @@ import (
 func scpiKind() kind {
 	return kind{
 		name:    "scpi",
-		address: "HOST[:PORT][/CHANNEL][?model=wt300] or HOST[:PORT]?power=QUERY[&energy=QUERY][&init=COMMANDS]",
+		address: "HOST[:PORT][/CHANNEL][?model=wt300] or HOST[:PORT]?power=QUERY[&power-unit=UNIT][&energy=QUERY&energy-unit=UNIT][&init=COMMANDS]",
 		about: "bench power analyser: a Yokogawa WT300 by itself, with its integrator's energy where that runs; " +
-			"others by their queries, such as power=MEAS:POW? (power-unit=, energy-unit=; transport=vxi11 for those without a port of their own)",
+			"others by their queries, such as power=MEAS:POW? (transport=vxi11 for those without a port of their own)",
 		open: openSCPI,
 	}
 }
@@ -52,7 +52,7 @@ func openSCPI(ctx context.Context, address string) (Meter, error) {
 		return nil, err
 	}
 	m := &scpi{target: t, power: t.options["power"], energy: t.options["energy"], wt300: t.options["power"] == "" && t.options["energy"] == ""}
-	if m.inWatts, m.inJoules, err = t.scales("W", "Wh"); err != nil {
+	if m.inWatts, m.inJoules, err = t.scales(); err != nil {
 		return nil, err
 	}
 	transport := t.options["transport"]

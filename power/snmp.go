@@ -20,7 +20,7 @@ import (
 func snmpKind() kind {
 	return kind{
 		name:    "snmp",
-		address: "HOST[:PORT]/apc[/OUTLET], /apc-rpdu or /raritan[/OUTLET] [?pdu=N], or HOST[:PORT]?power=OID[&power-unit=UNIT][&energy=OID][&energy-unit=UNIT]; all: [&version=1|2c|3]",
+		address: "HOST[:PORT]/apc[/OUTLET], /apc-rpdu or /raritan[/OUTLET] [?pdu=N], or HOST[:PORT]?power=OID[&power-unit=UNIT][&energy=OID&energy-unit=UNIT]; all: [&version=1|2c|3]",
 		about: "power distribution unit over SNMP: APC's rPDU2 (steps of 10 W, of 1 W by outlet) and the older rPDU, Raritan's PDU2 inlet or outlet, others by their OIDs; " +
 			"community, or user, auth-password and privacy-password, from the file of auth=FILE or ZCBENCH_METER_…",
 		open: openSNMP,
@@ -166,7 +166,7 @@ func (m *snmp) generic(ctx context.Context, t *target) (known Info, err error) {
 	if t.options["pdu"] != "" {
 		return known, fmt.Errorf("%w: option pdu goes with /apc and /raritan", ErrSpec)
 	}
-	if m.inWatts, m.inJoules, err = t.scales("W", "Wh"); err != nil || m.energy == "" {
+	if m.inWatts, m.inJoules, err = t.scales(); err != nil || m.energy == "" {
 		return known, err
 	}
 	values, err := m.get(ctx, m.energy)

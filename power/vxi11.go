@@ -71,8 +71,8 @@ func dialVXI11(ctx context.Context, t *target) (instrument, error) {
 	if err == nil {
 		err = linkError(reply)
 		v.link = reply.word()
-		reply.word() // the abort channel's port
-		v.most = reply.word()
+		reply.word()                     // the abort channel's port
+		v.most = max(reply.word(), 1024) // the least that the standard allows
 		err = errors.Join(err, reply.err)
 	}
 	if err != nil {

@@ -43,22 +43,16 @@ const secretCure = "name a file with auth=FILE (lines such as user=NAME and pass
 // repeats what could be a secret.
 func parseTarget(kind, address, port string, options ...string) (*target, error) {
 	t := &target{port: port, options: map[string]string{}}
+	host, own, err := splitHost(kind, address)
+	if err != nil {
+		return nil, err
+	}
+	t.host = host
+	if own != "" {
+		t.port = own
+	}
 	where, query, _ := strings.Cut(address, "?")
 	hostport, path, hasPath := strings.Cut(where, "/")
-	if strings.Contains(hostport, "@") {
-		return nil, fmt.Errorf("%w: credentials do not belong on a command line, where others can read them: %s", ErrSpec, secretCure)
-	}
-	t.host = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
-	if h, p, err := net.SplitHostPort(hostport); err == nil {
-		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return nil, fmt.Errorf("%w: what follows the host and a colon is no port", ErrSpec)
-		}
-		t.host, t.port = h, p
-	}
-	if t.host == "" || strings.ContainsAny(t.host, "[] %#\\\t\r\n") || strings.Contains(t.host, ":") && net.ParseIP(t.host) == nil {
-		return nil, fmt.Errorf("%w: it needs a host: %s:HOST[:PORT]", ErrSpec, kind)
-	}
-	var err error
 	if t.path, err = url.PathUnescape(path); err != nil {
 		return nil, fmt.Errorf("%w: the path has a bad escape", ErrSpec)
 	}
@@ -97,6 +91,30 @@ func parseTarget(kind, address, port string, options ...string) (*target, error)
 		return nil, err
 	}
 	return t, nil
+}
+
+// splitHost takes the host and, if there is one, the port off the front of an
+// address.
+func splitHost(kind, address string) (host, port string, err error) {
+	end := strings.IndexAny(address, "?/")
+	if end < 0 {
+		end = len(address)
+	}
+	hostport := address[:end]
+	if strings.Contains(hostport, "@") {
+		return "", "", fmt.Errorf("%w: credentials do not belong on a command line, where others can read them: %s", ErrSpec, secretCure)
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
+	if h, p, err := net.SplitHostPort(hostport); err == nil {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return "", "", fmt.Errorf("%w: what follows the host and a colon is no port (and credentials do not belong there: %s)", ErrSpec, secretCure)
+		}
+		host, port = h, p
+	}
+	if host == "" || strings.ContainsAny(host, "[] %#\\\t\r\n") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
+		return "", "", fmt.Errorf("%w: it needs a host: %s:HOST[:PORT]", ErrSpec, kind)
+	}
+	return host, port, nil
 }
 
 // address is host and port for a dialer.

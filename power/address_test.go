@@ -64,6 +64,20 @@ func TestTargetRefused(t *testing.T) {
 	}
 }
 
+// What looks like USER:PASSWORD@HOST is no address to be read on HOST.
+func TestDescribeRefusesSecrets(t *testing.T) {
+	for _, spec := range []string{"redfish:admin:hunter2", "ipmi:hunter2@bmc", "snmp+1s:u:hunter2/apc"} {
+		if _, err := Describe(spec); !errors.Is(err, ErrSpec) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+	for _, spec := range []string{"redfish:bmc:443/1U?ca=a@b", "exec:a:b@c", "rapl:"} {
+		if _, err := Describe(spec); err != nil {
+			t.Errorf("%s: %v", spec, err)
+		}
+	}
+}
+
 // secretFile is a file of credentials that only its owner reads.
 func secretFile(t *testing.T, lines ...string) string {
 	t.Helper()

@@ -146,7 +146,7 @@ func openable(device string) error {
 	case err == nil:
 		return f.Close()
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: %w: %s", ErrUnsupported, err, ipmiCure)
+		return fmt.Errorf("%w: there is no %s: %s", ErrUnsupported, device, ipmiCure)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w: %w: run as root, or give your user the device", ErrUnsupported, err)
 	}

@@ -176,6 +176,11 @@ func split(spec string) (k kind, late time.Duration, address string, err error) 
 		}
 		return kind{}, 0, "", fmt.Errorf("%w: unknown kind %q; there are: %s", ErrSpec, name, strings.Join(names, " "))
 	}
+	if !all[i].local && !all[i].asUser {
+		if _, _, err := splitHost(all[i].name, address); err != nil {
+			return kind{}, 0, "", err
+		}
+	}
 	return all[i], late, address, nil
 }
 

@@ -68,7 +68,9 @@ func parseMeter(text string) (meterFlag, error) {
 	}
 	var err error
 	if v.kind, err = power.Describe(v.spec); err != nil {
-		return v, endpoint.Errorf(endpoint.Usage, "--meter %s: %w", text, err)
+		// The rest of the text may be a secret that does not belong there.
+		name, _, _ := strings.Cut(text, ":")
+		return v, endpoint.Errorf(endpoint.Usage, "--meter %s: %w", name, err)
 	}
 	return v, nil
 }

@@ -478,6 +478,7 @@ func TestStoryBadInput(t *testing.T) {
 		{"rx -p " + port, exitFailed, "in use"},
 		{"rx extra", exitUsage, "extra"},
 		{"rx --token-file /nonexistent", exitUsage, "/nonexistent"},
+		{"local --meter redfish:admin:hunter2@bmc", exitUsage, "credentials"},
 		{"tx", exitUsage, "HOST"},
 		{"tx 127.0.0.1 -p " + closed, exitUnreachable, "127.0.0.1:" + closed},
 		{"tx no.such.host.invalid -t 1", exitUnreachable, "no.such.host.invalid"},

@@ -91,6 +91,7 @@ func (d *dcmiServer) start(t *testing.T, address string) (where string, stop fun
 }
 
 func TestIPMI(t *testing.T) {
+	t.Parallel()
 	d := &dcmiServer{watts: 287, active: true}
 	host, stop := d.start(t, "127.0.0.1:0")
 	auth := "?auth=" + secretFile(t, "user=reader", "password=hunter2")
@@ -155,6 +156,7 @@ func TestIPMI(t *testing.T) {
 // OpenIPMI's simulator is a controller of other people's that does no DCMI: a
 // session with it works, and it says so.
 func TestIPMISim(t *testing.T) {
+	t.Parallel()
 	sim := program(t, "ipmi_sim", "openipmi")
 	dir := t.TempDir()
 	port := freePort(t, "udp")

@@ -35,6 +35,7 @@ func pymodbus(t *testing.T, registers ...string) (host string) {
 }
 
 func TestModbus(t *testing.T) {
+	t.Parallel()
 	host := pymodbus(t,
 		"input:52:42cf:8f5c", "input:342:4145:3333", // 103.78, 12.325 as float32: an Eastron SDM630's
 		"holding:10:04d2", "holding:20:0001:86a0", // 1234; 100000
@@ -93,6 +94,7 @@ func TestModbus(t *testing.T) {
 
 // A meter that drops its connection.
 func TestModbusReconnects(t *testing.T) {
+	t.Parallel()
 	host := pymodbus(t, "holding:10:04d2")
 	proxy, hangUp := serve(t, func(c net.Conn) {
 		to, err := net.Dial("tcp", host)

@@ -197,6 +197,7 @@ func TestRedfishLogin(t *testing.T) {
 
 // A server that this project did not write, with DMTF's own mockup.
 func TestRedfishMockup(t *testing.T) {
+	t.Parallel()
 	server := filepath.Join(t.TempDir(), "server")
 	if out, err := exec.Command("go", "build", "-C", "testdata/redfish", "-o", server, ".").CombinedOutput(); err != nil {
 		t.Skipf("the mock server cannot be built, which needs the Go module proxy once: %v\n%s", err, out)

@@ -51,6 +51,12 @@ type Agent struct {
 	Profile, Syscalls bool
 	// Facts describes this host; iface may be empty.
 	Facts func(iface string) results.Facts
+	// Survey, when set, tells a trusted driver what this host offers.
+	Survey func(context.Context, Survey) (any, error)
+	// Claim, when set, holds the host for the drivers who know a ticket, until
+	// its result is closed; then links are let in side by side. Otherwise one
+	// link is.
+	Claim func(ticket string) (io.Closer, error)
 	// Observe, when set, sees what happens on this end, for its own screen.
 	Observe func(Event)
 
@@ -97,7 +103,9 @@ func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	if err := c.handshake(); err != nil {
 		return err
 	}
-	defer a.serving.Unlock()
+	if a.Claim == nil {
+		defer a.serving.Unlock()
+	}
 	// One reader for the link's whole life: a link that closes is noticed at
 	// once, also while a run is on.
 	requests := make(chan message)
@@ -121,8 +129,13 @@ func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 			}
 		}
 	}()
-	defer c.endWatch()
-	defer c.drop()
+	defer func() {
+		c.drop()
+		c.endWatch()
+		if c.claim != nil {
+			_ = c.claim.Close() // nothing was written to it
+		}
+	}()
 	c.link.setDeadline(idleWait)
 	for {
 		select {
@@ -159,6 +172,7 @@ type conversation struct {
 	local   netip.Addr // the link's own address
 	iface   string     // that it is on
 	run     *run
+	claim   io.Closer
 	facts   results.Facts
 	power   *recording // of power meters; nil: none are read
 }
@@ -198,20 +212,39 @@ func (c *conversation) handshake() error {
 	}
 	c.trusted = a.Trusted || len(a.Token) > 0
 	// Only now: whoever cannot pass the handshake never blocks the port.
-	if !a.serving.TryLock() {
+	if a.Claim == nil && !a.free() {
 		return turnAway(c.link, Errorf(Denied, "another run is on there: wait until it is over"))
 	}
 	if err := c.link.send(message{Welcome: &w}); err != nil {
-		a.serving.Unlock()
+		if a.Claim == nil {
+			a.serving.Unlock()
+		}
 		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
 	}
 	return nil
+}
+
+// leaveWait is for the driver before, who may be leaving just now.
+const leaveWait = 2 * time.Second
+
+// free takes the agent for one driver.
+func (a *Agent) free() bool {
+	for end := time.Now().Add(leaveWait); !a.serving.TryLock(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *conversation) handle(ctx context.Context, m message) error {
 	switch {
 	case m.Clock != nil:
 		return c.link.send(message{Clock: &clock{Now: Monotonic()}})
+	case m.Hold != nil:
+		return c.hold(*m.Hold)
+	case m.Survey != nil:
+		return c.survey(ctx, *m.Survey)
 	case m.Prepare != nil:
 		return c.prepare(ctx, *m.Prepare)
 	case m.Start != nil:
@@ -234,11 +267,17 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if p.Interface == "" {
 		p.Interface = c.iface
 	}
+	peer := c.peer
+	if p.Peer != "" {
+		if peer, err = netip.ParseAddr(p.Peer); err != nil {
+			return Errorf(Usage, "data connections from %q: %w", clip(p.Peer), err)
+		}
+	}
 	c.link.setDeadline(p.Omit + p.Time + runSlack)
 	if p.Raw && p.Time == 0 {
 		c.link.setDeadline(0)
 	}
-	if c.run, err = prepare(ctx, e, p, a.Verifier, &a.Instruments, c.peer, c.local); err != nil {
+	if c.run, err = prepare(ctx, e, p, a.Verifier, &a.Instruments, peer, c.local); err != nil {
 		c.run = nil
 		return err
 	}
@@ -323,7 +362,7 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 		if len(p.Options) > 0 {
 			return nil, Errorf(Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
 		}
-		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify || p.Profile || p.Syscalls || len(p.Counters)+len(p.Settings)+len(p.Optional) > 0 {
+		if p.Host != "" || p.Bind != "" || p.Peer != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify || p.Profile || p.Syscalls || len(p.Counters)+len(p.Settings)+len(p.Optional) > 0 {
 			return nil, Errorf(Denied, "without a token a peer may not name addresses, ports, interfaces, settings or what to record")
 		}
 	}

@@ -29,6 +29,10 @@ import (
 //	                 ←    welcome    CPUs, limits, engines its user pinned
 //	clock (several)  →
 //	                 ←    clock
+//	hold             →
+//	                 ←    held       no driver with another ticket is let in; may be left out
+//	survey           →
+//	                 ←    surveyed   what the host offers to one end; may be left out
 //	prepare          →               opens the engine; a receiver listens, a sender connects
 //	                 ←    prepared
 //	start            →               a common time
@@ -41,7 +45,7 @@ import (
 // Closing the link aborts the run.
 const (
 	magic    = "zcbench"
-	protocol = 1
+	protocol = 2
 )
 
 // Longest accepted lines: an agent hears from strangers, a driver from an
@@ -57,6 +61,10 @@ type message struct {
 	Auth     *auth     `json:"auth,omitempty"`
 	Welcome  *Welcome  `json:"welcome,omitempty"`
 	Clock    *clock    `json:"clock,omitempty"`
+	Hold     *hold     `json:"hold,omitempty"`
+	Held     *held     `json:"held,omitempty"`
+	Survey   *Survey   `json:"survey,omitempty"`
+	Surveyed *surveyed `json:"surveyed,omitempty"`
 	Prepare  *Prepare  `json:"prepare,omitempty"`
 	Prepared *Prepared `json:"prepared,omitempty"`
 	Start    *Start    `json:"start,omitempty"`
@@ -144,6 +152,7 @@ type Prepare struct {
 	// Only a trusted driver (a pipe, or a token) may set these.
 	Host       string `json:"host,omitempty"` // sender: where to connect
 	Bind       string `json:"bind,omitempty"` // local address
+	Peer       string `json:"peer,omitempty"` // receiver: the address that data connections come from; "": the driver's, or any where the link has no address
 	Interface  string `json:"interface,omitempty"`
 	DataPort   int    `json:"data_port,omitempty"`   // flow i uses DataPort+i; 0: the agent's own choice
 	SourcePort int    `json:"source_port,omitempty"` // sender: flow i binds SourcePort+i; 0: any
@@ -291,7 +300,7 @@ func decode(line []byte) (message, error) {
 	}
 	n := 0
 	for _, set := range []bool{
-		m.Hello != nil, m.Auth != nil, m.Welcome != nil, m.Clock != nil, m.Prepare != nil, m.Prepared != nil,
+		m.Hello != nil, m.Auth != nil, m.Welcome != nil, m.Clock != nil, m.Hold != nil, m.Held != nil, m.Survey != nil, m.Surveyed != nil, m.Prepare != nil, m.Prepared != nil,
 		m.Start != nil, m.Started != nil, m.Live != nil, m.Result != nil, m.Error != nil,
 		m.Watch != nil, m.Watched != nil, m.Tell != nil, m.Said != nil,
 	} {

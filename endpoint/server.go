@@ -75,7 +75,11 @@ var errTurnedAway = errors.New("turned away")
 // close with unread data would reset the link and take the words with it.
 func turnAway(l *link, err error) error {
 	_ = l.sendError(err) // a peer that left does not need the reason
-	if c, ok := l.rw.(*net.TCPConn); ok {
+	// TCP, and TLS over it.
+	if c, ok := l.rw.(interface {
+		net.Conn
+		CloseWrite() error
+	}); ok {
 		_ = c.CloseWrite()
 		_ = c.SetDeadline(time.Now().Add(time.Second))
 		_, _ = io.CopyN(io.Discard, c, maxRequest)

@@ -323,7 +323,7 @@ func (p *Plan) queues() [][]string {
 	var queues [][]string
 	var hosts []map[string]bool
 	for _, pair := range p.Spec.Pairs {
-		names, mine := []string{pair.Name}, map[string]bool{pair.TX.SSH: true, pair.RX.SSH: true}
+		names, mine := []string{pair.Name}, map[string]bool{pair.TX.machine(): true, pair.RX.machine(): true}
 		for i := 0; i < len(queues); {
 			shared := false
 			for h := range mine {

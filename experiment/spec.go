@@ -3,6 +3,7 @@
 package experiment
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -48,11 +49,20 @@ type Pair struct {
 	line      int
 }
 
-// Host is a machine that is reached through ssh.
+// Host is a machine, and how it is reached: by one of SSH, Agent and Here.
 type Host struct {
-	Name      string // in the file
-	SSH       string // destination, as ssh(1) takes it; "": this machine
-	Interface string // that carries the payload
+	Name string // in the file; "": a pair within this machine has none
+
+	SSH  string // destination, as ssh(1) takes it
+	Sudo bool   // the user that SSH logs in as becomes root
+
+	Agent     string // HOST:PORT where zcbench agent --listen waits
+	Pin       string // of its key
+	TokenFile string // path of the secret it wants
+
+	Here bool // it is this machine
+
+	Interface string // that carries the payload; "": the one with Address, or by which the other end is reached
 	Address   string // of that interface; "": its first
 }
 
@@ -345,16 +355,42 @@ func readHosts(p pair, hosts map[string]Host) error {
 		}
 		host := Host{Name: h.key.text}
 		if err := h.fields("key of a host", map[string]func(pair) error{
-			"ssh":     func(p pair) error { return p.scalar(&host.SSH) },
-			"iface":   func(p pair) error { return p.scalar(&host.Interface) },
-			"address": func(p pair) error { return p.scalar(&host.Address) },
+			"ssh":        func(p pair) error { return p.scalar(&host.SSH) },
+			"sudo":       func(p pair) error { return p.boolean(&host.Sudo) },
+			"agent":      func(p pair) error { return p.scalar(&host.Agent) },
+			"pin":        func(p pair) error { return p.scalar(&host.Pin) },
+			"token-file": func(p pair) error { return p.scalar(&host.TokenFile) },
+			"here":       func(p pair) error { return p.boolean(&host.Here) },
+			"iface":      func(p pair) error { return p.scalar(&host.Interface) },
+			"address":    func(p pair) error { return p.scalar(&host.Address) },
 		}); err != nil {
 			return err
 		}
-		if host.SSH == "" || strings.HasPrefix(host.SSH, "-") {
-			return mistake(h.key.line, "host %s wants ssh: where ssh(1) reaches it", host.Name)
+		if err := host.check(); err != nil {
+			return mistake(h.key.line, "host %s %w", host.Name, err)
 		}
 		hosts[host.Name] = host
+	}
+	return nil
+}
+
+// machine is equal for two hosts that are known to be one.
+func (h *Host) machine() string { return h.SSH + h.Agent }
+
+func (h *Host) check() error {
+	ways := 0
+	for _, is := range []bool{h.SSH != "", h.Agent != "", h.Here} {
+		if is {
+			ways++
+		}
+	}
+	switch {
+	case ways != 1 || strings.HasPrefix(h.SSH, "-"):
+		return errors.New("wants one of ssh: where ssh(1) reaches it, agent: HOST:PORT of an agent that listens, and here: true")
+	case h.Sudo && h.SSH == "":
+		return errors.New("has sudo, which goes with ssh")
+	case (h.Agent != "") != (h.Pin != "") || (h.Agent != "") != (h.TokenFile != ""):
+		return errors.New("wants agent, pin and token-file together")
 	}
 	return nil
 }
@@ -406,10 +442,10 @@ func (s *Spec) readPairs(p pair, hosts map[string]Host) error {
 		}); err != nil {
 			return err
 		}
-		if (v.TX.SSH == "") != (v.RX.SSH == "") || v.TX.SSH != "" && v.Link != nil {
+		if (v.TX.Name == "") != (v.RX.Name == "") || v.TX.Name != "" && v.Link != nil {
 			return mistake(item.line, "a pair has tx and rx, which name hosts, or a link within this machine")
 		}
-		if v.TX.SSH != "" && v.TX.SSH == v.RX.SSH && v.TX.Interface == v.RX.Interface {
+		if v.TX.Name != "" && v.TX.Name == v.RX.Name {
 			return mistake(item.line, "both ends of the pair are one interface of one host")
 		}
 		if slices.ContainsFunc(s.Pairs, func(o Pair) bool { return o.Name == v.Name }) || v.Name == "" && len(p.value.list) > 1 {

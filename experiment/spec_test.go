@@ -117,7 +117,7 @@ skip-missing: true
 		t.Errorf("%+v", s)
 	}
 	want := []Pair{
-		{Name: "ab", TX: Host{"a", "root@a", "eth1", "198.18.0.1"}, RX: Host{"b", "b", "", ""}, variables: map[string]string{"cpu": "4"}, line: 9},
+		{Name: "ab", TX: Host{Name: "a", SSH: "root@a", Interface: "eth1", Address: "198.18.0.1"}, RX: Host{Name: "b", SSH: "b"}, variables: map[string]string{"cpu": "4"}, line: 9},
 		{Name: "here", Link: []string{"zc0", "zc1"}, variables: map[string]string{}, line: 10},
 	}
 	if !reflect.DeepEqual(s.Pairs, want) {
@@ -174,8 +174,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"axes: {mode: [one]}\ninclude: [{axes: {gro: a}}]", `line 2: no axis is called "gro"`},
 		{"drop: [first]", "line 1: of 1 repeats drop leaves none"},
 		{"repeats: 3\ndrop: [1, second]", `line 2: drop: "second"`},
-		{"hosts: {a: {iface: x}}", "host a wants ssh"},
-		{"hosts: {a: {ssh: -oProxyCommand=x}}", "host a wants ssh"},
+		{"hosts: {a: {iface: x}}", "host a wants one of ssh"},
+		{"hosts: {a: {ssh: -oProxyCommand=x}}", "host a wants one of ssh"},
 		{"pairs: []", "pairs has none"},
 		{"pairs:\n  - {name: a, tx: b, rx: b}", `line 2: no host is called "b"`},
 		{"hosts: {a: {ssh: a}}\npairs:\n  - {name: a, tx: a}", "line 3: a pair has tx and rx"},

@@ -2,40 +2,224 @@ package main
 
 import (
 	"context"
+	"crypto/subtle"
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/experiment"
 	"zcbench/internal/hostfacts"
+	"zcbench/internal/remote"
 	"zcbench/results"
 )
 
-// runAgent is an endpoint whose driver speaks to it over stdin and stdout.
+// runAgent is an endpoint whose driver speaks to it over stdin and stdout, or
+// finds it listening.
 func runAgent(ctx context.Context, c *cli, args []string) error {
-	f := newFlags(c, "agent", "agent --stdio")
+	f := newFlags(c, "agent", "agent --stdio | --listen ADDRESS --token-file FILE")
 	stdio := f.Bool("stdio", false, "take the control link from stdin and stdout")
+	listen := f.String("listen", "", "wait for controllers at [ADDRESS]:PORT, over TLS")
+	tokenFile := f.String("token-file", "", "with --listen: file with a secret that controllers must hold")
+	keyFile := f.String("key", "", "with --listen: file with the agent's private key, made if it is not there (default agent-key.pem in zcbench's configuration)")
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	if !*stdio || f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "agent takes --stdio and nothing else")
+	if f.NArg() > 0 || *stdio == (*listen != "") {
+		return endpoint.Errorf(endpoint.Usage, "agent wants --stdio or --listen, and no argument")
+	}
+	if *stdio && (*tokenFile != "" || *keyFile != "") {
+		return endpoint.Errorf(endpoint.Usage, "--token-file and --key go with --listen")
+	}
+	a := trustedAgent()
+	a.Survey = surveyHere(c)
+	a.Claim = claim
+	a.Observe = func(e endpoint.Event) {
+		if e.Left != nil {
+			fmt.Fprintln(c.stderr, "zcbench agent:", e.Left)
+		}
+		if *listen != "" && e.Err != nil {
+			fmt.Fprintln(c.stderr, "zcbench agent:", e.Err)
+		}
+	}
+	if *listen != "" {
+		return listenAgent(ctx, c, a, *listen, *tokenFile, *keyFile)
 	}
 	rw, err := pollable(c.stdin)
 	if err != nil {
 		return err
 	}
-	a := trustedAgent()
-	a.Observe = func(e endpoint.Event) {
-		if e.Left != nil {
-			fmt.Fprintln(c.stderr, "zcbench agent:", e.Left)
-		}
-	}
 	if err := a.Serve(ctx, rw); err != nil {
 		return errReported{err} // its driver knows
 	}
 	return nil
+}
+
+// listenAgent serves controllers that have the token; they know the agent by
+// its key.
+func listenAgent(ctx context.Context, c *cli, a *endpoint.Agent, address, tokenFile, keyFile string) error {
+	if tokenFile == "" {
+		return endpoint.Errorf(endpoint.Usage, "--listen wants --token-file: whoever holds that secret may change this host's settings and send traffic from it; make one: head -c 32 /dev/urandom | base64 >FILE")
+	}
+	token, err := readToken(tokenFile)
+	if err != nil {
+		return err
+	}
+	if keyFile == "" {
+		dir, err := os.UserConfigDir()
+		if err != nil {
+			return endpoint.Errorf(endpoint.Usage, "give --key a file: %w", err)
+		}
+		keyFile = filepath.Join(dir, "zcbench", "agent-key.pem")
+	}
+	a.Trusted, a.Token = false, token
+	lc := net.ListenConfig{}
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return endpoint.Errorf(endpoint.Usage, "wait for controllers at %s: %w", address, err)
+	}
+	defer l.Close()
+	secure, pin, err := remote.Listen(l, keyFile)
+	if err != nil {
+		return endpoint.Errorf(endpoint.Failed, "%w", err)
+	}
+	fmt.Fprintf(c.stderr, "zcbench agent: waiting at %s for controllers with the token; for their experiments:\n  agent: %s\n  pin: %s\n", l.Addr(), l.Addr(), pin)
+	if err := a.Listen(ctx, secure, false); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// claimName is an abstract socket (unix(7)): it belongs to one network
+// namespace, and the kernel lets go of it when the process ends, however it does.
+const claimName = "@zcbench-agent"
+
+// claim holds this host, that is its network namespace, for a ticket. Another
+// agent that is asked for the same ticket is let in by the first.
+func claim(ticket string) (io.Closer, error) {
+	if len(ticket) != ticketLength {
+		return nil, endpoint.Errorf(endpoint.Usage, "a ticket has %d characters", ticketLength)
+	}
+	for {
+		l, err := net.Listen("unix", claimName)
+		if err == nil {
+			go answerClaims(l, ticket)
+			return l, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("keep other controllers away: %w", err)
+		}
+		c, err := net.Dial("unix", claimName)
+		if err != nil { // the holder has just gone
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		_ = c.SetDeadline(time.Now().Add(time.Second))
+		_, _ = c.Write([]byte(ticket))
+		if n, _ := c.Read(make([]byte, 1)); n == 1 {
+			return c, nil
+		}
+		c.Close()
+		return nil, endpoint.Errorf(endpoint.Denied, "another controller runs an experiment there: wait until it is over")
+	}
+}
+
+const ticketLength = 26 // of crypto/rand.Text
+
+// answerClaims sends a byte to who has the ticket.
+func answerClaims(l net.Listener, ticket string) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return // closed
+		}
+		go func() {
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(time.Second))
+			theirs := make([]byte, ticketLength)
+			if _, err := io.ReadFull(c, theirs); err == nil && subtle.ConstantTimeCompare(theirs, []byte(ticket)) == 1 {
+				_, _ = c.Write([]byte{1})
+			}
+		}()
+	}
+}
+
+// surveyHere looks at this host for a controller elsewhere.
+func surveyHere(c *cli) func(context.Context, endpoint.Survey) (any, error) {
+	return func(ctx context.Context, q endpoint.Survey) (any, error) {
+		recoverSettings(ctx, c)
+		s := experiment.Survey{CPUs: endpoint.AllowedCPUs(), BootID: endpoint.BootID(), Transport: "tcp"}
+		if err := locate(&q, &s); err != nil {
+			return nil, err
+		}
+		if err := survey(q.Role, &s); err != nil {
+			return nil, fmt.Errorf("look at %s: %w", s.Interface, err)
+		}
+		return s, nil
+	}
+}
+
+// locate finds the interface and the addresses of an end. Where nothing was
+// said it is what leads to the other end, or where ssh came in.
+func locate(q *endpoint.Survey, s *experiment.Survey) error {
+	if q.Interface == "" && q.Address == "" && q.To != "" {
+		q.Interface = endpoint.InterfaceTo(q.To)
+	}
+	if q.Interface == "" && q.Address == "" {
+		if words := strings.Fields(os.Getenv("SSH_CONNECTION")); len(words) == 4 { // client, port, server, port
+			q.Address = words[2]
+		}
+	}
+	ifaces, err := net.Interfaces()
+	if err != nil {
+		return fmt.Errorf("list the interfaces: %w", err)
+	}
+	for _, i := range ifaces {
+		addrs, err := i.Addrs()
+		if err != nil || q.Interface != "" && i.Name != q.Interface {
+			continue
+		}
+		var v4, v6 string
+		found := q.Address == ""
+		for _, a := range addrs {
+			p, err := netip.ParsePrefix(a.String())
+			if err != nil || p.Addr().IsLinkLocalUnicast() {
+				continue
+			}
+			text := p.Addr().Unmap().String()
+			to := &v6
+			if p.Addr().Unmap().Is4() {
+				to = &v4
+			}
+			if text == q.Address {
+				found, *to = true, text
+			} else if *to == "" {
+				*to = text
+			}
+		}
+		if found && (q.Interface != "" || q.Address != "") {
+			s.Interface, s.Addr4, s.Addr6 = i.Name, v4, v6
+			return nil
+		}
+	}
+	switch {
+	case q.Interface != "" && q.Address != "":
+		return endpoint.Errorf(endpoint.Usage, "no interface %s with address %s is there", q.Interface, q.Address)
+	case q.Interface != "":
+		return endpoint.Errorf(endpoint.Usage, "no interface %s is there", q.Interface)
+	case q.Address != "":
+		return endpoint.Errorf(endpoint.Usage, "no interface with address %s is there", q.Address)
+	}
+	return endpoint.Errorf(endpoint.Usage, "which of its interfaces carries the payload is not known: give the host iface or address")
 }
 
 // pollable makes a blocked read of the link end when the link is closed: the
@@ -69,6 +253,11 @@ type duplex struct{ r, w *os.File }
 
 func (d duplex) Read(p []byte) (int, error)  { return d.r.Read(p) }
 func (d duplex) Write(p []byte) (int, error) { return d.w.Write(p) }
+
+// SetDeadline lets an agent whose driver went silent end.
+func (d duplex) SetDeadline(t time.Time) error {
+	return errors.Join(d.r.SetDeadline(t), d.w.SetDeadline(t))
+}
 func (d duplex) Close() error {
 	err := d.w.Close()
 	if e := d.r.Close(); err == nil {

@@ -167,13 +167,17 @@ func (r *runFlags) token() ([]byte, error) {
 	if r.tokenFile == "" {
 		return nil, nil
 	}
-	b, err := os.ReadFile(r.tokenFile)
+	return readToken(r.tokenFile)
+}
+
+func readToken(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "read the token: %w", err)
 	}
 	t := strings.TrimSpace(string(b))
 	if len(t) < 16 {
-		return nil, endpoint.Errorf(endpoint.Usage, "the token in %s is shorter than 16 characters; make one: head -c 32 /dev/urandom | base64", r.tokenFile)
+		return nil, endpoint.Errorf(endpoint.Usage, "the token in %s is shorter than 16 characters; make one: head -c 32 /dev/urandom | base64", path)
 	}
 	return []byte(t), nil
 }

@@ -45,7 +45,7 @@ func commands() []command {
 		{"compare", "OLD NEW [flags]", "what changed, and whether it is significant; exit 1 on a loss", runCompare},
 		{"tune", "ACTION [flags]", "NIC and host settings: show, apply, restore, verify", runTune},
 		{"power", "ACTION [flags]", "power meters: list, read", runPower},
-		{"agent", "--stdio", "an endpoint driven over stdin and stdout", runAgent},
+		{"agent", "--stdio|--listen", "an endpoint that an experiment drives from elsewhere", runAgent},
 	}
 }
 

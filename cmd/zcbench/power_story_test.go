@@ -147,7 +147,7 @@ func TestStoryMeterElsewhere(t *testing.T) {
 	}
 	local := func(meter string) ([]byte, error) {
 		cmd := program(t, "local", "-t", "0.5", "-O", "0.1", "-J", "--meter", meter)
-		cmd.Env = append(cmd.Env, "PATH="+dir+":"+os.Getenv("PATH"))
+		cmd.Env = append(cmd.Env, "PATH="+dir+":"+os.Getenv("PATH"), "XDG_CACHE_HOME="+dir)
 		return cmd.Output()
 	}
 	out, err := local("rx=exec:while echo 70; do sleep 0.02; done@box")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -17,9 +18,10 @@ type sites map[string]experiment.Site
 // openSites opens every pair of a spec, and tells of all that cannot be opened.
 func openSites(ctx context.Context, spec *experiment.Spec, stderr io.Writer) (_ sites, err error) {
 	all := sites{}
+	ticket := rand.Text()
 	var errs []error
 	for _, p := range spec.Pairs {
-		s, err := openSite(ctx, p, stderr)
+		s, err := openSite(ctx, p, ticket, stderr)
 		if err != nil {
 			if p.Name != "" {
 				err = endpoint.Errorf(endpoint.KindOf(err), "pair %s: %w", p.Name, err)
@@ -36,9 +38,9 @@ func openSites(ctx context.Context, spec *experiment.Spec, stderr io.Writer) (_ 
 	return all, nil
 }
 
-func openSite(_ context.Context, p experiment.Pair, stderr io.Writer) (experiment.Site, error) {
-	if p.TX.SSH != "" {
-		return nil, endpoint.Errorf(endpoint.Unsupported, "hosts that are reached through ssh are not there yet")
+func openSite(ctx context.Context, p experiment.Pair, ticket string, stderr io.Writer) (experiment.Site, error) {
+	if p.TX.Name != "" {
+		return openHosts(ctx, p, ticket, stderr)
 	}
 	return openHost(p.Link, stderr)
 }

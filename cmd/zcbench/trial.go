@@ -81,6 +81,16 @@ func (r *runFlags) address(rx, tx *endpoint.Prepare, at results.Pair[experiment.
 		return endpoint.Errorf(endpoint.Unsupported, "%s has no IPv%d address", at.RX.Interface, r.family())
 	}
 	tx.Host, rx.Bind = to, to
+	if at.RX.Transport == "tcp" {
+		from := at.TX.Addr4
+		if to != at.RX.Addr4 {
+			from = at.TX.Addr6
+		}
+		if from == "" {
+			return endpoint.Errorf(endpoint.Unsupported, "the sender's %s has no address of the kind of %s", at.TX.Interface, to)
+		}
+		tx.Bind, rx.Peer = from, from
+	}
 	rx.DataPort, tx.DataPort = r.port+1, r.port+1
 	tx.Interface, rx.Interface = at.TX.Interface, at.RX.Interface
 	return nil

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"zcbench/endpoint"
+	"zcbench/experiment"
+	"zcbench/internal/remote"
+	"zcbench/results"
+)
+
+// hosts is a pair of two machines.
+type hosts struct {
+	rx, tx *reach
+}
+
+// reach is a way to a machine.
+type reach struct {
+	name   string
+	host   experiment.Host
+	ssh    *remote.Host // with host.SSH
+	token  []byte       // with host.Agent
+	stderr io.Writer
+	ticket string // of this controller
+	close  func() // ends the agent that holds the machine; nil before there is one
+}
+
+// openHosts makes sure that both machines can be reached, have zcbench, and
+// serve no other controller.
+func openHosts(ctx context.Context, p experiment.Pair, ticket string, stderr io.Writer) (*hosts, error) {
+	h := &hosts{}
+	var errs [2]error
+	var wg sync.WaitGroup
+	for i, e := range []struct {
+		to   **reach
+		name string
+		host experiment.Host
+	}{{&h.rx, "receiver", p.RX}, {&h.tx, "sender", p.TX}} {
+		wg.Go(func() {
+			r := &reach{name: e.name + " " + e.host.Name, host: e.host, ticket: ticket, stderr: &prefixed{to: stderr, prefix: e.host.Name + ": "}}
+			*e.to, errs[i] = r, r.open(ctx)
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		_ = h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// open finds the machine and holds it.
+func (r *reach) open(ctx context.Context) error {
+	if err := r.find(ctx); err != nil {
+		return err
+	}
+	client, end, err := r.agent(ctx)
+	if err != nil {
+		return err
+	}
+	keep, stop := context.WithCancel(context.Background())
+	go client.Keep(keep)
+	r.close = func() {
+		stop()
+		end()
+	}
+	return nil
+}
+
+// find makes sure that agents can be started there, or are known.
+func (r *reach) find(ctx context.Context) (err error) {
+	switch {
+	case r.host.SSH != "":
+		if r.ssh, err = remote.Open(ctx, r.host.SSH, r.host.Sudo, r.stderr); err != nil {
+			return r.unreachable(ctx, err)
+		}
+	case r.host.Agent != "":
+		if err := remote.CheckPin(r.host.Pin); err != nil {
+			return endpoint.Errorf(endpoint.Usage, "%s: %w", r.name, err)
+		}
+		if r.token, err = readToken(r.host.TokenFile); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reach) unreachable(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	kind := endpoint.Unreachable
+	if errors.Is(err, remote.ErrHost) {
+		kind = endpoint.Unsupported
+	}
+	return endpoint.Errorf(kind, "%s: %w", r.name, err)
+}
+
+// agent shakes hands with an agent there. The second result ends it.
+func (r *reach) agent(ctx context.Context) (*endpoint.Client, func(), error) {
+	link, end, err := r.dial(ctx)
+	if err != nil {
+		return nil, nil, r.unreachable(ctx, err)
+	}
+	client, err := endpoint.NewClient(r.name, link, r.token, version)
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	if r.ticket != "" {
+		if err := client.Hold(ctx, r.ticket); err != nil {
+			client.Close()
+			end()
+			return nil, nil, err
+		}
+	}
+	return client, func() {
+		client.Close()
+		end()
+	}, nil
+}
+
+// restoreWait is for an agent that has NIC settings to put back, on a host that
+// may be slow to answer.
+const restoreWait = 20 * time.Second
+
+func (r *reach) dial(ctx context.Context) (io.ReadWriteCloser, func(), error) {
+	if r.host.Agent != "" {
+		c, err := remote.Dial(ctx, r.host.Agent, r.host.Pin)
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, func() { c.Close() }, nil
+	}
+	var link *remote.Link
+	var err error
+	if r.ssh != nil {
+		link, err = r.ssh.Agent(ctx)
+	} else {
+		var self string
+		if self, err = os.Executable(); err == nil {
+			link, err = remote.Command(exec.Command(self, "agent", "--stdio"), r.stderr)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return link, func() {
+		link.Close()
+		link.Wait(restoreWait)
+	}, nil
+}
+
+// survey asks a machine what it offers to its end of the pair.
+func (r *reach) survey(ctx context.Context, role endpoint.Role, to string) (experiment.Survey, error) {
+	client, end, err := r.agent(ctx)
+	if err != nil {
+		return experiment.Survey{}, err
+	}
+	defer end()
+	var s experiment.Survey
+	err = client.Survey(ctx, endpoint.Survey{Role: role, Interface: r.host.Interface, Address: r.host.Address, To: to}, &s)
+	return s, err
+}
+
+// Survey asks the receiver first: the sender looks for the way to it.
+func (h *hosts) Survey(ctx context.Context) (at results.Pair[experiment.Survey], err error) {
+	if at.RX, err = h.rx.survey(ctx, endpoint.RX, ""); err != nil {
+		return at, err
+	}
+	at.TX, err = h.tx.survey(ctx, endpoint.TX, first(at.RX.Addr4, at.RX.Addr6))
+	return at, err
+}
+
+// Open starts both agents anew.
+func (h *hosts) Open(ctx context.Context, _ experiment.Trial) (experiment.Ends, error) {
+	var e experiment.Ends
+	var ends [2]func()
+	var errs [2]error
+	var wg sync.WaitGroup
+	wg.Go(func() { e.RX, ends[0], errs[0] = h.rx.agent(ctx) })
+	wg.Go(func() { e.TX, ends[1], errs[1] = h.tx.agent(ctx) })
+	wg.Wait()
+	e.Close = func() {
+		var wg sync.WaitGroup
+		for _, end := range ends {
+			if end != nil {
+				wg.Go(end)
+			}
+		}
+		wg.Wait()
+	}
+	if err := cmpError(errs[0], errs[1]); err != nil {
+		e.Close()
+		return experiment.Ends{}, err
+	}
+	return e, nil
+}
+
+// cmpError is the first that is one.
+func cmpError(all ...error) error {
+	for _, err := range all {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close lets other controllers in.
+func (h *hosts) Close() error {
+	for _, r := range []*reach{h.rx, h.tx} {
+		if r.close != nil {
+			r.close()
+		}
+	}
+	return nil
+}
+
+// prefixed says whose words they are. It is given whole lines.
+type prefixed struct {
+	to     io.Writer
+	prefix string
+}
+
+func (p *prefixed) Write(b []byte) (int, error) {
+	if _, err := fmt.Fprintf(p.to, "%s%s", p.prefix, b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}

@@ -395,13 +395,16 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 		if len(set[f.name]) == 0 {
 			continue
 		}
-		if err := s.set(ctx, f, set[f.name]); err != nil {
+		after, err := s.set(ctx, f, set[f.name])
+		if err != nil {
 			return Grant{}, err
 		}
-		// What there is may be something else now.
-		if now, err = h.snapshot(""); err != nil {
-			return Grant{}, err
-		}
+		// What there is of the group may be something else now.
+		maps.DeleteFunc(now, func(name, _ string) bool {
+			g, _, err := familyOf(name)
+			return err == nil && g.group == f.group
+		})
+		maps.Copy(now, after)
 		if set, _, err = h.resolve(w, now); err != nil {
 			return Grant{}, err
 		}
@@ -419,46 +422,44 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 	return grant, nil
 }
 
-// set makes one change: noted, done, and read back.
-func (s *session) set(ctx context.Context, f family, set Settings) error {
-	if len(set) == 0 {
-		return nil
-	}
+// set makes one change: noted, done, and read back. It gives the group as it
+// is then.
+func (s *session) set(ctx context.Context, f family, set Settings) (Settings, error) {
 	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	before, err := s.h.snapshot(f.group)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c := &change{Family: f.name, Set: set, Before: before, number: len(s.book.changes)}
 	if err := s.book.write(entry{Change: c}); err != nil {
-		return err
+		return nil, err
 	}
 	s.book.changes = append(s.book.changes, c)
 	s.made = append(s.made, c)
 	werr := f.write(s.h, set)
 	now, err := s.h.snapshot(f.group)
 	if err != nil {
-		return errors.Join(werr, err)
+		return nil, errors.Join(werr, err)
 	}
 	after := Settings{}
 	for _, name := range differing(before, now) {
 		after[name] = now[name]
 	}
 	if err := s.book.write(entry{Done: &after}); err != nil {
-		return errors.Join(werr, err)
+		return nil, errors.Join(werr, err)
 	}
 	c.after = after
 	if werr != nil {
-		return explain(f, werr)
+		return nil, explain(f, werr)
 	}
 	for _, name := range set.names() {
 		if now[name] != set[name] {
-			return fmt.Errorf("%s: asked for %q and got %q, though no error was reported%s", name, set[name], now[name], hintOnRounding(name))
+			return nil, fmt.Errorf("%s: asked for %q and got %q, though no error was reported%s", name, set[name], now[name], hintOnRounding(name))
 		}
 	}
-	return nil
+	return now, nil
 }
 
 func hintOnRounding(name string) string {

@@ -90,12 +90,12 @@ func (s *session) steer(ctx context.Context, w Want) (Grant, error) {
 			}
 		}
 		for _, f := range families {
-			if err := s.set(ctx, f, set[f.name]); err != nil {
+			if len(set[f.name]) == 0 {
+				continue
+			}
+			if now, err = s.set(ctx, f, set[f.name]); err != nil {
 				return Grant{}, err
 			}
-		}
-		if now, err = h.snapshot(device); err != nil {
-			return Grant{}, err
 		}
 	}
 	return grant, nil

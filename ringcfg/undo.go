@@ -87,11 +87,11 @@ func (s *session) putBack(ctx context.Context, f family, want Settings) error {
 	// A value put back may move another one; the second round catches it.
 	for range 3 {
 		errs = nil
+		now, err := s.h.snapshot(f.group)
+		if err != nil {
+			return err
+		}
 		for _, g := range order {
-			now, err := s.h.snapshot(f.group)
-			if err != nil {
-				return err
-			}
 			set := Settings{}
 			for name, value := range want {
 				if strings.HasPrefix(name, g.name+".") && now[name] != value {
@@ -104,10 +104,9 @@ func (s *session) putBack(ctx context.Context, f family, want Settings) error {
 			if err := g.write(s.h, set); err != nil {
 				errs = append(errs, explain(g, err))
 			}
-		}
-		now, err := s.h.snapshot(f.group)
-		if err != nil {
-			return err
+			if now, err = s.h.snapshot(f.group); err != nil {
+				return err
+			}
 		}
 		left = nil
 		for _, name := range want.names() {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,7 @@ import (
 
 	"zcbench/experiment"
 	"zcbench/internal/feature"
+	"zcbench/internal/genl/ethtool"
 	"zcbench/results"
 	"zcbench/ringcfg"
 )
@@ -183,6 +186,75 @@ func TestSchedulerExamples(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		if err != nil || string(out) != e.want {
 			t.Errorf("%v: %q %v, want %q", e.argv, out, err, e.want)
+		}
+	}
+}
+
+// What a user reads of a plan, but for the cells' ids.
+func TestPlanText(t *testing.T) {
+	spec, err := experiment.Load("some.yaml", []byte(`
+base: {time: 10, omit: 1}
+axes:
+  mode: [baseline, devmem]
+  gro:
+    sw: {rx-set: {gro-hw: off}}
+    hw: {rx-set: {rx-ring: 99999}}
+repeats: 2
+drop: [first]
+`), specFlags())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := twoCPUs()
+	at.TX.Engines["devmem"] = feature.Impossible("no dma-buf", "another kernel")
+	at.RX.View.Limits = ethtool.Values{"ring.rx-max": 4096}
+	p, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"": at}, resolver())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := planText(&out, p, []part{newPart("1/1", p)}); err != nil {
+		t.Fatal(err)
+	}
+	got := regexp.MustCompile(`\b[0-9a-f]{12}\b`).ReplaceAllString(out.String(), "ID")
+	want := `experiment some: 4 cells × 2 runs, 2 of these 8 can run here, about 25s, seed 1
+
+#  cell                  sender → receiver    id
+1  mode=baseline gro=sw  baseline → baseline  ID
+2  mode=baseline gro=hw  baseline → baseline  ID  cannot: rx setting ring.rx: at most 4096 here, not 99999
+3  mode=devmem gro=sw    devmem → devmem      ID  cannot: tx engine devmem: no dma-buf (another kernel)
+4  mode=devmem gro=hw    devmem → devmem      ID  cannot: rx setting ring.rx: at most 4096 here, not 99999; tx engine devmem: no dma-buf (another kernel)
+
+missing here:
+  rx setting ring.rx: at most 4096 here, not 99999 [2 cells]
+  tx engine devmem: no dma-buf (another kernel) [2 cells]
+
+order:
+  run 1 (not in the figures): 1
+  run 2: 1
+
+shards, each for run --shard:
+  1/1  4 cells  2 runs  about 25s
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// What a user reads of a run that is over.
+func TestOutcome(t *testing.T) {
+	p := func(v float64) *float64 { return &v }
+	for _, c := range []struct {
+		rec  results.Record
+		want string
+	}{
+		{results.Record{Status: results.OK, Gbps: 12.345, RX: &results.End{CPUPercent: p(99.6), Watts: p(200)}, TX: &results.End{CPUPercent: p(50)}},
+			"12.35 Gbit/s, tx 50 % CPU, rx 100 % CPU 200.0 W"},
+		{results.Record{Status: results.OK, Gbps: 1, TX: &results.End{}, Warnings: []string{"a", "b"}}, "1.00 Gbit/s, 2 warnings"},
+		{results.Record{Status: results.Failed, Reason: "it broke\nbadly"}, "failed: it broke"},
+	} {
+		if got := outcome(&c.rec); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
 }

@@ -262,7 +262,7 @@ func outcome(r *results.Record) string {
 		name string
 		end  *results.End
 	}{{"tx", r.TX}, {"rx", r.RX}} {
-		if e.end == nil {
+		if e.end == nil || e.end.CPUPercent == nil && e.end.Watts == nil {
 			continue
 		}
 		text += ", " + e.name

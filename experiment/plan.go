@@ -61,6 +61,22 @@ func (c *Cell) String() string {
 	return strings.Join(words, " ")
 }
 
+// alone is the command that runs this cell and no other of a spec.
+func (c *Cell) alone(path string) string {
+	var terms []string
+	if c.Pair.Name != "" {
+		terms = append(terms, "pair="+c.Pair.Name)
+	}
+	for _, l := range c.Axes {
+		terms = append(terms, l.Axis+"="+l.Value)
+	}
+	command := "zcbench run '" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	if len(terms) > 0 {
+		command += " --only '" + strings.Join(terms, ",") + "'" // names have no quotes
+	}
+	return command
+}
+
 // key tells a cell from all others of the plan.
 func (c *Cell) key() string { return c.Pair.Name + "/" + c.ID }
 
@@ -95,6 +111,9 @@ func (s *Spec) Expand(at map[string]results.Pair[Survey], resolve Resolver) (*Pl
 			}
 			if err != nil {
 				return nil, endpoint.Errorf(endpoint.KindOf(err), "cell %s: %w", c.String(), err)
+			}
+			if c.Trial.Command == "" {
+				c.Trial.Command = c.alone(s.path)
 			}
 			c.ID = endpoint.CellID(c.Trial.Settings)
 			c.Missing = append(rx.of(&c.Trial.RX), tx.of(&c.Trial.TX)...)

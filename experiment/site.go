@@ -56,7 +56,7 @@ type Ends struct {
 type Trial struct {
 	RX, TX   endpoint.Prepare
 	Settings map[string]any // its hash is the cell's identity
-	Command  string         // one that does the same by itself
+	Command  string         // one that does the same by itself; "": run with --only does
 	Meters   []string       // as the flag has them
 	Baseline time.Duration  // for which they are read before the run
 }

@@ -29,6 +29,7 @@ type Spec struct {
 	// SkipMissing runs what can be run when a host lacks something.
 	SkipMissing bool
 
+	path      string
 	base      Flags
 	variables map[string]string
 	include   []extra
@@ -115,7 +116,7 @@ const (
 func Load(path string, text []byte, known map[string]Flag) (*Spec, error) {
 	s := &Spec{
 		Name: strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)), Repeats: 1, Seed: 1,
-		base: Flags{}, variables: map[string]string{}, known: known,
+		path: path, base: Flags{}, variables: map[string]string{}, known: known,
 	}
 	root, err := parseYAML(text)
 	if err == nil {

@@ -234,6 +234,9 @@ include:
 			t.Errorf("cell %d: %v, want %v", i, got, want)
 		}
 	}
+	if got, want := p.Cells[7].alone("it's.yaml"), `zcbench run 'it'\''s.yaml' --only 'pair=y,mode=devmem,gro=hw2'`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 	if p.Cells[0].ID == p.Cells[4].ID {
 		t.Error("cells with different settings have one id")
 	}

@@ -205,13 +205,13 @@ func (r *runFlags) resolve(f *pflag.FlagSet, names []string, flags experiment.Fl
 	if err := checkOptions(&t); err != nil {
 		return t, err
 	}
-	t.Command = "zcbench local"
-	if at.RX.Transport == "link" {
-		t.Command += fmt.Sprintf(" --link %s,%s", at.TX.Interface, at.RX.Interface)
-	} else if at.RX.Transport == "veth" {
-		t.Command += " --link veth"
-	} else {
-		t.Command = "zcbench tx " + t.TX.Host
+	switch at.RX.Transport {
+	case "link":
+		t.Command = fmt.Sprintf("zcbench local --link %s,%s", at.TX.Interface, at.RX.Interface)
+	case "veth":
+		t.Command = "zcbench local --link veth"
+	default: // tx and rx are two commands, and set nothing on the other end
+		return t, nil
 	}
 	for _, name := range names {
 		for _, v := range flags[name] {

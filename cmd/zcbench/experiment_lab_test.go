@@ -32,12 +32,20 @@ func TestLabExperiment(t *testing.T) {
 		}
 		return cmd, &out
 	}
-	cmd, _ := begin()
-	until(t, "a queue to be bound", func() bool { return len(testutil.BoundQueues(t, pair)) > 0 })
+	cmd, out := begin()
+	// In the middle of the third run.
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if all, _, err := results.Load(filepath.Join(dir, "results.jsonl")); err == nil && len(all) == 2 && !maps.Equal(before, settings(t, pair)) {
+			break
+		}
+	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
+	if all, _, err := results.Load(filepath.Join(dir, "results.jsonl")); err != nil || len(all) < 2 {
+		t.Fatalf("%d records after 3 minutes: %v %s", len(all), err, out)
+	}
 	until(t, "the settings to be as before", func() bool { return maps.Equal(before, settings(t, pair)) })
-	cmd, out := begin()
+	cmd, out = begin()
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

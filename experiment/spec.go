@@ -219,7 +219,7 @@ func (s *Spec) checkDrop() error {
 		}
 	}
 	if left == 0 {
-		return fmt.Errorf("of %d repeats drop leaves none", s.Repeats)
+		return fmt.Errorf("drop leaves no run of %d: more repeats are needed", s.Repeats)
 	}
 	return nil
 }

@@ -172,7 +172,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"axes: {mode: [one]}\nexclude: [one]", `line 2: an exclusion is a mapping`},
 		{"axes: {mode: [one]}\ninclude: [{time: 1}]", `line 2: an extra cell wants axes`},
 		{"axes: {mode: [one]}\ninclude: [{axes: {gro: a}}]", `line 2: no axis is called "gro"`},
-		{"drop: [first]", "line 1: of 1 repeats drop leaves none"},
+		{"drop: [first]", "line 1: drop leaves no run of 1"},
 		{"repeats: 3\ndrop: [1, second]", `line 2: drop: "second"`},
 		{"hosts: {a: {iface: x}}", "host a wants one of ssh"},
 		{"hosts: {a: {ssh: -oProxyCommand=x}}", "host a wants one of ssh"},

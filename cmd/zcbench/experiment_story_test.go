@@ -385,7 +385,7 @@ func TestStoryExperimentBadInput(t *testing.T) {
 		{[]string{"plan", bad("time:", "tmie:")}, `line 3: no flag of a run is called "tmie"; did you mean "time"?`},
 		{[]string{"plan", bad("time: 0.5", "time: soon")}, `line 3: time: `},
 		{[]string{"plan", bad("rx: trunc", "rx: trunk")}, `line 8: rx: unknown receive engine "trunk"`},
-		{[]string{"plan", bad("[first]", "[first, last]")}, "leaves none"},
+		{[]string{"plan", bad("[first]", "[first, last]")}, "drop leaves no run of 2"},
 		{[]string{"plan", bad("interval: 0", "rx-opt: {wings: 2}")}, "wings"},
 		{[]string{"plan", bad("trunc: {tx: baseline, rx: trunc}", "again: {tx: baseline, rx: baseline}")}, "are the same run"},
 		{[]string{"plan", good, "--only", "engine=plain"}, `no axis is called "engine"`},

@@ -20,7 +20,7 @@ import (
 const (
 	StoreFile = "results.jsonl"
 	StateFile = "experiment.json"
-	spareFile = ".spare" // given up when the disk is full
+	spareFile = ".spare" // is locked, and takes room that is given up when the disk is full
 )
 
 // Forget removes what was measured in an output directory.
@@ -121,7 +121,7 @@ func ReadState(dir string) (s State, ok bool, err error) {
 type output struct {
 	dir   string
 	store string
-	lock  *os.File
+	spare *os.File
 	done  map[string]map[int]bool // by key of the cell, by repeat
 	facts map[string]*history     // by name of pair
 	torn  []*results.LineError
@@ -134,17 +134,14 @@ func openOutput(dir string, p *Plan, c Choice, version string, resume bool) (_ *
 		return nil, fmt.Errorf("make the output directory: %w", err)
 	}
 	o := &output{dir: dir, store: filepath.Join(dir, StoreFile), done: map[string]map[int]bool{}, facts: map[string]*history{}}
-	if o.lock, err = os.Open(dir); err != nil {
-		return nil, fmt.Errorf("open the output directory: %w", err)
+	if o.spare, err = takeFile(filepath.Join(dir, spareFile)); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			o.lock.Close()
+			o.close()
 		}
 	}()
-	if err := unix.Flock(int(o.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, endpoint.Errorf(endpoint.Failed, "another zcbench run writes to %s", dir)
-	}
 	was, begun, err := ReadState(dir)
 	if err != nil {
 		return nil, err
@@ -261,19 +258,37 @@ func (o *output) note(r *results.Record) {
 	o.remember(r)
 }
 
+// takeFile opens and locks a file that goes when its holder does.
+func takeFile(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("write to the output directory: %w", err)
+		}
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = endpoint.Errorf(endpoint.Failed, "another zcbench run writes to %s", filepath.Dir(path))
+		}
+		if err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lock the output directory: %w", err)
+		}
+		mine, err := f.Stat()
+		there, terr := os.Stat(path)
+		if err == nil && terr == nil && os.SameFile(mine, there) {
+			return f, nil
+		}
+		f.Close() // its holder ended between the two calls
+	}
+}
+
 // reserve takes room that is given up when the disk is full.
 func (o *output) reserve() error {
-	f, err := os.Create(filepath.Join(o.dir, spareFile))
-	if err != nil {
-		return fmt.Errorf("write to the output directory: %w", err)
-	}
-	defer f.Close()
-	err = unix.Fallocate(int(f.Fd()), 0, 0, spareBytes)
+	err := unix.Fallocate(int(o.spare.Fd()), 0, 0, spareBytes)
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		return nil // a full disk then loses the run that was on
 	}
 	if err != nil {
-		os.Remove(f.Name())
 		return endpoint.Errorf(endpoint.Failed, "%s: %w: an experiment wants at least %d MiB free there to begin", o.dir, err, spareBytes>>20)
 	}
 	return nil
@@ -285,7 +300,7 @@ func (o *output) append(r results.Record) error {
 	err := results.Append(o.store, r)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		full := endpoint.Errorf(endpoint.Failed, "the disk of %s is full: %w; what was measured is stored: make room and go on with --resume", o.dir, err)
-		if e := os.Remove(filepath.Join(o.dir, spareFile)); e != nil {
+		if e := o.spare.Truncate(0); e != nil {
 			return errors.Join(err, e)
 		}
 		if e := results.Append(o.store, r); e != nil {
@@ -301,6 +316,6 @@ func (o *output) append(r results.Record) error {
 }
 
 func (o *output) close() {
-	os.Remove(filepath.Join(o.dir, spareFile))
-	o.lock.Close()
+	os.Remove(o.spare.Name()) // while it is locked: nobody else can have it
+	o.spare.Close()
 }

@@ -85,7 +85,7 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 		return nil, fmt.Errorf("new: %w", err)
 	}
 	c := &Comparison{threshold: o.Threshold, gates: map[string]bool{}}
-	c.match(a, b)
+	c.match(a, b, len(o.GroupBy) > 0)
 	if len(c.pairs) == 0 {
 		return nil, ErrNothingToCompare
 	}
@@ -123,61 +123,63 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 var ErrNothingToCompare = errors.New("no cell of the one is in the other: neither by id, nor by axes, nor by engines; --group-by names what to match by")
 
 // match pairs the cells of a and b.
-func (c *Comparison) match(a, b *Report) {
+func (c *Comparison) match(a, b *Report, grouped bool) {
 	olds, news := slices.Clone(a.cells), slices.Clone(b.cells)
 	take := func(i, j int, differs string) {
 		c.pairs = append(c.pairs, pairing{olds[i], news[j], differs})
 		olds[i], news[j] = nil, nil
 	}
+	// Those that are the same in only one way.
 	exact := func(same func(x, y *cell) bool) {
-		for i, x := range olds {
-			at := -1
-			for j, y := range news {
-				if x != nil && y != nil && same(x, y) {
-					if at >= 0 {
-						at = -2
-						break
-					}
-					at = j
-				}
-			}
-			if at >= 0 {
-				take(i, at, differences(x, news[at]))
-			}
-		}
-	}
-	grouped := a.by != nil && slices.Equal(a.by, b.by)
-	exact(func(x, y *cell) bool { return x.id != "" && x.id == y.id && slices.Equal(x.by, y.by) })
-	if grouped {
-		exact(func(x, y *cell) bool { return slices.Equal(x.by, y.by) && x.differs == y.differs })
-		exact(func(x, y *cell) bool { return slices.Equal(x.by, y.by) })
-	} else {
-		// The nearest of the same engines, where each is the other's nearest.
-		nearest := func(x *cell, list []*cell) int {
-			best, least, twice := -1, math.MaxInt, false
-			for j, y := range list {
-				if y == nil || x.tx != y.tx || x.rx != y.rx {
-					continue
-				}
-				switch d := strings.Count(differences(x, y), " → "); {
-				case d < least:
-					best, least, twice = j, d, false
-				case d == least:
-					twice = true
-				}
-			}
-			if twice {
-				return -1
-			}
-			return best
-		}
 		for i, x := range olds {
 			if x == nil {
 				continue
 			}
-			if j := nearest(x, news); j >= 0 && nearest(news[j], olds) == i {
+			j, n := one(news, func(y *cell) bool { return same(x, y) })
+			if n != 1 {
+				continue
+			}
+			if _, n := one(olds, func(z *cell) bool { return same(z, news[j]) }); n == 1 {
 				take(i, j, differences(x, news[j]))
 			}
+		}
+	}
+	sameBy := func(x, y *cell) bool { return slices.Equal(x.by, y.by) }
+	if !grouped {
+		exact(func(x, y *cell) bool { return x.id != "" && x.id == y.id })
+	}
+	comparable := a.by != nil && slices.Equal(a.by, b.by)
+	if comparable {
+		exact(func(x, y *cell) bool { return sameBy(x, y) && x.differs == y.differs })
+		exact(sameBy)
+	}
+	// The nearest in settings, of the same engines and axes, where each is the
+	// other's nearest.
+	nearest := func(x *cell, list []*cell) int {
+		best, least, twice := -1, math.MaxInt, false
+		for j, y := range list {
+			if y == nil || x.tx != y.tx || x.rx != y.rx || comparable && !sameBy(x, y) {
+				continue
+			}
+			_, varying := split([]*cell{x, y})
+			switch d := len(varying); {
+			case d < least:
+				best, least, twice = j, d, false
+			case d == least:
+				twice = true
+			}
+		}
+		if twice {
+			return -1
+		}
+		return best
+	}
+	for i, x := range olds {
+		if x == nil || grouped {
+			continue
+		}
+		if j := nearest(x, news); j >= 0 && nearest(news[j], olds) == i {
+			take(i, j, differences(x, news[j]))
 		}
 	}
 	gone := func(c *cell) bool { return c == nil }
@@ -185,6 +187,16 @@ func (c *Comparison) match(a, b *Report) {
 	slices.SortStableFunc(c.pairs, func(x, y pairing) int {
 		return slices.Index(a.cells, x.old) - slices.Index(a.cells, y.old)
 	})
+}
+
+// one is where a cell of a list is that passes, and how many do.
+func one(list []*cell, pass func(*cell) bool) (at, n int) {
+	for i, c := range list {
+		if c != nil && pass(c) {
+			at, n = i, n+1
+		}
+	}
+	return at, n
 }
 
 // differences are the settings that are not the same in two cells.

@@ -125,8 +125,10 @@ func TestCompareMatches(t *testing.T) {
 		nothingInBoth bool
 	}{
 		{"by id", before, after, 3, "", 2, false},
+		{"by id, though one has no axes", withAxes(before), after, 3, "", 2, false},
 		{"by axes", withAxes(before), withAxes(longer), 3, "length 4096 → 8192, nodelay unset → true", 2, false},
 		{"by engines", before, longer, 3, "length 4096 → 8192, nodelay unset → true", 2, false},
+		{"two old of one name", withAxes(slices.Concat(before, longer)), withAxes(change(after, func(r *results.Record) { r.Cell += "z" })), 3, "", 2, false},
 		{"two that are as near", before, twoLengths, 0, "", 0, true},
 		{"failed and gone", before, gone, 2, "only in old: sendfile → zcrx", 1, false},
 		{"nothing in common", before, change(after, func(r *results.Record) {

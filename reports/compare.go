@@ -148,8 +148,8 @@ func (c *Comparison) match(a, b *Report, grouped bool) {
 	if !grouped {
 		exact(func(x, y *cell) bool { return x.id != "" && x.id == y.id })
 	}
-	comparable := a.by != nil && slices.Equal(a.by, b.by)
-	if comparable {
+	alike := a.by != nil && slices.Equal(a.by, b.by)
+	if alike {
 		exact(func(x, y *cell) bool { return sameBy(x, y) && x.differs == y.differs })
 		exact(sameBy)
 	}
@@ -158,7 +158,7 @@ func (c *Comparison) match(a, b *Report, grouped bool) {
 	nearest := func(x *cell, list []*cell) int {
 		best, least, twice := -1, math.MaxInt, false
 		for j, y := range list {
-			if y == nil || x.tx != y.tx || x.rx != y.rx || comparable && !sameBy(x, y) {
+			if y == nil || x.tx != y.tx || x.rx != y.rx || alike && !sameBy(x, y) {
 				continue
 			}
 			_, varying := split([]*cell{x, y})

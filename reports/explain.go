@@ -43,12 +43,17 @@ const (
 // zeroCopyEngines are those that mean to copy nothing at their end.
 var zeroCopyEngines = map[string][]string{"tx": {"sendfile", "msgzc", "devmem", "sendzc"}, "rx": {"mmap", "devmem", "zcrx"}}
 
-// usage is how busy an end's CPUs were.
+// usage is how busy an end's busiest CPU was, in percent: at least and at
+// most, as well as it is known. The kernel's accounts of short bursts do not
+// always add up.
 type usage struct {
-	busy    float64 // of the busiest CPU, in %; NaN: not known
-	softirq float64 // of that CPU, in %; NaN: not known
-	text    string
+	least, most float64
+	softirq     float64 // of that CPU; NaN: not known
+	text        string  // empty where nothing is known
 }
+
+func (u usage) full() bool  { return u.least >= busyFull }
+func (u usage) spare() bool { return u.most < busySpare }
 
 // diagnosis is what one record says of its limit.
 type diagnosis struct {
@@ -191,8 +196,6 @@ func nearMedian(runs []*run) *run {
 func (s *Set) diagnose(r *results.Record) diagnosis {
 	var d diagnosis
 	tx, rx := s.usageOf(r, r.TX, "tx"), s.usageOf(r, r.RX, "rx")
-	full := func(l usage) bool { return l.busy >= busyFull }
-	spare := func(l usage) bool { return l.busy < busySpare }
 	for _, e := range []struct {
 		name string
 		end  *results.End
@@ -201,7 +204,7 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 		switch {
 		case e.end == nil:
 			d.unknown = append(d.unknown, "anything of the "+e.name+", a plain TCP peer")
-		case math.IsNaN(e.load.busy):
+		case !e.load.full() && !e.load.spare():
 			d.unknown = append(d.unknown, "how busy each CPU of the "+e.name+" was")
 		}
 	}
@@ -217,24 +220,24 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 	switch {
 	case link >= linkFull:
 		d.cause, d.why = byLink, linkText
-	case full(rx) && full(tx) && rwnd >= limitMost:
+	case rx.full() && tx.full() && rwnd >= limitMost:
 		d.cause, d.why = byReceiverCPU, fmt.Sprintf("%s, and though %s, TCP waited for the receiver's window for %.0f %% of the time it had something to send", rx.text, tx.text, rwnd)
-	case full(rx) && full(tx):
+	case rx.full() && tx.full():
 		d.cause, d.why = byBothCPUs, rx.text+", "+tx.text
-	case full(rx):
+	case rx.full():
 		d.cause, d.why = receiving(rx), rx.text
-		if !math.IsNaN(tx.busy) {
+		if tx.text != "" {
 			d.why += ", while " + tx.text
 		}
 		if rwnd >= limitMost {
 			d.why += fmt.Sprintf("; TCP waited for the receiver's window for %.0f %% of the time it had something to send", rwnd)
 		}
-	case full(tx):
+	case tx.full():
 		d.cause, d.why = bySender, tx.text
-		if !math.IsNaN(rx.busy) {
+		if rx.text != "" {
 			d.why += ", while " + rx.text
 		}
-	case starved > 0 && (rwnd >= limitMost || math.IsNaN(rwnd)) && spare(rx):
+	case starved > 0 && (rwnd >= limitMost || math.IsNaN(rwnd)) && rx.spare():
 		d.cause, d.why = byMemory, starvedText+", and no CPU of the receiver was full"
 		starvedText = ""
 	case resent >= 10*lossMuch:
@@ -250,7 +253,7 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 			}
 		}
 		d.why = "No CPU was full"
-		if math.IsNaN(tx.busy) || math.IsNaN(rx.busy) {
+		if !tx.spare() || !rx.spare() {
 			d.why = "No CPU is known to have been full"
 		}
 		if len(parts) > 0 {
@@ -281,10 +284,10 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 	default:
 		d.not = append(d.not, "the link, "+linkText)
 	}
-	if d.cause != bySender && d.cause != byBothCPUs && spare(tx) {
+	if d.cause != bySender && d.cause != byBothCPUs && tx.spare() {
 		d.not = append(d.not, "the sender's CPU")
 	}
-	if rx.busy < busySpare && d.cause != byReceiverWait {
+	if d.cause != byReceiverWait && rx.spare() {
 		d.not = append(d.not, "the receiver's CPU")
 	}
 	if math.IsNaN(rwnd) {
@@ -294,9 +297,9 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 }
 
 // receiving is which part of a full receiver it was.
-func receiving(l usage) cause {
-	switch share := l.softirq / l.busy; {
-	case math.IsNaN(share):
+func receiving(u usage) cause {
+	switch share := u.softirq / u.most; {
+	case math.IsNaN(share) || u.most-u.least > 5:
 		return byReceiverCPU
 	case share >= 0.6:
 		return bySoftirq
@@ -306,56 +309,67 @@ func receiving(l usage) cause {
 	return byReceiverCPU
 }
 
-// usageOf is how busy the busiest CPU of an end was, as well as it is known.
+// usageOf tells how busy an end was, by its CPUs where they were seen one by
+// one, else by their sum, and by the time that its own threads ran.
 func (s *Set) usageOf(r *results.Record, e *results.End, role string) usage {
-	l := usage{busy: math.NaN(), softirq: math.NaN()}
+	u := usage{least: 0, most: 100, softirq: math.NaN()}
 	if e == nil {
-		return l
+		return u
 	}
 	name := map[string]string{"tx": "the sender's", "rx": "the receiver's"}[role]
-	if len(e.CPUs) > 0 && e.CPUScope != "thread" {
-		best := slices.MaxFunc(e.CPUs, func(a, b results.CPUTime) int { return cmp.Compare(busy(a), busy(b)) })
-		l.busy, l.softirq = busy(best), best.States["softirq"]+best.States["irq"]
-		l.text = fmt.Sprintf("%s busiest CPU, %d, was busy for %.1f %% (%.1f %% in softirq)", name, best.CPU, l.busy, l.softirq)
-		return l
-	}
-	if e.CPUPercent == nil {
-		return l
-	}
-	n := 0
-	what := "CPUs"
-	switch e.CPUScope {
-	case "cpuset":
-		n = strings.Count(s.fact(r.Settings, role+"_cpus"), ",") + 1
-		if v := s.fact(r.Settings, role+"_cpus"); v == "" || v == "[]" || v == "null" {
-			n = 0
+	switch {
+	case len(e.CPUs) > 0 && e.CPUScope != "thread":
+		best := slices.MaxFunc(e.CPUs, func(a, b results.CPUTime) int { return cmp.Compare(most(a), most(b)) })
+		u.least, u.most, u.softirq = least(best), most(best), best.States["softirq"]+best.States["irq"]
+		u.text = fmt.Sprintf("%s busiest CPU, %d, was busy for %s %% (%.1f %% in softirq)", name, best.CPU, fromTo(u.least, u.most), u.softirq)
+	case e.CPUPercent != nil:
+		n, what := 0, "CPU"
+		switch e.CPUScope {
+		case "cpuset":
+			if v := s.fact(r.Settings, role+"_cpus"); v != "" && v != "[]" && v != "null" {
+				n = strings.Count(v, ",") + 1
+			}
+		case "thread":
+			n, _ = strconv.Atoi(s.fact(r.Settings, "flows"))
+			what = "thread"
 		}
-	case "thread":
-		n, _ = strconv.Atoi(s.fact(r.Settings, "flows"))
-		what = "threads"
-	}
-	if n == 0 {
-		if e.CPUScope == "host" && *e.CPUPercent < busySpare {
-			// All of the host together are below what one CPU can do.
-			l.busy = *e.CPUPercent
-			l.text = fmt.Sprintf("all %s CPUs together were busy for %.1f %%", name, *e.CPUPercent)
-		}
-		return l
-	}
-	l.busy = *e.CPUPercent / float64(n)
-	if n == 1 {
-		l.text = fmt.Sprintf("%s %s was busy for %.1f %%", name, strings.TrimSuffix(what, "s"), l.busy)
-	} else {
-		l.text = fmt.Sprintf("%s %d %s were busy for %.1f %% on average", name, n, what, l.busy)
-		if l.busy < busyFull {
-			// One of them may have been full all the same.
-			l.busy = math.NaN()
+		// All of it may have been on one of them.
+		u.most = min(100, *e.CPUPercent)
+		switch {
+		case n == 1:
+			u.least = u.most
+			u.text = fmt.Sprintf("%s %s was busy for %.1f %%", name, what, *e.CPUPercent)
+		case n > 1:
+			u.least = min(100, *e.CPUPercent/float64(n))
+			u.text = fmt.Sprintf("%s %d %ss were busy for %.1f %% on average", name, n, what, *e.CPUPercent/float64(n))
+		default:
+			u.text = fmt.Sprintf("all %s CPUs together were busy for %.1f %%", name, *e.CPUPercent)
 		}
 	}
-	return l
+	// An only worker that runs all the time is full whatever its CPU's ticks say.
+	user, ok := e.Counters["rusage_user_seconds"]
+	seconds := window(r, role)
+	ran := 100 * (user + e.Counters["rusage_system_seconds"]) / seconds
+	if ok && seconds > 0 && s.fact(r.Settings, "flows") == "1" && ran > u.least && e.CPUScope != "thread" {
+		u.least, u.most = min(100, ran), max(u.most, min(100, ran))
+		if u.text != "" {
+			u.text += ", "
+		}
+		u.text += fmt.Sprintf("%s own threads ran for %.1f %%", name, ran)
+	}
+	return u
 }
 
-func busy(c results.CPUTime) float64 {
+func fromTo(a, b float64) string {
+	if b-a < 1 {
+		return fmt.Sprintf("%.1f", a)
+	}
+	return fmt.Sprintf("%.0f to %.0f", a, b)
+}
+
+// least is what the kernel says a CPU was busy; most is what it does not say
+// it was idle.
+func least(c results.CPUTime) float64 {
 	total := 0.0
 	for state, v := range c.States {
 		if state != "idle" && state != "iowait" {
@@ -363,6 +377,10 @@ func busy(c results.CPUTime) float64 {
 		}
 	}
 	return total
+}
+
+func most(c results.CPUTime) float64 {
+	return max(least(c), min(100, 100-c.States["idle"]-c.States["iowait"]))
 }
 
 // limited is the share of the time in which TCP had something to send that

@@ -82,8 +82,13 @@ func TestDiagnose(t *testing.T) {
 			unpinned(r)
 			r.RX.CPUScope, r.TX.CPUScope = "cpuset", "cpuset"
 			r.Settings = map[string]any{"rx_cpus": []any{float64(3)}, "tx_cpus": []int{2, 4}}
-		}), byReceiverCPU, []string{"the receiver's CPU was busy for 99.0 %"}, "", "", "how busy each CPU of the sender was"},
+		}), byReceiverCPU, []string{"the receiver's CPU was busy for 99.0 %", "the sender's 2 CPUs were busy for 31.0 % on average"}, "", "the sender's CPU", ""},
 		{"whole hosts, not by CPU", with(onNIC(100, 200, 0, 300, 0), func(r *results.Record) { r.RX.CPUs, r.TX.CPUs = nil, nil }), byNobody, []string{"No CPU is known to have been full"}, "", "", "how busy each CPU of the sender was"},
+		{"accounts with gaps, but a thread that always runs", with(onNIC(100, 50, 11, 20, 10), func(r *results.Record) {
+			r.TX.CPUs[1].States["idle"], r.TX.CPUs[1].States["iowait"] = 0, 0
+			r.TX.Counters["rusage_user_seconds"], r.TX.Counters["rusage_system_seconds"] = 0.5, 9.2
+		}), bySender, []string{"was busy for 61 to 100 %", "own threads ran for 97.0 %"}, "", "the receiver's CPU", ""},
+		{"accounts with gaps", with(onNIC(100, 50, 11, 20, 10), func(r *results.Record) { r.TX.CPUs[1].States["idle"] = 0 }), byNobody, []string{"No CPU is known to have been full"}, "", "", "how busy each CPU of the sender was"},
 		{"a plain receiver", with(onNIC(100, 96, 0, 0, 0), func(r *results.Record) { r.RX = nil }), bySender, nil, "", "", "anything of the receiver"},
 		{"nothing at all", results.Record{Gbps: 1}, byNobody, nil, "", "", "retransmits"},
 	} {

@@ -241,7 +241,7 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 		d.cause, d.why = byMemory, starvedText+", and no CPU of the receiver was full"
 		starvedText = ""
 	case resent >= 10*lossMuch:
-		d.cause, d.why = byLoss, "TCP slows down after each, and "+resentText+"; no CPU was full"
+		d.cause, d.why = byLoss, resentText+", and no CPU was full"
 		resentText = ""
 	case rwnd >= limitMost:
 		d.cause, d.why = byReceiverWait, fmt.Sprintf("TCP waited for its window for %.0f %% of the time it had something to send; %s", rwnd, rx.text)

@@ -231,6 +231,14 @@ func compare(x, y *cell, m metric) change {
 			}
 		}
 	}
+	if m.unit == unitWatts || m.unit == unitROIPower || m.unit == unitEnergy {
+		for _, end := range []func(*results.Record) *results.End{txEnd, rxEnd} {
+			if !slices.Equal(powerScopesOf([]*cell{x}, end), powerScopesOf([]*cell{y}, end)) {
+				c.wont = "power of another thing"
+				return c
+			}
+		}
+	}
 	t := benchmath.DefaultThresholds
 	t.CompareAlpha = alpha
 	result := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(c.old.values), &t), benchmath.NewSample(slices.Clone(c.new.values), &t))

@@ -174,6 +174,24 @@ func TestCompareRefuses(t *testing.T) {
 			}
 		}
 	}
+	before, after = beforeAfter()
+	for i, list := range [][]results.Record{before, after} {
+		for k := range list {
+			list[k].RX.Watts, list[k].RX.Power = p(100), &results.Power{Scope: []string{"wall", "package"}[i]}
+			list[k].Derive()
+		}
+	}
+	if c, err = Compare(Of(before), Of(after), CompareOptions{Metrics: []string{"rx.watts", "roi.power.rx", "gbps"}}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"power of another thing", "power of another thing", ""} {
+		if d := c.changes[i][0]; d.wont != want {
+			t.Errorf("%s: %+v", c.metrics[i].name, d)
+		}
+	}
+	if text := powerLegend(plain(slices.Concat(before, after)).cells); !strings.Contains(text, "CPU packages, which is not the wall; of whole hosts") {
+		t.Errorf("legend %q", text)
+	}
 	if c, err = Compare(Of(before[:3]), Of(after[:3]), CompareOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -295,6 +295,11 @@ func TestWarnings(t *testing.T) {
 	mixedScope[3].RX.CPUScope = "host"
 	changed := series(six...)
 	changed[2].ROI.CPU.RX = p(99)
+	mixedPower := series(six...)
+	for i := range mixedPower {
+		mixedPower[i].RX.Watts, mixedPower[i].RX.Power = p(100), &results.Power{Scope: []string{"wall", "package"}[i/5]}
+		mixedPower[i].Derive()
+	}
 	drifted := series(six...)
 	drifted[0].Facts.RX = results.Facts{"cpu": map[string]any{"turbo": "on"}, "process": map[string]any{"command": "x"}}
 	drifted[1].Facts.RX = results.Facts{"cpu": map[string]any{"turbo": "off"}, "process": map[string]any{"command": "y"}}
@@ -311,6 +316,7 @@ func TestWarnings(t *testing.T) {
 		{"one", series(7), Options{}, []string{"only one run"}},
 		{"two heaps", series(10, 10.1, 10.2, 15, 15.1, 15.2), Options{}, []string{"two heaps, near 10.10 and near 15.10 Gbit/s"}},
 		{"scopes", mixedScope, Options{}, []string{"the receiver's CPU was not counted in one way in all runs (host, thread)"}},
+		{"power of two things", mixedPower, Options{}, []string{"the receiver's power was not measured of one thing in all runs (package, wall)"}},
 		{"changed by hand", changed, Options{}, []string{"the ROI of 1 runs do not follow"}},
 		{"host changed", drifted, Options{}, []string{"the receiver's host changed between runs: cpu.turbo on, then off"}},
 		{"pooled", pooled, Options{GroupBy: []string{"tx"}}, []string{"pools runs of different settings: length 1 / 2"}},

@@ -144,7 +144,7 @@ func markdown(s string) string {
 }
 
 // csvHead are the columns of CSV after those that name the cell.
-var csvHead = []string{"source", "cell", "tx", "rx", "tx_cpu_scope", "rx_cpu_scope", "metric", "unit", "better", "n", "dropped", "failed", "skipped", "mean", "lo95", "hi95", "sd", "median", "min", "max", "warnings"}
+var csvHead = []string{"source", "cell", "tx", "rx", "tx_cpu_scope", "rx_cpu_scope", "tx_power_scope", "rx_power_scope", "metric", "unit", "better", "n", "dropped", "failed", "skipped", "mean", "lo95", "hi95", "sd", "median", "min", "max", "warnings"}
 
 // CSV writes a line for each cell and metric, with all digits.
 func (r *Report) CSV(w io.Writer) error {
@@ -161,7 +161,7 @@ func (r *Report) CSV(w io.Writer) error {
 		warnings := strings.Join(r.warnings(k), "; ")
 		for _, m := range r.metrics {
 			f := over(k.runs, m)
-			line := slices.Concat(k.by, []string{k.differs, "measured", clean(k.id), k.tx, k.rx, k.scope(txEnd), k.scope(rxEnd), m.name, m.unit, strconv.Itoa(m.better),
+			line := slices.Concat(k.by, []string{k.differs, "measured", clean(k.id), k.tx, k.rx, k.scope(txEnd), k.scope(rxEnd), k.powerScope(txEnd), k.powerScope(rxEnd), m.name, m.unit, strconv.Itoa(m.better),
 				strconv.Itoa(f.n), strconv.Itoa(len(k.dropped)), strconv.Itoa(len(k.failed)), strconv.Itoa(len(k.skipped))})
 			for _, v := range []float64{f.mean, f.lo, f.hi, f.sd, f.median, f.min, f.max} {
 				line = append(line, digits(v, f.n > 0))
@@ -181,7 +181,7 @@ func (r *Report) CSV(w io.Writer) error {
 			if p.Upper > 0 {
 				upper = p.Upper
 			}
-			line = append(line, p.text(), s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "gbps", unitSpeed, "1", "", "", "", "",
+			line = append(line, p.text(), s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", unitSpeed, "1", "", "", "", "",
 				digits((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", digits(p.Gbps, p.Upper > 0), digits(upper, p.Upper > 0), s.Source)
 			if err := c.Write(line); err != nil {
 				return err
@@ -232,6 +232,11 @@ func (c *cell) scope(end func(*results.Record) *results.End) string {
 	return clean(strings.Join(scopesOf([]*cell{c}, end), "+"))
 }
 
+// powerScope is what an end's meters saw in a cell's runs.
+func (c *cell) powerScope(end func(*results.Record) *results.End) string {
+	return clean(strings.Join(powerScopesOf([]*cell{c}, end), "+"))
+}
+
 // digits are those that give back the same number.
 func digits(v float64, has bool) string {
 	if !has || math.IsNaN(v) || math.IsInf(v, 0) {
@@ -275,6 +280,8 @@ type jsonCell struct {
 	RX       string                `json:"rx"`
 	TXScope  string                `json:"tx_cpu_scope"`
 	RXScope  string                `json:"rx_cpu_scope"`
+	TXPower  string                `json:"tx_power_scope"`
+	RXPower  string                `json:"rx_power_scope"`
 	Group    map[string]string     `json:"group"`
 	Differs  string                `json:"differs"`
 	N        int                   `json:"n"`
@@ -316,7 +323,7 @@ func (r *Report) JSON(w io.Writer) error {
 		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
 	}
 	for _, c := range r.cells {
-		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: c.scope(txEnd), RXScope: c.scope(rxEnd), Group: map[string]string{}, Differs: c.differs,
+		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: c.scope(txEnd), RXScope: c.scope(rxEnd), TXPower: c.powerScope(txEnd), RXPower: c.powerScope(rxEnd), Group: map[string]string{}, Differs: c.differs,
 			N: len(c.runs), Dropped: len(c.dropped), Failed: len(c.failed), Skipped: len(c.skipped),
 			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, r.warnings(c)...)}
 		for i, name := range r.by {

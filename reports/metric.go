@@ -23,6 +23,7 @@ const (
 	unitSpeed    = "Gbit/s"
 	unitCPU      = "% of one CPU"
 	unitWatts    = "W"
+	unitEnergy   = "J/GB"
 	unitROICPU   = "(Gbit/s)² per CPU %"
 	unitROIPower = "(Gbit/s)² per W"
 	unitShare    = "% of payload"
@@ -43,8 +44,8 @@ var metrics = []metric{
 	{"tx.watts", "Power, sender", unitWatts, -1, endMetric(txEnd, func(e *results.End) *float64 { return e.Watts })},
 	{"rx.watts", "Power, receiver", unitWatts, -1, endMetric(rxEnd, func(e *results.End) *float64 { return e.Watts })},
 	{"total.watts", "Power, both ends", unitWatts, -1, func(r *results.Record) *float64 { return r.Total.Watts }},
-	{"tx.power.joules_per_gb", "Energy, sender", "J/GB", -1, endMetric(txEnd, joules)},
-	{"rx.power.joules_per_gb", "Energy, receiver", "J/GB", -1, endMetric(rxEnd, joules)},
+	{"tx.power.joules_per_gb", "Energy, sender", unitEnergy, -1, endMetric(txEnd, joules)},
+	{"rx.power.joules_per_gb", "Energy, receiver", unitEnergy, -1, endMetric(rxEnd, joules)},
 	{"roi.cpu.tx", "ROI per CPU, sender", unitROICPU, 1, func(r *results.Record) *float64 { return r.ROI.CPU.TX }},
 	{"roi.cpu.rx", "ROI per CPU, receiver", unitROICPU, 1, func(r *results.Record) *float64 { return r.ROI.CPU.RX }},
 	{"roi.cpu.total", "ROI per CPU, both ends", unitROICPU, 1, func(r *results.Record) *float64 { return r.ROI.CPU.Total }},

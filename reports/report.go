@@ -196,6 +196,9 @@ func (c *cell) doubts() []string {
 		name string
 		of   func(*results.Record) *results.End
 	}{{"sender", txEnd}, {"receiver", rxEnd}} {
+		if list := powerScopesOf([]*cell{c}, e.of); len(list) > 1 {
+			texts = append(texts, fmt.Sprintf("the %s's power was not measured of one thing in all runs (%s): its mean and ROI mix them", e.name, clean(strings.Join(list, ", "))))
+		}
 		if list := scopesOf([]*cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name, strings.Join(list, ", ")))
 		}
@@ -350,6 +353,55 @@ func scopesOf(cells []*cell, ends ...func(*results.Record) *results.End) []strin
 	}
 	slices.Sort(list)
 	return list
+}
+
+// powerScopes tells what a meter saw, as scopes does of CPU time.
+var powerScopes = map[string]string{
+	"wall":    "whole hosts, at the wall",
+	"package": "CPU packages, which is not the wall",
+	"gpu":     "GPUs",
+}
+
+// powerScopesOf are what the meters of an end saw, sorted; empty of a record
+// that does not say.
+func powerScopesOf(cells []*cell, ends ...func(*results.Record) *results.End) []string {
+	var list []string
+	for _, c := range cells {
+		for _, r := range c.runs {
+			for _, end := range ends {
+				e := end(r.Record)
+				if e == nil || e.Watts == nil {
+					continue
+				}
+				scope := ""
+				if e.Power != nil {
+					scope = e.Power.Scope
+				}
+				if !slices.Contains(list, scope) {
+					list = append(list, scope)
+				}
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// powerLegend says what power is of; nothing where it was not measured, or
+// the records do not say.
+func powerLegend(cells []*cell) string {
+	list := powerScopesOf(cells, txEnd, rxEnd)
+	var parts []string
+	for _, s := range list {
+		parts = append(parts, cmp.Or(powerScopes[s], clip(clean(s), 24), "unknown"))
+	}
+	switch {
+	case len(list) == 0 || len(list) == 1 && list[0] == "":
+		return ""
+	case len(list) == 1:
+		return " W: power of " + parts[0] + "."
+	}
+	return " W: power of " + strings.Join(parts, "; of ") + ". These do not compare."
 }
 
 // legend says how CPU time was counted.

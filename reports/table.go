@@ -58,7 +58,7 @@ func (r *Report) legend() string {
 	if r.asked {
 		return text
 	}
-	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + legend(r.cells)
+	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + legend(r.cells) + powerLegend(r.cells)
 	return text
 }
 

@@ -360,6 +360,7 @@ var powerScopes = map[string]string{
 	"wall":    "whole hosts, at the wall",
 	"package": "CPU packages, which is not the wall",
 	"gpu":     "GPUs",
+	"other":   "what their meters do not say",
 }
 
 // powerScopesOf are what the meters of an end saw, sorted; empty of a record

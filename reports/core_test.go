@@ -2,6 +2,7 @@ package reports
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,15 @@ func lines(t *testing.T, name string) []string {
 	return strings.Split(strings.TrimSpace(string(b)), "\n")
 }
 
+func indented(t *testing.T, line string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.Indent(&b, []byte(line), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 func TestLoad(t *testing.T) {
 	good := lines(t, "pair.jsonl")
 	newer := strings.Replace(good[0], "zcbench/1", "zcbench/2", 1)
@@ -55,6 +65,7 @@ func TestLoad(t *testing.T) {
 		{"torn and wrong", map[string][]string{"a.jsonl": {good[0], good[1][:3000], "hello"}}, 1, []string{"1 line not read (line 2): torn line", "1 line not read (line 3): not a record"}},
 		{"many torn", map[string][]string{"a.jsonl": slices.Repeat([]string{good[1][:99]}, 7)}, 0, []string{"7 lines not read (lines 1, 2, 3, 4, 5, …): torn"}},
 		{"mixed hosts", map[string][]string{"a.jsonl": {good[0], lines(t, "demo.jsonl")[0]}}, 2, []string{"runs of 2 pairs of hosts: r760-a → r760-a (1), r760-a → r760-b (1)"}},
+		{"as -J prints them", map[string][]string{"a.jsonl": {indented(t, good[0]), indented(t, good[1])}}, 2, nil},
 		{"other files beside", map[string][]string{"a.jsonl": good[:1], "plan.json": {"{}"}}, 1, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

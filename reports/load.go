@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
@@ -70,7 +71,7 @@ func Of(records []results.Record) *Set {
 	return s
 }
 
-// Load reads stores; of a directory, every *.jsonl in it. A record that is in
+// Load reads stores, and files that -J printed; of a directory, every *.jsonl in it. A record that is in
 // them more than once counts once. Lines that cannot be read are told in
 // Problems; the error is about the paths.
 func Load(paths ...string) (*Set, error) {
@@ -178,6 +179,16 @@ func escape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
+// open reads a store by lines, unless it begins as a record over several.
+func open(f *os.File) iter.Seq2[results.Line, error] {
+	start := make([]byte, 2)
+	n, _ := f.ReadAt(start, 0) // what cannot be read is told by who reads all
+	if string(start[:n]) == "{\n" {
+		return results.Documents(f)
+	}
+	return results.Lines(f)
+}
+
 // read gives the records of one file in order; several goroutines decode.
 func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.Line, int, uint64, *results.Record, error)) error {
 	f, err := os.Open(path)
@@ -201,7 +212,7 @@ func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.
 	go func() {
 		defer close(ahead)
 		defer close(jobs)
-		for line, err := range results.Lines(f) {
+		for line, err := range open(f) {
 			to := make(chan decoded, 1)
 			ahead <- to
 			if err != nil {

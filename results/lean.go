@@ -49,6 +49,39 @@ func Lines(r io.Reader) iter.Seq2[Line, error] {
 	}
 }
 
+// Documents yields the records of a file in which they are written over
+// several lines, as zcbench's -J prints one; the whole file is held in
+// memory. After what is not JSON nothing follows.
+func Documents(r io.Reader) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		all, err := io.ReadAll(r)
+		if err != nil {
+			yield(Line{}, fmt.Errorf("read records: %w", err))
+			return
+		}
+		d := json.NewDecoder(bytes.NewReader(all))
+		for {
+			var text json.RawMessage
+			err := d.Decode(&text)
+			if err == io.EOF {
+				return
+			}
+			start := space(all, int(d.InputOffset())-len(text))
+			number := 1 + bytes.Count(all[:start], []byte{'\n'})
+			if err != nil {
+				if errors.Is(err, io.ErrUnexpectedEOF) {
+					err = ErrTorn
+				}
+				yield(Line{}, &LineError{number, err})
+				return
+			}
+			if !yield(Line{number, int64(start), text}, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Record reads the line as a record. Its error is a *LineError.
 func (l Line) Record() (Record, error) {
 	r, err := decode(l.Text)
@@ -219,7 +252,7 @@ func cut(text []byte, keys ...string) (rest []byte, out map[string][]byte) {
 }
 
 func space(text []byte, at int) int {
-	for at < len(text) && (text[at] == ' ' || text[at] == '\t' || text[at] == '\r') {
+	for at < len(text) && (text[at] == ' ' || text[at] == '\t' || text[at] == '\r' || text[at] == '\n') {
 		at++
 	}
 	return at

@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
@@ -47,6 +48,49 @@ func TestPoolHoldsFactsOnce(t *testing.T) {
 	same := func(x, y any) bool { return reflect.ValueOf(x).Pointer() == reflect.ValueOf(y).Pointer() }
 	if !same(a.Settings, b.Settings) || !same(a.Facts.RX["kernel"], b.Facts.RX["kernel"]) || a.Facts.RX["n"] == b.Facts.RX["n"] {
 		t.Errorf("not shared, or too much: %v and %v", a, b)
+	}
+}
+
+func TestDocuments(t *testing.T) {
+	var pretty bytes.Buffer
+	if err := json.Indent(&pretty, []byte(leanLine), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	one := pretty.String() + "\n"
+	sameLean(t, []byte(one))
+	lines := strings.Count(one, "\n")
+	for _, c := range []struct {
+		text  string
+		lines []int
+		bad   int
+		err   error
+	}{
+		{"", nil, 0, nil},
+		{one, []int{1}, 0, nil},
+		{one + one, []int{1, 1 + lines}, 0, nil},
+		{one + one[:100], []int{1}, 1 + lines, ErrTorn},
+		{one + "}\n" + one, []int{1}, 1 + lines, nil},
+	} {
+		var got []int
+		bad := 0
+		for l, err := range Documents(strings.NewReader(c.text)) {
+			if line, ok := errors.AsType[*LineError](err); ok {
+				if bad = line.Line; c.err != nil && !errors.Is(err, c.err) {
+					t.Errorf("%.20q: %v", c.text, err)
+				}
+				continue
+			}
+			if _, err := l.Record(); err != nil || string(l.Text) != c.text[l.Offset:int(l.Offset)+len(l.Text)] {
+				t.Errorf("line %d: %v, at %d", l.Number, err, l.Offset)
+			}
+			got = append(got, l.Number)
+		}
+		if !reflect.DeepEqual(got, c.lines) || bad != c.bad {
+			t.Errorf("%.20q: records at lines %v, bad %d; want %v and %d", c.text, got, bad, c.lines, c.bad)
+		}
+	}
+	for range Documents(strings.NewReader(one + one)) {
+		break
 	}
 }
 

@@ -304,6 +304,10 @@ func TestWarnings(t *testing.T) {
 	six := []float64{10, 10.1, 10.2, 9.9, 9.8, 10}
 	mixedScope := series(six...)
 	mixedScope[3].RX.CPUScope = "host"
+	partly := series(six...)
+	partly[1].RX.CPUPercent, partly[2].RX.CPUPercent = nil, nil
+	partly[1].Derive()
+	partly[2].Derive()
 	changed := series(six...)
 	changed[2].ROI.CPU.RX = p(99)
 	mixedPower := series(six...)
@@ -328,6 +332,7 @@ func TestWarnings(t *testing.T) {
 		{"two heaps", series(10, 10.1, 10.2, 15, 15.1, 15.2), Options{}, []string{"two heaps, near 10.10 and near 15.10 Gbit/s"}},
 		{"scopes", mixedScope, Options{}, []string{"the receiver's CPU was not counted in one way in all runs (host, thread)"}},
 		{"power of two things", mixedPower, Options{}, []string{"the receiver's power was not measured of one thing in all runs (package, wall)"}},
+		{"measured in some", partly, Options{}, []string{"not all was measured in each of the 6 runs: rx.cpu_percent in 4"}},
 		{"changed by hand", changed, Options{}, []string{"the ROI of 1 runs do not follow"}},
 		{"host changed", drifted, Options{}, []string{"the receiver's host changed between runs: cpu.turbo on, then off"}},
 		{"pooled", pooled, Options{GroupBy: []string{"tx"}}, []string{"pools runs of different settings: length 1 / 2"}},

@@ -203,6 +203,15 @@ func (c *cell) doubts() []string {
 			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name, strings.Join(list, ", ")))
 		}
 	}
+	var partly []string
+	for _, m := range metrics {
+		if f := over(c.runs, m); f.n > 0 && f.n < len(c.runs) && !strings.HasPrefix(m.name, "roi.") && !strings.HasPrefix(m.name, "total.") {
+			partly = append(partly, fmt.Sprintf("%s in %d", m.name, f.n))
+		}
+	}
+	if len(partly) > 0 {
+		texts = append(texts, fmt.Sprintf("not all was measured in each of the %d runs: %s", len(c.runs), strings.Join(partly, ", ")))
+	}
 	if len(c.mixed) > 0 {
 		texts = append(texts, "pools runs of different settings: "+strings.Join(c.mixed, "; "))
 	}

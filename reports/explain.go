@@ -259,12 +259,30 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 		if len(parts) > 0 {
 			d.why += " (" + strings.Join(parts, ", ") + ")"
 		}
-		d.why += ", and nothing that was counted stands out: waiting for each other, wake-ups and the socket buffers are what is left"
+		var maybe []string
+		for _, e := range []struct {
+			name string
+			load usage
+		}{{"the sender's", tx}, {"the receiver's", rx}} {
+			if !e.load.spare() && e.load.text != "" {
+				maybe = append(maybe, e.name)
+			}
+		}
+		if len(maybe) > 0 {
+			d.why += "; " + strings.Join(maybe, " and ") + " may have been. If not, waiting"
+		} else {
+			d.why += ", and nothing that was counted stands out: waiting"
+		}
+		d.why += " for each other, wake-ups and the socket buffers are what is left"
 		if sndbuf >= limitMost {
 			d.why += fmt.Sprintf("; TCP was held by the sender's buffer for %.0f %% of the time", sndbuf)
 		}
 	}
 	d.copies(r)
+	d.heat(r)
+	if r.TX != nil && r.TX.Counters["window_full"] > 0 {
+		d.also = append(d.also, fmt.Sprintf("waiting: %.0f times all of the sender's buffers were in flight", r.TX.Counters["window_full"]))
+	}
 	if starved > 0 && starvedText != "" {
 		d.also = append(d.also, starvedText)
 	}
@@ -456,9 +474,11 @@ func starvation(e *results.End) (float64, string) {
 	for _, c := range []struct{ name, what string }{
 		{"pool_empty", "times the NIC found no free buffer in the page pool"},
 		{"qstat_rx_alloc_fail", "times the NIC's queue got no buffer"},
+		{"area_empty_events", "times the kernel told that the NIC found zcrx's area empty"},
 		{"refill_stalls", "times the refill ring was full"},
 		{"cq_overflows", "times the completion queue overflowed"},
 		{"softnet_dropped", "packets dropped for a full softirq backlog"},
+		{"link_rx_fifo", "packets the NIC dropped for a full ring"},
 	} {
 		if v := e.Counters[c.name]; v > 0 {
 			total += v
@@ -477,11 +497,30 @@ func (d *diagnosis) copies(r *results.Record) {
 		if e.end == nil || e.end.Bytes == 0 || !slices.Contains(zeroCopyEngines[e.role], e.end.Engine) {
 			continue
 		}
+		if v := e.end.Counters["copy_unknown_bytes"]; v > 0 {
+			d.unknown = append(d.unknown, fmt.Sprintf("how much of %s that %s moved at the %s the kernel copied", size(uint64(v)), clean(e.end.Engine), e.name))
+			continue
+		}
 		copied := 100 * float64(e.end.CopiedBytes) / float64(e.end.Bytes)
 		if copied >= copiedMuch {
 			d.also = append(d.also, fmt.Sprintf("copying: a CPU copied %.1f %% of the payload at the %s, though %s means to copy nothing", copied, e.name, clean(e.end.Engine)))
 		} else {
 			d.not = append(d.not, fmt.Sprintf("copying at the %s (%s %% of the payload)", e.name, percent(copied)))
+		}
+	}
+}
+
+// heat tells of CPUs that were slowed down because they were too hot.
+func (d *diagnosis) heat(r *results.Record) {
+	for _, e := range []struct {
+		name string
+		end  *results.End
+	}{{"sender", r.TX}, {"receiver", r.RX}} {
+		if e.end == nil {
+			continue
+		}
+		if n := e.end.Counters["core_throttles"] + e.end.Counters["package_throttles"]; n > 0 {
+			d.also = append(d.also, fmt.Sprintf("heat: the %s's CPUs were slowed down %.0f times", e.name, n))
 		}
 	}
 }

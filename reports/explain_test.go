@@ -88,7 +88,10 @@ func TestDiagnose(t *testing.T) {
 			r.TX.CPUs[1].States["idle"], r.TX.CPUs[1].States["iowait"] = 0, 0
 			r.TX.Counters["rusage_user_seconds"], r.TX.Counters["rusage_system_seconds"] = 0.5, 9.2
 		}), bySender, []string{"was busy for 61 to 100 %", "own threads ran for 97.0 %"}, "", "the receiver's CPU", ""},
-		{"accounts with gaps", with(onNIC(100, 50, 11, 20, 10), func(r *results.Record) { r.TX.CPUs[1].States["idle"] = 0 }), byNobody, []string{"No CPU is known to have been full"}, "", "", "how busy each CPU of the sender was"},
+		{"accounts with gaps", with(onNIC(100, 50, 11, 20, 10), func(r *results.Record) { r.TX.CPUs[1].States["idle"] = 0 }), byNobody, []string{"No CPU is known to have been full", "the sender's may have been. If not, waiting"}, "", "", "how busy each CPU of the sender was"},
+		{"heat", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.TX.Counters["core_throttles"] = 3 }), bySender, nil, "the sender's CPUs were slowed down 3 times", "", ""},
+		{"buffers in flight", with(onNIC(100, 30, 9, 40, 8), func(r *results.Record) { r.TX.Counters["window_full"] = 4 }), byNobody, nil, "4 times all of the sender's buffers were in flight", "", ""},
+		{"a kernel that does not tell what it copied", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.RX.Counters["copy_unknown_bytes"] = 100 }), bySender, nil, "", "copying at the sender", "how much of 100 B that zcrx moved at the receiver"},
 		{"a plain receiver", with(onNIC(100, 96, 0, 0, 0), func(r *results.Record) { r.RX = nil }), bySender, nil, "", "", "anything of the receiver"},
 		{"nothing at all", results.Record{Gbps: 1}, byNobody, nil, "", "", "retransmits"},
 	} {

@@ -174,7 +174,11 @@ func decimals(figures ...figure) int {
 	case top >= 1:
 		return 3
 	}
-	return 4
+	places := 4
+	for ; top < 0.1 && places < 9; top *= 10 {
+		places++
+	}
+	return places
 }
 
 // each gives the figures of all cells, cell by cell.

@@ -261,7 +261,7 @@ func TestBenchstatComesToTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		if err := r.Benchfmt(&b); err != nil {
+		if err := r.writeBenchfmt(&b); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, name)

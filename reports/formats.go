@@ -26,24 +26,24 @@ func (r *Report) Write(w io.Writer, format string) error {
 	case "table":
 		return r.Table(w)
 	case "markdown":
-		return r.Markdown(w)
+		return r.writeMarkdown(w)
 	case "csv":
-		return r.CSV(w)
+		return r.writeCSV(w)
 	case "runs":
-		return r.Runs(w)
+		return r.writeRuns(w)
 	case "json":
-		return r.JSON(w)
+		return r.writeJSON(w)
 	case "benchfmt":
-		return r.Benchfmt(w)
+		return r.writeBenchfmt(w)
 	case "html":
 		return r.HTML(w)
 	}
 	return fmt.Errorf("no format %q%s; there are %s", format, nearest(format, Formats()), strings.Join(Formats(), ", "))
 }
 
-// Markdown writes the table as a document's, with half intervals in the unit
+// writeMarkdown writes the table as a document's, with half intervals in the unit
 // of the figure.
-func (r *Report) Markdown(w io.Writer) error {
+func (r *Report) writeMarkdown(w io.Writer) error {
 	var b strings.Builder
 	for _, line := range r.set.hostLines(r.runs) {
 		b.WriteString(markdown(line) + "\n\n")
@@ -143,11 +143,11 @@ func markdown(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`).Replace(s)
 }
 
-// csvHead are the columns of CSV after those that name the cell.
+// csvHead are the columns of writeCSV after those that name the cell.
 var csvHead = []string{"source", "cell", "tx", "rx", "tx_cpu_scope", "rx_cpu_scope", "tx_power_scope", "rx_power_scope", "metric", "unit", "better", "n", "dropped", "failed", "skipped", "mean", "lo95", "hi95", "sd", "median", "min", "max", "warnings"}
 
-// CSV writes a line for each cell and metric, with all digits.
-func (r *Report) CSV(w io.Writer) error {
+// writeCSV writes a line for each cell and metric, with all digits.
+func (r *Report) writeCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
 	by := r.by
 	head := slices.Concat(r.heads(), []string{"differs"}, csvHead)
@@ -192,9 +192,9 @@ func (r *Report) CSV(w io.Writer) error {
 	return c.Error()
 }
 
-// Runs writes a line of CSV for each run, whether it counts or not, with all
+// writeRuns writes a line of CSV for each run, whether it counts or not, with all
 // digits.
-func (r *Report) Runs(w io.Writer) error {
+func (r *Report) writeRuns(w io.Writer) error {
 	c := csv.NewWriter(w)
 	head := slices.Concat(r.heads(), []string{"differs", "cell", "tx", "rx", "id", "repeat", "started", "status", "dropped", "reason"})
 	if r.by == nil {
@@ -254,8 +254,8 @@ func (r *Report) warnings(c *cell) []string {
 	return list
 }
 
-// ReportSchema names this version of what JSON writes.
-const ReportSchema = "zcbench-report/1"
+// reportSchema names this version of what writeJSON writes.
+const reportSchema = "zcbench-report/1"
 
 type jsonReport struct {
 	Schema     string       `json:"schema"`
@@ -315,10 +315,10 @@ type jsonRun struct {
 	Warnings []string            `json:"warnings"`
 }
 
-// JSON writes all figures, all runs that they are made of, and those that
+// writeJSON writes all figures, all runs that they are made of, and those that
 // they are not.
-func (r *Report) JSON(w io.Writer) error {
-	out := jsonReport{Schema: ReportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{}, References: append([]Study{}, r.references...), Problems: append([]string{}, r.set.Problems...)}
+func (r *Report) writeJSON(w io.Writer) error {
+	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{}, References: append([]Study{}, r.references...), Problems: append([]string{}, r.set.Problems...)}
 	for _, m := range r.metrics {
 		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
 	}
@@ -354,9 +354,9 @@ func (r *Report) JSON(w io.Writer) error {
 	return e.Encode(out)
 }
 
-// Benchfmt writes each run that counts as a line of Go's benchmark format,
+// writeBenchfmt writes each run that counts as a line of Go's benchmark format,
 // which benchstat reads.
-func (r *Report) Benchfmt(w io.Writer) error {
+func (r *Report) writeBenchfmt(w io.Writer) error {
 	b := benchfmt.NewWriter(w)
 	for _, m := range r.metrics {
 		better := map[int]string{1: "higher", -1: "lower"}[m.better]

@@ -109,7 +109,7 @@ func TestAwkComesToTheSame(t *testing.T) {
 func table(t *testing.T, name string) map[string]map[string]string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := plain(fixture(t, name)).CSV(&b); err != nil {
+	if err := plain(fixture(t, name)).writeCSV(&b); err != nil {
 		t.Fatal(err)
 	}
 	lines, err := csv.NewReader(&b).ReadAll()

@@ -80,6 +80,15 @@ var studies = []Study{
 			{Axes: axesOf("tx", "msgzc"), What: "64k packets", Gbps: 131.4}, {Axes: axesOf("tx", "msgzc"), What: "BIG TCP of 185k", Gbps: 146.6},
 		},
 	},
+	{
+		Name:   "msgzc-hugepages",
+		Title:  "MSG_ZEROCOPY from huge pages",
+		Setup:  "one flow, AMD Rome with its IOMMU on",
+		Source: "Linux commit 394fcd8a8134",
+		Points: []Published{
+			{Axes: axesOf("tx", "baseline"), Gbps: 65}, {Axes: axesOf("tx", "msgzc"), What: "4 KiB pages", Gbps: 55}, {Axes: axesOf("tx", "msgzc"), What: "huge pages", Gbps: 100},
+		},
+	},
 }
 
 func talk(mode, gro, cpus, what string, gbps float64) Published {

@@ -282,12 +282,36 @@ func rank(n, m int) int {
 		z := 1.959963984540054 // of 97.5%
 		return int(float64(n*m)/2 - z*math.Sqrt(float64(n*m*(n+m+1))/12))
 	}
-	d := stats.UDist{N1: n, N2: m}
-	k := 0
-	for d.CDF(float64(k)) <= alpha/2 {
-		k++
+	// How many of the orders of n and m values have each U: the last value is
+	// one of the n, which is above all m, or one of the m (Mann and Whitney).
+	ways := make([][]float64, n+1) // by how many of the n there are, then by U
+	for i := range ways {
+		ways[i] = make([]float64, n*m/2+1)
 	}
-	return k
+	for i := range ways {
+		ways[i][0] = 1
+	}
+	for j := 1; j <= m; j++ {
+		for i := 1; i <= n; i++ {
+			for u := range ways[i] {
+				// ways[i][u] is still that of j-1.
+				if u >= j {
+					ways[i][u] += ways[i-1][u-j]
+				}
+			}
+		}
+	}
+	all := 1.0 // ways to choose n of n+m
+	for i := 1; i <= n; i++ {
+		all *= float64(m+i) / float64(i)
+	}
+	sum := 0.0
+	for k, w := range ways[n] {
+		if sum += w; sum/all > alpha/2 {
+			return k
+		}
+	}
+	return 0
 }
 
 // loss says whether a change is for the worse, significant, and beyond the

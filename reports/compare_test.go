@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aclements/go-moremath/stats"
 	"golang.org/x/perf/benchmath"
 
 	"zcbench/results"
@@ -237,6 +238,17 @@ func TestIntervalBelongsToTheTest(t *testing.T) {
 	}
 	if k := rank(3, 3); k != 0 {
 		t.Errorf("3 and 3: %d", k)
+	}
+	for n := 2; n < 12; n++ {
+		for m := 2; m < 12; m++ {
+			k, d := 0, stats.UDist{N1: n, N2: m}
+			for d.CDF(float64(k)) <= alpha/2 {
+				k++
+			}
+			if got := rank(n, m); got != k {
+				t.Errorf("%d and %d: %d, moremath has %d", n, m, got, k)
+			}
+		}
 	}
 	// The normal approximation takes over where the exact one was.
 	exact, normal := rank(50, 50), int(1250-1.959963984540054*math.Sqrt(2500.*101/12))

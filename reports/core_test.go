@@ -240,9 +240,9 @@ func TestMetrics(t *testing.T) {
 // person sees at once.
 func TestHeaps(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for _, n := range []int{6, 7, 8, 9, 10, 12, 16, 20, 30, 50, 100} {
+	for _, n := range []int{6, 7, 9, 12, 20, 40} {
 		wrong := 0
-		const samples = 4000
+		const samples = 1500
 		for range samples {
 			v := make([]float64, n)
 			for i := range v {

@@ -83,7 +83,7 @@ func longStudy(tb testing.TB, n int) (path string) {
 
 // What a report keeps of a run must not grow with the run's length.
 func TestLongRunsTakeLittleMemory(t *testing.T) {
-	const n, limit = 200, 50_000 // bytes a run; its line has 120,000
+	const n, limit = 60, 50_000 // bytes a run; its line has 120,000
 	path := longStudy(t, n)
 	var before, after runtime.MemStats
 	runtime.GC()

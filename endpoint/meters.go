@@ -383,7 +383,7 @@ func gap(cpus []results.CPUTime, seconds float64) string {
 	if worst < 0 || math.Abs(sum-100) < tolerated+ticks*100.0/procfile.Hz/seconds {
 		return ""
 	}
-	return fmt.Sprintf("the times of CPU %d in /proc/stat add up to %.1f%% of the window: the kernel samples busy time by timer ticks, so busy figures of this run are that far off; longer runs do not help, a kernel with VIRT_CPU_ACCOUNTING does", cpus[worst].CPU, sum)
+	return fmt.Sprintf("the times of CPU %d in /proc/stat add up to %.1f%% of the window: the kernel samples busy time by timer ticks and missed bursts between them, or a hypervisor took time unseen; busy figures may be off by as much", cpus[worst].CPU, sum)
 }
 
 // intervals makes the samples' series. One that stayed at zero is left out.

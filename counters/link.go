@@ -44,7 +44,7 @@ func (r *linkReader) Quantities() []endpoint.Quantity {
 	for _, name := range linkColumns {
 		if name != "" {
 			// Bytes in samples would say what the run's own do.
-			q = append(q, endpoint.Quantity{Name: name, Sparse: true, Quiet: strings.HasSuffix(name, "_bytes")})
+			q = append(q, endpoint.Quantity{Name: name, Quiet: strings.HasSuffix(name, "_bytes")})
 		}
 	}
 	return q

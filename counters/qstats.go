@@ -67,7 +67,7 @@ type netdevReader struct {
 func (r *netdevReader) name(first netdev.Counters, prefix string, quiet func(string) bool) {
 	r.keys = slices.Sorted(maps.Keys(first))
 	for _, k := range r.keys {
-		r.q = append(r.q, endpoint.Quantity{Name: prefix + strings.ReplaceAll(k, "-", "_"), Sparse: true, Quiet: quiet(k)})
+		r.q = append(r.q, endpoint.Quantity{Name: prefix + strings.ReplaceAll(k, "-", "_"), Quiet: quiet(k)})
 	}
 }
 

@@ -66,7 +66,7 @@ func (r *tcpReader) Quantities() []endpoint.Quantity {
 		q = append(q, endpoint.Quantity{Name: v.name, Quiet: v.quiet})
 	}
 	for _, v := range tcpWide {
-		q = append(q, endpoint.Quantity{Name: v.name, Quiet: true, Sparse: true})
+		q = append(q, endpoint.Quantity{Name: v.name, Quiet: true})
 	}
 	for _, v := range tcpStates {
 		q = append(q, endpoint.Quantity{Name: v.name, Form: endpoint.Gauge, Scale: 1.0 / thousand, Quiet: v.quiet})

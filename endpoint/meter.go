@@ -69,7 +69,8 @@ type Quantity struct {
 	// PerByte asks for the Total over the payload bytes of the window too, as
 	// NAME_per_byte.
 	PerByte bool
-	// Sparse leaves a Total out of the results where it did not grow.
+	// Sparse leaves a Total out of the results where it did not grow: for long
+	// lists of which few matter.
 	Sparse bool
 	// Warning is what a Total above 0 means, where a reader must know: "the CPU
 	// was throttled".

@@ -491,13 +491,14 @@ func (r *run) instrument(in *Instruments) (err error) {
 	}
 	for _, rec := range []struct {
 		Recorder
+		what   string
 		wanted bool
-	}{{in.Profiler, r.p.Profile}, {in.Tracer, r.p.Syscalls}} {
+	}{{in.Profiler, "profiler", r.p.Profile}, {in.Tracer, "tracer of system calls", r.p.Syscalls}} {
 		if !rec.wanted {
 			continue
 		}
 		if rec.Open == nil {
-			return Errorf(Unsupported, "%s: this end has no %s", r.p.Role, rec.Name)
+			return Errorf(Unsupported, "%s: this end has no %s", r.p.Role, rec.what)
 		}
 		o, err := rec.Open(site)
 		if err != nil {

@@ -25,6 +25,7 @@ type sampler struct {
 	last    edge
 	seen    observation
 	sight   *sight
+	alarm   *alarm
 	cost    int64 // CPU time that this thread had used when the window opened, ns
 }
 
@@ -55,7 +56,11 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) *sampler {
 
 // run returns when the window has closed, or the streams ended before, or
 // the run was aborted.
-func (s *sampler) run(done *outcome) error {
+func (s *sampler) run(done *outcome) (err error) {
+	if s.alarm, err = newAlarm(s.r.ctx, done.ch); err != nil {
+		return err
+	}
+	defer s.alarm.close()
 	p := &s.r.p
 	if len(s.samples) == 0 {
 		if !s.until(s.open, done) {
@@ -127,9 +132,8 @@ func (s *sampler) observe() (err error) {
 }
 
 // until waits for a time; false means that the streams ended or the run was
-// aborted before, which it looks for in steps.
+// aborted before. Recordings have to be drained meanwhile.
 func (s *sampler) until(at int64, done *outcome) bool {
-	const step = int64(50 * time.Millisecond)
 	for {
 		select {
 		case <-done.ch:
@@ -149,7 +153,12 @@ func (s *sampler) until(at int64, done *outcome) bool {
 		if now >= at {
 			return true
 		}
-		sleepUntil(min(at, now+step))
+		wait := at - now
+		if len(s.r.recordings) > 0 && len(s.samples) > 0 {
+			const step = int64(50 * time.Millisecond)
+			wait = min(wait, step)
+		}
+		s.alarm.wait(wait)
 	}
 }
 

@@ -60,7 +60,7 @@ func powerList(_ context.Context, c *cli, args []string) error {
 	}
 	fmt.Fprint(w, "\nAll kinds, for --meter KIND:ADDRESS:\n")
 	for _, s := range stock {
-		fmt.Fprintf(w, "  %s:%s\n      %s\n", s.Name, s.Address, s.About)
+		fmt.Fprintf(w, "  %s:%s\n%s", s.Name, s.Address, folded(s.About, "      "))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -71,6 +71,20 @@ KIND-2s:ADDRESS for one whose own clock is 2 s behind. KIND:ADDRESS@HOST is read
 on HOST, through ssh.
 `)
 	return err
+}
+
+// folded breaks text between words into lines of up to 100 characters.
+func folded(text, indent string) string {
+	var b strings.Builder
+	line := indent
+	for word := range strings.FieldsSeq(text) {
+		if len(line)+len(word) > 100 && line != indent {
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = indent
+		}
+		line += word + " "
+	}
+	return b.String() + strings.TrimRight(line, " ") + "\n"
 }
 
 func scopeText(scope string) string {

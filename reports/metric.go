@@ -46,6 +46,7 @@ var metrics = []metric{
 	{"total.watts", "Power, both ends", unitWatts, -1, func(r *results.Record) *float64 { return r.Total.Watts }},
 	{"tx.power.joules_per_gb", "Energy, sender", unitEnergy, -1, endMetric(txEnd, joules)},
 	{"rx.power.joules_per_gb", "Energy, receiver", unitEnergy, -1, endMetric(rxEnd, joules)},
+	{"total.power.joules_per_gb", "Energy, both ends", unitEnergy, -1, totalJoules},
 	{"roi.cpu.tx", "ROI per CPU, sender", unitROICPU, 1, func(r *results.Record) *float64 { return r.ROI.CPU.TX }},
 	{"roi.cpu.rx", "ROI per CPU, receiver", unitROICPU, 1, func(r *results.Record) *float64 { return r.ROI.CPU.RX }},
 	{"roi.cpu.total", "ROI per CPU, both ends", unitROICPU, 1, func(r *results.Record) *float64 { return r.ROI.CPU.Total }},
@@ -63,6 +64,22 @@ func endMetric(end func(*results.Record) *results.End, of func(*results.End) *fl
 		}
 		return nil
 	}
+}
+
+// totalJoules is of a meter that saw both ends, or of each end's own.
+func totalJoules(r *results.Record) *float64 {
+	if p := r.Total.Power; p != nil {
+		return p.JoulesPerG
+	}
+	if r.RX == nil || r.TX == nil {
+		return nil
+	}
+	rx, tx := joules(r.RX), joules(r.TX)
+	if rx == nil || tx == nil {
+		return nil
+	}
+	sum := *rx + *tx
+	return &sum
 }
 
 func joules(e *results.End) *float64 {

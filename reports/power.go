@@ -46,15 +46,21 @@ func onePower(p *results.Power) string {
 	if p.JoulesPerG != nil {
 		text += fmt.Sprintf(", %s J/GB", unit(*p.JoulesPerG))
 	}
-	sees := map[string]string{
-		"wall": "at the wall", "package": "of the CPU packages and not the wall", "gpu": "of the GPU and not the wall",
-	}[p.Scope]
-	if sees == "" {
-		sees = "of what the meter is on"
-	}
 	by := fmt.Sprintf("%d values", p.Samples)
 	if p.Energy {
 		by = "energy counter"
 	}
-	return fmt.Sprintf("%s, %s, by %s (%s)", text, sees, clip(clean(p.Meter), 80), by)
+	return fmt.Sprintf("%s, %s, by %s (%s)", text, sees(p), clip(clean(p.Meter), 80), by)
+}
+
+func sees(p *results.Power) string {
+	switch p.Scope {
+	case "wall":
+		return "at the wall"
+	case "package":
+		return "of the CPU packages and not the wall"
+	case "gpu":
+		return "of the GPU and not the wall"
+	}
+	return "of what the meter is on"
 }

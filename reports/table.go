@@ -58,8 +58,8 @@ func (r *Report) legend() string {
 	if r.asked {
 		return text
 	}
-	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + legend(r.cells) + powerLegend(r.cells)
-	return text
+	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + legend(r.cells)
+	return text + powerLegend(r.cells)
 }
 
 // marks are the numbers of the notes on a cell.
@@ -95,6 +95,10 @@ type columnCell struct {
 	share        bool // a share, whose interval is in points
 }
 
+func (r *Report) measured(name string) bool {
+	return slices.ContainsFunc(r.metrics, func(m metric) bool { return m.name == name })
+}
+
 // columns makes the figures of all cells: the metrics asked for, or those of
 // a first look that some run has.
 func (r *Report) columns() []column {
@@ -108,12 +112,15 @@ func (r *Report) columns() []column {
 		for _, c := range []struct{ over, head, name string }{
 			{"", "Gbit/s", "gbps"},
 			{"CPU %", "tx", "tx.cpu_percent"}, {"CPU %", "rx", "rx.cpu_percent"},
-			{power, "tx", "tx.watts"}, {power, "rx", "rx.watts"},
+			{power, "tx", "tx.watts"}, {power, "rx", "rx.watts"}, {power, "both", "total.watts"},
 			{"zero-copy %", "tx", "tx.zero_copied_percent"}, {"zero-copy %", "rx", "rx.zero_copied_percent"},
 			{"ROI / CPU %", "tx", "roi.cpu.tx"}, {"ROI / CPU %", "rx", "roi.cpu.rx"}, {"ROI / CPU %", "both", "roi.cpu.total"},
 			{perWatt, "tx", "roi.power.tx"}, {perWatt, "rx", "roi.power.rx"}, {perWatt, "both", "roi.power.total"},
 		} {
-			measured := slices.ContainsFunc(r.metrics, func(m metric) bool { return m.name == c.name })
+			measured := r.measured(c.name)
+			if c.name == "total.watts" && (r.measured("tx.watts") || r.measured("rx.watts")) {
+				continue // it is a sum that readers can do; not so with a meter of both
+			}
 			if measured || c.over != power && c.over != perWatt {
 				columns = append(columns, column{over: c.over, head: c.head, of: known(c.name)})
 			}

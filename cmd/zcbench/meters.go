@@ -33,6 +33,7 @@ type meterFlag struct {
 func (m *meterFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&m.texts, "meter", nil, "power meter [rx=|tx=]KIND:ADDRESS[@HOST], whose watts the record tells; may be given again (zcbench power list)")
 	f.Var(&m.baseline, "baseline-power", "idle time before the run in which the meters are read for comparison")
+	f.Lookup("baseline-power").DefValue = "0" // which help leaves out
 }
 
 func (m *meterFlags) check() error {

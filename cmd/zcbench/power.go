@@ -186,12 +186,16 @@ func showWatts(ctx context.Context, out io.Writer, r *power.Recorder, from, to t
 		}
 		t := r.Trace(ctx, time.Time{})
 		p, _, err := t.Over(power.Window{From: a, To: b})
+		why := "no new value"
+		if t.Err != nil {
+			why += ": " + t.Err.Error()
+		}
 		switch {
 		case err == nil:
 			fmt.Fprintf(out, "%s  %10.2f W\n", b.Format("15:04:05.0"), p.Watts)
-		case err.Error() != said:
-			said = err.Error()
-			fmt.Fprintf(out, "%s  %10s    %s\n", b.Format("15:04:05.0"), "–", said)
+		case why != said:
+			said = why
+			fmt.Fprintf(out, "%s  %10s    %s\n", b.Format("15:04:05.0"), "–", why)
 		default:
 			fmt.Fprintf(out, "%s  %10s\n", b.Format("15:04:05.0"), "–")
 		}

@@ -331,6 +331,9 @@ func (s *state) measure(ctx context.Context, run *Run, trial endpoint.Trial) (re
 			defer ends.Close()
 			trial.RX, trial.TX, trial.LiveRX, trial.LiveTX = ends.RX, ends.TX, ends.LiveRX, ends.LiveTX
 			trial.Power, trial.Baseline, trial.Unattended = ends.Power, run.Cell.Trial.Baseline, true
+			if len(run.Cell.Trial.Meters) != len(ends.Power) {
+				err = endpoint.Errorf(endpoint.Unsupported, "nothing reads meters for this pair: leave out meter")
+			}
 		}
 	}
 	trial.Refused = err

@@ -51,7 +51,7 @@ func (t *Trace) Over(w Window) (results.Power, []string, error) {
 	}
 	add := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	if p.Samples < few || p.Interval > length {
-		add("the meter gave %d values within the %.1f s window (one each %.1f s): measure for longer", p.Samples, length, p.Interval)
+		add("the meter gave %d value(s) within the %.1f s window (one each %.1f s): measure for longer", p.Samples, length, p.Interval)
 	}
 	if from, to := s.gap(length); to-from > max(5*p.Interval, length/10) {
 		add("there is no reading from %.1f to %.1f s of the window", from, to)
@@ -156,16 +156,23 @@ type cleaned struct {
 const implausible = 1e6
 
 // sentinel reports a number that means "no value": the highest of an integer
-// type, in one of the units that meters count in, or none at all.
+// type, in one of the units that meters count in, or none at all. Of 16 bits
+// only those that no host draws: 327.67 W may be a reading.
 func sentinel(v float64) bool {
 	if !number(v) {
 		return true
 	}
-	for _, top := range []float64{math.MaxUint16, math.MaxInt16, 1 << 15, math.MaxUint32, math.MaxInt32, 1 << 31, math.MaxInt64, math.MaxUint64} {
+	of := func(top, unit float64) bool { return math.Abs(v-top*unit) <= 1e-9*top*unit }
+	for _, top := range []float64{math.MaxUint32, math.MaxInt32, 1 << 31, math.MaxInt64, math.MaxUint64} {
 		for _, unit := range []float64{1e-6, 1e-3, 1e-2, 1e-1, 1, 1e3} {
-			if math.Abs(v-top*unit) <= 1e-9*top*unit {
+			if of(top, unit) {
 				return true
 			}
+		}
+	}
+	for _, top := range []float64{math.MaxUint16, math.MaxInt16, 1 << 15} {
+		if of(top, 1) || of(top, 0.1) {
+			return true
 		}
 	}
 	return false

@@ -164,7 +164,7 @@ func TestOver(t *testing.T) {
 			trace: Trace{Info: Info{Interval: 30 * time.Second}, Readings: every(1, func(t float64) Reading { return wattsAt(t, idleWatts) })}},
 		{name: "changes every 30 s, and does not say so", warns: []string{"each of 17 readings is 80 W"},
 			trace: Trace{Readings: every(1, func(t float64) Reading { return wattsAt(t, idleWatts) })}},
-		{name: "comes every 4 s", warns: []string{"gave 3 values"},
+		{name: "comes every 4 s", warns: []string{"gave 3 value(s)"},
 			trace: Trace{Info: Info{Pushed: true}, Readings: every(4, sampledAt)}},
 		{name: "shows nothing", warns: []string{"each of 161", "0 W: it does not see"},
 			trace: Trace{Readings: every(0.1, func(t float64) Reading { return wattsAt(t, 0) })}},
@@ -209,6 +209,19 @@ func TestOver(t *testing.T) {
 				t.Errorf("%v J in 10 s is not %v W", got.Joules, got.Watts)
 			}
 		})
+	}
+}
+
+func TestSentinel(t *testing.T) {
+	for _, v := range []float64{4294967295, 4294967295000, 4294967.295, 4294.967295, 429496729.5, 2147483647, 65535, 6553.5, 32767, math.NaN(), math.Inf(1), -1, -0.1, 18446744073709551615} {
+		if !sentinel(v) {
+			t.Errorf("%v is a reading", v)
+		}
+	}
+	for _, v := range []float64{0, 0.5, 213.7, 327.67, 655.35, 65.535, 1023, 4096, 65534, 99999} {
+		if sentinel(v) {
+			t.Errorf("%v is none", v)
+		}
 	}
 }
 

@@ -282,6 +282,30 @@ func TestStoryHosts(t *testing.T) {
 	}
 }
 
+// A host's own meters are read by the agent there.
+func TestStoryHostsPower(t *testing.T) {
+	h := newHosts(t)
+	spec, dir := filepath.Join(h.dir, "power.yaml"), filepath.Join(h.dir, "power")
+	there := "ip link show payload >/dev/null && while echo %d; do sleep 0.02; done"
+	text := sshHosts + fmt.Sprintf("base:\n  time: 0.4\n  omit: 0.2\n  meter:\n    - 'rx=exec:"+there+"'\n    - 'tx=exec:"+there+"'\n", 60, 40)
+	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, code := run(t, "run", spec, "-o", dir); code != 0 {
+		t.Fatalf("run: exit %d\n%s%s", code, out, errs)
+	}
+	all, _, err := results.Load(filepath.Join(dir, "results.jsonl"))
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%d records, %v", len(all), err)
+	}
+	about(t, "the receiver's power", all[0].RX.Watts, 60)
+	about(t, "the sender's power", all[0].TX.Watts, 40)
+	if t.Failed() {
+		t.Logf("warnings: %q", all[0].Warnings)
+	}
+	h.quiet(5 * time.Second)
+}
+
 // A controller that is killed leaves nothing on the hosts, and another one goes
 // on where it was.
 func TestStoryHostsKilled(t *testing.T) {

@@ -180,8 +180,9 @@ func (h *hosts) Survey(ctx context.Context) (at results.Pair[experiment.Survey],
 }
 
 // Open starts both agents anew.
-func (h *hosts) Open(ctx context.Context, _ experiment.Trial) (experiment.Ends, error) {
+func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, error) {
 	var e experiment.Ends
+	var readers meterReaders
 	var ends [2]func()
 	var errs [2]error
 	var wg sync.WaitGroup
@@ -189,6 +190,7 @@ func (h *hosts) Open(ctx context.Context, _ experiment.Trial) (experiment.Ends, 
 	wg.Go(func() { e.TX, ends[1], errs[1] = h.tx.agent(ctx) })
 	wg.Wait()
 	e.Close = func() {
+		readers.end()
 		var wg sync.WaitGroup
 		for _, end := range ends {
 			if end != nil {
@@ -197,7 +199,12 @@ func (h *hosts) Open(ctx context.Context, _ experiment.Trial) (experiment.Ends, 
 		}
 		wg.Wait()
 	}
-	if err := cmpError(errs[0], errs[1]); err != nil {
+	err := cmpError(errs[0], errs[1])
+	if err == nil {
+		readers, err = openMeters(ctx, t.Meters, map[endpoint.Role]*endpoint.Client{endpoint.RX: e.RX, endpoint.TX: e.TX})
+		e.Power = readers.wanted
+	}
+	if err != nil {
 		e.Close()
 		return experiment.Ends{}, err
 	}

@@ -55,9 +55,6 @@ func New(c uring.Config) (*Ring, error) {
 	if c.CQE32 {
 		return nil, errors.New("giouring: completions of 32 bytes are not for it")
 	}
-	if c.BusyPoll > 0 {
-		return nil, fmt.Errorf("giouring: it has no IORING_REGISTER_NAPI: %w", unix.EOPNOTSUPP)
-	}
 	// The library does not tell the features of a ring.
 	probe, err := uring.New(uring.Config{Entries: 1})
 	if err != nil {

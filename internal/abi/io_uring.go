@@ -61,7 +61,7 @@ const (
 const (
 	IORING_RECV_MULTISHOT       = 1 << 1
 	IORING_RECVSEND_FIXED_BUF   = 1 << 2 // with IORING_OP_SENDMSG_ZC Linux 6.15
-	IORING_SEND_ZC_REPORT_USAGE = 1 << 3 // Linux 6.2
+	IORING_SEND_ZC_REPORT_USAGE = 1 << 3 // Linux 6.2, and in stable 6.1
 	IORING_RECVSEND_BUNDLE      = 1 << 4 // Linux 6.10
 )
 

@@ -124,6 +124,9 @@ func accepted(reason, since string, prepare func(*SQE, *Message)) feature.Verdic
 		return feature.Undecided(err.Error(), "")
 	}
 	defer m.Close()
+	if err := r.RegisterBuffer(m.mem); err != nil { // old kernels look for it first
+		return feature.Undecided(err.Error(), "")
+	}
 	m.Set(0, m.mem[:1])
 	prepare(r.SQE(), m)
 	if e := r.Enter(1); e != 0 {

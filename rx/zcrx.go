@@ -77,7 +77,7 @@ func (zcrxEngine) Options() []endpoint.Option {
 		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page of the area"},
 		{Name: "cq-entries", Default: "8192", Min: 16, Max: 65536, Doc: "completion queue, rounded up to a power of two"},
 		{Name: "wait-nr", Default: "512", Min: 1, Max: 65536, Doc: "completions to wake up for (more than one: Linux 6.12); fewer where an eighth of the area or a quarter of the receive buffers holds no more"},
-		{Name: "min-wait-us", Default: "20000", Min: 1, Max: 100000, Doc: "with wait-nr, most microseconds to sleep for that many, after which one is enough; the sleep is no longer than they take to come"},
+		{Name: "min-wait-us", Default: "30000", Min: 1, Max: 100000, Doc: "with wait-nr, most microseconds to sleep for that many, after which one is enough; the sleep is no longer than they take to come"},
 		busyPollOption,
 	}...)
 }

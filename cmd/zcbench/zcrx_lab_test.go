@@ -52,7 +52,7 @@ func TestLabZCRXCopies(t *testing.T) {
 	for _, more := range [][]string{
 		{"--link", "veth"}, {"--link", "veth", "-6", "-P", "4"}, {"--link", "zc0,zc1", "--rx-opt", "nodev=on"},
 	} {
-		r := measured(t, append([]string{"local", "--mode", "iouring", "-t", "1", "--validate"}, more...)...)
+		r := measured(t, append([]string{"local", "--mode", "iouring", "-t", "2", "--validate"}, more...)...)
 		if r.RX.CopiedBytes != r.RX.Bytes || r.RX.Counters["validated_bytes"] == 0 {
 			t.Errorf("%v: %d of %d bytes copied", more, r.RX.CopiedBytes, r.RX.Bytes)
 		}
@@ -67,7 +67,7 @@ func TestLabZCRXCopies(t *testing.T) {
 func TestLabZCRXAstray(t *testing.T) {
 	pair := testutil.Lab(t)
 	queues := testutil.Tune(t, pair, 1, 1, nil) // a rule for flow 1 alone
-	r := measured(t, "local", "--link", "zc0,zc1", "--tx", "baseline", "--rx", "zcrx", "--no-tune", "-P", "2", "-t", "1", "--rx-opt", fmt.Sprintf("nodev=off,queue=%d", queues[0]))
+	r := measured(t, "local", "--link", "zc0,zc1", "--tx", "baseline", "--rx", "zcrx", "--no-tune", "-P", "2", "-t", "2", "--rx-opt", fmt.Sprintf("nodev=off,queue=%d", queues[0]))
 	w := strings.Join(r.Warnings, "\n")
 	if !strings.Contains(w, "rx: flow 2 came by another queue of zc1") || strings.Contains(w, "flow 1 came") || r.RX.Counters["flows_by_other_queues"] != 1 {
 		t.Errorf("warnings: %s", w)
@@ -116,7 +116,7 @@ func TestLabZCRXKilled(t *testing.T) {
 	}
 	again := func() {
 		t.Helper()
-		r := measured(t, "local", "--link", "zc0,zc1", "--mode", "iouring", "-t", "0.5", "-O", "0.2", "--validate")
+		r := measured(t, "local", "--link", "zc0,zc1", "--mode", "iouring", "-t", "2", "--validate")
 		if r.RX.CopiedBytes != 0 {
 			t.Errorf("%d bytes copied", r.RX.CopiedBytes)
 		}

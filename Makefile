@@ -4,7 +4,7 @@
 GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # What is embedded counts too.
-SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -path './ringcfg/profiles/*' \) -not -path './bin/*') go.mod go.sum
+SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -path './ringcfg/profiles/*' -o -path './reports/page/*' \) -not -path './bin/*') go.mod go.sum
 
 .PHONY: all demo test giouring lint fuzz bench bench-peers bench-lab bench-self bench-uring clean
 

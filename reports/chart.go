@@ -4,16 +4,26 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
-// chart is a bar chart as the template draws it. Heights are pixels and
-// widths percent of the drawing, so that it fits any width with text of the
-// same size.
+// chart is a bar chart as the template draws it: panels that share one scale.
+// Heights are pixels, places percent of the plot, so that a panel fits any
+// width with text of the same size.
 type chart struct {
-	ID, Title, Unit, Desc string
-	Height, Plot          int // of the drawing, and of its part above the axis
-	Ticks                 []tick
-	Rows                  []chartRow
+	ID, Title, Unit, Note string
+	Columns               int // of panels, where there is room
+	Panels                []panel
+}
+
+// panel is one drawing.
+type panel struct {
+	ID, Title, Desc string
+	Gutter          int // pixels left of the plot, for names
+	Height, Plot    int // of the drawing, and of its part above the axis
+	Ticks           []tick
+	Labels          []label
+	Slots           []slot
 }
 
 type tick struct {
@@ -21,157 +31,291 @@ type tick struct {
 	Label string
 }
 
-// chartRow is a cell: a line of text and its bars under it.
-type chartRow struct {
-	Label, Differs string
-	LabelY         int
-	Missing        string // in place of bars
-	MissingY       int
-	Bars           []bar
+type label struct {
+	Class, Text, Differs string
+	DX, Y                int
+	End                  bool // the text ends at the place rather than starts there
 }
 
-type bar struct {
-	Class     string
-	Y, Height int
-	Width     string // percent
-	Text      string // the figure and what it is of: colour alone says nothing
-	TextX     string // percent
-	TextY     int
-	Title     string
-	Dots      []dot
+// slot is the place of one cell.
+type slot struct {
+	Cell           int // its number in the report
+	Y, Height      int // of what the mouse finds
+	Text           string
+	TextX          string // percent
+	TextY          int
+	Missing        bool
+	Tip            string // lines; the first is what it is of
+	Class, Pattern string
+	BarY, BarH     int
+	Width          string // percent; empty: nothing measured
+	Idle           *reach // iowait, which is no use of a CPU
+	Interval       *reach
+	Mid            int
+	Dots           []dot
+	Marks          []dot // published
+}
+
+// reach is from one place to another; an end that is off the plot has no cap.
+type reach struct {
+	From, To   string
+	Length     string
+	FromIn, In bool
 }
 
 // dot is one run.
 type dot struct {
 	X     string // percent
 	Y     float64
-	R     float64
 	Class string
-	Title string
 }
 
-// serie is one bar in each row of a chart.
-type serie struct {
-	class, name string
-	of          metric
+// facet is one metric of a chart.
+type facet struct {
+	title string
+	of    metric
+	idle  *metric // drawn after the bar
 }
 
-// What a row of a chart takes, in pixels. Rows are as high in every chart,
-// so that charts side by side read across.
+// What a chart takes, in pixels.
 const (
-	labelHeight = 22
-	bandHeight  = 50
-	rowGap      = 12
-	barGap      = 3
-	axisHeight  = 24
-	barSpace    = 72 // percent of the width; the rest is for the figure
+	barHeight  = 18
+	thinBar    = 14 // one of several in a group
+	barGap     = 3
+	groupGap   = 13
+	lineHeight = 20
+	axisHeight = 26
+	charWidth  = 7 // of the widest system fonts at this size, about
+	boldWidth  = 9
+	widest     = 20
 )
 
-// draw makes a chart of one bar for each serie and cell.
-func draw(id, title, unit string, cells []*cell, series []serie, top float64, text func(figure, int) string) chart {
-	c := chart{ID: id, Title: title, Unit: unit}
-	var all []figure
+// draw makes a chart with a panel for each facet and panel of the layout.
+func (r *drawing) draw(id, title, unit string, l layout, facets []facet, top float64) chart {
+	c := chart{ID: id, Title: title, Unit: unit, Columns: len(facets)}
+	if len(facets) == 1 {
+		c.Columns = min(len(l.panels), 2)
+	}
 	highest := 0.0
-	for _, k := range cells {
-		for _, s := range series {
-			f := over(k.runs, s.of)
-			all = append(all, f)
-			if shown := over(k.measured(), s.of); shown.n > 0 {
+	var all []figure
+	for _, k := range l.at {
+		for _, f := range facets {
+			shown := over(k.measured(), f.of)
+			all = append(all, over(k.runs, f.of))
+			if shown.n > 0 {
 				highest = max(highest, shown.max)
+			}
+		}
+		if id == "throughput" {
+			for _, p := range r.points[k] {
+				highest = max(highest, p.Gbps, p.Upper)
 			}
 		}
 	}
 	if top == 0 {
 		top = highest
 	}
-	step := tickStep(top)
 	places := decimals(all...)
+	if unit == unitCPU || unit == unitWatts {
+		places = 1
+	}
+	for p, name := range l.panels {
+		for f, one := range facets {
+			d := panel{ID: fmt.Sprintf("%s-%d-%d", id, p, f), Title: strings.Join(nonEmpty(one.title, name), ", ")}
+			r.fill(&d, l, p, one, unit, top, places)
+			c.Panels = append(c.Panels, d)
+		}
+	}
+	return c
+}
+
+func nonEmpty(texts ...string) []string {
+	var list []string
+	for _, t := range texts {
+		if t != "" {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top float64, places int) {
+	step := tickStep(top)
 	for i := range 6 {
 		v := float64(i) * step
 		if i > 0 && !(v <= top*(1+1e-9)) { // no number is at most NaN
 			break
 		}
-		c.Ticks = append(c.Ticks, tick{X: at(v, top), Label: trim(v)})
+		d.Ticks = append(d.Ticks, tick{X: at(v, top), Label: trim(v)})
 	}
-	y := 0
+	name, series, above := 0, 0, false
+	for _, g := range l.groups {
+		name = max(name, utf8.RuneCountInString(g.name))
+		above = above || g.differs != ""
+	}
+	for _, s := range l.series {
+		series = max(series, utf8.RuneCountInString(s))
+	}
+	above = above || name > widest
+	if !above {
+		d.Gutter = name*boldWidth + 12
+	}
+	if series > 0 {
+		d.Gutter += series*charWidth + 8
+	}
+	height := barHeight
+	if len(l.series) > 1 {
+		height = thinBar
+	}
+	y := 4
 	var words []string
-	for i, k := range cells {
-		row := chartRow{Label: k.name(), Differs: k.differs, LabelY: y + 15}
-		band := y + labelHeight
-		var said []string
-		if len(k.runs) == 0 {
-			status, _ := k.unmeasured()
-			row.Missing, row.MissingY = string(status), band+16
-			said = []string{string(status)}
+	for g, group := range l.groups {
+		if above {
+			d.Labels = append(d.Labels, label{Class: "name", Text: group.name, Differs: group.differs, DX: -d.Gutter, Y: y + 13})
+			y += lineHeight
 		}
-		height := (bandHeight - barGap*(len(series)-1)) / max(2, len(series))
-		for s, one := range series {
-			f := all[i*len(series)+s]
-			if len(k.runs) == 0 {
-				continue
+		first := y
+		for s := range max(1, len(l.series)) {
+			c := l.at[[3]int{p, g, s}]
+			if s < len(l.series) {
+				d.Labels = append(d.Labels, label{Class: "series", Text: l.series[s], DX: -8, Y: y + height/2 + 4, End: true})
 			}
-			// A single bar sits in the middle of its band.
-			used := height*len(series) + barGap*(len(series)-1)
-			b := bar{Class: one.class, Y: band + (bandHeight-used)/2 + s*(height+barGap), Height: height}
-			b.TextY = b.Y + height/2 + 4
-			end := 0.0
-			if f.n > 0 {
-				end = f.mean
-				value := text(f, places)
-				b.Text = strings.TrimSpace(value + " " + one.name)
-				b.Title = fmt.Sprintf("%s: %s %s, mean of %d", k.label(), value, unit, f.n)
-				if f.n > 1 {
-					b.Title += fmt.Sprintf(" (%s)", f.spread(places))
+			if c != nil {
+				b := r.slot(c, f, unit, top, places, y, height)
+				b.Class = fmt.Sprintf("c%d", group.colour)
+				if s < len(l.series)-1 {
+					b.Pattern = fmt.Sprintf("p%d", s+1)
 				}
-			} else {
-				b.Text = strings.TrimSpace(one.name + " not measured")
+				d.Slots = append(d.Slots, b)
+				words = append(words, c.label()+": "+b.Text)
 			}
-			said = append(said, b.Text)
-			b.Width = at(end, top)
-			b.Dots, end = dots(k, one, b, top, end, places)
-			b.TextX = at(end, top)
-			row.Bars = append(row.Bars, b)
+			y += height + barGap
 		}
-		words = append(words, k.label()+": "+strings.Join(said, ", "))
-		c.Rows = append(c.Rows, row)
-		y = band + bandHeight + rowGap
+		if !above {
+			d.Labels = append(d.Labels, label{Class: "name", Text: group.name, DX: -d.Gutter, Y: first + height/2 + 5})
+		}
+		y += groupGap - barGap
 	}
-	c.Plot = y
-	c.Height = y + axisHeight
-	c.Desc = strings.Join(words, ". ") + "."
-	return c
+	d.Plot = y - groupGap + 6
+	d.Height = d.Plot + axisHeight
+	d.Desc = strings.Join(words, ". ") + "."
 }
 
-// dots places each run over its bar, in order of time from top to bottom, and
-// gives the end of the rightmost.
-func dots(k *cell, s serie, b bar, top, end float64, places int) ([]dot, float64) {
-	var list []dot
-	runs := k.measured()
-	for i, r := range runs {
-		v := s.of.of(r.Record)
+// slot is a cell's bar, with its interval, its runs, and what was published.
+func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, height int) slot {
+	s := slot{Cell: r.numbers[c], Y: y - 1, Height: height + 2, BarY: y, BarH: height, Mid: y + height/2, TextY: y + height/2 + 5, TextX: "0%"}
+	head := c.label()
+	if f.title != "" {
+		head += ", " + f.title
+	}
+	if len(c.runs) == 0 {
+		status, why := c.unmeasured()
+		s.Missing, s.Text = true, string(status)
+		s.Tip = head + "\n" + string(status) + ": " + clip(why, 200)
+		if status != "dropped" {
+			return s
+		}
+	}
+	m := over(c.runs, f.of)
+	end := 0.0
+	if m.n > 0 {
+		s.Text, s.Width, end = shownMean(f.of, m, places), at(m.mean, top), m.mean
+		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, unit, m.n, plural(m.n, "run", "runs"))
+		if m.n > 1 {
+			s.Interval = &reach{From: at(m.lo, top), To: at(m.hi, top), FromIn: m.lo >= 0, In: m.hi <= top}
+			s.Tip += fmt.Sprintf("\n95%% interval %s to %s", fixed(m.lo, places), fixed(m.hi, places))
+			end = max(end, min(m.hi, top))
+		}
+	} else if !s.Missing {
+		s.Missing, s.Text, s.Tip = true, "not measured", head+"\nnot measured"
+	}
+	if f.idle != nil {
+		if w := over(c.runs, *f.idle); w.n > 0 && w.mean > 0 {
+			s.Idle = &reach{From: at(m.mean, top), Length: at(min(w.mean, top-m.mean), top)}
+			s.Tip += fmt.Sprintf("\nand %s %% iowait, which is idle time", fixed(w.mean, 1))
+			end = max(end, min(m.mean+w.mean, top))
+		}
+	}
+	runs := c.measured()
+	var said []string
+	for i, one := range runs {
+		v := f.of.of(one.Record)
 		if v == nil {
 			continue
 		}
-		d := dot{
-			X: at(*v, top), Y: float64(b.Y) + float64(b.Height)*float64(i+1)/float64(len(runs)+1), R: 2.5,
-			Title: fmt.Sprintf("run %d: %s", r.Repeat+1, fixed(*v, places)),
-		}
-		if r.Dropped != "" {
+		d := dot{X: at(*v, top), Y: float64(y) + float64(height)*float64(i+1)/float64(len(runs)+1)}
+		text := fixed(*v, places)
+		if one.Dropped != "" {
 			d.Class = "dropped"
-			d.Title += ", left out: " + clean(r.Dropped)
+			text = "(" + text + ")"
 		}
-		list = append(list, d)
+		said = append(said, text)
+		s.Dots = append(s.Dots, d)
 		end = max(end, *v)
 	}
-	return list, end
+	if len(said) > 0 {
+		s.Tip += "\nruns: " + strings.Join(shorten(said), ", ")
+	}
+	if len(c.dropped) > 0 && len(said) > 0 {
+		s.Tip += " (in brackets: left out)"
+	}
+	if f.of.name == "gbps" {
+		for _, p := range r.points[c] {
+			for _, v := range []float64{p.Gbps, p.Upper} {
+				if v > 0 {
+					s.Marks = append(s.Marks, dot{X: at(v, top), Y: float64(s.Mid)})
+					end = max(end, v)
+				}
+			}
+			s.Tip += fmt.Sprintf("\n◇ %s published, %s", p.value(), p.study)
+		}
+	}
+	s.TextX = at(end, top)
+	return s
 }
 
-// at is a place on the axis, in percent of the drawing.
+// shownMean is a mean as the table has it.
+func shownMean(m metric, f figure, places int) string {
+	if m.unit == unitShare {
+		return shareText(f)
+	}
+	return f.text(places)
+}
+
+// point is a published figure with its study's name.
+type point struct {
+	Published
+	study string
+}
+
+// drawing is a report with what its charts look up.
+type drawing struct {
+	*Report
+	numbers map[*cell]int
+	points  map[*cell][]point // of the chosen studies, at the cells of their axes
+}
+
+func (r *Report) drawing() *drawing {
+	d := &drawing{r, map[*cell]int{}, map[*cell][]point{}}
+	for i, c := range r.cells {
+		d.numbers[c] = i
+	}
+	for _, s := range r.references {
+		for _, p := range s.Points {
+			if c := r.like(p); c != nil {
+				d.points[c] = append(d.points[c], point{p, s.Name})
+			}
+		}
+	}
+	return d
+}
+
+// at is a place on the axis, in percent of the plot.
 func at(v, top float64) string {
-	if top <= 0 {
+	if !(top > 0) || math.IsNaN(v) {
 		return "0%"
 	}
-	return fmt.Sprintf("%.1f%%", barSpace*min(max(v, 0)/top, 1))
+	return fmt.Sprintf("%.2f%%", 100*min(max(v, 0)/top, 1))
 }
 
 // tickStep divides an axis into two to five steps of 1, 2 or 5 times a power
@@ -191,19 +335,57 @@ func tickStep(top float64) float64 {
 
 func trim(v float64) string { return fmt.Sprintf("%.6g", v) }
 
-// charts are those of a first look: how fast, at what cost, what comes of
-// it, and whether it was zero-copy at all.
-func charts(cells []*cell) []chart {
-	tx, rx := "tx", "rx"
-	plain := func(f figure, places int) string { return f.text(places) }
-	return []chart{
-		draw("throughput", "Throughput", "Gbit/s", cells, []serie{{"speed", "", known("gbps")}}, 0, plain),
-		draw("cpu", "CPU by end", "% of one CPU", cells, []serie{{tx, "sender", known("tx.cpu_percent")}, {rx, "receiver", known("rx.cpu_percent")}}, 0,
-			func(f figure, _ int) string { return f.text(1) }),
-		draw("roi", "ROI: throughput² per CPU", "(Gbit/s)² per CPU %", cells,
-			[]serie{{tx, "sender", known("roi.cpu.tx")}, {rx, "receiver", known("roi.cpu.rx")}, {"both", "both", known("roi.cpu.total")}}, 0, plain),
-		draw("zerocopy", "Payload that no CPU copied", "% of payload", cells,
-			[]serie{{tx, "sender", known("tx.zero_copied_percent")}, {rx, "receiver", known("rx.zero_copied_percent")}}, 100,
-			func(f figure, _ int) string { return percent(f.mean) }),
+// charts are those of the talk at netdev 0x19: how fast, at what cost in CPU and
+// power, and what comes of it; and whether it was zero-copy at all.
+func (r *drawing) charts(l layout) []chart {
+	has := func(names ...string) bool {
+		for _, c := range r.cells {
+			for _, n := range names {
+				if over(c.measured(), known(n)).n > 0 {
+					return true
+				}
+			}
+		}
+		return false
 	}
+	ends := func(prefix, suffix string, both bool) []facet {
+		list := []facet{{title: "sender", of: known(prefix + "tx" + suffix)}, {title: "receiver", of: known(prefix + "rx" + suffix)}}
+		if both {
+			list = append(list, facet{title: "both ends", of: known(prefix + "total" + suffix)})
+		}
+		return list
+	}
+	list := []chart{r.draw("throughput", "Throughput", unitSpeed, l, []facet{{of: known("gbps")}}, 0)}
+	if has("tx.cpu_percent", "rx.cpu_percent") {
+		facets := ends("", ".cpu_percent", false)
+		for i, name := range []string{"tx.iowait_percent", "rx.iowait_percent"} {
+			m := known(name)
+			facets[i].idle = &m
+		}
+		c := r.draw("cpu", "CPU", unitCPU, l, facets, 0)
+		c.Note = "100 % is one CPU; " + legend(r.cells)
+		if has("tx.iowait_percent", "rx.iowait_percent") {
+			c.Note += " Dashed: iowait, which is idle time."
+		}
+		list = append(list, c)
+	}
+	if has("tx.watts", "rx.watts") {
+		list = append(list, r.draw("power", "Power", unitWatts, l, ends("", ".watts", false), 0))
+	}
+	if has("roi.cpu.tx", "roi.cpu.rx", "roi.cpu.total") {
+		c := r.draw("roi", "ROI per CPU", unitROICPU, l, ends("roi.cpu.", "", true), 0)
+		c.Note = "Return on investment, throughput² / CPU: more is better."
+		list = append(list, c)
+	}
+	if has("roi.power.tx", "roi.power.rx", "roi.power.total") {
+		c := r.draw("roi-power", "ROI per watt", unitROIPower, l, ends("roi.power.", "", true), 0)
+		c.Note = "Throughput² / power: more is better."
+		list = append(list, c)
+	}
+	if has("tx.zero_copied_percent", "rx.zero_copied_percent") {
+		c := r.draw("zerocopy", "Zero-copied", unitShare, l, ends("", ".zero_copied_percent", false), 100)
+		c.Note = "Payload that no CPU copied on that end, whoever asked for it."
+		list = append(list, c)
+	}
+	return list
 }

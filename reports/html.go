@@ -2,7 +2,9 @@ package reports
 
 import (
 	"cmp"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
@@ -13,8 +15,16 @@ import (
 	"zcbench/results"
 )
 
-//go:embed page.html.tmpl
-var pageTemplate string
+// The page's parts. What it runs is named by its hash in the page's policy, so
+// that nothing else runs in it.
+var (
+	//go:embed page/page.html.tmpl
+	pageTemplate string
+	//go:embed page/page.css
+	pageStyle string
+	//go:embed page/page.js
+	pageScript string
+)
 
 // HTML writes the page of a first look at records; see Report.HTML.
 func HTML(w io.Writer, records []results.Record) error { return plain(records).HTML(w) }
@@ -30,11 +40,16 @@ func (r *Report) HTML(w io.Writer) error {
 }
 
 type page struct {
+	Style          template.CSS
+	Script         template.JS
+	ScriptHash     string // as a policy names it
+	Title          string
 	Started, Ended string
 	Runs, Cells    int
 	Hosts          []string
 	Best           []best
 	Charts         []chart
+	ChartNotes     []string
 	Key, Explain   string
 	Over           []overHead
 	Heads          []column
@@ -43,8 +58,15 @@ type page struct {
 	Notes          []pageNote
 	Missing        []missing
 	Common         []results.Fact
+	Varying        *grid
+	Syscalls       *grid
+	Commands       []command
+	Published      []published
+	Detail         *detail
 	Log            []logRow
+	LogLeft        int
 	Environment    []factGroup
+	Problems       []string
 }
 
 // overHead is a heading over some columns.
@@ -60,11 +82,47 @@ func (c column) Head() string { return c.head }
 type best struct{ Label, Value, Unit, Who string }
 
 type tableRow struct {
+	Cell          int
 	Name, Differs string
-	Figures       []string
+	Figures       []tableFigure
 	Marks         string
 	Missing       string
 }
+
+// tableFigure is a figure as it is shown, and with all its digits, as CSV has
+// them.
+type tableFigure struct {
+	Text, Around         string
+	Metric, Mean, Lo, Hi string
+	N                    int
+}
+
+// grid is a small table with a line for each cell.
+type grid struct {
+	Heads []string
+	Rows  []gridRow
+	Left  int // columns there was no room for
+}
+
+type gridRow struct {
+	Name, Differs string
+	Values        []string
+}
+
+// command is what repeats a cell.
+type command struct {
+	Cell          int
+	Name, Differs string
+	Lines         []string
+}
+
+// published is a study beside the report's own figures.
+type published struct {
+	Study
+	Rows []publishedRow
+}
+
+type publishedRow struct{ What, Value, Here string }
 
 type pageNote struct{ Mark, Text, On string }
 
@@ -89,12 +147,24 @@ type factRow struct {
 
 func (r *Report) page() page {
 	cells := r.cells
-	p := page{Runs: len(r.runs), Cells: len(cells), Hosts: r.set.hostLines(r.runs), Legend: legend(cells)}
+	hash := sha256.Sum256([]byte(pageScript))
+	p := page{
+		Style: template.CSS(pageStyle), Script: template.JS(pageScript), ScriptHash: "sha256-" + base64.StdEncoding.EncodeToString(hash[:]),
+		Title: r.title(), Runs: len(r.runs), Cells: len(cells), Hosts: r.set.hostLines(r.runs), Problems: r.set.Problems,
+	}
 	p.Started, p.Ended = span(r.runs)
 	if len(cells) == 0 {
 		return p
 	}
-	p.Charts = charts(cells)
+	draw := r.drawing()
+	l := arrange(cells, r.by)
+	p.Charts = draw.charts(l)
+	if l.bars != "" && l.bars != "gro" && l.bars != "bigtcp" {
+		p.ChartNotes = append(p.ChartNotes, "The bars of a group are values of "+clean(l.bars)+".")
+	}
+	if l.left > 0 {
+		p.ChartNotes = append(p.ChartNotes, fmt.Sprintf("The charts show the first %d of %d cells; the table has all, and --filter or --group-by chooses others.", len(cells)-l.left, len(cells)))
+	}
 	p.Key, p.Explain = strings.Join(r.heads(), ", "), r.legend()
 	p.Heads = r.columns()
 	for i := 0; i < len(p.Heads); {
@@ -105,14 +175,21 @@ func (r *Report) page() page {
 		i = k
 	}
 	for i, c := range cells {
-		row := tableRow{Name: c.name(), Differs: c.differs, Marks: r.marks(c)}
+		row := tableRow{Cell: i, Name: c.name(), Differs: c.differs, Marks: r.marks(c)}
 		if len(c.runs) == 0 {
 			status, why := c.unmeasured()
 			row.Missing = string(status)
 			p.Missing = append(p.Missing, missing{c.name(), c.differs, string(status), why})
 		}
 		for _, h := range p.Heads {
-			row.Figures = append(row.Figures, strings.TrimSpace(h.cells[i].text+" "+h.cells[i].around))
+			one := h.cells[i]
+			f := tableFigure{Text: one.text, Around: one.around, Metric: h.of.name, N: one.figure.n}
+			if f.N > 0 {
+				f.Mean, f.Lo, f.Hi = digits(one.figure.mean, true), digits(one.figure.lo, true), digits(one.figure.hi, true)
+			} else if h.of.name == "" && one.text != "" {
+				f.Mean = fmt.Sprint(len(c.runs))
+			}
+			row.Figures = append(row.Figures, f)
 		}
 		p.Rows = append(p.Rows, row)
 	}
@@ -134,9 +211,113 @@ func (r *Report) page() page {
 	for _, k := range names {
 		p.Common = append(p.Common, results.Fact{Name: k, Value: cells[0].flat[k]})
 	}
-	p.Log = runLog(cells)
+	p.Varying = r.varying()
+	p.Syscalls = r.syscalls()
+	p.Commands = r.commands()
+	for _, s := range r.references {
+		one := published{Study: s}
+		for _, p := range s.Points {
+			one.Rows = append(one.Rows, publishedRow{p.text(), p.value(), r.here(p)})
+		}
+		p.Published = append(p.Published, one)
+	}
+	p.Detail = draw.detail()
+	p.Log, p.LogLeft = runLog(cells)
 	p.Environment = r.set.environment(r.runs)
 	return p
+}
+
+// title says what was measured.
+func (r *Report) title() string {
+	name := ""
+	for i, one := range r.runs {
+		if e := clean(one.Experiment); i == 0 {
+			name = e
+		} else if e != name {
+			name = ""
+		}
+	}
+	what := plural(len(r.cells), "engine pair", "engine pairs")
+	if r.by != nil {
+		what = plural(len(r.cells), "cell", "cells")
+	}
+	text := fmt.Sprintf("%d %s, %d %s", len(r.cells), what, len(r.runs), plural(len(r.runs), "run", "runs"))
+	if name != "" {
+		return clip(name, 60) + ": " + text
+	}
+	return "Zero-copy TCP: " + text
+}
+
+// varying are the settings that are not the same in all cells.
+func (r *Report) varying() *grid {
+	const most = 24
+	_, names := split(r.cells)
+	names = slices.DeleteFunc(names, func(n string) bool { return slices.Contains(r.by, n) })
+	if len(names) == 0 || len(r.cells) < 2 {
+		return nil
+	}
+	g := &grid{Left: max(0, len(names)-most)}
+	names = names[:len(names)-g.Left]
+	for _, n := range names {
+		g.Heads = append(g.Heads, clean(n))
+	}
+	for _, c := range r.cells {
+		row := gridRow{Name: c.name()}
+		for _, n := range names {
+			row.Values = append(row.Values, cmp.Or(clean(c.flat[n]), "–"))
+		}
+		g.Rows = append(g.Rows, row)
+	}
+	return g
+}
+
+// syscalls are calls over 10⁹ bytes, means of the runs that count.
+func (r *Report) syscalls() *grid {
+	const most = 16
+	var of []metric
+	for _, m := range extra(r.runs) {
+		if strings.Contains(m.name, ".syscalls_per_gb.") {
+			of = append(of, m)
+		}
+	}
+	if len(of) == 0 {
+		return nil
+	}
+	g := &grid{Left: max(0, len(of)-most)}
+	of = of[:len(of)-g.Left]
+	for _, m := range of {
+		end, name, _ := strings.Cut(m.name, ".syscalls_per_gb.")
+		g.Heads = append(g.Heads, end+" "+name)
+	}
+	for _, c := range r.cells {
+		if len(c.runs) == 0 {
+			continue
+		}
+		row := gridRow{Name: c.name(), Differs: c.differs}
+		for _, m := range of {
+			f := over(c.runs, m)
+			row.Values = append(row.Values, f.text(max(0, decimals(f)-1)))
+		}
+		g.Rows = append(g.Rows, row)
+	}
+	return g
+}
+
+// commands are the command lines of all cells.
+func (r *Report) commands() []command {
+	var list []command
+	for i, c := range r.cells {
+		one := command{Cell: i, Name: c.name(), Differs: c.differs}
+		for _, run := range c.records() {
+			if v := r.set.fact(run.Settings, "command"); v != "" && !slices.Contains(one.Lines, v) && len(one.Lines) < 3 {
+				one.Lines = append(one.Lines, v)
+			}
+		}
+		if len(one.Lines) > 0 {
+			list = append(list, one)
+		}
+	}
+	return list
 }
 
 // span is the time of the first and of the last run.
@@ -199,7 +380,8 @@ func bests(cells []*cell) []best {
 }
 
 // runLog lists every run in order of time.
-func runLog(cells []*cell) []logRow {
+func runLog(cells []*cell) (rows []logRow, left int) {
+	const most = 2000
 	type entry struct {
 		c *cell
 		r *run
@@ -211,7 +393,9 @@ func runLog(cells []*cell) []logRow {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b entry) int { return a.r.started.Compare(b.r.started) })
-	var rows []logRow
+	if left = len(all) - most; left > 0 {
+		all = all[:most]
+	}
 	for _, e := range all {
 		row := logRow{
 			Name: e.c.name(), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: clean(string(e.r.Status)),
@@ -229,7 +413,7 @@ func runLog(cells []*cell) []logRow {
 		}
 		rows = append(rows, row)
 	}
-	return rows
+	return rows, max(left, 0)
 }
 
 // environment sets the facts of both hosts side by side. A fact that was not

@@ -27,6 +27,9 @@ function number(v, unit) {
   return unit || prefix ? text + " " + prefix + (unit || "") : text;
 }
 
+// A count, all of it.
+function count(n) { return String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f"); }
+
 // The tip beside what is pointed at or focused.
 const tip = $("tip");
 function showTip(text, x, y) {
@@ -230,7 +233,7 @@ function overTime(title, unit, lines, {stacked = false, wide = false, height = 1
   if (small) return html("figure", {}, caption, plot);
   const legend = html("ul", {class: "legend"}, (stacked ? [...lines].reverse() : lines).map((l) => html("li", {},
     stacked ? svg("svg", {width: 14, height: 12}, svg("rect", {class: `fill c${l.colour}`, width: 14, height: 12}), l.hatch && svg("rect", {fill: `url(#${l.hatch})`, width: 14, height: 12}))
-      : svg("svg", {width: 22, height: 12, class: "time"}, svg("path", {class: `line stroke c${l.colour}${l.dash ? " dash" : ""}`, d: "M0 6H22"})),
+      : svg("svg", {width: 22, height: 12}, svg("path", {class: `line stroke c${l.colour}${l.dash ? " dash" : ""}`, d: "M0 6H22"})),
     l.name)));
   return html("figure", {class: wide ? "wide" : ""}, caption, plot, legend);
 }
@@ -320,7 +323,7 @@ function histogram(h) {
   return html("figure", {}, html("figcaption", {class: "small"}, html("b", {}, h.title), h.note ? html("span", {class: "soft"}, " " + h.note) : null),
     html("table", {class: "numbers hist"}, html("tbody", {}, h.names.map((name, i) => html("tr", {}, html("th", {scope: "row"}, name),
       html("td", {class: "bars"}, svg("svg", {height: 14, "aria-hidden": "true"}, svg("rect", {class: "fill c4", width: (100 * h.count[i]) / most + "%", height: 14}))),
-      html("td", {}, number(h.count[i])), html("td", {class: "soft"}, ((100 * h.count[i]) / all).toFixed(1) + " %"))))));
+      html("td", {}, count(h.count[i])), html("td", {class: "soft"}, ((100 * h.count[i]) / all).toFixed(1) + " %"))))));
 }
 
 // Each CPU as one bar of its states.
@@ -332,7 +335,7 @@ function cpus(list, name) {
     const words = shown.filter(([s]) => c.states[s]).map(([s]) => `${s} ${number(c.states[s], "%")}`);
     const idle = Object.entries(c.idle || {}).map(([s, v]) => `${s} ${number(v, "%")}`);
     const group = svg("g", {class: "slot"}, svg("rect", {class: "hit", y: i * row, width: "100%", height: row}),
-      svg("text", {class: "series", x: 0, dx: -8, y: i * row + 14, "text-anchor": "end"}, "CPU " + c.cpu));
+      svg("rect", {class: "track", y: i * row + 3, width: "100%", height: row - 6}), svg("text", {class: "series", x: 0, dx: -8, y: i * row + 14, "text-anchor": "end"}, "CPU " + c.cpu));
     for (const [s, colour] of shown) {
       const v = c.states[s];
       if (!v) continue;
@@ -367,7 +370,7 @@ function flame(profile, name) {
   }
   const row = 19, plot = svg("svg", {class: "flame", "data-flame": "", tabindex: 0, role: "img", "aria-label": `Flame graph, ${name}: arrows move, Enter zooms, Escape zooms out`});
   let zoom = root, on = root, drawn = new Map();
-  const tell = (f) => `${f.name}\n${number((100 * f.n) / root.n, "%")} of samples, ${number(f.n)}`;
+  const tell = (f) => `${f.name}\n${number((100 * f.n) / root.n, "%")} of samples, ${count(f.n)}`;
   const draw = () => {
     drawn = new Map();
     plot.replaceChildren();
@@ -439,8 +442,8 @@ function drawRun(run) {
   if (calls.length) {
     const timed = calls.some(([, c]) => c.ms !== undefined);
     const heads = ["System calls", "", "calls", "per GB", ...(timed ? ["errors", "total ms", "min µs", "mean µs", "max µs"] : [])];
-    parts.push(html("div", {class: "lines"}, html("div", {class: "wide"}, table(heads, calls.map(([name, c]) => [c.name, name, number(c.calls), number(c.per_gb),
-      ...(timed ? [number(c.errors || 0), number(c.ms), number(c.min), number(c.mean), number(c.max)] : [])])))));
+    parts.push(html("div", {class: "lines"}, html("div", {class: "wide"}, table(heads, calls.map(([name, c]) => [c.name, name, count(c.calls), number(c.per_gb),
+      ...(timed ? [count(c.errors || 0), number(c.ms), number(c.min), number(c.mean), number(c.max)] : [])])))));
   }
   for (const [role, name] of roles) {
     const p = run.ends[role] && run.ends[role].profile;

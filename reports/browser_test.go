@@ -188,7 +188,7 @@ func TestPageInBrowser(t *testing.T) {
 
 	t.Run("figures are those of the CSV", func(t *testing.T) {
 		var text bytes.Buffer
-		if err := r.CSV(&text); err != nil {
+		if err := r.Write(&text, "csv"); err != nil {
 			t.Fatal(err)
 		}
 		lines, err := csv.NewReader(&text).ReadAll()
@@ -242,7 +242,7 @@ func TestPageInBrowser(t *testing.T) {
 		b.hover(t, "#throughput .bar")
 		is(t, b, "tip", `document.getElementById("tip").hidden`, false)
 		tip := get[string](t, b, `document.getElementById("tip").textContent`)
-		for _, want := range []string{"baseline, 1, sw", "Gbit/s, mean of 3 runs", "95% interval", "◇ 60.99 published, netdev-0x19", "in brackets: left out"} {
+		for _, want := range []string{"baseline, 1 CPU, sw GRO", "Gbit/s, mean of 3 runs", "95% interval", "◇ 60.99 published, netdev-0x19", "in brackets: left out"} {
 			if !strings.Contains(tip, want) {
 				t.Errorf("no %q in the tip %q", want, tip)
 			}
@@ -259,7 +259,7 @@ func TestPageInBrowser(t *testing.T) {
 	t.Run("keyboard", func(t *testing.T) {
 		b.do(t, chromedp.Evaluate(`document.querySelector("#throughput svg.plot").focus()`, nil), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.ArrowDown))
 		is(t, b, "the second bar", `document.querySelector("#throughput .slot.on").dataset.cell`, "1")
-		is(t, b, "its tip", `document.getElementById("tip").textContent.startsWith("baseline, 1, hw")`, true)
+		is(t, b, "its tip", `document.getElementById("tip").textContent.startsWith("baseline, 1 CPU, HW GRO")`, true)
 		is(t, b, "focus is seen", `getComputedStyle(document.activeElement).outlineStyle`, "solid")
 		b.do(t, chromedp.KeyEvent(kb.Enter))
 		is(t, b, "its run", `document.getElementById("cell").value`, "1")
@@ -282,7 +282,7 @@ func TestPageInBrowser(t *testing.T) {
 		choose := func(cell string) {
 			b.do(t, chromedp.Evaluate(`(() => { const c = document.getElementById("cell"); c.value = [...c.options].find((o) => o.text === "`+cell+`").value; c.dispatchEvent(new Event("change")); })()`, nil))
 		}
-		choose("devmem, 2, hw")
+		choose("devmem, 2 CPUs, HW GRO")
 		is(t, b, "runs to choose", `document.getElementById("run").options.length`, 5)
 		is(t, b, "left out", `[...document.getElementById("run").options].filter((o) => o.text.includes("left out")).length`, 2)
 		is(t, b, "over time", `[...document.querySelectorAll("#run-detail svg.time[tabindex]")].map((s) => s.getAttribute("aria-label").split(",")[0]).join()`,
@@ -292,7 +292,7 @@ func TestPageInBrowser(t *testing.T) {
 		is(t, b, "calls with their time", `document.querySelectorAll("#run-detail .lines table.numbers:not(.hist) tbody tr").length >= 4`, true)
 		is(t, b, "flame graphs", `document.querySelectorAll("#run-detail .flame").length`, 2)
 		// The embedded columns are the samples, to their three digits.
-		c := r.cells[slices.IndexFunc(r.cells, func(c *cell) bool { return c.label() == "devmem, 2, hw" })]
+		c := r.cells[slices.IndexFunc(r.cells, func(c *cell) bool { return r.labelled(c) == "devmem, 2 CPUs, HW GRO" })]
 		id := get[string](t, b, `JSON.parse(document.getElementById("runs").textContent).runs[Number(document.getElementById("run").value)].id`)
 		one := c.runs[slices.IndexFunc(c.runs, func(r *run) bool { return r.ID == id })]
 		label := get[string](t, b, `[...document.querySelectorAll("#run-detail svg.time[tabindex]")][0].getAttribute("aria-label")`)

@@ -187,7 +187,7 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top floa
 					b.Pattern = fmt.Sprintf("p%d", s+1)
 				}
 				d.Slots = append(d.Slots, b)
-				words = append(words, c.label()+": "+b.Text)
+				words = append(words, r.labelled(c)+": "+b.Text)
 			}
 			y += height + barGap
 		}
@@ -204,7 +204,7 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top floa
 // slot is a cell's bar, with its interval, its runs, and what was published.
 func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, height int) slot {
 	s := slot{Cell: r.numbers[c], Y: y - 1, Height: height + 2, BarY: y, BarH: height, Mid: y + height/2, TextY: y + height/2 + 5, TextX: "0%"}
-	head := c.label()
+	head := r.labelled(c)
 	if f.title != "" {
 		head += ", " + f.title
 	}

@@ -175,11 +175,11 @@ func (r *Report) page() page {
 		i = k
 	}
 	for i, c := range cells {
-		row := tableRow{Cell: i, Name: c.name(), Differs: c.differs, Marks: r.marks(c)}
+		row := tableRow{Cell: i, Name: r.named(c), Differs: c.differs, Marks: r.marks(c)}
 		if len(c.runs) == 0 {
 			status, why := c.unmeasured()
 			row.Missing = string(status)
-			p.Missing = append(p.Missing, missing{c.name(), c.differs, string(status), why})
+			p.Missing = append(p.Missing, missing{r.named(c), c.differs, string(status), why})
 		}
 		for _, h := range p.Heads {
 			one := h.cells[i]
@@ -202,11 +202,11 @@ func (r *Report) page() page {
 		number++
 		var on []string
 		for _, c := range n.cells {
-			on = append(on, c.label())
+			on = append(on, r.labelled(c))
 		}
 		p.Notes = append(p.Notes, pageNote{Mark: fmt.Sprint(number), Text: n.text, On: strings.Join(on, ", ")})
 	}
-	p.Best = bests(cells)
+	p.Best = r.bests()
 	names, _ := split(cells)
 	for _, k := range names {
 		p.Common = append(p.Common, results.Fact{Name: k, Value: cells[0].flat[k]})
@@ -222,7 +222,7 @@ func (r *Report) page() page {
 		p.Published = append(p.Published, one)
 	}
 	p.Detail = draw.detail()
-	p.Log, p.LogLeft = runLog(cells)
+	p.Log, p.LogLeft = r.runLog()
 	p.Environment = r.set.environment(r.runs)
 	return p
 }
@@ -262,7 +262,7 @@ func (r *Report) varying() *grid {
 		g.Heads = append(g.Heads, clean(n))
 	}
 	for _, c := range r.cells {
-		row := gridRow{Name: c.name()}
+		row := gridRow{Name: r.named(c)}
 		for _, n := range names {
 			row.Values = append(row.Values, cmp.Or(clean(c.flat[n]), "–"))
 		}
@@ -293,7 +293,7 @@ func (r *Report) syscalls() *grid {
 		if len(c.runs) == 0 {
 			continue
 		}
-		row := gridRow{Name: c.name(), Differs: c.differs}
+		row := gridRow{Name: r.named(c), Differs: c.differs}
 		for _, m := range of {
 			f := over(c.runs, m)
 			row.Values = append(row.Values, f.text(max(0, decimals(f)-1)))
@@ -307,7 +307,7 @@ func (r *Report) syscalls() *grid {
 func (r *Report) commands() []command {
 	var list []command
 	for i, c := range r.cells {
-		one := command{Cell: i, Name: c.name(), Differs: c.differs}
+		one := command{Cell: i, Name: r.named(c), Differs: c.differs}
 		for _, run := range c.records() {
 			if v := r.set.fact(run.Settings, "command"); v != "" && !slices.Contains(one.Lines, v) && len(one.Lines) < 3 {
 				one.Lines = append(one.Lines, v)
@@ -349,7 +349,8 @@ func span(runs []*run) (first, last string) {
 	return first, last
 }
 
-func bests(cells []*cell) []best {
+func (r *Report) bests() []best {
+	cells := r.cells
 	type contest struct {
 		label, unit string
 		of          metric
@@ -373,23 +374,23 @@ func bests(cells []*cell) []best {
 			}
 		}
 		if who != nil {
-			list = append(list, best{b.label, top.text(b.places), b.unit, who.label()})
+			list = append(list, best{b.label, top.text(b.places), b.unit, r.labelled(who)})
 		}
 	}
 	return list
 }
 
 // runLog lists every run in order of time.
-func runLog(cells []*cell) (rows []logRow, left int) {
+func (r *Report) runLog() (rows []logRow, left int) {
 	const most = 2000
 	type entry struct {
 		c *cell
 		r *run
 	}
 	var all []entry
-	for _, c := range cells {
-		for _, r := range c.records() {
-			all = append(all, entry{c, r})
+	for _, c := range r.cells {
+		for _, one := range c.records() {
+			all = append(all, entry{c, one})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b entry) int { return a.r.started.Compare(b.r.started) })
@@ -398,7 +399,7 @@ func runLog(cells []*cell) (rows []logRow, left int) {
 	}
 	for _, e := range all {
 		row := logRow{
-			Name: e.c.name(), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: clean(string(e.r.Status)),
+			Name: r.named(e.c), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: clean(string(e.r.Status)),
 			ID: clean(e.r.ID), Remark: clean(cmp.Or(e.r.Reason, e.r.Dropped)),
 		}
 		if t := e.r.started; !t.IsZero() {

@@ -69,7 +69,7 @@ func arrange(cells []*cell, by []string) layout {
 		}
 	}
 	if group < 0 {
-		return listed(cells)
+		return listed(cells, by)
 	}
 	take(group)
 	series := -1
@@ -108,7 +108,7 @@ func arrange(cells []*cell, by []string) layout {
 			panels = append(panels, panel(c))
 		}
 		if len(panels) > mostPanels {
-			return listed(cells)
+			return listed(cells, by)
 		}
 	}
 	slices.SortFunc(panels, func(a, b []string) int { return slices.CompareFunc(a, b, natural) })
@@ -128,7 +128,7 @@ func arrange(cells []*cell, by []string) layout {
 			key[2] = slices.Index(values[series], c.by[series])
 		}
 		if l.at[key] != nil {
-			return listed(cells) // settings differ that are no axes
+			return listed(cells, by) // settings differ that are no axes
 		}
 		l.at[key] = c
 	}
@@ -137,14 +137,14 @@ func arrange(cells []*cell, by []string) layout {
 }
 
 // listed is the layout of cells one below the other.
-func listed(cells []*cell) layout {
+func listed(cells []*cell, by []string) layout {
 	l := layout{panels: []string{""}, at: map[[3]int]*cell{}}
 	if len(cells) > mostRows {
 		l.left = len(cells) - mostRows
 		cells = cells[:mostRows]
 	}
 	for i, c := range cells {
-		l.groups = append(l.groups, layoutGroup{name: c.name(), differs: c.differs})
+		l.groups = append(l.groups, layoutGroup{name: named(by, c), differs: c.differs})
 		l.at[[3]int{0, i, 0}] = c
 	}
 	l.colour()
@@ -189,4 +189,29 @@ func axisValue(name, value string) string {
 // axisText is a value with its axis.
 func axisText(name, value string) string {
 	return cmp.Or(valueNames[[2]string{name, value}], clean(name)+" "+value)
+}
+
+// named is a cell's name with what its values are: iouring, HW GRO, 2 CPUs.
+func named(by []string, c *cell) string {
+	if c.by == nil {
+		return c.name()
+	}
+	var parts []string
+	for i, name := range by {
+		if name == "mode" || name == "engines" {
+			parts = append(parts, c.by[i])
+		} else {
+			parts = append(parts, axisText(name, c.by[i]))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (r *Report) named(c *cell) string { return named(r.by, c) }
+
+func (r *Report) labelled(c *cell) string {
+	if c.differs == "" {
+		return r.named(c)
+	}
+	return r.named(c) + " (" + c.differs + ")"
 }

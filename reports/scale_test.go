@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -34,10 +35,16 @@ func longStudy(tb testing.TB, n int) (path string) {
 	}
 	defer f.Close()
 	w := bufio.NewWriterSize(f, 1<<20)
-	series := map[string]float64{}
+	random := rand.New(rand.NewPCG(3, 4))
+	var series [16]map[string]float64
+	for i := range series {
+		series[i] = map[string]float64{}
+	}
 	for _, name := range []string{"cpu_user_percent", "cpu_system_percent", "cpu_softirq_percent", "cpu_irq_percent", "cpu_iowait_percent", "cpu_idle_percent",
 		"cstate_POLL_percent", "cstate_C1_percent", "cstate_C6_percent", "cpu_mhz", "tcp_rtt_us", "tcp_cwnd_segments", "page_pool_inflight_bytes", "qstat_rx_packets_per_second", "host_interrupts_per_second"} {
-		series[name] = 12.345678
+		for i := range series {
+			series[i][name] = 12 + 2*random.Float64()
+		}
 	}
 	states := map[string]float64{"user": 1.5, "system": 70.25, "softirq": 20.125, "idle": 8.125}
 	ok := make([]results.Record, 0, len(records))
@@ -64,7 +71,7 @@ func longStudy(tb testing.TB, n int) (path string) {
 		r.Samples = nil
 		for s := range 100 {
 			for _, end := range []string{"rx", "tx"} {
-				r.Samples = append(r.Samples, results.Sample{End: end, Start: float64(s), Seconds: 1, Bytes: 16e9, Gbps: 128, CPUPercent: rx.CPUPercent, Watts: rx.Watts, Series: series})
+				r.Samples = append(r.Samples, results.Sample{End: end, Start: float64(s), Seconds: 1, Bytes: 16e9, Gbps: 120 + 16*random.Float64(), CPUPercent: rx.CPUPercent, Watts: rx.Watts, Series: series[random.IntN(len(series))]})
 			}
 		}
 		line, err := json.Marshal(r)

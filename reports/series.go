@@ -26,7 +26,7 @@ const (
 	// mostDetail bounds the JSON, mostReread what is read again for it, and
 	// mostPoints the samples that one run's series keep.
 	mostDetail = 5 << 20
-	mostReread = 400 << 20
+	mostReread = 128 << 20
 	mostPoints = 120
 	fewPoints  = 50  // of a page of more than manyRuns
 	manyRuns   = 100 //
@@ -138,7 +138,7 @@ func (r *drawing) detail() *detail {
 	}
 	page := detailPage{Cells: make([]detailCell, len(r.cells))}
 	for i, c := range r.cells {
-		page.Cells[i] = detailCell{Name: c.label(), First: -1}
+		page.Cells[i] = detailCell{Name: r.labelled(c), First: -1}
 	}
 	read, written := 0, 0
 	for _, one := range r.candidates() {

@@ -8,7 +8,7 @@ import (
 	"zcbench/results"
 )
 
-func value(v float64) *float64 { return &v }
+func some(v float64) *float64 { return &v }
 
 // powered are runs whose power is of the given scopes, receiver by receiver.
 func powered(scopes ...string) []results.Record {
@@ -16,10 +16,10 @@ func powered(scopes ...string) []results.Record {
 	for i, s := range scopes {
 		r := results.Record{
 			Cell: "c", Repeat: i, Status: results.OK, Gbps: 10, Window: 1,
-			RX: &results.End{Engine: "mmap", Bytes: 1.25e9, CopiedBytes: 1.25e9, CPUPercent: value(50), CPUScope: "host"},
-			TX: &results.End{Engine: "msgzc", Bytes: 1.25e9, CopiedBytes: 1.25e9, CPUPercent: value(50), CPUScope: "host"},
+			RX: &results.End{Engine: "mmap", Bytes: 1.25e9, CopiedBytes: 1.25e9, CPUPercent: some(50), CPUScope: "host"},
+			TX: &results.End{Engine: "msgzc", Bytes: 1.25e9, CopiedBytes: 1.25e9, CPUPercent: some(50), CPUScope: "host"},
 		}
-		r.RX.Power = &results.Power{Meter: "m:1", Scope: s, Watts: 200, Min: value(190), Max: value(210), Baseline: value(150), JoulesPerG: value(160), Samples: 10}
+		r.RX.Power = &results.Power{Meter: "m:1", Scope: s, Watts: 200, Min: some(190), Max: some(210), Baseline: some(150), JoulesPerG: some(160), Samples: 10}
 		r.RX.Watts = &r.RX.Power.Watts
 		r.Derive()
 		all = append(all, r)
@@ -44,7 +44,7 @@ func TestPowerIsToldWithWhatItSees(t *testing.T) {
 		}
 	}
 	for want, scopes := range map[string][]string{
-		"W: power of whole hosts, at the wall.": {"wall", "wall"},
+		"W: power of whole hosts, at the wall.":                     {"wall", "wall"},
 		"W: power of CPU packages, which is not the wall; of whole": {"package", "wall"},
 	} {
 		var b bytes.Buffer

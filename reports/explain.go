@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/aclements/go-moremath/stats"
+
 	"zcbench/results"
 )
 
@@ -38,6 +40,8 @@ const (
 	linkFull   = 97.0 // % of what the link can carry as payload
 	copiedMuch = 1.0  // % of payload
 	limitMost  = 50.0 // % of the time that TCP had something to send
+	limitLeast = 10.0 // the same: below this, it was not held
+	othersMuch = 10.0 // % of a CPU
 )
 
 // zeroCopyEngines are those that mean to copy nothing at their end.
@@ -49,6 +53,7 @@ var zeroCopyEngines = map[string][]string{"tx": {"sendfile", "msgzc", "devmem", 
 type usage struct {
 	least, most float64
 	softirq     float64 // of that CPU; NaN: not known
+	others      float64 // of that CPU, at least, for other work than this end's; 0: not known
 	text        string  // empty where nothing is known
 }
 
@@ -118,7 +123,7 @@ func (r *Report) Explain(w io.Writer, name string) error {
 	for _, part := range []struct {
 		head string
 		list []string
-	}{{"It also cost: ", d.also}, {"It was not: ", d.not}, {"Not known from these records: ", d.unknown}} {
+	}{{"Also seen: ", d.also}, {"It was not: ", d.not}, {"Not known from these records: ", d.unknown}} {
 		if len(part.list) > 0 {
 			b.WriteString(wrap("  ", part.head+strings.Join(part.list, "; ")+"."))
 		}
@@ -201,6 +206,9 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 		end  *results.End
 		load usage
 	}{{"sender", r.TX, tx}, {"receiver", r.RX, rx}} {
+		if e.load.others >= othersMuch {
+			d.also = append(d.also, fmt.Sprintf("other work: at least %.0f %% of the %s's busiest CPU went to something else than this run", e.load.others, e.name))
+		}
 		switch {
 		case e.end == nil:
 			d.unknown = append(d.unknown, "anything of the "+e.name+", a plain TCP peer")
@@ -222,6 +230,8 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 		d.cause, d.why = byLink, linkText
 	case rx.full() && tx.full() && rwnd >= limitMost:
 		d.cause, d.why = byReceiverCPU, fmt.Sprintf("%s, and though %s, TCP waited for the receiver's window for %.0f %% of the time it had something to send", rx.text, tx.text, rwnd)
+	case rx.full() && tx.full() && rwnd <= limitLeast:
+		d.cause, d.why = bySender, fmt.Sprintf("%s, and though %s, TCP hardly waited for the receiver's window (%.0f %% of the time it had something to send)", tx.text, rx.text, rwnd)
 	case rx.full() && tx.full():
 		d.cause, d.why = byBothCPUs, rx.text+", "+tx.text
 	case rx.full():
@@ -280,6 +290,7 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 	}
 	d.copies(r)
 	d.heat(r)
+	d.unsteady(r)
 	if r.TX != nil && r.TX.Counters["window_full"] > 0 {
 		d.also = append(d.also, fmt.Sprintf("waiting: %.0f times all of the sender's buffers were in flight", r.TX.Counters["window_full"]))
 	}
@@ -309,7 +320,7 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 		d.not = append(d.not, "the receiver's CPU")
 	}
 	if math.IsNaN(rwnd) {
-		d.unknown = append(d.unknown, "for what TCP waited (no tcp_rwnd_limited_us)")
+		d.unknown = append(d.unknown, "for what TCP waited (no tcp_busy_us)")
 	}
 	return d
 }
@@ -368,7 +379,14 @@ func (s *Set) usageOf(r *results.Record, e *results.End, role string) usage {
 	user, ok := e.Counters["rusage_user_seconds"]
 	seconds := window(r, role)
 	ran := 100 * (user + e.Counters["rusage_system_seconds"]) / seconds
-	if ok && seconds > 0 && s.fact(r.Settings, "flows") == "1" && ran > u.least && e.CPUScope != "thread" {
+	if !ok || seconds <= 0 || s.fact(r.Settings, "flows") != "1" || e.CPUScope == "thread" {
+		return u
+	}
+	if len(e.CPUs) > 0 {
+		// Threads may have run for part of the softirq's time too: at least.
+		u.others = u.least - u.softirq - ran
+	}
+	if ran > u.least {
 		u.least, u.most = min(100, ran), max(u.most, min(100, ran))
 		if u.text != "" {
 			u.text += ", "
@@ -407,12 +425,11 @@ func (s *Set) limited(r *results.Record, counter string) float64 {
 	if r.TX == nil {
 		return math.NaN()
 	}
-	held, ok := r.TX.Counters[counter]
 	total := r.TX.Counters["tcp_busy_us"]
-	if !ok || total <= 0 {
+	if total <= 0 {
 		return math.NaN()
 	}
-	return 100 * held / total
+	return 100 * r.TX.Counters[counter] / total // a record leaves zero out
 }
 
 // loss is the share of segments sent again, in percent.
@@ -522,5 +539,24 @@ func (d *diagnosis) heat(r *results.Record) {
 		if n := e.end.Counters["core_throttles"] + e.end.Counters["package_throttles"]; n > 0 {
 			d.also = append(d.also, fmt.Sprintf("heat: the %s's CPUs were slowed down %.0f times", e.name, n))
 		}
+	}
+}
+
+// unsteady tells of a run whose mean is typical of few of its intervals.
+func (d *diagnosis) unsteady(r *results.Record) {
+	const few, much = 5, 0.3
+	var speeds []float64
+	for _, one := range r.Samples {
+		if one.End == "rx" || r.RX == nil {
+			speeds = append(speeds, one.Gbps)
+		}
+	}
+	if len(speeds) < few {
+		return
+	}
+	low, high := slices.Min(speeds), slices.Max(speeds)
+	if mean := stats.Mean(speeds); high-low > much*mean {
+		f := decimals(figure{n: 1, max: high})
+		d.also = append(d.also, fmt.Sprintf("throughput was not steady: %s to %s Gbit/s in %d intervals", fixed(low, f), fixed(high, f), len(speeds)))
 	}
 }

@@ -54,7 +54,12 @@ func TestDiagnose(t *testing.T) {
 		{"softirq", onNIC(100, 30, 9, 10, 89), bySoftirq, []string{"busy for 99.0 % (89.0 % in softirq)"}, "", "the sender's CPU", ""},
 		{"application", onNIC(100, 30, 9, 90, 8), byApplication, []string{"(8.0 % in softirq)"}, "", "the link, 51 % of the 195.7 Gbit/s", ""},
 		{"both parts of the receiver", onNIC(100, 30, 9, 50, 48), byReceiverCPU, nil, "", "", ""},
-		{"both ends", onNIC(100, 90, 9, 50, 48), byBothCPUs, nil, "", "", ""},
+		{"both ends", with(onNIC(100, 90, 9, 50, 48), func(r *results.Record) { r.TX.Counters["tcp_rwnd_limited_us"] = 3e6 }), byBothCPUs, nil, "", "", ""},
+		{"both ends, of an older record", with(onNIC(100, 90, 9, 50, 48), func(r *results.Record) { delete(r.TX.Counters, "tcp_busy_us") }), byBothCPUs, nil, "", "", "for what TCP waited"},
+		{"both ends, and the window stayed open", with(onNIC(100, 90, 9, 50, 48), func(r *results.Record) { delete(r.TX.Counters, "tcp_rwnd_limited_us") }), bySender, []string{"TCP hardly waited for the receiver's window (0 %"}, "", "", ""},
+		{"other programs on its CPU", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) {
+			r.TX.Counters["rusage_user_seconds"], r.TX.Counters["rusage_system_seconds"] = 1, 6
+		}), bySender, nil, "other work: at least 20 % of the sender's busiest CPU went to something else", "", ""},
 		{"both ends, but the window says who", with(onNIC(100, 90, 9, 50, 48), func(r *results.Record) { r.TX.Counters["tcp_rwnd_limited_us"] = 7e6 }), byReceiverCPU, []string{"waited for the receiver's window for 70 %"}, "", "", ""},
 		{"link", onNIC(194, 60, 9, 50, 28), byLink, []string{"99 % of the 195.7 Gbit/s of payload that 200 Gbit/s carry at MTU 4148"}, "", "", ""},
 		{"faster than its link", onNIC(250, 60, 9, 50, 28), byNobody, nil, "", "", "more went over it than the 200 Gbit/s"},
@@ -92,6 +97,11 @@ func TestDiagnose(t *testing.T) {
 		{"heat", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.TX.Counters["core_throttles"] = 3 }), bySender, nil, "the sender's CPUs were slowed down 3 times", "", ""},
 		{"buffers in flight", with(onNIC(100, 30, 9, 40, 8), func(r *results.Record) { r.TX.Counters["window_full"] = 4 }), byNobody, nil, "4 times all of the sender's buffers were in flight", "", ""},
 		{"a kernel that does not tell what it copied", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.RX.Counters["copy_unknown_bytes"] = 100 }), bySender, nil, "", "copying at the sender", "how much of 100 B that zcrx moved at the receiver"},
+		{"unsteady", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) {
+			for _, v := range []float64{100, 100, 60, 100, 100} {
+				r.Samples = append(r.Samples, results.Sample{End: "rx", Gbps: v}, results.Sample{End: "tx", Gbps: 9 * v})
+			}
+		}), bySender, nil, "throughput was not steady: 60.0 to 100.0 Gbit/s in 5 intervals", "", ""},
 		{"a plain receiver", with(onNIC(100, 96, 0, 0, 0), func(r *results.Record) { r.RX = nil }), bySender, nil, "", "", "anything of the receiver"},
 		{"nothing at all", results.Record{Gbps: 1}, byNobody, nil, "", "", "retransmits"},
 	} {

@@ -282,6 +282,7 @@ func TestWiden(t *testing.T) {
 		{"rx: 3% of it", "rx: 3% of it", "rx: 3% of it"},
 		{"rx: 3.5% of it", "rx: 2.0% of it", "rx: 2.0–3.5% of it"},
 		{"rx: 2.0–3.5% of 7%", "rx: 9.1% of 7%", "rx: 2.0–9.1% of 7%"},
+		{"rx: 3% of it", "rx: 2–5% of it", "rx: 2–5% of it"},
 		{"rx: 2.0–3.5% of 7%", "rx: 2.5% of 8%", "rx: 2.0–3.5% of 7–8%"},
 	} {
 		if got := widen(c.a, c.b); got != c.want {

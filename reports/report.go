@@ -250,21 +250,26 @@ func skeleton(text string) string { return shares.ReplaceAllString(text, "\x00")
 // 4% become 3–5%.
 func widen(a, b string) string {
 	values := shares.FindAllString(b, -1)
-	return shares.ReplaceAllStringFunc(a, func(old string) string {
-		v := strings.TrimSuffix(values[0], "%")
-		values = values[1:]
-		low, high, ok := strings.Cut(strings.TrimSuffix(old, "%"), "–")
+	ends := func(text string) (low, high string) {
+		low, high, ok := strings.Cut(strings.TrimSuffix(text, "%"), "–")
 		if !ok {
 			high = low
 		}
-		x, _ := strconv.ParseFloat(v, 64) // the expression takes numbers alone
-		l, _ := strconv.ParseFloat(low, 64)
-		h, _ := strconv.ParseFloat(high, 64)
-		if x < l {
-			low = v
+		return low, high
+	}
+	value := func(text string) float64 {
+		v, _ := strconv.ParseFloat(text, 64) // the expression takes numbers alone
+		return v
+	}
+	return shares.ReplaceAllStringFunc(a, func(old string) string {
+		low, high := ends(old)
+		l, h := ends(values[0])
+		values = values[1:]
+		if value(l) < value(low) {
+			low = l
 		}
-		if x > h {
-			high = v
+		if value(h) > value(high) {
+			high = h
 		}
 		if low == high {
 			return low + "%"

@@ -426,24 +426,37 @@ func or(a, b string) string {
 	return a
 }
 
+// Blind names the cells with too few runs for a loss to show; empty: none.
+func (c *Comparison) Blind() string {
+	var few []string
+	for _, p := range c.pairs {
+		x, y := len(p.old.runs), len(p.new.runs)
+		if x > 0 && y > 0 && rank(x, y) == 0 {
+			few = append(few, fmt.Sprintf("%s (%d and %d)", p.old.label(), x, y))
+		}
+	}
+	if len(few) == 0 {
+		return ""
+	}
+	return "too few runs for any difference to be significant (4 and 4 are enough): " + strings.Join(shorten(few), "; ")
+}
+
 // remarks are what must be known to read the figures.
 func (c *Comparison) remarks() []string {
-	var list []string
+	var list, heaped []string
 	for _, p := range c.pairs {
 		if p.differs != "" {
 			list = append(list, p.old.label()+" is not the same in both: "+p.differs)
 		}
-		for _, side := range []struct {
-			name string
-			cell *cell
-		}{{"old", p.old}, {"new", p.new}} {
-			if n := len(side.cell.runs); n > 0 && n < 4 {
-				list = append(list, fmt.Sprintf("%s: %d %s in %s; no difference can be significant with fewer than 4 and 4", p.old.label(), n, plural(n, "run counts", "runs count"), side.name))
-			}
-			if f := over(side.cell.runs, known("gbps")); f.bimodal {
-				list = append(list, fmt.Sprintf("%s: the runs of %s fall into two heaps", p.old.label(), side.name))
-			}
+		if over(p.old.runs, known("gbps")).bimodal || over(p.new.runs, known("gbps")).bimodal {
+			heaped = append(heaped, p.old.label())
 		}
+	}
+	if blind := c.Blind(); blind != "" {
+		list = append(list, blind)
+	}
+	if len(heaped) > 0 {
+		list = append(list, "runs in two heaps, of which a median is typical of neither: "+strings.Join(shorten(heaped), "; "))
 	}
 	for _, side := range []struct {
 		name  string

@@ -326,6 +326,7 @@ func (s *Set) mixed(c *cell, by []string) []string {
 	var texts []string
 	for _, k := range slices.Sorted(maps.Keys(seen)) {
 		if len(seen[k]) > 1 {
+			slices.SortFunc(seen[k], natural)
 			texts = append(texts, k+" "+strings.Join(shorten(seen[k]), " / "))
 		}
 	}

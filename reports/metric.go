@@ -134,7 +134,7 @@ func pointer(v float64, ok bool) *float64 {
 }
 
 // choose gives the metrics that names mean, in order: each a metric, or the
-// start of some up to a dot (roi, rx.counters). Without names they are all of
+// start of some up to a dot (roi, rx.counters) or a star (rx.counters.tcp_*). Without names they are all of
 // the fixed ones that some run has.
 func choose(names []string, runs []*run) ([]metric, error) {
 	var chosen []metric
@@ -150,7 +150,8 @@ func choose(names []string, runs []*run) ([]metric, error) {
 	for _, name := range names {
 		found := false
 		for _, m := range all {
-			if m.name == name || strings.HasPrefix(m.name, name+".") {
+			prefix, open := strings.CutSuffix(name, "*")
+			if m.name == name || strings.HasPrefix(m.name, name+".") || open && strings.HasPrefix(m.name, prefix) {
 				found = true
 				if !slices.ContainsFunc(chosen, func(c metric) bool { return c.name == m.name }) {
 					chosen = append(chosen, m)

@@ -54,6 +54,9 @@ func runCompare(_ context.Context, c *cli, args []string) error {
 	if err := writeTo(c, *output, func(w io.Writer) error { return cmp.Write(w, *format) }); err != nil {
 		return err
 	}
+	if blind := cmp.Blind(); blind != "" {
+		fmt.Fprintf(c.stderr, "zcbench compare: %s\n", blind) // a gate that cannot close must say so
+	}
 	if losses := cmp.Losses(); len(losses) > 0 {
 		return endpoint.Errorf(endpoint.Failed, "worse, beyond %s%%: %s", threshold.String(), strings.Join(losses, "; "))
 	}

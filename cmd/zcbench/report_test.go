@@ -83,6 +83,7 @@ func TestReportStory(t *testing.T) {
 		{"compare " + after + " " + before, 0, "+", ""},
 		{"compare " + before + " " + after + " --filter mode=baseline", 0, "~", ""},
 		{"compare " + before + " " + after + " --format json", 1, `"loss": true`, ""},
+		{"compare " + before + " " + after + " --filter repeat=1|2|3", 0, "~", "too few runs for any difference"},
 		{"compare " + before, 2, "", "wants two"},
 		{"compare " + before + " " + after + " --threshold much", 2, "", "threshold"},
 		{"compare " + before + " " + after + " --format html", 2, "", `no format "html"`},

@@ -137,7 +137,7 @@ func (s *session) stale(c *change) bool {
 	}
 	if c.Family == "sysctl" {
 		ns, err := inode(s.h.ns)
-		return err == nil && ns != c.tx.Namespace
+		return err == nil && ns != c.tx.Namespace && s.h.ownAny(c.Set.names())
 	}
 	f, _, err := familyOf(c.Family + ".")
 	return err == nil && f.group == device && (s.h.mac != c.tx.MAC || s.h.driver != c.tx.Driver)

@@ -1,7 +1,6 @@
 package ringcfg
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -88,15 +87,22 @@ func isOwn(name string) bool {
 }
 
 // own says whether the namespace has all of some sysctls for itself.
-func (h *host) own(names []string) bool {
-	return within(h.ns, func() error {
-		for _, n := range names {
-			if !isOwn(strings.TrimPrefix(n, "sysctl.")) {
-				return errors.New("shared")
+func (h *host) own(names []string) bool { return h.owned(names) == len(names) }
+
+// ownAny says whether it has any of them for itself. The others are the
+// machine's, under this name where the initial namespace cannot be entered.
+func (h *host) ownAny(names []string) bool { return h.owned(names) > 0 }
+
+func (h *host) owned(names []string) (n int) {
+	_ = within(h.ns, func() error { // a namespace that cannot be entered has none
+		for _, name := range names {
+			if isOwn(strings.TrimPrefix(name, "sysctl.")) {
+				n++
 			}
 		}
 		return nil
-	}) == nil
+	})
+	return n
 }
 
 func (h *host) sysctls() []string { return slices.Concat(sysctls, h.extra) }

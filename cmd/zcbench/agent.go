@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -54,6 +55,9 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 	if *listen != "" {
 		return listenAgent(ctx, c, a, *listen, *tokenFile, *keyFile)
 	}
+	// A driver that is killed leaves a broken link, whose next write must not
+	// end the agent before it has put the settings back.
+	signal.Ignore(syscall.SIGPIPE)
 	rw, err := pollable(c.stdin)
 	if err != nil {
 		return err

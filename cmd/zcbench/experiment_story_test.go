@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/endpoint"
 	"zcbench/results"
 )
 
@@ -453,6 +455,59 @@ func TestStorySettings(t *testing.T) {
 		_, errs, code := run(t, append([]string{"local", "-t", "0.2", "-O", "0"}, strings.Fields(c.args)...)...)
 		if code != c.code || !strings.Contains(errs, c.text) {
 			t.Errorf("%s: exit %d, want %d: %s", c.args, code, c.code, errs)
+		}
+	}
+}
+
+// An agent whose driver goes in any moment of its preparations puts back what it
+// has set, though it cannot tell anybody.
+func TestStoryAgentAbandoned(t *testing.T) {
+	const setting = "/proc/sys/vm/max_map_count"
+	before, err := os.ReadFile(setting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := os.OpenFile(setting, os.O_WRONLY, 0); err != nil {
+		t.Skip("needs the right to change a sysctl: ", err)
+	} else {
+		f.Close()
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(before)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 30 {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+		cmd := program(t, "agent", "--stdio")
+		cmd.Stdin, cmd.Stdout = theirs, theirs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		theirs.Close()
+		link, err := net.FileConn(ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours.Close()
+		client, err := endpoint.NewClient("agent", link, nil, version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Duration(i)*3*time.Millisecond, func() { link.Close() })
+		_, err = endpoint.Drive(t.Context(), endpoint.Trial{RX: client, RXWant: endpoint.Prepare{
+			Role: endpoint.RX, Engine: "null", Flows: 1, Length: 1, Pattern: endpoint.Pattern{Period: 1}, Time: time.Second, Scope: endpoint.ScopeThread,
+			Interface: "lo", Bind: "127.0.0.1", DataPort: freePort(t), Settings: map[string]string{"sysctl.vm.max_map_count": strconv.Itoa(n + 1)},
+		}})
+		if err == nil {
+			t.Error("the run went well without a driver")
+		}
+		_ = cmd.Wait()
+		if now, err := os.ReadFile(setting); err != nil || !bytes.Equal(now, before) {
+			t.Fatalf("left after %d ms: it is %s, was %s (%v; the agent ended with %s)", 3*i, now, before, err, cmd.ProcessState)
 		}
 	}
 }

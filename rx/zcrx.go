@@ -76,7 +76,7 @@ func (zcrxEngine) Options() []endpoint.Option {
 		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0, a NIC that can, and memory in pieces as large: huge pages)"},
 		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page of the area"},
 		{Name: "cq-entries", Default: "8192", Min: 16, Max: 65536, Doc: "completion queue, rounded up to a power of two"},
-		{Name: "wait-nr", Default: "512", Min: 1, Max: 65536, Doc: "completions to wake up for (more than one: Linux 6.12); fewer where an eighth of the area or a quarter of the receive buffers holds no more"},
+		{Name: "wait-nr", Default: "0", Min: 0, Max: 65536, Doc: "completions to wake up for (more than one: Linux 6.12); 0 is 512, and 1 without a queue; fewer where an eighth of the area or a quarter of the receive buffers holds no more"},
 		{Name: "min-wait-us", Default: "30000", Min: 1, Max: 100000, Doc: "with wait-nr, most microseconds to sleep for that many, after which one is enough; the sleep is no longer than they take to come"},
 		busyPollOption,
 	}...)
@@ -213,6 +213,15 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	}
 	if _, ok := p.Options["mem"]; ok && s.area.kind != areaDMABuf {
 		return nil, endpoint.Errorf(endpoint.Usage, "the option mem (--mem) says what a dma-buf is of, and the area is none: give area=dmabuf (--zcrx-area dmabuf) or leave it out")
+	}
+	switch {
+	case s.want > 0:
+	case n == 0:
+		// The kernel copies for as long as more comes before it has given out
+		// what was asked for: much at once, after a long while.
+		s.want = 1
+	default:
+		s.want = 512
 	}
 	if s.want > 1 {
 		s.minWait = time.Duration(o.Int("min-wait-us")) * time.Microsecond

@@ -28,7 +28,7 @@ func TestOptionFlags(t *testing.T) {
 		{"--rx baseline --busy-poll 20", nil, "--busy-poll"},
 		{"--rx devmem --zcrx-area huge", nil, "--zcrx-area"},
 		{"--rx zcrx --zcrx-area small", nil, "small"},
-		{"--rx zcrx --wait-nr 0", nil, "wait-nr"},
+		{"--rx zcrx --wait-nr 65537", nil, "wait-nr"},
 		{"--wait-nr 8", nil, "--rx"},
 	} {
 		var r runFlags

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"zcbench/results"
 )
@@ -25,16 +28,16 @@ type detail struct {
 const (
 	// mostDetail bounds the JSON, mostReread what is read again for it, and
 	// mostPoints the samples that one run's series keep.
-	mostDetail = 5 << 20
-	mostReread = 128 << 20
+	mostDetail = 3 << 20
+	mostReread = 64 << 20
 	mostPoints = 120
-	fewPoints  = 50  // of a page of more than manyRuns
-	manyRuns   = 100 //
+	fewPoints  = 50 // of a page of more than manyRuns
+	manyRuns   = 100
 )
 
 type detailPage struct {
-	Cells []detailCell `json:"cells"`
-	Runs  []detailRun  `json:"runs"`
+	Cells []detailCell      `json:"cells"`
+	Runs  []json.RawMessage `json:"runs"` // detailRun
 }
 
 type detailCell struct {
@@ -136,46 +139,76 @@ func (r *drawing) detail() *detail {
 	if d.Runs > manyRuns {
 		points = fewPoints
 	}
-	page := detailPage{Cells: make([]detailCell, len(r.cells))}
+	page := detailPage{Cells: make([]detailCell, len(r.cells)), Runs: []json.RawMessage{}}
 	for i, c := range r.cells {
 		page.Cells[i] = detailCell{Name: r.labelled(c), First: -1}
 	}
-	read, written := 0, 0
-	for _, one := range r.candidates() {
+	plan := r.candidates()
+	read := 0
+	for i, one := range plan {
 		if read += one.size; read > mostReread {
+			plan = plan[:i]
 			break
 		}
-		rec, err := one.full()
-		if err != nil {
+	}
+	// Several read at once, in order, until there is enough: what is shown does
+	// not depend on who was faster.
+	type made struct {
+		text []byte
+		err  error
+	}
+	all := make([]made, len(plan))
+	var next, sum atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for sum.Load() <= mostDetail {
+				i := int(next.Add(1)) - 1
+				if i >= len(plan) {
+					return
+				}
+				all[i].text, all[i].err = embed(plan[i], of[plan[i]], points)
+				sum.Add(int64(len(all[i].text)))
+			}
+		})
+	}
+	workers.Wait()
+	written := 0
+	for i, m := range all {
+		if m.err != nil {
 			if len(d.Failed) < 5 {
-				d.Failed = append(d.Failed, clean(err.Error()))
+				d.Failed = append(d.Failed, clean(m.err.Error()))
 			}
 			continue
 		}
-		run := detailRun{Cell: of[one], Name: fmt.Sprint(one.Repeat + 1), ID: clean(one.ID), Gbps: fixed(one.Gbps, decimals(figure{n: 1, max: one.Gbps})),
-			Dropped: clean(one.Dropped), Ends: map[string]*detailEnd{}}
-		for role, e := range map[string]*results.End{"tx": rec.TX, "rx": rec.RX} {
-			if e != nil {
-				run.Ends[role] = end(e, role, rec.Samples, points)
-			}
-		}
-		size, err := json.Marshal(run)
-		if err != nil { // its numbers are finite
-			continue
-		}
-		if written += len(size); written > mostDetail {
+		if written += len(m.text); m.text == nil || written > mostDetail {
 			break
 		}
-		if c := &page.Cells[run.Cell]; c.First < 0 {
+		if c := &page.Cells[of[plan[i]]]; c.First < 0 {
 			c.First = len(page.Runs)
 		}
-		page.Runs = append(page.Runs, run)
+		page.Runs = append(page.Runs, m.text)
 	}
 	d.Shown, d.JSON = len(page.Runs), page
-	if d.Shown == 0 {
+	if d.Shown == 0 && len(d.Failed) == 0 {
 		return nil
 	}
 	return d
+}
+
+// embed is the JSON of a run.
+func embed(r *run, cell, points int) ([]byte, error) {
+	rec, err := r.full()
+	if err != nil {
+		return nil, err
+	}
+	d := detailRun{Cell: cell, Name: fmt.Sprint(r.Repeat + 1), ID: clean(r.ID), Gbps: fixed(r.Gbps, decimals(figure{n: 1, max: r.Gbps})), Dropped: clean(r.Dropped), Ends: map[string]*detailEnd{}}
+	for role, e := range map[string]*results.End{"tx": rec.TX, "rx": rec.RX} {
+		if e != nil {
+			d.Ends[role] = end(e, role, rec.Samples, points)
+		}
+	}
+	return json.Marshal(d)
 }
 
 func end(e *results.End, role string, samples []results.Sample, points int) *detailEnd {

@@ -3,8 +3,11 @@ package reports
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"zcbench/results"
 )
 
 // chart is a bar chart as the template draws it: panels that share one scale.
@@ -97,12 +100,9 @@ func (r *drawing) draw(id, title, unit string, l layout, facets []facet, top flo
 		c.Columns = min(len(l.panels), 2)
 	}
 	highest := 0.0
-	var all []figure
 	for _, k := range l.at {
 		for _, f := range facets {
-			shown := over(k.measured(), f.of)
-			all = append(all, over(k.runs, f.of))
-			if shown.n > 0 {
+			if shown := over(k.measured(), f.of); shown.n > 0 {
 				highest = max(highest, shown.max)
 			}
 		}
@@ -115,13 +115,13 @@ func (r *drawing) draw(id, title, unit string, l layout, facets []facet, top flo
 	if top == 0 {
 		top = highest
 	}
-	places := decimals(all...)
-	if unit == unitCPU || unit == unitWatts {
-		places = 1
-	}
 	for p, name := range l.panels {
 		for f, one := range facets {
 			d := panel{ID: fmt.Sprintf("%s-%d-%d", id, p, f), Title: strings.Join(nonEmpty(one.title, name), ", ")}
+			places := 1 // as in the table
+			if unit != unitCPU && unit != unitWatts {
+				places = decimals(each(r.cells, one.of)...)
+			}
 			r.fill(&d, l, p, one, unit, top, places)
 			c.Panels = append(c.Panels, d)
 		}
@@ -220,6 +220,12 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 	end := 0.0
 	if m.n > 0 {
 		s.Text, s.Width, end = shownMean(f.of, m, places), at(m.mean, top), m.mean
+		switch f.of.name {
+		case "tx.cpu_percent":
+			s.Text += r.mark(c, txEnd)
+		case "rx.cpu_percent":
+			s.Text += r.mark(c, rxEnd)
+		}
 		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, unit, m.n, plural(m.n, "run", "runs"))
 		if m.n > 1 {
 			s.Interval = &reach{From: at(m.lo, top), To: at(m.hi, top), FromIn: m.lo >= 0, In: m.hi <= top}
@@ -293,10 +299,11 @@ type drawing struct {
 	*Report
 	numbers map[*cell]int
 	points  map[*cell][]point // of the chosen studies, at the cells of their axes
+	mark    func(*cell, func(*results.Record) *results.End) string
 }
 
 func (r *Report) drawing() *drawing {
-	d := &drawing{r, map[*cell]int{}, map[*cell][]point{}}
+	d := &drawing{r, map[*cell]int{}, map[*cell][]point{}, marker(r.cells)}
 	for i, c := range r.cells {
 		d.numbers[c] = i
 	}
@@ -338,54 +345,47 @@ func trim(v float64) string { return fmt.Sprintf("%.6g", v) }
 // charts are those of the talk at netdev 0x19: how fast, at what cost in CPU and
 // power, and what comes of it; and whether it was zero-copy at all.
 func (r *drawing) charts(l layout) []chart {
-	has := func(names ...string) bool {
-		for _, c := range r.cells {
-			for _, n := range names {
-				if over(c.measured(), known(n)).n > 0 {
-					return true
-				}
-			}
-		}
-		return false
+	has := func(name string) bool {
+		return slices.ContainsFunc(r.cells, func(c *cell) bool { return over(c.measured(), known(name)).n > 0 })
 	}
-	ends := func(prefix, suffix string, both bool) []facet {
-		list := []facet{{title: "sender", of: known(prefix + "tx" + suffix)}, {title: "receiver", of: known(prefix + "rx" + suffix)}}
-		if both {
-			list = append(list, facet{title: "both ends", of: known(prefix + "total" + suffix)})
+	// What no cell has takes no room.
+	facets := func(prefix, suffix string, names ...string) []facet {
+		titles := map[string]string{"tx": "sender", "rx": "receiver", "total": "both ends"}
+		var list []facet
+		for _, n := range names {
+			if name := prefix + n + suffix; has(name) {
+				list = append(list, facet{title: titles[n], of: known(name)})
+			}
 		}
 		return list
 	}
 	list := []chart{r.draw("throughput", "Throughput", unitSpeed, l, []facet{{of: known("gbps")}}, 0)}
-	if has("tx.cpu_percent", "rx.cpu_percent") {
-		facets := ends("", ".cpu_percent", false)
-		for i, name := range []string{"tx.iowait_percent", "rx.iowait_percent"} {
+	add := func(id, title, unit, note string, top float64, f []facet) {
+		if len(f) > 0 {
+			c := r.draw(id, title, unit, l, f, top)
+			c.Note = note
+			list = append(list, c)
+		}
+	}
+	cpu, note := facets("", ".cpu_percent", "tx", "rx"), "100 % is one CPU; "+legend(r.cells)
+	for i := range cpu {
+		name := strings.TrimSuffix(cpu[i].of.name, "cpu_percent") + "iowait_percent"
+		if slices.ContainsFunc(r.cells, func(c *cell) bool { return over(c.runs, known(name)).mean > 0 }) {
 			m := known(name)
-			facets[i].idle = &m
+			cpu[i].idle = &m
 		}
-		c := r.draw("cpu", "CPU", unitCPU, l, facets, 0)
-		c.Note = "100 % is one CPU; " + legend(r.cells)
-		if has("tx.iowait_percent", "rx.iowait_percent") {
-			c.Note += " Dashed: iowait, which is idle time."
-		}
-		list = append(list, c)
 	}
-	if has("tx.watts", "rx.watts") {
-		list = append(list, r.draw("power", "Power", unitWatts, l, ends("", ".watts", false), 0))
+	if slices.ContainsFunc(cpu, func(f facet) bool { return f.idle != nil }) {
+		note += " Dashed: iowait, which is idle time."
 	}
-	if has("roi.cpu.tx", "roi.cpu.rx", "roi.cpu.total") {
-		c := r.draw("roi", "ROI per CPU", unitROICPU, l, ends("roi.cpu.", "", true), 0)
-		c.Note = "Return on investment, throughput² / CPU: more is better."
-		list = append(list, c)
+	add("cpu", "CPU", unitCPU, note, 0, cpu)
+	watts := facets("", ".watts", "tx", "rx")
+	if len(watts) == 0 {
+		watts = facets("", ".watts", "total") // one meter of both
 	}
-	if has("roi.power.tx", "roi.power.rx", "roi.power.total") {
-		c := r.draw("roi-power", "ROI per watt", unitROIPower, l, ends("roi.power.", "", true), 0)
-		c.Note = "Throughput² / power: more is better."
-		list = append(list, c)
-	}
-	if has("tx.zero_copied_percent", "rx.zero_copied_percent") {
-		c := r.draw("zerocopy", "Zero-copied", unitShare, l, ends("", ".zero_copied_percent", false), 100)
-		c.Note = "Payload that no CPU copied on that end, whoever asked for it."
-		list = append(list, c)
-	}
+	add("power", "Power", unitWatts, strings.Replace(powerLegend(r.cells), " W: p", "P", 1), 0, watts)
+	add("roi", "ROI per CPU", unitROICPU, "Return on investment, throughput² / CPU: more is better.", 0, facets("roi.cpu.", "", "tx", "rx", "total"))
+	add("roi-power", "ROI per watt", unitROIPower, "Throughput² / power: more is better.", 0, facets("roi.power.", "", "tx", "rx", "total"))
+	add("zerocopy", "Zero-copied", unitShare, "Payload that no CPU copied on that end, whoever asked for it.", 100, facets("", ".zero_copied_percent", "tx", "rx"))
 	return list
 }

@@ -383,7 +383,13 @@ func TestStoryHostsCut(t *testing.T) {
 	}
 	h.quiet(40 * time.Second)
 	h.unchanged(before)
-	// The controller has no hosts left: it says so, and how to go on.
+	if os.Getenv("ZCBENCH_SOAK") == "" {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return
+	}
+	// The controller, after several tries, has no hosts left: it says so, and how
+	// to go on.
 	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() < 1 || !strings.Contains(said.String(), "--resume") {
 		t.Errorf("the controller ended with %v and said\n%s", err, said.String())
 	}

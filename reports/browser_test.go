@@ -387,7 +387,12 @@ func TestPageInBrowser(t *testing.T) {
 		is(t, b, "elements", `document.querySelectorAll("img").length + document.scripts.length`, 2)
 		is(t, b, "charts", `document.querySelectorAll("#throughput .bar").length`, 15)
 		is(t, b, "a run", `document.querySelectorAll("#run-detail svg.time").length > 3`, true)
-		is(t, b, "sideways", `document.documentElement.scrollWidth > document.documentElement.clientWidth`, false)
+		for _, width := range []int64{1280, 400} {
+			b.open(t, r, width)
+			is(t, b, "sideways", `document.documentElement.scrollWidth > document.documentElement.clientWidth`, false)
+			is(t, b, "text of charts beyond the page", `[...document.querySelectorAll("svg.plot text")].filter((e) => { const b = e.getBoundingClientRect(); return b.width && (b.left < 0 || b.right > innerWidth) }).length`, 0)
+			b.shoot(t, fmt.Sprintf("hostile-%d", width))
+		}
 		b.quiet(t)
 	})
 

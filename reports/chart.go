@@ -90,7 +90,10 @@ const (
 	axisHeight = 26
 	charWidth  = 7 // of the widest system fonts at this size, about
 	boldWidth  = 9
-	widest     = 20
+	widest     = 20 // name beside the bars, in characters; longer ones are above
+	longest    = 44 // name above them, on a narrow screen
+
+	mostSeriesName = 14
 )
 
 // draw makes a chart with a panel for each facet and panel of the layout.
@@ -154,7 +157,7 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top floa
 		above = above || g.differs != ""
 	}
 	for _, s := range l.series {
-		series = max(series, utf8.RuneCountInString(s))
+		series = max(series, min(mostSeriesName, utf8.RuneCountInString(s)))
 	}
 	above = above || name > widest
 	if !above {
@@ -171,14 +174,15 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top floa
 	var words []string
 	for g, group := range l.groups {
 		if above {
-			d.Labels = append(d.Labels, label{Class: "name", Text: group.name, Differs: group.differs, DX: -d.Gutter, Y: y + 13})
+			text := clip(group.name, longest)
+			d.Labels = append(d.Labels, label{Class: "name", Text: text, Differs: clip(group.differs, longest+4-utf8.RuneCountInString(text)), DX: -d.Gutter, Y: y + 13})
 			y += lineHeight
 		}
 		first := y
 		for s := range max(1, len(l.series)) {
 			c := l.at[[3]int{p, g, s}]
 			if s < len(l.series) {
-				d.Labels = append(d.Labels, label{Class: "series", Text: l.series[s], DX: -8, Y: y + height/2 + 4, End: true})
+				d.Labels = append(d.Labels, label{Class: "series", Text: clip(l.series[s], mostSeriesName), DX: -8, Y: y + height/2 + 4, End: true})
 			}
 			if c != nil {
 				b := r.slot(c, f, unit, top, places, y, height)

@@ -56,7 +56,8 @@ type slot struct {
 	Interval       *reach
 	Mid            int
 	Dots           []dot
-	Marks          []dot // published
+	Marks          []dot  // published
+	Rest           string // percent: power before the run
 }
 
 // reach is from one place to another; an end that is off the plot has no cap.
@@ -164,7 +165,7 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top floa
 		d.Gutter = name*boldWidth + 12
 	}
 	if series > 0 {
-		d.Gutter += series*charWidth + 8
+		d.Gutter += series*charWidth + 14
 	}
 	height := barHeight
 	if len(l.series) > 1 {
@@ -274,14 +275,32 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 			for _, v := range []float64{p.Gbps, p.Upper} {
 				if v > 0 {
 					s.Marks = append(s.Marks, dot{X: at(v, top), Y: float64(s.Mid)})
-					end = max(end, v)
+					if v > end && v-end < top/8 { // the figure would be under it
+						end = v
+					}
 				}
 			}
 			s.Tip += fmt.Sprintf("\n◇ %s published, %s", p.value(), p.study)
 		}
 	}
+	if e := map[string]func(*results.Record) *results.End{"tx.watts": txEnd, "rx.watts": rxEnd}[f.of.name]; e != nil {
+		if rest := over(c.runs, resting(e)); rest.n > 0 {
+			s.Rest = at(rest.mean, top)
+			s.Tip += fmt.Sprintf("\nat rest before the run: %s W", fixed(rest.mean, 1))
+		}
+	}
 	s.TextX = at(end, top)
 	return s
+}
+
+// resting is an end's power before the run, where it was measured.
+func resting(end func(*results.Record) *results.End) metric {
+	return metric{of: endMetric(end, func(e *results.End) *float64 {
+		if e.Power == nil {
+			return nil
+		}
+		return e.Power.Baseline
+	})}
 }
 
 // shownMean is a mean as the table has it.
@@ -387,7 +406,11 @@ func (r *drawing) charts(l layout) []chart {
 	if len(watts) == 0 {
 		watts = facets("", ".watts", "total") // one meter of both
 	}
-	add("power", "Power", unitWatts, strings.Replace(powerLegend(r.cells), " W: p", "P", 1), 0, watts)
+	note = strings.Replace(powerLegend(r.cells), " W: p", "P", 1)
+	if slices.ContainsFunc(r.cells, func(c *cell) bool { return over(c.runs, resting(txEnd)).n+over(c.runs, resting(rxEnd)).n > 0 }) {
+		note += " The gap in a bar: at rest before the run."
+	}
+	add("power", "Power", unitWatts, note, 0, watts)
 	add("roi", "ROI per CPU", unitROICPU, "Return on investment, throughput² / CPU: more is better.", 0, facets("roi.cpu.", "", "tx", "rx", "total"))
 	add("roi-power", "ROI per watt", unitROIPower, "Throughput² / power: more is better.", 0, facets("roi.power.", "", "tx", "rx", "total"))
 	add("zerocopy", "Zero-copied", unitShare, "Payload that no CPU copied on that end, whoever asked for it.", 100, facets("", ".zero_copied_percent", "tx", "rx"))

@@ -403,9 +403,9 @@ func frames(name string, d *results.Direction) []histogram {
 	}
 	var list []histogram
 	for _, h := range []struct {
-		title string
-		of    map[int]uint64
-	}{{"Frames " + name + " by payload, up to bytes", d.Sizes}, {"Segments " + name + " by payload bytes", d.Segments}} {
+		title, up string
+		of        map[int]uint64
+	}{{"Frames " + name + ", by bytes of payload", "up to ", d.Sizes}, {"Segments " + name + ", by bytes of payload", "", d.Segments}} {
 		const most = 16
 		one := histogram{Title: h.title}
 		keys := slices.SortedFunc(maps.Keys(h.of), func(a, b int) int { return cmp.Or(cmp.Compare(h.of[b], h.of[a]), cmp.Compare(a, b)) })
@@ -415,7 +415,7 @@ func frames(name string, d *results.Direction) []histogram {
 		}
 		slices.Sort(keys)
 		for _, k := range keys {
-			one.Names, one.Count = append(one.Names, strconv.Itoa(k)), append(one.Count, h.of[k])
+			one.Names, one.Count = append(one.Names, h.up+strconv.Itoa(k)), append(one.Count, h.of[k])
 		}
 		if len(keys) > 0 {
 			list = append(list, one)

@@ -27,6 +27,12 @@ function number(v, unit) {
   return unit || prefix ? text + " " + prefix + (unit || "") : text;
 }
 
+// A number of a table: four digits at least, and no prefix.
+function plain(v) {
+  if (v === null || v === undefined) return "–";
+  return Math.abs(v) >= 1000 ? count(Math.round(v)) : String(Number(v.toPrecision(4)));
+}
+
 // A count, all of it.
 function count(n) { return String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f"); }
 
@@ -165,21 +171,23 @@ function overTime(title, unit, lines, {stacked = false, wide = false, height = 1
   if (!(top > bottom)) top = bottom + 1;
   const steps = small ? [] : ticks(top);
   const W = 1000, H = 1000;
-  const x = (l, i) => ((l.t[i] + (i ? l.t[i - 1] : 0)) / 2 / end) * W; // the middle of what it is the mean of
+  const x = (t) => (t / end) * W;
   const y = (v) => H - ((v - bottom) / (top - bottom)) * H;
-  const path = (l, values, from = 0) => {
+  // Steps: each value is the mean from one time to the next.
+  const corners = (l, values) => values.map((v, i) => v === null ? null : [[x(i ? l.t[i - 1] : 0), y(v)], [x(l.t[i]), y(v)]]);
+  const path = (l, values) => {
     let d = "", pen = "M";
-    for (let i = from; i < values.length; i++) {
-      if (values[i] === null) { pen = "M"; continue; }
-      d += pen + x(l, i).toFixed(1) + " " + y(values[i]).toFixed(1);
-      pen = "L";
+    for (const c of corners(l, values)) {
+      if (!c) { pen = "M"; continue; }
+      for (const [px, py] of c) { d += pen + px.toFixed(1) + " " + py.toFixed(1); pen = "L"; }
     }
     return d;
   };
   const inner = svg("svg", {viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", width: "100%", height});
+  if (!stacked) shapes.reverse(); // dashes stay visible on a line that is the same
   for (const {line: l, low, high} of shapes) {
     if (stacked) {
-      const back = low.map((v, i) => `L${x(l, i).toFixed(1)} ${y(v || 0).toFixed(1)}`).reverse().join("");
+      const back = corners(l, low.map((v) => v || 0)).flat().reverse().map(([px, py]) => `L${px.toFixed(1)} ${py.toFixed(1)}`).join("");
       inner.append(svg("path", {class: `area fill c${l.colour}`, d: path(l, high) + back + "Z"}));
       if (l.hatch) inner.append(svg("path", {class: "area", fill: `url(#${l.hatch})`, d: path(l, high) + back + "Z"}));
     } else inner.append(svg("path", {class: `line stroke c${l.colour}${l.dash ? " dash" : ""}`, d: path(l, high)}));
@@ -196,9 +204,10 @@ function overTime(title, unit, lines, {stacked = false, wide = false, height = 1
   plot.append(inner, cursor);
 
   let at = -1;
+  const middle = (l, i) => (l.t[i] + (i ? l.t[i - 1] : 0)) / 2 / end;
   const show = (i, px, py) => {
     at = i;
-    const l = lines[0], place = (x(l, i) / W) * 100 + "%";
+    const l = lines[0], place = middle(l, i) * 100 + "%";
     cursor.setAttribute("x1", place);
     cursor.setAttribute("x2", place);
     cursor.setAttribute("visibility", "visible");
@@ -226,7 +235,7 @@ function overTime(title, unit, lines, {stacked = false, wide = false, height = 1
     if (!step) { if (e.key === "Escape") leave(); return; }
     const n = lines[0].t.length, i = Math.min(n - 1, Math.max(0, at + step));
     const box = inner.getBoundingClientRect();
-    show(i, box.left + (x(lines[0], i) / W) * box.width, box.top + 20);
+    show(i, box.left + middle(lines[0], i) * box.width, box.top + 20);
     e.preventDefault();
   });
   const caption = html("figcaption", {class: small ? "" : "small"}, html("b", {}, title), " ", html("span", {class: "soft"}, unit + (note ? ", " + note : "")));
@@ -442,8 +451,8 @@ function drawRun(run) {
   if (calls.length) {
     const timed = calls.some(([, c]) => c.ms !== undefined);
     const heads = ["System calls", "", "calls", "per GB", ...(timed ? ["errors", "total ms", "min µs", "mean µs", "max µs"] : [])];
-    parts.push(html("div", {class: "lines"}, html("div", {class: "wide"}, table(heads, calls.map(([name, c]) => [c.name, name, count(c.calls), number(c.per_gb),
-      ...(timed ? [count(c.errors || 0), number(c.ms), number(c.min), number(c.mean), number(c.max)] : [])])))));
+    parts.push(html("div", {class: "lines"}, html("div", {class: "wide"}, table(heads, calls.map(([name, c]) => [c.name, name, count(c.calls), plain(c.per_gb),
+      ...(timed ? [count(c.errors || 0), plain(c.ms), plain(c.min), plain(c.mean), plain(c.max)] : [])])))));
   }
   for (const [role, name] of roles) {
     const p = run.ends[role] && run.ends[role].profile;

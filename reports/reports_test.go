@@ -192,7 +192,7 @@ func TestChartsAreWholeAndRight(t *testing.T) {
 			t.Fatalf("%s: %d charts", c.fixture, len(figures))
 		}
 		for i, svg := range figures {
-			wellFormed(t, strings.NewReplacer(" data-chart", "", " data-plot", "").Replace(svg))
+			wellFormed(t, strings.ReplaceAll(svg, " data-plot", ""))
 			if n := strings.Count(svg, `<rect class="bar `); n != c.bars[i] {
 				t.Errorf("%s chart %d: %d bars, want %d", c.fixture, i, n, c.bars[i])
 			}

@@ -279,12 +279,12 @@ func tidy(m map[string]float64) map[string]float64 {
 	return out
 }
 
-// round keeps four digits; what is no number becomes 0.
+// round keeps seven digits; what is no number becomes 0.
 func round(v float64) float64 {
 	if v == 0 || finite(v) == nil {
 		return 0
 	}
-	v, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 4, 64), 64)
+	v, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 7, 64), 64)
 	if err != nil {
 		return 0
 	}

@@ -56,6 +56,27 @@ func reserveHugePages(t *testing.T, n int) {
 	})
 }
 
+// awaitHugePages waits until so many are free: the kernel gives back those of a
+// closed ring by and by.
+func awaitHugePages(t *testing.T, n int) {
+	t.Helper()
+	free := -1
+	for begun := time.Now(); free < n && time.Since(begun) < 20*time.Second; time.Sleep(20 * time.Millisecond) {
+		b, err := os.ReadFile("/proc/meminfo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(b), "HugePages_Free:")
+		line, _, _ := strings.Cut(rest, "\n")
+		if free, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if free < n {
+		t.Fatalf("%d huge pages are free after 20 s, want %d", free, n)
+	}
+}
+
 // unbound waits until ordinary memory backs all queues: the kernel takes a
 // closed ring down by and by.
 func unbound(t *testing.T, pair *netpair.Pair) {
@@ -84,6 +105,7 @@ func TestLabZCRX(t *testing.T) {
 		bytes = 10 << 30 / 136 // 10 GiB over all
 	}
 	carry := func(t *testing.T, send, receive endpoint.Engine, options map[string]string, v6 bool, flows int) {
+		awaitHugePages(t, 128)
 		ends := testutil.OpenEnds(t, pair, send, receive, nil, options, labParams(flows))
 		start := time.Now()
 		out := ends.Carry(t, v6, bytes/uint64(flows))

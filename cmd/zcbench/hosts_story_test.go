@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"zcbench/experiments"
 	"zcbench/internal/remote"
 	"zcbench/results"
 )
@@ -242,6 +243,12 @@ func (h *twoHosts) quiet(limit time.Duration) {
 // complete checks that a store holds each of the 8 runs once.
 func (h *twoHosts) complete(dir string) []results.Record {
 	h.t.Helper()
+	return h.holds(dir, 8)
+}
+
+// holds checks that a store holds each of so many runs once.
+func (h *twoHosts) holds(dir string, runs int) []results.Record {
+	h.t.Helper()
 	all, bad, err := results.Load(filepath.Join(dir, "results.jsonl"))
 	if err != nil || len(bad) > 0 {
 		h.t.Fatalf("results: %v %v", err, bad)
@@ -253,8 +260,8 @@ func (h *twoHosts) complete(dir string) []results.Record {
 			h.t.Errorf("%s run %d: %s: %s", r.Cell, r.Repeat, r.Status, r.Reason)
 		}
 	}
-	if len(all) != 8 || len(seen) != 8 {
-		h.t.Errorf("%d records of %d runs, want 8 of 8", len(all), len(seen))
+	if len(all) != runs || len(seen) != runs {
+		h.t.Errorf("%d records of %d runs, want %d of as many", len(all), len(seen), runs)
 	}
 	return all
 }
@@ -352,6 +359,63 @@ func TestStoryHostsKilled(t *testing.T) {
 		t.Error("every controller ended before it was killed")
 	}
 	t.Logf("%d kills in %d rounds", kills, rounds)
+}
+
+// TestStoryHostsQuick is the long form: the matrix that zcbench comes with, whole
+// and with ten kills.
+func TestStoryHostsQuick(t *testing.T) {
+	if os.Getenv("ZCBENCH_SOAK") == "" {
+		t.Skip("takes five minutes: ZCBENCH_SOAK=1 runs it")
+	}
+	h := newHosts(t)
+	before := h.settings()
+	quick, err := experiments.Files.ReadFile("quick.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const within = "pairs:\n  - link: veth\n"
+	if !strings.Contains(string(quick), within) {
+		t.Fatal("quick.yaml has other pairs than it had")
+	}
+	spec := filepath.Join(h.dir, "quick.yaml")
+	if err := os.WriteFile(spec, []byte(strings.Replace(string(quick), within, sshHosts, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kills := range []int{0, 10} {
+		dir := filepath.Join(h.dir, fmt.Sprintf("quick%d", kills))
+		begun := time.Now()
+		for kill := 0; ; kill++ {
+			args := []string{"run", spec, "-o", dir}
+			if left, _ := os.ReadDir(dir); len(left) > 0 {
+				args = append(args, "--resume")
+			}
+			cmd := exec.Command(path, args...)
+			var said bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &said, &said
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if kill < kills {
+				time.Sleep(time.Second + time.Duration(rand.Int64N(int64(10*time.Second))))
+				_ = cmd.Process.Kill()
+			}
+			err := cmd.Wait()
+			h.quiet(20 * time.Second)
+			h.unchanged(before)
+			if kill >= kills {
+				if err != nil {
+					t.Fatalf("%v\n%s", err, said.String())
+				}
+				break
+			}
+		}
+		h.holds(dir, 32)
+		t.Logf("%d kills: %s", kills, time.Since(begun).Round(time.Second))
+	}
 }
 
 // A network that is cut between the controller and its hosts is noticed on both

@@ -18,20 +18,7 @@ func interrupts(root string) endpoint.Meter {
 	return endpoint.Meter{
 		Name: "interrupts", About: "interrupts served, by number and name, at the window's edges", Edges: true, Costly: true,
 		Open: func(s endpoint.Site) (endpoint.Reader, error) {
-			f, err := procfile.Open(root, "proc/interrupts")
-			if err != nil {
-				return nil, err
-			}
-			r := &interruptReader{File: f, cpus: s.CPUs}
-			b, err := f.Read()
-			if err == nil {
-				err = r.learn(b)
-			}
-			if err != nil {
-				f.Close()
-				return nil, err
-			}
-			return r, nil
+			return learned(root, "proc/interrupts", func(f *procfile.File) *interruptReader { return &interruptReader{File: f, cpus: s.CPUs} })
 		},
 	}
 }

@@ -16,22 +16,30 @@ func softirqs(root string) endpoint.Meter {
 	return endpoint.Meter{
 		Name: "softirqs", About: "softirqs served, by kind",
 		Open: func(s endpoint.Site) (endpoint.Reader, error) {
-			f, err := procfile.Open(root, "proc/softirqs")
-			if err != nil {
-				return nil, err
-			}
-			r := &softirqReader{File: f, cpus: s.CPUs}
-			b, err := f.Read()
-			if err == nil {
-				err = r.learn(b)
-			}
-			if err != nil {
-				f.Close()
-				return nil, err
-			}
-			return r, nil
+			return learned(root, "proc/softirqs", func(f *procfile.File) *softirqReader { return &softirqReader{File: f, cpus: s.CPUs} })
 		},
 	}
+}
+
+// learned opens a file whose first reading tells its reader what there is.
+func learned[R interface {
+	endpoint.Reader
+	learn([]byte) error
+}](root, path string, reader func(*procfile.File) R) (endpoint.Reader, error) {
+	f, err := procfile.Open(root, path)
+	if err != nil {
+		return nil, err
+	}
+	r := reader(f)
+	b, err := f.Read()
+	if err == nil {
+		err = r.learn(b)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return r, nil
 }
 
 type softirqReader struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -199,7 +200,7 @@ func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, 
 		}
 		wg.Wait()
 	}
-	err := cmpError(errs[0], errs[1])
+	err := cmp.Or(errs[0], errs[1])
 	if err == nil {
 		readers, err = openMeters(ctx, t.Meters, map[endpoint.Role]*endpoint.Client{endpoint.RX: e.RX, endpoint.TX: e.TX})
 		e.Power = readers.wanted
@@ -209,16 +210,6 @@ func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, 
 		return experiment.Ends{}, err
 	}
 	return e, nil
-}
-
-// cmpError is the first that is one.
-func cmpError(all ...error) error {
-	for _, err := range all {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Close lets other controllers in.

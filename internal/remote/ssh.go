@@ -84,7 +84,7 @@ echo zcbench-host; uname -s; uname -m; pwd; if [ -x `+name+` ]; then touch `+nam
 	}
 	// Only a whole copy gets the name, also when two come at once. Copies that
 	// nobody has used for a month go.
-	_, err = h.shell(ctx, copyWait, self, fmt.Sprintf(`umask 077; cd %s && t=$(mktemp .new.XXXXXX) || exit 1
+	_, err = h.shell(ctx, copyWait, self, fmt.Sprintf(`umask 077; t=.new.$$; cd %s || exit 1
 if cat >"$t" && [ $(wc -c <"$t") -eq %d ] && chmod 700 "$t" && mv "$t" %s; then
 find . -name 'zcbench-*' -mtime +30 -exec rm -f {} + ; else rm -f "$t"; exit 1; fi`, quote(said[2]), size, name))
 	if err != nil {

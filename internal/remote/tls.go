@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -125,7 +124,7 @@ func Dial(ctx context.Context, address, pin string) (net.Conn, error) {
 		MinVersion:         tls.VersionTLS13,
 		InsecureSkipVerify: true, // names and authorities: VerifyConnection does better
 		VerifyConnection: func(s tls.ConnectionState) error {
-			if len(s.PeerCertificates) == 0 || !bytes.Equal([]byte(pinOf(s.PeerCertificates[0])), []byte(pin)) {
+			if len(s.PeerCertificates) == 0 || pinOf(s.PeerCertificates[0]) != pin {
 				return ErrPin
 			}
 			return nil

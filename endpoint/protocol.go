@@ -45,7 +45,7 @@ import (
 // Closing the link aborts the run.
 const (
 	magic    = "zcbench"
-	protocol = 2
+	protocol = 3
 )
 
 // Longest accepted lines: an agent hears from strangers, a driver from an

@@ -1,0 +1,37 @@
+package results
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Code names a kind of warning, so that scripts and reports need not know its
+// words: "window-short". A code that was once published keeps its meaning.
+type Code string
+
+// Codes of warnings. Each holds for the end that the text names.
+const (
+	// WindowShort: the window that was measured is not as long as was asked.
+	WindowShort Code = "window-short"
+	// CopiesUnknown: of some payload nobody can tell whether a CPU copied it.
+	CopiesUnknown Code = "copies-unknown"
+)
+
+// Warn makes a warning: words for people, with the code behind them as
+// compilers have it, "rx: nothing moved for 1.2 s [flow-stalled]".
+func Warn(code Code, format string, args ...any) string {
+	return fmt.Sprintf(format, args...) + " [" + string(code) + "]"
+}
+
+// CodeOf is the code of a warning, "" where it has none.
+func CodeOf(warning string) Code {
+	rest, ok := strings.CutSuffix(warning, "]")
+	if !ok {
+		return ""
+	}
+	i := strings.LastIndex(rest, " [")
+	if i < 0 || strings.Trim(rest[i+2:], "abcdefghijklmnopqrstuvwxyz-") != "" {
+		return ""
+	}
+	return Code(rest[i+2:])
+}

@@ -115,7 +115,7 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 		}
 		c.changes = append(c.changes, list)
 	}
-	c.environment(before, after)
+	c.environment()
 	return c, nil
 }
 
@@ -381,27 +381,27 @@ func geomean(changes []change) (before, after float64, n int) {
 }
 
 // environment gathers what changed on the hosts between the sets.
-func (c *Comparison) environment(before, after *Set) {
+func (c *Comparison) environment() {
 	for _, e := range []struct {
 		name string
-		of   func(*results.Record) results.Facts
+		of   func(*run) facts
 	}{{"sender", txFacts}, {"receiver", rxFacts}} {
 		var texts []string
 		for _, p := range c.pairs {
 			if len(p.old.runs) == 0 || len(p.new.runs) == 0 {
 				continue
 			}
-			x, y := e.of(p.old.runs[0].Record), e.of(p.new.runs[0].Record)
+			x, y := e.of(p.old.runs[0]), e.of(p.new.runs[0])
 			if len(x) == 0 || len(y) == 0 {
 				continue
 			}
-			for _, f := range before.facts(x) {
-				if v := after.fact(y, f.Name); v != f.Value && !strings.HasPrefix(f.Name, "process.") {
+			for _, f := range x {
+				if v := y.value(f.Name); v != f.Value && !strings.HasPrefix(f.Name, "process.") {
 					texts = add(texts, fmt.Sprintf("%s %s → %s", f.Name, f.Value, or(v, "unknown")))
 				}
 			}
-			for _, f := range after.facts(y) {
-				if before.fact(x, f.Name) == "" && !strings.HasPrefix(f.Name, "process.") {
+			for _, f := range y {
+				if x.value(f.Name) == "" && !strings.HasPrefix(f.Name, "process.") {
 					texts = add(texts, fmt.Sprintf("%s unknown → %s", f.Name, f.Value))
 				}
 			}

@@ -101,7 +101,7 @@ func (r *Report) Explain(w io.Writer, name string) error {
 		if err != nil {
 			return err
 		}
-		verdict := r.set.diagnose(&whole)
+		verdict := diagnose(&whole)
 		verdicts[verdict.cause]++
 		if one == shown {
 			d = verdict
@@ -198,9 +198,10 @@ func nearMedian(runs []*run) *run {
 }
 
 // diagnose weighs what one record holds.
-func (s *Set) diagnose(r *results.Record) diagnosis {
+func diagnose(r *results.Record) diagnosis {
 	var d diagnosis
-	tx, rx := s.usageOf(r, r.TX, "tx"), s.usageOf(r, r.RX, "rx")
+	f := flatten(r)
+	tx, rx := usageOf(r, f.settings, r.TX, "tx"), usageOf(r, f.settings, r.RX, "rx")
 	for _, e := range []struct {
 		name string
 		end  *results.End
@@ -219,10 +220,10 @@ func (s *Set) diagnose(r *results.Record) diagnosis {
 	if r.TX != nil && r.RX != nil && r.RX.CPUScope == "thread" {
 		d.unknown = append(d.unknown, "softirq work by end: CPU was counted by thread, and both ends share the host")
 	}
-	rwnd := s.limited(r, "tcp_rwnd_limited_us")
-	sndbuf := s.limited(r, "tcp_sndbuf_limited_us")
+	rwnd := limited(r, "tcp_rwnd_limited_us")
+	sndbuf := limited(r, "tcp_sndbuf_limited_us")
 	resent, resentText := loss(r)
-	link, linkText := s.link(r)
+	link, linkText := linkShare(r, f)
 	starved, starvedText := starvation(r.RX)
 
 	switch {
@@ -340,7 +341,7 @@ func receiving(u usage) cause {
 
 // usageOf tells how busy an end was, by its CPUs where they were seen one by
 // one, else by their sum, and by the time that its own threads ran.
-func (s *Set) usageOf(r *results.Record, e *results.End, role string) usage {
+func usageOf(r *results.Record, settings facts, e *results.End, role string) usage {
 	u := usage{least: 0, most: 100, softirq: math.NaN()}
 	if e == nil {
 		return u
@@ -355,11 +356,11 @@ func (s *Set) usageOf(r *results.Record, e *results.End, role string) usage {
 		n, what := 0, "CPU"
 		switch e.CPUScope {
 		case "cpuset":
-			if v := s.fact(r.Settings, role+"_cpus"); v != "" && v != "[]" && v != "null" {
+			if v := settings.value(role + "_cpus"); v != "" && v != "[]" && v != "null" {
 				n = strings.Count(v, ",") + 1
 			}
 		case "thread":
-			n, _ = strconv.Atoi(s.fact(r.Settings, "flows"))
+			n, _ = strconv.Atoi(settings.value("flows"))
 			what = "thread"
 		}
 		// All of it may have been on one of them.
@@ -379,7 +380,7 @@ func (s *Set) usageOf(r *results.Record, e *results.End, role string) usage {
 	user, ok := e.Counters["rusage_user_seconds"]
 	seconds := window(r, role)
 	ran := 100 * (user + e.Counters["rusage_system_seconds"]) / seconds
-	if !ok || seconds <= 0 || s.fact(r.Settings, "flows") != "1" || e.CPUScope == "thread" {
+	if !ok || seconds <= 0 || settings.value("flows") != "1" || e.CPUScope == "thread" {
 		return u
 	}
 	if len(e.CPUs) > 0 {
@@ -421,7 +422,7 @@ func most(c results.CPUTime) float64 {
 
 // limited is the share of the time in which TCP had something to send that
 // it was held for a reason, by TCP_INFO's counters; NaN: not known.
-func (s *Set) limited(r *results.Record, counter string) float64 {
+func limited(r *results.Record, counter string) float64 {
 	if r.TX == nil {
 		return math.NaN()
 	}
@@ -446,19 +447,19 @@ func loss(r *results.Record) (float64, string) {
 	return p, fmt.Sprintf("%.0f of %.0f segments sent again (%.2g %%)", again, all, p)
 }
 
-// link is the share of what the link carries as payload, in percent; NaN
+// linkShare is the share of what the link carries as payload, in percent; NaN
 // where its speed is not real or not known, and why.
-func (s *Set) link(r *results.Record) (float64, string) {
+func linkShare(r *results.Record, all flat) (float64, string) {
 	speed := 0.0
-	for _, f := range []results.Facts{r.Facts.TX, r.Facts.RX} {
-		switch s.fact(f, "nic.kind") {
+	for _, f := range []facts{all.tx, all.rx} {
+		switch f.value("nic.kind") {
 		case "device":
 		case "":
 			return math.NaN(), "an end's interface is not known"
 		default:
 			return math.NaN(), "its interfaces are not both real devices"
 		}
-		v, err := strconv.ParseFloat(s.fact(f, "nic.speed_mbps"), 64)
+		v, err := strconv.ParseFloat(f.value("nic.speed_mbps"), 64)
 		if err != nil || v <= 0 {
 			return math.NaN(), "its speed is not recorded"
 		}
@@ -466,7 +467,7 @@ func (s *Set) link(r *results.Record) (float64, string) {
 			speed = v
 		}
 	}
-	mtu, err := strconv.ParseFloat(s.fact(r.Facts.TX, "nic.mtu"), 64)
+	mtu, err := strconv.ParseFloat(all.tx.value("nic.mtu"), 64)
 	if err != nil || mtu < 100 {
 		return math.NaN(), "its MTU is not recorded"
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -106,7 +108,7 @@ func TestDiagnose(t *testing.T) {
 		{"nothing at all", results.Record{Gbps: 1}, byNobody, nil, "", "", "retransmits"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := (&Set{}).diagnose(&c.r)
+			d := diagnose(&c.r)
 			if d.cause != c.cause {
 				t.Errorf("limited by %q (%s), want %q", d.cause, d.why, c.cause)
 			}
@@ -187,5 +189,44 @@ func TestExplain(t *testing.T) {
 	}
 	if err := r.Explain(broken{}, "run5"); err == nil {
 		t.Error("a failed write went unnoticed")
+	}
+}
+
+// What limited a run is told by its own facts, also where they lie in memory
+// that another run's were in before.
+func TestExplainTakesEachRunsOwnFacts(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1))
+	const n = 60
+	path := filepath.Join(t.TempDir(), "r.jsonl")
+	for i := range n {
+		r := onNIC(50, 30, 9, 40, 8)
+		r.ID, r.Cell = fmt.Sprintf("run-%d", i), fmt.Sprintf("cell-%d", i)
+		for _, f := range []results.Facts{r.Facts.RX, r.Facts.TX} {
+			f["nic"].(map[string]any)["speed_mbps"] = 100000 + 1000*i
+		}
+		r.Settings["flows"] = i + 1
+		if err := results.Append(path, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Report(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 5 {
+		for i := range n {
+			runtime.GC()
+			var b strings.Builder
+			if err := r.Explain(&b, fmt.Sprintf("run-%d", i)); err != nil {
+				t.Fatal(err)
+			}
+			if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, fmt.Sprintf("that %d Gbit/s carry", 100+i)) {
+				t.Fatalf("round %d, run %d of a link of %d Gbit/s: %s", round, i, 100+i, text)
+			}
+		}
 	}
 }

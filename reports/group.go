@@ -88,7 +88,7 @@ func (s *Set) attribute(r *run, name string) string {
 	case "tx":
 		return engine(r.Record, r.TX, "tx")
 	}
-	if v := s.fact(r.Settings, name); v != "" {
+	if v := r.flat.settings.value(name); v != "" {
 		return v
 	}
 	switch name {
@@ -106,12 +106,12 @@ func (s *Set) attribute(r *run, name string) string {
 		return strconv.Itoa(r.Repeat)
 	}
 	if rest, ok := strings.CutPrefix(name, "rx."); ok {
-		return s.fact(r.Facts.RX, rest)
+		return r.flat.rx.value(rest)
 	}
 	if rest, ok := strings.CutPrefix(name, "tx."); ok {
-		return s.fact(r.Facts.TX, rest)
+		return r.flat.tx.value(rest)
 	}
-	tx, rx := s.fact(r.Facts.TX, name), s.fact(r.Facts.RX, name)
+	tx, rx := r.flat.tx.value(name), r.flat.rx.value(name)
 	if tx == rx || rx == "" {
 		return tx
 	}
@@ -128,7 +128,7 @@ func (s *Set) names() []string {
 		for k := range r.Axes {
 			seen[clean(k)] = true
 		}
-		for _, f := range s.facts(r.Settings) {
+		for _, f := range r.flat.settings {
 			seen[f.Name] = true
 		}
 	}
@@ -296,7 +296,7 @@ func natural(a, b string) int {
 // elsewhere: the engines, and how the run was asked for.
 func (s *Set) settings(r *run) map[string]string {
 	m := map[string]string{}
-	for _, f := range s.facts(r.Settings) {
+	for _, f := range r.flat.settings {
 		m[f.Name] = f.Value
 	}
 	delete(m, "tx")

@@ -309,7 +309,7 @@ func (r *Report) commands() []command {
 	for i, c := range r.cells {
 		one := command{Cell: i, Name: r.named(c), Differs: c.differs}
 		for _, run := range c.records() {
-			if v := r.set.fact(run.Settings, "command"); v != "" && !slices.Contains(one.Lines, v) && len(one.Lines) < 3 {
+			if v := run.flat.settings.value("command"); v != "" && !slices.Contains(one.Lines, v) && len(one.Lines) < 3 {
 				one.Lines = append(one.Lines, v)
 			}
 		}
@@ -422,8 +422,7 @@ func (r *Report) runLog() (rows []logRow, left int) {
 func (s *Set) environment(runs []*run) []factGroup {
 	values := map[string]*factRow{}
 	var names []string
-	collect := func(seen map[*results.Fact]bool, facts results.Facts, to func(*factRow) *[]string) {
-		list := s.facts(facts)
+	collect := func(seen map[*results.Fact]bool, list facts, to func(*factRow) *[]string) {
 		if len(list) == 0 || seen[&list[0]] {
 			return
 		}
@@ -442,8 +441,8 @@ func (s *Set) environment(runs []*run) []factGroup {
 	}
 	seenTX, seenRX := map[*results.Fact]bool{}, map[*results.Fact]bool{}
 	for _, r := range runs {
-		collect(seenTX, r.Facts.TX, func(r *factRow) *[]string { return &r.TX })
-		collect(seenRX, r.Facts.RX, func(r *factRow) *[]string { return &r.RX })
+		collect(seenTX, r.flat.tx, func(r *factRow) *[]string { return &r.TX })
+		collect(seenRX, r.flat.rx, func(r *factRow) *[]string { return &r.RX })
 	}
 	slices.Sort(names)
 	var groups []factGroup

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -25,16 +24,44 @@ type Set struct {
 	Problems []string
 
 	runs []*run
-	flat map[uintptr][]results.Fact // of facts that runs share, by their address
 }
 
 // run is one record and where the whole of it is.
 type run struct {
 	*results.Record // lean, where it comes from a file: see results.Pool
+	flat            flat
 	started         time.Time
 	file            string       // empty: the record is whole
 	line            results.Line // without its text
 	size            int          // of its text
+}
+
+// flat are a record's facts and settings. Runs that have the same may share
+// them.
+type flat struct{ rx, tx, settings facts }
+
+func flatten(r *results.Record) flat {
+	return flat{sorted(r.Facts.RX), sorted(r.Facts.TX), sorted(r.Settings)}
+}
+
+// facts are those of a host, or settings, cleaned and in order of name.
+type facts []results.Fact
+
+func sorted(f results.Facts) facts {
+	list := f.Flat()
+	for i := range list {
+		list[i] = results.Fact{Name: clean(list[i].Name), Value: clean(list[i].Value)}
+	}
+	return list
+}
+
+// value is one of them by name; empty where it is absent.
+func (f facts) value(name string) string {
+	i, ok := slices.BinarySearchFunc(f, name, func(f results.Fact, name string) int { return cmp.Compare(f.Name, name) })
+	if !ok {
+		return ""
+	}
+	return f[i].Value
 }
 
 // full is the record with its samples and all.
@@ -66,7 +93,7 @@ func (r *run) full() (results.Record, error) {
 func Of(records []results.Record) *Set {
 	s := &Set{}
 	for i := range records {
-		s.runs = append(s.runs, &run{Record: &records[i], started: started(&records[i])})
+		s.runs = append(s.runs, &run{Record: &records[i], flat: flatten(&records[i]), started: started(&records[i])})
 	}
 	return s
 }
@@ -81,12 +108,22 @@ func Load(paths ...string) (*Set, error) {
 	}
 	s := &Set{}
 	var pool results.Pool
+	lists := map[results.Digest]facts{}
+	list := func(d results.Digest, f results.Facts) facts {
+		if d == (results.Digest{}) {
+			return sorted(f)
+		}
+		if lists[d] == nil {
+			lists[d] = sorted(f)
+		}
+		return lists[d]
+	}
 	known := map[string]uint64{} // id to a hash of the line
 	seed := maphash.MakeSeed()
 	again, changed := 0, 0
 	for _, path := range files {
 		var bad troubles
-		err := read(path, &pool, seed, func(l results.Line, size int, sum uint64, r *results.Record, err error) {
+		err := read(path, &pool, seed, func(l results.Line, size int, sum uint64, r *results.Record, same results.Shared, err error) {
 			if err != nil {
 				bad.add(err)
 				return
@@ -101,7 +138,8 @@ func Load(paths ...string) (*Set, error) {
 			}
 			known[r.ID] = sum
 			l.Text = nil
-			s.runs = append(s.runs, &run{Record: r, started: started(r), file: path, line: l, size: size})
+			flat := flat{list(same.Facts.RX, r.Facts.RX), list(same.Facts.TX, r.Facts.TX), list(same.Settings, r.Settings)}
+			s.runs = append(s.runs, &run{Record: r, flat: flat, started: started(r), file: path, line: l, size: size})
 		})
 		if err != nil {
 			return nil, err
@@ -124,7 +162,7 @@ func Load(paths ...string) (*Set, error) {
 func (s *Set) pairs() string {
 	runs := map[string]int{}
 	for _, r := range s.runs {
-		tx, rx := s.fact(r.Facts.TX, "machine.hostname"), s.fact(r.Facts.RX, "machine.hostname")
+		tx, rx := r.flat.tx.value("machine.hostname"), r.flat.rx.value("machine.hostname")
 		if tx != "" && rx != "" {
 			runs[tx+" → "+rx]++
 		}
@@ -190,7 +228,7 @@ func open(f *os.File) iter.Seq2[results.Line, error] {
 }
 
 // read gives the records of one file in order; several goroutines decode.
-func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.Line, int, uint64, *results.Record, error)) error {
+func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.Line, int, uint64, *results.Record, results.Shared, error)) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
@@ -200,6 +238,7 @@ func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.
 		line results.Line
 		sum  uint64
 		rec  results.Record
+		same results.Shared
 		err  error
 	}
 	workers := runtime.GOMAXPROCS(0)
@@ -226,7 +265,7 @@ func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.
 		go func() {
 			for j := range jobs {
 				d := decoded{line: j.line, sum: maphash.Bytes(seed, j.line.Text)}
-				d.rec, d.err = pool.Lean(j.line)
+				d.rec, d.same, d.err = pool.Lean(j.line)
 				j.to <- d
 			}
 		}()
@@ -238,7 +277,7 @@ func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.
 			continue
 		}
 		rec := d.rec // d holds the line, which is large
-		give(d.line, len(d.line.Text), d.sum, &rec, d.err)
+		give(d.line, len(d.line.Text), d.sum, &rec, d.same, d.err)
 	}
 	return err
 }
@@ -279,36 +318,6 @@ func (t *troubles) texts(path string) []string {
 		list = append(list, fmt.Sprintf("%s: %d %s not read (%s %s): %s", clean(path), len(n), plural(len(n), "line", "lines"), plural(len(n), "line", "lines"), strings.Join(where, ", "), clean(cause)))
 	}
 	return list
-}
-
-// facts lists facts flat, once for all runs that share them.
-func (s *Set) facts(f results.Facts) []results.Fact {
-	if len(f) == 0 {
-		return nil
-	}
-	at := reflect.ValueOf(f).Pointer()
-	if list, ok := s.flat[at]; ok {
-		return list
-	}
-	if s.flat == nil {
-		s.flat = map[uintptr][]results.Fact{}
-	}
-	list := f.Flat()
-	for i := range list {
-		list[i] = results.Fact{Name: clean(list[i].Name), Value: clean(list[i].Value)}
-	}
-	s.flat[at] = list
-	return list
-}
-
-// fact is one of them by name; empty where it is absent.
-func (s *Set) fact(f results.Facts, name string) string {
-	list := s.facts(f)
-	i, ok := slices.BinarySearchFunc(list, name, func(f results.Fact, name string) int { return cmp.Compare(f.Name, name) })
-	if !ok {
-		return ""
-	}
-	return list[i].Value
 }
 
 // started is zero for a time that is none.

@@ -284,13 +284,13 @@ func (s *Set) drift(c *cell) []string {
 	var texts []string
 	for _, e := range []struct {
 		name string
-		of   func(*results.Record) results.Facts
+		of   func(*run) facts
 	}{{"sender", txFacts}, {"receiver", rxFacts}} {
 		values := map[string][]string{}
-		var seen [][]results.Fact
+		var seen []facts
 		for _, r := range c.runs {
-			list := s.facts(e.of(r.Record))
-			if len(list) == 0 || slices.ContainsFunc(seen, func(o []results.Fact) bool { return &o[0] == &list[0] }) {
+			list := e.of(r)
+			if len(list) == 0 || slices.ContainsFunc(seen, func(o facts) bool { return &o[0] == &list[0] }) {
 				continue
 			}
 			seen = append(seen, list)
@@ -324,8 +324,8 @@ func (s *Set) drift(c *cell) []string {
 	return texts
 }
 
-func rxFacts(r *results.Record) results.Facts { return r.Facts.RX }
-func txFacts(r *results.Record) results.Facts { return r.Facts.TX }
+func rxFacts(r *run) facts { return r.flat.rx }
+func txFacts(r *run) facts { return r.flat.tx }
 
 // unmeasured says why a cell has no figures.
 func (c *cell) unmeasured() (results.Status, string) {
@@ -478,15 +478,15 @@ func (s *Set) hostLines(runs []*run) []string {
 
 // hostLine is about the first host that says something of itself, and how
 // many others there are.
-func (s *Set) hostLine(runs []*run, of func(*results.Record) results.Facts) string {
+func (s *Set) hostLine(runs []*run, of func(*run) facts) string {
 	first := ""
 	hosts := map[string]bool{}
 	for _, r := range runs {
-		facts := of(r.Record)
+		facts := of(r)
 		if len(facts) == 0 {
 			continue
 		}
-		hosts[s.fact(facts, "machine.hostname")] = true
+		hosts[facts.value("machine.hostname")] = true
 		if first != "" {
 			continue
 		}
@@ -496,12 +496,12 @@ func (s *Set) hostLine(runs []*run, of func(*results.Record) results.Facts) stri
 				parts = append(parts, fmt.Sprintf(format, v))
 			}
 		}
-		add("%s", s.fact(facts, "machine.hostname"))
-		add("Linux %s", s.fact(facts, "kernel.release"))
-		add("%s", s.fact(facts, "cpu.model"))
-		add("%s CPUs", s.fact(facts, "cpu.threads"))
-		add("%s", cmp.Or(s.fact(facts, "nic.driver"), s.fact(facts, "nic.name")))
-		add("MTU %s", s.fact(facts, "nic.mtu"))
+		add("%s", facts.value("machine.hostname"))
+		add("Linux %s", facts.value("kernel.release"))
+		add("%s", facts.value("cpu.model"))
+		add("%s CPUs", facts.value("cpu.threads"))
+		add("%s", cmp.Or(facts.value("nic.driver"), facts.value("nic.name")))
+		add("MTU %s", facts.value("nic.mtu"))
 		first = strings.Join(parts, ", ")
 	}
 	if n := len(hosts) - 1; n > 0 && first != "" {

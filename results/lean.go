@@ -91,20 +91,32 @@ func (l Line) Record() (Record, error) {
 	return r, nil
 }
 
+// Digest stands for a piece of a line's text: what has the same is the same.
+// The zero Digest stands for nothing.
+type Digest [sha256.Size]byte
+
+// Shared tells which facts and settings of a record others of its Pool may
+// have too.
+type Shared struct {
+	Facts    Pair[Digest]
+	Settings Digest
+}
+
 // Pool reads records without what fills most of their lines, and holds the
 // facts and settings that many records share once: ten thousand records then
 // fit where a hundred whole ones do. It may be used by many goroutines. What
 // it shares must not be changed.
 type Pool struct {
 	mu    sync.Mutex
-	facts map[[sha256.Size]byte]Facts
-	parts map[[sha256.Size]byte]any
+	facts map[Digest]Facts
+	parts map[Digest]any
 }
 
 // Lean reads the line as Record does, but without Samples and, of each end,
 // without CPUs, SyscallCosts, Profile and Verify. Samples, which are most of a
 // line, are passed over: what is wrong in them shows when Record reads them.
-func (p *Pool) Lean(l Line) (Record, error) {
+func (p *Pool) Lean(l Line) (Record, Shared, error) {
+	var same Shared
 	rest, out := cut(l.Text, "samples", "facts", "settings")
 	r, err := decode(rest)
 	if err == nil && bytes.IndexByte(out["samples"], 0) >= 0 {
@@ -113,13 +125,13 @@ func (p *Pool) Lean(l Line) (Record, error) {
 	if err == nil {
 		var facts Pair[json.RawMessage]
 		if err = unmarshal(out["facts"], &facts); err == nil {
-			err = p.shared(facts.RX, &r.Facts.RX)
+			same.Facts.RX, err = p.shared(facts.RX, &r.Facts.RX)
 		}
 		if err == nil {
-			err = p.shared(facts.TX, &r.Facts.TX)
+			same.Facts.TX, err = p.shared(facts.TX, &r.Facts.TX)
 		}
 		if err == nil {
-			err = p.shared(out["settings"], (*Facts)(&r.Settings))
+			same.Settings, err = p.shared(out["settings"], (*Facts)(&r.Settings))
 		}
 		if err != nil {
 			err = fmt.Errorf("not a record: %w", err)
@@ -130,7 +142,7 @@ func (p *Pool) Lean(l Line) (Record, error) {
 		if _, whole := decode(l.Text); whole != nil {
 			err = whole
 		}
-		return Record{}, &LineError{l.Number, err}
+		return Record{}, Shared{}, &LineError{l.Number, err}
 	}
 	r.Samples = nil
 	for _, e := range []*End{r.RX, r.TX} {
@@ -138,7 +150,7 @@ func (p *Pool) Lean(l Line) (Record, error) {
 			e.CPUs, e.SyscallCosts, e.Profile, e.Verify = nil, nil, nil, nil
 		}
 	}
-	return r, nil
+	return r, same, nil
 }
 
 func unmarshal(text []byte, to any) error {
@@ -148,45 +160,46 @@ func unmarshal(text []byte, to any) error {
 	return json.Unmarshal(text, to)
 }
 
-// shared decodes text, or gives what it gave before.
-func (p *Pool) shared(text []byte, to *Facts) error {
+// shared decodes text, or gives what it gave before. Of text that is no object
+// nothing is shared, and to is left as it is.
+func (p *Pool) shared(text []byte, to *Facts) (Digest, error) {
 	if len(text) == 0 {
-		return nil
+		return Digest{}, nil
 	}
-	key := sha256.Sum256(text)
+	key := Digest(sha256.Sum256(text))
 	p.mu.Lock()
 	known, ok := p.facts[key]
 	p.mu.Unlock()
 	if ok {
 		*to = known
-		return nil
+		return key, nil
 	}
 	var parts map[string]json.RawMessage
 	if err := json.Unmarshal(text, &parts); err != nil || parts == nil {
-		return err
+		return Digest{}, err
 	}
 	facts := Facts{}
 	for name, part := range parts {
 		v, err := p.part(part)
 		if err != nil {
-			return err
+			return Digest{}, err
 		}
 		facts[name] = v
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.facts == nil {
-		p.facts = map[[sha256.Size]byte]Facts{}
+		p.facts = map[Digest]Facts{}
 	}
 	p.facts[key] = facts
 	*to = facts
-	return nil
+	return key, nil
 }
 
 // part decodes one group of facts, which often stays the same where another
 // of that host changes.
 func (p *Pool) part(text []byte) (any, error) {
-	key := sha256.Sum256(text)
+	key := Digest(sha256.Sum256(text))
 	p.mu.Lock()
 	v, ok := p.parts[key]
 	p.mu.Unlock()
@@ -199,7 +212,7 @@ func (p *Pool) part(text []byte) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.parts == nil {
-		p.parts = map[[sha256.Size]byte]any{}
+		p.parts = map[Digest]any{}
 	}
 	p.parts[key] = v
 	return v, nil

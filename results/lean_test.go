@@ -37,17 +37,26 @@ func TestLean(t *testing.T) {
 
 func TestPoolHoldsFactsOnce(t *testing.T) {
 	var p Pool
-	a, err := p.Lean(Line{1, 0, []byte(leanLine)})
+	a, x, err := p.Lean(Line{1, 0, []byte(leanLine)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := p.Lean(Line{2, 0, []byte(strings.Replace(leanLine, `"n":1`, `"n":2`, 1))})
+	b, y, err := p.Lean(Line{2, 0, []byte(strings.Replace(leanLine, `"n":1`, `"n":2`, 1))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	same := func(x, y any) bool { return reflect.ValueOf(x).Pointer() == reflect.ValueOf(y).Pointer() }
 	if !same(a.Settings, b.Settings) || !same(a.Facts.RX["kernel"], b.Facts.RX["kernel"]) || a.Facts.RX["n"] == b.Facts.RX["n"] {
 		t.Errorf("not shared, or too much: %v and %v", a, b)
+	}
+	if x.Settings != y.Settings || x.Facts.TX != y.Facts.TX || x.Facts.RX == y.Facts.RX || x.Settings == (Digest{}) {
+		t.Errorf("digests do not tell what is shared: %v and %v", x, y)
+	}
+	// What is left to the decoder is shared with nobody.
+	for _, text := range []string{`{"schema":"zcbench/1","settings":{"a":1},"settings":{"b":2}}`, `{"schema":"zcbench/1","settings":null}`} {
+		if _, z, err := p.Lean(Line{3, 0, []byte(text)}); err != nil || z != (Shared{}) {
+			t.Errorf("%s: %v %v", text, z, err)
+		}
 	}
 }
 
@@ -106,7 +115,7 @@ func sameLean(t *testing.T, text []byte) {
 		}
 	}
 	for range 2 { // the second comes from the pool
-		got, err := p.Lean(Line{3, 0, text})
+		got, _, err := p.Lean(Line{3, 0, text})
 		if (bad == nil) != (err == nil) || bad != nil && bad.Error() != err.Error() {
 			t.Fatalf("Record says %v, Lean %v, of %q", bad, err, text)
 		}

@@ -62,12 +62,8 @@ func Drive(ctx context.Context, t Trial) (results.Record, error) {
 	rec.Schema = results.Schema
 	rec.ID = newID()
 	rec.Repeat = t.Repeat
-	rec.Settings = t.Settings
+	rec.Settings, rec.Command = t.Settings, t.Command
 	rec.Cell = t.Cell
-	if t.Command != "" {
-		rec.Settings = maps.Clone(t.Settings)
-		rec.Settings["command"] = t.Command
-	}
 	if rec.Started == "" {
 		rec.Started = started.Format(time.RFC3339Nano)
 	}
@@ -117,7 +113,6 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 		}
 	}
 	var rec results.Record
-	tuned := map[string]any{}
 	for _, e := range ends {
 		v := &results.End{Engine: e.want.Engine, CPUScope: string(e.want.Scope), Syscalls: map[string]uint64{}, Counters: map[string]float64{}}
 		if e.role == RX {
@@ -152,7 +147,10 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 		}
 		e.want.DataPort = pr.DataPort
 		if len(pr.Changes) > 0 {
-			tuned[string(e.role)] = pr.Changes
+			if rec.Tuned == nil {
+				rec.Tuned = map[string][]string{}
+			}
+			rec.Tuned[string(e.role)] = pr.Changes
 		}
 	}
 	rec.Started = time.Now().Add(lead + rx.want.Omit).Format(time.RFC3339Nano)
@@ -161,10 +159,6 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 	}
 	first := ends[0] // the receiver, where it is ours
 	rec.Started = first.result.window(first.want, first.offset).From.Format(time.RFC3339Nano)
-	if len(tuned) > 0 {
-		t.Settings = maps.Clone(t.Settings)
-		t.Settings["tuned"] = tuned
-	}
 	err = summarize(&rec, rx, tx)
 	watts.read(ctx, &rec, rx, tx)
 	return rec, err

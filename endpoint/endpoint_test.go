@@ -82,6 +82,7 @@ func TestDrive(t *testing.T) {
 		var mu sync.Mutex
 		live := map[Role]int{}
 		tr.LiveRX = true
+		tr.Settings, tr.Command = map[string]any{"flows": flows}, "zcbench local"
 		tr.Live = func(r Role, _ Sample) { mu.Lock(); live[r]++; mu.Unlock() }
 		for repeat := range 2 { // a link serves one run after the other
 			tr.Repeat = repeat
@@ -89,7 +90,7 @@ func TestDrive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Status != results.OK || r.Schema != results.Schema || r.Repeat != repeat || r.Cell == "" {
+			if r.Status != results.OK || r.Schema != results.Schema || r.Repeat != repeat || r.Cell == "" || r.Command != tr.Command || len(r.Settings) != 1 {
 				t.Errorf("record: %+v", r)
 			}
 			for _, e := range []*results.End{r.RX, r.TX} {

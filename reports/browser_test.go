@@ -366,7 +366,7 @@ func TestPageInBrowser(t *testing.T) {
 			one := &records[i]
 			one.Axes = map[string]string{"mode": one.Axes["mode"] + evil, "gro": one.Axes["gro"], evil: one.Axes["cpus"]}
 			one.ID, one.Dropped, one.Experiment = one.ID+evil, one.Dropped+strings.Repeat(evil, len(one.Dropped)/3), evil
-			one.Settings["command"] = evil
+			one.Command, one.Tuned = evil, map[string][]string{evil: {evil}}
 			one.Warnings = []string{evil}
 			if one.RX != nil {
 				one.RX.Engine = evil

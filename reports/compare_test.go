@@ -87,6 +87,39 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// A NIC that was already as a run wants it needs no tuning: the cell is the
+// same. Records of both kinds have been written.
+func TestCompareTuned(t *testing.T) {
+	var sets []*Set
+	for side, more := range []string{`,"command":"zcbench run a","tuned":{"rx":["mtu: \"1500\" → \"4148\""]}`, ``} {
+		var list []string
+		for i := range 6 {
+			list = append(list, fmt.Sprintf(`{"schema":"zcbench/1","id":"%d-%d","cell":"c%d","status":"ok","gbps":1%d,"window_seconds":1,"rx":{"engine":"mmap"},"tx":{"engine":"msgzc"},"settings":{"length":4096%s}}`, side, i, side, i, more))
+		}
+		s, err := Load(store(t, t.TempDir(), "r.jsonl", list...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sets = append(sets, s)
+	}
+	for _, o := range [][2]*Set{{sets[0], sets[1]}, {sets[1], sets[0]}} {
+		c, err := Compare(o[0], o[1], CompareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(c.pairs) != 1 || c.pairs[0].differs != "" {
+			t.Errorf("%d pairs, the first differs in %q", len(c.pairs), c.pairs[0].differs)
+		}
+	}
+	r, err := sets[0].Report(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list := r.commands(); len(list) != 1 || !slices.Equal(list[0].Lines, []string{"zcbench run a"}) || !slices.Equal(list[0].Changed, []string{`rx: mtu: "1500" → "4148"`}) {
+		t.Errorf("commands %+v", list)
+	}
+}
+
 func TestCompareMatches(t *testing.T) {
 	change := func(list []results.Record, f func(*results.Record)) []results.Record {
 		list = slices.Clone(list)

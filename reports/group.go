@@ -96,6 +96,8 @@ func (s *Set) attribute(r *run, name string) string {
 		return mode(r.Record)
 	case "cell":
 		return clean(r.Cell)
+	case "command":
+		return clean(r.Command)
 	case "experiment":
 		return clean(r.Experiment)
 	case "pair":
@@ -123,7 +125,7 @@ func (s *Set) attribute(r *run, name string) string {
 
 // names are those that attribute knows in some run, but for the facts.
 func (s *Set) names() []string {
-	seen := map[string]bool{"mode": true, "tx": true, "rx": true, "cell": true, "experiment": true, "pair": true, "status": true, "repeat": true}
+	seen := map[string]bool{"mode": true, "tx": true, "rx": true, "cell": true, "command": true, "experiment": true, "pair": true, "status": true, "repeat": true}
 	for _, r := range s.runs {
 		for k := range r.Axes {
 			seen[clean(k)] = true
@@ -292,8 +294,8 @@ func natural(a, b string) int {
 	return cmp.Or(cmp.Compare(i, j), cmp.Compare(x, y), strings.Compare(a, b))
 }
 
-// settings are those of a run by their flat names, but for what is said
-// elsewhere: the engines, and how the run was asked for.
+// settings are those of a run by their flat names, but for the engines, which
+// are said elsewhere.
 func (s *Set) settings(r *run) map[string]string {
 	m := map[string]string{}
 	for _, f := range r.flat.settings {
@@ -301,7 +303,6 @@ func (s *Set) settings(r *run) map[string]string {
 	}
 	delete(m, "tx")
 	delete(m, "rx")
-	delete(m, "command")
 	return m
 }
 

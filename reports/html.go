@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -114,6 +115,7 @@ type command struct {
 	Cell          int
 	Name, Differs string
 	Lines         []string
+	Changed       []string // on the hosts, for its runs alone
 }
 
 // published is a study beside the report's own figures.
@@ -303,17 +305,23 @@ func (r *Report) syscalls() *grid {
 	return g
 }
 
-// commands are the command lines of all cells.
+// commands are the command lines of all cells, and what their runs changed on
+// the hosts.
 func (r *Report) commands() []command {
 	var list []command
 	for i, c := range r.cells {
 		one := command{Cell: i, Name: r.named(c), Differs: c.differs}
 		for _, run := range c.records() {
-			if v := run.flat.settings.value("command"); v != "" && !slices.Contains(one.Lines, v) && len(one.Lines) < 3 {
+			if v := clean(run.Command); v != "" && !slices.Contains(one.Lines, v) && len(one.Lines) < 3 {
 				one.Lines = append(one.Lines, v)
 			}
+			for _, end := range slices.Sorted(maps.Keys(run.Tuned)) {
+				if v := clean(end + ": " + strings.Join(run.Tuned[end], ", ")); !slices.Contains(one.Changed, v) && len(one.Changed) < 6 {
+					one.Changed = append(one.Changed, v)
+				}
+			}
 		}
-		if len(one.Lines) > 0 {
+		if len(one.Lines)+len(one.Changed) > 0 {
 			list = append(list, one)
 		}
 	}

@@ -43,8 +43,8 @@ func richStudy() []results.Record {
 						ID: fmt.Sprintf("%016x", n), Cell: fmt.Sprintf("%s-%s-%s", mode, gro, cpus), Repeat: repeat, Status: results.OK,
 						Started: time.Date(2026, 11, 21, 9, 2*n, 0, 0, time.UTC).Format(time.RFC3339), Window: 30,
 						Axes: map[string]string{"mode": mode, "gro": gro, "cpus": cpus}, Experiment: "netdev-0x19",
-						Settings: map[string]any{"tx": engines[mode][0], "rx": engines[mode][1], "time_seconds": 30, "length": 64 << 20, "flows": 1, "rx_gro_hw": gro == "hw",
-							"command": fmt.Sprintf("zcbench run netdev-0x19 --only 'mode=%s,gro=%s,cpus=%s'", mode, gro, cpus)},
+						Settings: map[string]any{"tx": engines[mode][0], "rx": engines[mode][1], "time_seconds": 30, "length": 64 << 20, "flows": 1, "rx_gro_hw": gro == "hw"},
+						Command:  fmt.Sprintf("zcbench run netdev-0x19 --only 'mode=%s,gro=%s,cpus=%s'", mode, gro, cpus),
 					}
 					r.Facts.TX, r.Facts.RX = tx, rx
 					if repeat > 2 && mode == "msgzc" {

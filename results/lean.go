@@ -144,6 +144,7 @@ func (p *Pool) Lean(l Line) (Record, Shared, error) {
 		}
 		return Record{}, Shared{}, &LineError{l.Number, err}
 	}
+	r.modernize()
 	r.Samples = nil
 	for _, e := range []*End{r.RX, r.TX} {
 		if e != nil {

@@ -18,6 +18,7 @@ func TestLean(t *testing.T) {
 		{"null", `{"schema":"zcbench/1","facts":null,"settings":null,"samples":null}`},
 		{"nothing", `{"schema":"zcbench/1"}`},
 		{"empty", `{}`},
+		{"of an older version", `{"schema":"zcbench/1","settings":{"a":1,"command":"zcbench local","tuned":{"rx":["mtu: \"1500\" → \"4148\""]}}}`},
 		{"key twice", `{"schema":"zcbench/1","settings":{"a":1},"settings":{"b":2}}`},
 		{"another case", `{"schema":"zcbench/1","Settings":{"a":1},"SAMPLES":[{}]}`},
 		{"escaped key", `{"schema":"zcbench/1","s\u0065ttings":{"a":1}}`},

@@ -40,8 +40,16 @@ type Record struct {
 	Total Total `json:"total"`
 	ROI   ROI   `json:"roi"`
 
-	Facts    Pair[Facts]    `json:"facts"`
+	Facts Pair[Facts] `json:"facts"`
+	// Settings are what identifies the cell; Tuned and Command do not. Records
+	// of older versions have these two in Settings, from where reading takes
+	// them.
 	Settings map[string]any `json:"settings"`
+	// Tuned is what had to change on each end for the run, by rx and tx:
+	// nothing where a host was as the run wants it. It was put back after it.
+	Tuned map[string][]string `json:"tuned,omitempty"`
+	// Command is the user's, or one that makes this cell's runs by itself.
+	Command string `json:"command,omitempty"`
 	// Axes are the values that tell this run's cell from its neighbours, where
 	// it belongs to a matrix: {"mode": "devmem", "gro": "hw"}.
 	Axes       map[string]string `json:"axes,omitempty"`

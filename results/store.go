@@ -3,11 +3,13 @@ package results
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -170,7 +172,37 @@ func decode(line []byte) (Record, error) {
 	if err != nil {
 		return r, fmt.Errorf("not a record: %w", err)
 	}
+	r.modernize()
 	return r, nil
+}
+
+// modernize takes out of Settings what older versions had in it. The map may
+// be shared.
+func (r *Record) modernize() {
+	command, isText := r.Settings["command"].(string)
+	tuned, isMap := r.Settings["tuned"].(map[string]any)
+	if !isText && !isMap {
+		return
+	}
+	r.Settings = maps.Clone(r.Settings)
+	if isText {
+		delete(r.Settings, "command")
+		r.Command = cmp.Or(r.Command, command)
+	}
+	if !isMap {
+		return
+	}
+	delete(r.Settings, "tuned")
+	if r.Tuned != nil {
+		return
+	}
+	r.Tuned = map[string][]string{}
+	for end, changes := range tuned {
+		list, _ := changes.([]any)
+		for _, c := range list {
+			r.Tuned[end] = append(r.Tuned[end], fmt.Sprint(c))
+		}
+	}
 }
 
 // Load reads a whole store. Bad are the lines that could not be read; a caller

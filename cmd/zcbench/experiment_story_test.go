@@ -109,8 +109,8 @@ func TestStoryExperiment(t *testing.T) {
 	for _, r := range all {
 		made = append(made, fmt.Sprintf("%s/%d", r.Cell, r.Repeat))
 		c := cells[r.Cell]
-		if r.Status != results.OK || r.Experiment != "tiny" || r.Axes["engines"] != c.Axes["engines"] || r.ShuffleSeed != 1 || r.Settings["command"] != c.Command {
-			t.Errorf("record of %v: %s %s, experiment %q, axes %v, seed %d, command %v", c, r.Status, r.Reason, r.Experiment, r.Axes, r.ShuffleSeed, r.Settings["command"])
+		if r.Status != results.OK || r.Experiment != "tiny" || r.Axes["engines"] != c.Axes["engines"] || r.ShuffleSeed != 1 || r.Command != c.Command {
+			t.Errorf("record of %v: %s %s, experiment %q, axes %v, seed %d, command %v", c, r.Status, r.Reason, r.Experiment, r.Axes, r.ShuffleSeed, r.Command)
 		}
 		if (r.Dropped != "") != (r.Repeat == 0) {
 			t.Errorf("run %d is dropped: %q", r.Repeat, r.Dropped)
@@ -128,7 +128,7 @@ func TestStoryExperiment(t *testing.T) {
 		t.Errorf("%d lines of progress: %s", n, errs)
 	}
 	// A cell's command is the cell.
-	line := strings.Fields(all[0].Settings["command"].(string))
+	line := strings.Fields(all[0].Command)
 	if r := measured(t, line[1:]...); r.Cell != all[0].Cell {
 		t.Errorf("%v gave cell %s, want %s", line, r.Cell, all[0].Cell)
 	}
@@ -436,6 +436,12 @@ func TestStorySettings(t *testing.T) {
 		if nic["mtu"] != e.mtu || sysctl["net.ipv4.tcp_rmem"] != "4096 131072 16777216" || nic["gro_max_size"] != 131072.0 || offload["rx-gro"] != "on" {
 			t.Errorf("mtu %v, tcp_rmem %v, gro_max_size %v, GRO %v", nic["mtu"], sysctl["net.ipv4.tcp_rmem"], nic["gro_max_size"], offload["rx-gro"])
 		}
+	}
+	// What it took to get there is told, and is no setting.
+	_, tuned := r.Settings["tuned"]
+	_, command := r.Settings["command"]
+	if tuned || command || !strings.Contains(r.Command, "--set mtu=9000") || !strings.Contains(strings.Join(r.Tuned["tx"], "; "), `mtu: "1500" → "4148"`) || len(r.Tuned["rx"]) == 0 {
+		t.Errorf("command %q, tuned %v, settings %v", r.Command, r.Tuned, r.Settings)
 	}
 	if plain := measured(t, "local", "-t", "0.2", "-O", "0"); plain.Cell == r.Cell {
 		t.Error("settings do not tell the cell from one without")

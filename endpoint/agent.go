@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"zcbench/internal/netif"
 	"zcbench/results"
 )
 
@@ -96,7 +97,10 @@ func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 		}
 		if ap, err := netip.ParseAddrPort(nc.LocalAddr().String()); err == nil {
 			c.local = ap.Addr().Unmap().WithZone("")
-			c.iface = interfaceOf(ap.Addr())
+		}
+		// Not the one that has the address: a bridge and its port may both.
+		if name, err := netif.From(nc); err == nil {
+			c.iface = name
 		}
 	}
 	c.link.setDeadline(handshakeWait)
@@ -170,7 +174,7 @@ type conversation struct {
 	peer    netip.Addr
 	trusted bool
 	local   netip.Addr // the link's own address
-	iface   string     // that it is on
+	iface   string     // that it came by; "": not known
 	run     *run
 	claim   io.Closer
 	facts   results.Facts

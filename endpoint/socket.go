@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/netif"
 )
 
 // Data sockets are made by hand: engines need blocking descriptors that the
@@ -53,8 +55,10 @@ func zoneID(zone string) uint32 {
 	if zone == "" {
 		return 0
 	}
-	if i, err := net.InterfaceByName(zone); err == nil {
-		return uint32(i.Index)
+	if name, err := netif.Name(zone); err == nil {
+		if i, err := net.InterfaceByName(name); err == nil {
+			return uint32(i.Index)
+		}
 	}
 	n, _ := strconv.ParseUint(zone, 10, 32) // 0 when it is neither: the kernel then says so
 	return uint32(n)
@@ -275,26 +279,6 @@ func closeAll(fds []int) {
 	}
 }
 
-// interfaceOf names the interface that has the address, or nothing.
-func interfaceOf(a netip.Addr) string {
-	ifaces, err := net.Interfaces()
-	if err != nil {
-		return ""
-	}
-	for _, i := range ifaces {
-		addrs, err := i.Addrs()
-		if err != nil {
-			continue
-		}
-		for _, v := range addrs {
-			if p, err := netip.ParsePrefix(v.String()); err == nil && p.Addr().Unmap() == a.Unmap().WithZone("") {
-				return i.Name
-			}
-		}
-	}
-	return ""
-}
-
 // InterfaceTo names the interface that packets to host leave by, or nothing
 // when that cannot be told.
 func InterfaceTo(host string) string {
@@ -302,11 +286,9 @@ func InterfaceTo(host string) string {
 	if err != nil {
 		return ""
 	}
-	// Connecting a UDP socket asks the routing table and sends nothing.
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 9)))
+	name, err := netif.To(a, netip.Addr{})
 	if err != nil {
 		return ""
 	}
-	defer c.Close()
-	return interfaceOf(c.LocalAddr().(*net.UDPAddr).AddrPort().Addr())
+	return name
 }

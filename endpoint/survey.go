@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"zcbench/internal/netif"
 )
 
 // Survey asks a trusted agent what its host offers to one end of a pair.
@@ -46,7 +48,11 @@ func (c *conversation) survey(ctx context.Context, s Survey) error {
 		return Errorf(Usage, "unknown role %q", clip(string(s.Role)))
 	}
 	if s.Interface == "" && s.Address == "" && s.To == "" && c.local.IsValid() {
-		s.Address = c.local.String() // where the driver came in
+		// Where the driver came in.
+		s.Interface = c.iface
+		if name, err := netif.Holder(c.local); s.Interface == "" || name == s.Interface && err == nil {
+			s.Address = c.local.String()
+		}
 	}
 	c.link.setDeadline(surveyWait)
 	v, err := c.agent.Survey(ctx, s)

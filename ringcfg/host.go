@@ -15,6 +15,7 @@ import (
 
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
+	"zcbench/internal/netif"
 )
 
 // host is the machine, and the interface if there is one, seen from a network
@@ -76,10 +77,15 @@ func (h *host) open() (err error) {
 	if h.iface == "" {
 		return nil
 	}
-	i, err := net.InterfaceByName(h.iface)
+	name, err := netif.Name(h.iface)
 	if err != nil {
-		return fmt.Errorf("interface %s: %w", h.iface, err)
+		return err
 	}
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", name, err)
+	}
+	h.iface = name
 	h.index, h.mac = i.Index, i.HardwareAddr.String()
 	if h.link, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return fmt.Errorf("netlink: %w", err)

@@ -301,7 +301,7 @@ func begin(iface string, j Journal, wait time.Duration) (*session, error) {
 		h.close()
 		return nil, err
 	}
-	return beginOn(h, bookPath(dir, iface, ns), wait)
+	return beginOn(h, bookPath(dir, h.iface, ns), wait)
 }
 
 // beginOn is begin for a host that is open already, which it takes over, and

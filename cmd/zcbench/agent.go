@@ -20,6 +20,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/experiment"
 	"zcbench/internal/hostfacts"
+	"zcbench/internal/netif"
 	"zcbench/internal/remote"
 	"zcbench/results"
 )
@@ -174,7 +175,7 @@ func surveyHere(c *cli) func(context.Context, endpoint.Survey) (any, error) {
 
 // locate finds the interface and the addresses of an end. Where nothing was
 // said it is what leads to the other end, or where ssh came in.
-func locate(q *endpoint.Survey, s *experiment.Survey) error {
+func locate(q *endpoint.Survey, s *experiment.Survey) (err error) {
 	if q.Interface == "" && q.Address == "" && q.To != "" {
 		q.Interface = endpoint.InterfaceTo(q.To)
 	}
@@ -183,47 +184,51 @@ func locate(q *endpoint.Survey, s *experiment.Survey) error {
 			q.Address = words[2]
 		}
 	}
-	ifaces, err := net.Interfaces()
-	if err != nil {
-		return fmt.Errorf("list the interfaces: %w", err)
+	switch {
+	case q.Interface != "":
+		if s.Interface, err = netif.Name(q.Interface); err != nil {
+			return endpoint.Errorf(endpoint.Usage, "%w", err)
+		}
+	case q.Address != "":
+		a, err := netip.ParseAddr(q.Address)
+		if err != nil {
+			return endpoint.Errorf(endpoint.Usage, "address %q: %w", q.Address, err)
+		}
+		if s.Interface, err = netif.Holder(a.Unmap()); err != nil {
+			return endpoint.Errorf(endpoint.Usage, "%w (the host's iface)", err)
+		}
+	default:
+		return endpoint.Errorf(endpoint.Usage, "which of its interfaces carries the payload is not known: give the host iface or address")
 	}
-	for _, i := range ifaces {
-		addrs, err := i.Addrs()
-		if err != nil || q.Interface != "" && i.Name != q.Interface {
+	i, err := net.InterfaceByName(s.Interface)
+	if err != nil {
+		return endpoint.Errorf(endpoint.Usage, "interface %s: %w", s.Interface, err)
+	}
+	addrs, err := i.Addrs()
+	if err != nil {
+		return fmt.Errorf("list the addresses of %s: %w", i.Name, err)
+	}
+	found := q.Address == "" || strings.HasPrefix(q.Address, "fe80:") // those are no addresses for payload
+	for _, a := range addrs {
+		p, err := netip.ParsePrefix(a.String())
+		if err != nil || p.Addr().IsLinkLocalUnicast() {
 			continue
 		}
-		var v4, v6 string
-		found := q.Address == ""
-		for _, a := range addrs {
-			p, err := netip.ParsePrefix(a.String())
-			if err != nil || p.Addr().IsLinkLocalUnicast() {
-				continue
-			}
-			text := p.Addr().Unmap().String()
-			to := &v6
-			if p.Addr().Unmap().Is4() {
-				to = &v4
-			}
-			if text == q.Address {
-				found, *to = true, text
-			} else if *to == "" {
-				*to = text
-			}
+		text := p.Addr().Unmap().String()
+		to := &s.Addr6
+		if p.Addr().Unmap().Is4() {
+			to = &s.Addr4
 		}
-		if found && (q.Interface != "" || q.Address != "") {
-			s.Interface, s.Addr4, s.Addr6 = i.Name, v4, v6
-			return nil
+		if text == q.Address {
+			found, *to = true, text
+		} else if *to == "" {
+			*to = text
 		}
 	}
-	switch {
-	case q.Interface != "" && q.Address != "":
-		return endpoint.Errorf(endpoint.Usage, "no interface %s with address %s is there", q.Interface, q.Address)
-	case q.Interface != "":
-		return endpoint.Errorf(endpoint.Usage, "no interface %s is there", q.Interface)
-	case q.Address != "":
-		return endpoint.Errorf(endpoint.Usage, "no interface with address %s is there", q.Address)
+	if !found {
+		return endpoint.Errorf(endpoint.Usage, "no interface %s with address %s is there", s.Interface, q.Address)
 	}
-	return endpoint.Errorf(endpoint.Usage, "which of its interfaces carries the payload is not known: give the host iface or address")
+	return nil
 }
 
 // pollable makes a blocked read of the link end when the link is closed: the

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/internal/netif"
 )
 
 const (
@@ -150,6 +151,14 @@ func (r *runFlags) check() error {
 			return err
 		}
 	}
+	if r.iface != "" {
+		name, err := netif.Name(r.iface)
+		if err != nil {
+			return bad("--iface: %w", err)
+		}
+		r.iface = name
+	}
+	r.bind = netif.Zoned(r.bind)
 	return r.giveOptions()
 }
 

@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"text/tabwriter"
 
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
 	"zcbench/internal/feature"
+	"zcbench/internal/netif"
 )
 
 // finding is one engine's answer in probe --json.
@@ -41,8 +41,9 @@ func runProbe(_ context.Context, c *cli, args []string) error {
 		return endpoint.Errorf(endpoint.Usage, "probe takes no argument, got %q; an interface is given with -i", f.Arg(0))
 	}
 	if *iface != "" {
-		if _, err := net.InterfaceByName(*iface); err != nil {
-			return endpoint.Errorf(endpoint.Usage, "interface %s: %w", *iface, err)
+		var err error
+		if *iface, err = netif.Name(*iface); err != nil {
+			return endpoint.Errorf(endpoint.Usage, "%w", err)
 		}
 	}
 	var all []finding

@@ -58,16 +58,18 @@ func tuned(err error) error {
 	return err
 }
 
-// at runs f in the network namespace of an interface, or here without one.
-func at(iface string, f func() error) error {
-	if iface == "" {
+// at runs f in the network namespace of an interface, whose name is then the
+// one that the kernel has for it, or here without one.
+func at(iface *string, f func() error) error {
+	if *iface == "" {
 		return f()
 	}
-	e, err := netpair.Locate(iface)
+	e, err := netpair.Locate(*iface)
 	if err != nil {
 		return endpoint.Errorf(endpoint.Usage, "%w", err)
 	}
 	defer e.Close()
+	*iface = e.Interface
 	return e.Do(f)
 }
 
@@ -82,7 +84,7 @@ func tuneShow(_ context.Context, c *cli, args []string) error {
 		return endpoint.Errorf(endpoint.Usage, "tune show takes no argument, got %q; an interface is given with -i", f.Arg(0))
 	}
 	var v ringcfg.View
-	if err := at(*iface, func() (err error) {
+	if err := at(iface, func() (err error) {
 		v, err = ringcfg.Show(*iface)
 		return tuned(err)
 	}); err != nil {
@@ -256,7 +258,7 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 	if len(want.Settings)+len(want.Optional) == 0 {
 		return endpoint.Errorf(endpoint.Usage, "nothing to apply: give --profile or --set")
 	}
-	return at(*iface, func() error {
+	return at(&want.Interface, func() error {
 		if *dry {
 			changes, err := ringcfg.Plan(want)
 			if err != nil {
@@ -305,7 +307,7 @@ func tuneRestore(ctx context.Context, c *cli, args []string) error {
 		return endpoint.Errorf(endpoint.Usage, "tune restore takes no argument, got %q; an interface is given with -i", f.Arg(0))
 	}
 	var drift []ringcfg.Drift
-	err := at(*iface, func() (err error) {
+	err := at(iface, func() (err error) {
 		if *iface == "" {
 			drift, err = ringcfg.RestoreAll(ctx, "")
 		} else {
@@ -335,7 +337,7 @@ func tuneVerify(ctx context.Context, c *cli, args []string) error {
 		return endpoint.Errorf(endpoint.Usage, "tune verify wants -i IFACE and --time above zero")
 	}
 	var view *results.Crossing
-	if err := at(*iface, func() error {
+	if err := at(iface, func() error {
 		now, err := look(*iface)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/internal/netif"
 )
 
 const dialWait = 5 * time.Second
@@ -34,6 +35,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	to := netif.Zoned(f.Arg(0))
 	mine, theirs, err := parseCPUs("--affinity", flags.affinity)
 	if err != nil {
 		return err
@@ -56,14 +58,14 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		if err := flags.meters.alone(endpoint.TX); err != nil {
 			return err
 		}
-		host, err := resolve(ctx, f.Arg(0), flags.family())
+		host, err := resolve(ctx, to, flags.family())
 		if err != nil {
 			return err
 		}
 		trial.TXWant = flags.prepare(endpoint.TX)
 		trial.TXWant.Host, trial.TXWant.DataPort = host.String(), flags.port
 	} else {
-		conn, err := dial(ctx, f.Arg(0), flags.port, flags.family())
+		conn, err := dial(ctx, to, flags.port, flags.family())
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package hostfacts
 import (
 	"fmt"
 	"io/fs"
-	"net"
 	"slices"
 	"strings"
 
@@ -32,26 +31,6 @@ var offloads = []string{
 	"tx-scatter-gather-fraglist",
 	"tx-tcp-segmentation",
 	"tx-tcp6-segmentation",
-}
-
-// InterfaceTo names the interface that the route to an address uses, in the
-// calling thread's network namespace.
-func InterfaceTo(ip net.IP) (string, error) {
-	routes, err := netlink.RouteGet(ip)
-	if err != nil {
-		return "", fmt.Errorf("find the route to %s: %w", ip, err)
-	}
-	for _, r := range routes {
-		if r.LinkIndex == 0 {
-			continue
-		}
-		link, err := netlink.LinkByIndex(r.LinkIndex)
-		if err != nil {
-			return "", fmt.Errorf("find the interface of the route to %s: %w", ip, err)
-		}
-		return link.Attrs().Name, nil
-	}
-	return "", fmt.Errorf("the route to %s has no interface", ip)
 }
 
 // nic asks the kernel, not /sys/class/net: a mounted sysfs shows the network

@@ -15,9 +15,12 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/netif"
 )
 
-// End is one interface and the namespace it lives in.
+// End is one interface and the namespace it lives in. Interface is its name,
+// also where it was found by an alternative one.
 type End struct {
 	Interface string
 	Addr4     netip.Addr // invalid when there is none
@@ -264,10 +267,15 @@ func (e *End) locate() error {
 }
 
 func (e *End) look() error {
-	i, err := net.InterfaceByName(e.Interface)
+	name, err := netif.Name(e.Interface)
 	if err != nil {
 		return err
 	}
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return err
+	}
+	e.Interface = name
 	addrs, err := i.Addrs()
 	if err != nil {
 		return err

@@ -268,6 +268,9 @@ func summarize(rec *results.Record, rx, tx *end) error {
 			break
 		}
 	}
+	if w := differ(rx, tx); w != "" {
+		rec.Warnings = append(rec.Warnings, w)
+	}
 	rec.Derive()
 	if rx.result != nil && tx.result != nil && !rx.result.Cut && !tx.result.Cut {
 		if rx.result.Total != tx.result.Total {
@@ -313,6 +316,7 @@ func (r *Result) describe(v *results.End, e *end) {
 		idle = percent(a, b, *a.Idle, *b.Idle)
 	}
 	v.Verify = a.Verify
+	v.Congestion, v.Socket, v.Options = r.Congestion, r.Socket, r.Options
 	v.CPUs, v.SyscallCosts, v.Profile = r.CPUs, r.SyscallCosts, r.Profile
 	v.Syscalls = r.Syscalls
 	v.Counters = maps.Clone(r.Counters)
@@ -401,6 +405,9 @@ func (r *Result) check() error {
 		if b.At <= a.At || b.ZeroCopied < a.ZeroCopied || b.Copied < a.Copied {
 			return fmt.Errorf("sample %d of the result runs backwards", i)
 		}
+	}
+	if len(r.Congestion) > maxControls || len(r.Options) > maxOptions {
+		return fmt.Errorf("a result with a congestion control of %d characters and %d options", len(r.Congestion), len(r.Options))
 	}
 	if n := len(r.Series); n > 0 && n != len(r.Samples)-1 {
 		return fmt.Errorf("a result of %d series for %d samples", n, len(r.Samples))

@@ -80,6 +80,21 @@ type Params struct {
 	// Options are the engine's own, by name. An unknown name or a bad value
 	// is an Error of kind Usage.
 	Options map[string]string
+	// Window, where it is not 0, is what the run set the connections' socket
+	// buffers to, in bytes as setsockopt takes them. An engine that must have
+	// them smaller makes them so.
+	Window int
+
+	took *took
+}
+
+// Took tells the run the value of an option that took effect, where that is
+// not always the one given: rounded, bounded, or chosen. Of several values the
+// least is kept. It is not for the loop.
+func (p *Params) Took(option string, value int) {
+	if p.took != nil {
+		p.took.note(option, value)
+	}
 }
 
 // Conn is one data connection as an engine sees it.

@@ -19,13 +19,15 @@ type plain struct {
 	corrupt   bool          // flips a byte now and then
 	skew      uint64        // bytes counted too many
 	opened    *atomic.Int64 // sessions open
+	options   []Option
+	begin     func(fd int, p *Params) // before a flow's first byte
 }
 
 func (e plain) Name() string { return "plain" }
 func (e plain) Layout() Layout {
 	return Layout{Syscalls: []string{"read", "write"}, Extra: []string{"calls"}}
 }
-func (e plain) Options() []Option            { return nil }
+func (e plain) Options() []Option            { return e.options }
 func (e plain) Probe(string) feature.Verdict { return feature.Possible() }
 
 func (e plain) Open(p Params) (Session, error) {
@@ -69,6 +71,9 @@ func (w *plainWorker) Close() error { return nil }
 
 func (w *plainWorker) Run(conns []Conn, stop *Stop) error {
 	c := conns[0]
+	if w.begin != nil {
+		w.begin(c.FD, &w.p)
+	}
 	c.Counters.Copied.Add(w.skew)
 	off := 0
 	for n := 0; w.role == RX || !stop.Requested(); n++ {

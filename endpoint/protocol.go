@@ -217,6 +217,10 @@ type Result struct {
 	Checked  *uint64            `json:"checked,omitempty"`
 	Cut      bool               `json:"cut,omitempty"` // ended by force: totals of the ends need not agree
 	Warnings []string           `json:"warnings,omitempty"`
+	// What the data connections had.
+	Congestion string          `json:"congestion,omitempty"`
+	Socket     *results.Socket `json:"socket,omitempty"`
+	Options    map[string]int  `json:"options,omitempty"` // of the engine, as results.End has them
 
 	// What meters and recorders saw: a series for each interval between
 	// Samples, CPUs and the rest for the window.

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,7 @@ type run struct {
 	recordings []Recording
 
 	undo    ringcfg.Undo
+	took    took     // options of the engine
 	changes []string // settings changed for the run
 	drift   []string // settings that somebody else changed meanwhile
 
@@ -79,7 +81,7 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	}
 	params := Params{
 		Flows: p.Flows, Length: p.Length, Pattern: p.Pattern, Validate: p.Validate,
-		Interface: p.Interface, Options: p.Options,
+		Interface: p.Interface, Options: p.Options, Window: p.Window, took: &r.took,
 	}
 	if err = r.tune(&params); err == nil {
 		r.session, err = e.Open(params)
@@ -190,6 +192,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		}
 	}
 	s.sight = r.verify(at)
+	connected, unread := readBack(r.conns)
 	r.hand(at)
 	done := r.ended()
 	sampled := make(chan error, 1)
@@ -233,6 +236,13 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		return nil, Errorf(PeerGone, "%s: the other end closed the data connections before the window was over", r.p.Role)
 	}
 	res, err := s.finish(early)
+	if err == nil {
+		if unread = cmp.Or(unread, s.unread); unread == nil {
+			r.settle(res, connected, s.sockets)
+		} else {
+			res.Warnings = append(res.Warnings, results.Warn(results.SettingNotTaken, "%s: what the sockets have is not known: %v", r.p.Role, unread))
+		}
+	}
 	if err == nil && cut {
 		res.Cut = true
 		if !r.p.Raw {

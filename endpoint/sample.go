@@ -26,6 +26,8 @@ type sampler struct {
 	seen    observation
 	sight   *sight
 	alarm   *alarm
+	sockets taken // when the window closed
+	unread  error // why they could not be looked at
 	cost    int64 // CPU time that this thread had used when the window opened, ns
 }
 
@@ -90,6 +92,7 @@ func (s *sampler) run(done *outcome) (err error) {
 			s.last = s.edge()
 			s.r.meters.end()
 			s.last.own["sampler_cpu_seconds"] = float64(threadTime()-s.cost) / 1e9
+			s.sockets, s.unread = readBack(s.r.conns)
 			for _, o := range s.r.recordings {
 				if err := o.End(); err != nil {
 					return err

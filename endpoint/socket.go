@@ -32,8 +32,12 @@ func openSocket(family int, p *Prepare) (int, error) {
 		}
 	}
 	set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1, "SO_REUSEADDR")
-	set(unix.SOL_SOCKET, unix.SO_RCVBUF, p.Window, "SO_RCVBUF")
-	set(unix.SOL_SOCKET, unix.SO_SNDBUF, p.Window, "SO_SNDBUF")
+	if err == nil && p.Window != 0 {
+		err = SetReceiveBuffer(fd, p.Window)
+	}
+	if p.Window != 0 && unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, p.Window) != nil {
+		set(unix.SOL_SOCKET, unix.SO_SNDBUF, p.Window, "SO_SNDBUF")
+	}
 	set(unix.IPPROTO_TCP, unix.TCP_MAXSEG, p.MSS, "TCP_MAXSEG")
 	if p.NoDelay {
 		set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1, "TCP_NODELAY")
@@ -48,6 +52,20 @@ func openSocket(family int, p *Prepare) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// SetReceiveBuffer fixes the receive buffer of a socket at a size, which the
+// kernel then doubles: beyond net.core.rmem_max where this process may go
+// (CAP_NET_ADMIN), for it was asked for and no other size is as good. What came
+// of it is to be read back.
+func SetReceiveBuffer(fd, size int) error {
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size) == nil {
+		return nil
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
+		return fmt.Errorf("set SO_RCVBUF to %d: %w", size, err)
+	}
+	return nil
 }
 
 // zoneID turns a link-local zone, by name or number, into an interface index.

@@ -460,20 +460,49 @@ func letter(scope string) string {
 // hostLines describe in a line each what the runs were made on.
 func (s *Set) hostLines(runs []*run) []string {
 	tx, rx := s.hostLine(runs, txFacts), s.hostLine(runs, rxFacts)
-	switch {
-	case tx == rx && tx == "":
-		return nil
-	case tx == rx:
-		return []string{"Both ends: " + tx}
-	}
 	var lines []string
-	if tx != "" {
-		lines = append(lines, "Sender: "+tx)
+	if tx == rx && tx != "" {
+		lines = append(lines, "Both ends: "+tx)
+	} else {
+		if tx != "" {
+			lines = append(lines, "Sender: "+tx)
+		}
+		if rx != "" {
+			lines = append(lines, "Receiver: "+rx)
+		}
 	}
-	if rx != "" {
-		lines = append(lines, "Receiver: "+rx)
+	if c := congestion(runs); c != "" {
+		lines = append(lines, "Congestion control: "+c)
 	}
 	return lines
+}
+
+// congestion names what the sockets of the runs used, of each run as one end
+// or both have it; nothing where no record tells.
+func congestion(runs []*run) string {
+	var all []string
+	for _, r := range runs {
+		if c := used(r.Record); c != "" && !slices.Contains(all, c) {
+			all = append(all, c)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "; ")
+}
+
+// used is the congestion control of a run, of both ends where they differ.
+func used(r *results.Record) string {
+	of := func(e *results.End) string {
+		if e == nil {
+			return ""
+		}
+		return clean(e.Congestion)
+	}
+	tx, rx := of(r.TX), of(r.RX)
+	if tx != "" && rx != "" && tx != rx {
+		return "sender " + tx + ", receiver " + rx
+	}
+	return cmp.Or(tx, rx)
 }
 
 // hostLine is about the first host that says something of itself, and how

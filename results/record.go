@@ -72,16 +72,21 @@ type Facts map[string]any
 
 // End is what one end moved and spent within the window.
 type End struct {
-	Engine          string            `json:"engine"`
-	Bytes           uint64            `json:"bytes"` // ZeroCopiedBytes + CopiedBytes
-	ZeroCopiedBytes uint64            `json:"zero_copied_bytes"`
-	CopiedBytes     uint64            `json:"copied_bytes"`
-	CPUPercent      *float64          `json:"cpu_percent"`    // 100 is one CPU; nil: not measured
-	IowaitPercent   *float64          `json:"iowait_percent"` // apart from CPUPercent; nil: not known in this scope
-	CPUScope        string            `json:"cpu_scope"`      // host, cpuset or thread
-	Syscalls        map[string]uint64 `json:"syscalls"`
-	Watts           *float64          `json:"watts"`
-	Power           *Power            `json:"power,omitempty"` // how Watts was measured
+	Engine          string   `json:"engine"`
+	Bytes           uint64   `json:"bytes"` // ZeroCopiedBytes + CopiedBytes
+	ZeroCopiedBytes uint64   `json:"zero_copied_bytes"`
+	CopiedBytes     uint64   `json:"copied_bytes"`
+	CPUPercent      *float64 `json:"cpu_percent"`          // 100 is one CPU; nil: not measured
+	IowaitPercent   *float64 `json:"iowait_percent"`       // apart from CPUPercent; nil: not known in this scope
+	CPUScope        string   `json:"cpu_scope"`            // host, cpuset or thread
+	Congestion      string   `json:"congestion,omitempty"` // what the data sockets used, joined by + where they differ
+	Socket          *Socket  `json:"socket,omitempty"`     // what else they had
+	// Options are those of the engine that it rounds, bounds or chooses, with
+	// the values that took effect.
+	Options  map[string]int    `json:"options,omitempty"`
+	Syscalls map[string]uint64 `json:"syscalls"`
+	Watts    *float64          `json:"watts"`
+	Power    *Power            `json:"power,omitempty"` // how Watts was measured
 	// Meters are all that read this end where there are several; Power is the
 	// sum of those that see most.
 	Meters []Power `json:"meters,omitempty"`

@@ -15,6 +15,18 @@ const (
 	WindowShort Code = "window-short"
 	// CopiesUnknown: of some payload nobody can tell whether a CPU copied it.
 	CopiesUnknown Code = "copies-unknown"
+	// SettingNotTaken: the kernel, the NIC or the engine had another value than
+	// was asked for.
+	SettingNotTaken Code = "setting-not-taken"
+	// CongestionDiffers: the ends used two congestion controls, and none was
+	// asked for.
+	CongestionDiffers Code = "congestion-differs"
+	// PacingLimited: TCP let the sender's connections go little faster than
+	// they went.
+	PacingLimited Code = "pacing-limited"
+	// BuffersHeld: the engine kept socket buffers small, for want of memory of
+	// its own.
+	BuffersHeld Code = "buffers-held"
 )
 
 // Warn makes a warning: words for people, with the code behind them as

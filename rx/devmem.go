@@ -17,6 +17,7 @@ import (
 	"zcbench/internal/feature"
 	"zcbench/internal/genl"
 	"zcbench/internal/genl/netdev"
+	"zcbench/results"
 	"zcbench/ringcfg"
 	"zcbench/udmabuf"
 )
@@ -140,7 +141,7 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
 	}
-	s := &devmemSession{flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"), bursts: make([]burst, p.Flows)}
+	s := &devmemSession{asked: p.Window, flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"), bursts: make([]burst, p.Flows)}
 	if s.queues = p.Queues; len(s.queues) == 0 {
 		for k := range o.Int("queues") {
 			s.queues = append(s.queues, uint32(o.Int("queue")+k))
@@ -149,12 +150,15 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err := s.open(o, p.Validate); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	p.Took("token-batch", s.batch)
+	p.Took("queue", int(s.queues[0]))
 	return s, nil
 }
 
 // devmemSession holds what all flows share: the dma-buf, and the netlink
 // socket that it is bound through, for as long as it is open.
 type devmemSession struct {
+	asked  int // receive buffer that the run has set, as setsockopt takes it; 0: TCP's own
 	flows  int
 	iface  net.Interface
 	queues []uint32
@@ -167,7 +171,8 @@ type devmemSession struct {
 	mem     []byte // of the dma-buf's size
 	mapped  bool   // mem is the dma-buf; otherwise nobody may touch it
 	binding uint32
-	window  int // most that a flow may queue, in bytes of memory; 0: no limit
+	window  int          // most that a flow may queue, in bytes of memory; 0: no limit
+	held    atomic.Int64 // least receive buffer that came of it
 
 	bursts []burst            // of each flow
 	opened map[string]float64 // poolCounters when the window opened
@@ -226,6 +231,13 @@ func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
 // Were it more, data that arrived out of order could take every buffer, and
 // none would be left for the segment that all wait for.
 func (s *devmemSession) limit() (int, error) {
+	share := s.buffer.Size() / 2 / s.flows
+	if s.asked > 0 {
+		if share < 2*s.asked {
+			return share, nil
+		}
+		return 0, nil
+	}
 	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_rmem")
 	if err != nil {
 		return 0, fmt.Errorf("limit of receive buffers: %w", err)
@@ -238,7 +250,7 @@ func (s *devmemSession) limit() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("net.ipv4.tcp_rmem: %w", err)
 	}
-	if share := s.buffer.Size() / 2 / s.flows; share < largest {
+	if share < largest {
 		return share, nil
 	}
 	return 0, nil
@@ -301,7 +313,7 @@ func (s *devmemSession) Worker(i int) (endpoint.Worker, error) {
 	}
 	w := &devmemWorker{
 		msg: msg, tokens: tokens{limit: s.batch},
-		mem: s.mem, binding: s.binding, window: s.window,
+		mem: s.mem, binding: s.binding, window: s.window, held: &s.held,
 		begin: untouched, end: untouched, burst: &s.bursts[i],
 	}
 	if s.mapped {
@@ -362,8 +374,12 @@ func (s *devmemSession) End() (map[string]float64, []string, error) {
 	if n := c[poolEmpty]; n > 0 {
 		warnings = append(warnings, fmt.Sprintf("rx: the dma-buf was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--mem udmabuf:SIZE)", n, s.buffer.Size()>>10))
 	}
-	if s.window > 0 {
-		warnings = append(warnings, fmt.Sprintf("rx: receive buffers were held to %d KiB a flow, half of the flow's share of the dma-buf", s.window>>10))
+	if held := s.held.Load(); held > 0 {
+		cure := "a larger dma-buf allows more (--mem udmabuf:SIZE)"
+		if held < int64(s.window) {
+			cure = fmt.Sprintf("its share is %d bytes, and net.core.rmem_max allows no more than half of what was had", s.window)
+		}
+		warnings = append(warnings, results.Warn(results.BuffersHeld, "rx: receive buffers were held to %d bytes of memory a flow, at most half of the flow's share of the dma-buf: %s", held, cure))
 	}
 	return c, warnings, s.bound()
 }
@@ -414,6 +430,7 @@ type devmemWorker struct {
 	mem        []byte
 	binding    uint32
 	window     int
+	held       *atomic.Int64                     // the session's
 	begin, end func() (ioctls int, e unix.Errno) // access to mem
 	burst      *burst
 }
@@ -421,13 +438,29 @@ type devmemWorker struct {
 func (w *devmemWorker) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 	c := conns[0]
 	if w.window > 0 {
-		// The kernel doubles it.
-		if err := unix.SetsockoptInt(c.FD, unix.SOL_SOCKET, unix.SO_RCVBUF, w.window/2); err != nil {
-			return fmt.Errorf("set SO_RCVBUF of flow %d to %d: %w", c.Index+1, w.window/2, err)
+		if err := w.hold(c); err != nil {
+			return fmt.Errorf("flow %d: %w", c.Index+1, err)
 		}
 	}
 	err := w.receive(c)
 	return errors.Join(err, w.giveBack(c))
+}
+
+// hold keeps a connection's receive buffer within its share.
+func (w *devmemWorker) hold(c endpoint.Conn) error {
+	if err := endpoint.SetReceiveBuffer(c.FD, w.window/2); err != nil { // the kernel doubles it
+		return err
+	}
+	got, err := unix.GetsockoptInt(c.FD, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	if err != nil {
+		return fmt.Errorf("read SO_RCVBUF back: %w", err)
+	}
+	for {
+		was := w.held.Load()
+		if was != 0 && was <= int64(got) || w.held.CompareAndSwap(was, int64(got)) {
+			return nil
+		}
+	}
 }
 
 func (w *devmemWorker) receive(c endpoint.Conn) error {

@@ -44,7 +44,7 @@ func (mmap) Layout() endpoint.Layout {
 
 func (mmap) Options() []endpoint.Option {
 	return []endpoint.Option{
-		{Name: "chunk", Default: "2M", Min: 4096, Max: 64 << 20, Doc: "bytes to wait for (SO_RCVLOWAT) and to map in one call; whole pages"},
+		{Name: "chunk", Default: "2M", Min: 4096, Max: 64 << 20, Doc: "bytes to wait for (SO_RCVLOWAT) and to map in one call; whole pages, and no more than half of the receive buffer"},
 		{Name: "map", Default: "2M", Min: 4096, Max: 256 << 20, Doc: "bytes to map before all pages are given back at once; at least chunk"},
 		{Name: "copybuf", Default: "64K", Min: 0, Max: 1 << 20, Doc: "bytes the kernel may copy in the same call where a page cannot be mapped; 0 leaves them to recv"},
 		endpoint.Switch("tlb-clean-hint", true, "tell the kernel that the mapping was emptied, so that it need not (Linux 5.11)"),
@@ -92,7 +92,7 @@ func (e mmap) Open(p endpoint.Params) (endpoint.Session, error) {
 		flags = abi.TCP_RECEIVE_ZEROCOPY_FLAG_TLB_CLEAN_HINT
 	}
 	return endpoint.PerFlow(p.Flows, func(int) (endpoint.Worker, error) {
-		w := &mmapWorker{chunk: chunk, size: size, copybuf: copybuf, flags: flags}
+		w := &mmapWorker{chunk: chunk, size: size, copybuf: copybuf, flags: flags, took: func(n int) { p.Took("chunk", n) }}
 		var err error
 		if w.pages, err = abi.ReserveReceiveMap(size); err != nil {
 			return nil, err
@@ -107,6 +107,7 @@ func (e mmap) Open(p endpoint.Params) (endpoint.Session, error) {
 type mmapWorker struct {
 	chunk, size, copybuf int
 	flags                uint32
+	took                 func(chunk int)
 
 	pages *abi.ReceiveMap
 	off   int    // in pages, of what is still empty
@@ -124,6 +125,9 @@ func (w *mmapWorker) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 	// ends, and lowers the value to half the receive buffer.
 	if err := unix.SetsockoptInt(c.FD, unix.SOL_SOCKET, unix.SO_RCVLOWAT, w.chunk); err != nil {
 		return fmt.Errorf("set SO_RCVLOWAT to %d: %w", w.chunk, err)
+	}
+	if n, err := unix.GetsockoptInt(c.FD, unix.SOL_SOCKET, unix.SO_RCVLOWAT); err == nil {
+		w.took(n)
 	}
 	var (
 		woken bool // the last call was wait

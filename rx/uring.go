@@ -73,8 +73,19 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if c.want > 1 {
 		minWait = time.Duration(o.Int("min-wait-us")) * time.Microsecond
 	}
+	p.Took("buffers", c.count)
 	busyPoll := time.Duration(o.Int("busy-poll")) * time.Microsecond
-	return endpoint.PerFlow(p.Flows, func(int) (endpoint.Worker, error) { return c.open(minWait, busyPoll) }), nil
+	return endpoint.PerFlow(p.Flows, func(int) (endpoint.Worker, error) {
+		w, err := c.open(minWait, busyPoll)
+		if err != nil {
+			return nil, err
+		}
+		p.Took("wait-nr", int(w.want))
+		if w.want <= 1 {
+			p.Took("min-wait-us", 0)
+		}
+		return w, nil
+	}), nil
 }
 
 // ringError tells what this kernel lacks from what failed.
@@ -113,7 +124,7 @@ type uringReceiver struct {
 	bundle      bool
 }
 
-func (w uringReceiver) open(minWait, busyPoll time.Duration) (endpoint.Worker, error) {
+func (w uringReceiver) open(minWait, busyPoll time.Duration) (*uringReceiver, error) {
 	var err error
 	// A receive that takes several buffers at once still completes once; room
 	// for a completion a buffer, and some, keeps the queue from overflowing.

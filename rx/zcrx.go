@@ -233,6 +233,14 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		s.refill = s.area.size / unix.Getpagesize()
 	}
 	s.refill = min(powerOfTwo(s.refill), maxRefill)
+	p.Took("rings", s.rings)
+	p.Took("queues", n)
+	p.Took("wait-nr", int(s.want))
+	if s.want <= 1 {
+		p.Took("min-wait-us", 0)
+	}
+	p.Took("rq-entries", s.refill)
+	p.Took("cq-entries", s.cq)
 	if n == 0 && (s.area.kind == areaDMABuf || bufLen > unix.Getpagesize()) {
 		return nil, endpoint.Errorf(endpoint.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
 	}
@@ -260,6 +268,7 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 			s.queues = append(s.queues, uint32(o.Int("queue")+k))
 		}
 	}
+	p.Took("queue", int(s.queues[0]))
 	s.shares = make([]share, n)
 	for k := range s.shares {
 		s.shares[k].ready = make(chan struct{})

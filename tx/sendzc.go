@@ -75,6 +75,7 @@ func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, err
 	}
 	batch := chainOf(o.Int("batch"), p.Length)
+	p.Took("batch", batch)
 	proto := zcSender{batch: batch, requests: batch, fill: (*zcSender).sends}
 	if sendZCCalls[o.Int("call")] == "sendmsg" {
 		if v := uring.ProbeMessage(); v.Answer == feature.No {
@@ -83,6 +84,7 @@ func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		proto.requests, proto.fill = 1, (*zcSender).message
 	}
 	slots := powerOfTwo(max(o.Int("outstanding"), 2*proto.requests))
+	p.Took("outstanding", slots)
 	s := &sendZCSession{huge: o.Int("huge")}
 	s.Session = endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
 		w := proto

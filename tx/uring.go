@@ -64,6 +64,7 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, err
 	}
 	batch := chainOf(o.Int("batch"), p.Length)
+	p.Took("batch", batch)
 	return endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
 		w := &uringSender{batch: batch}
 		var err error

@@ -77,7 +77,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVarP(&r.v6, "version6", "6", false, "IPv6 only")
 	f.StringVarP(&r.affinity, "affinity", "A", "", "CPUs of this end and, after a comma, of the other: 2,3 or 0-3,4-7 or 0+2,1+3 (local: sender,receiver)")
 	f.StringVar(&r.softirq, "softirq-cpus", "", "CPUs of the network stack's own work, in the form of --affinity, counted with each end: local has its veth pair work there; over --link say where the interrupts go")
-	f.StringVarP(&r.congestion, "congestion", "C", "", "TCP congestion control of the sender")
+	f.StringVarP(&r.congestion, "congestion", "C", "", "TCP congestion control, of both ends where the receiver may be asked (local, experiments, with a token), else of the sender")
 	f.BoolVarP(&r.noDelay, "no-delay", "N", false, "set TCP_NODELAY on the sender")
 	f.StringVarP(&r.bind, "bind", "B", "", "local address of the data connections")
 	f.StringVar(&r.iface, "iface", "", "network interface of the data connections, for engines that bind NIC queues and for the record")
@@ -197,12 +197,12 @@ func (r *runFlags) prepare(role endpoint.Role) endpoint.Prepare {
 		Role: role, Flows: r.flows, Length: int(r.length), Validate: r.validate,
 		Time: time.Duration(r.time), Omit: time.Duration(r.omit), Interval: time.Duration(r.interval),
 		Family: r.family(), MSS: r.mss, Window: int(r.window), Raw: r.raw, NoTune: r.noTune, Verify: r.verify,
-		Pattern: endpoint.Pattern{Seed: r.seed, Period: r.period()},
+		Pattern: endpoint.Pattern{Seed: r.seed, Period: r.period()}, Congestion: r.congestion,
 	}
 	r.record.apply(&p)
 	if role == endpoint.TX {
 		p.Engine, p.Options = r.tx, r.txOpts
-		p.SourcePort, p.Congestion, p.NoDelay = r.cport, r.congestion, r.noDelay
+		p.SourcePort, p.NoDelay = r.cport, r.noDelay
 	} else {
 		p.Engine, p.Options = r.rx, r.rxOpts
 	}

@@ -80,6 +80,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		trial.RXWant.NoTune, trial.RXWant.Verify = false, false // the receiver's own to say
 		if token == nil {
 			(&recordFlags{}).apply(&trial.RXWant) // likewise, of a receiver that knows us not
+			trial.RXWant.Congestion = ""
 		}
 		trial.TXWant.Host = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().String()
 		if len(theirs) == 0 {

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"zcbench/results"
+)
+
+// with are the warnings of a record that have the code.
+func with(r results.Record, code results.Code) (w []string) {
+	for _, text := range r.Warnings {
+		if results.CodeOf(text) == code {
+			w = append(w, text)
+		}
+	}
+	return w
+}
+
+// A window beyond the host's limit: root has it, and others are told that they
+// have not.
+func TestStoryWindow(t *testing.T) {
+	if os.Geteuid() != 0 || !canMakeNamespaces() {
+		t.Skip("needs root, to have more than the limit and to become somebody else")
+	}
+	limit := func(name string) int {
+		b, err := os.ReadFile("/proc/sys/net/core/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	rmem, wmem := limit("rmem_max"), limit("wmem_max")
+	asked := 4 * max(rmem, wmem)
+	if asked > 1<<30 {
+		t.Skip("net.core.rmem_max and wmem_max leave nothing to exceed")
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(path); dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, port, _ := service(t)
+	cmd := program(t, "tx", "127.0.0.1", "-p", port, "-w", fmt.Sprint(asked), "-t", "0.3", "-O", "0", "-J")
+	cmd.SysProcAttr, cmd.Dir = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}, "/"
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, errs.String())
+	}
+	r := record(t, string(out))
+	if rx, tx := r.RX.Socket, r.TX.Socket; rx.RcvBuf != 2*asked || rx.SndBuf != 2*asked || tx.RcvBuf != 2*rmem || tx.SndBuf != 2*wmem {
+		t.Errorf("receiver %+v, sender %+v; asked were %d, allowed %d and %d", rx, tx, asked, rmem, wmem)
+	}
+	got := with(r, results.SettingNotTaken)
+	want := []string{
+		fmt.Sprintf("tx: --window %d was asked for, and the receive buffer has %d bytes", asked, rmem),
+		fmt.Sprintf("tx: --window %d was asked for, and the send buffer has %d bytes", asked, wmem),
+	}
+	if len(got) != 2 || !strings.HasPrefix(got[0], want[0]) || !strings.HasPrefix(got[1], want[1]) {
+		t.Errorf("warnings %q, want %q", got, want)
+	}
+}
+
+// Settings that a link cannot have, and options that engines bound, over a veth
+// pair; and that runs whose settings were taken say nothing of the kind.
+func TestStorySettingsTaken(t *testing.T) {
+	needNamespaces(t)
+	for _, tc := range []struct {
+		args string
+		want []string
+	}{
+		{"-M 9000", []string{"rx: --set-mss 9000", "tx: --set-mss 9000"}},
+		{"-M 9000 --set mtu=9060", nil},
+		{"-w 1M -M 1000 -C reno -N --cport 40000", nil},
+		{"--rx mmap --rx-opt chunk=2M -w 1M", []string{"rx: chunk=2M was asked for, and the engine mmap took 1048576"}},
+		{"--rx mmap -w 1M", nil}, // the engine's own choice
+		{"--rx uring --rx-opt buffers=5,wait-nr=1 --min-wait-us 500", []string{"rx: buffers=5 was asked for, and the engine uring took 8", "rx: min-wait-us=500 was asked for, and the engine uring took 0"}},
+		{"--tx sendzc --tx-opt batch=16,outstanding=100 -l 1M", []string{"tx: batch=16 was asked for, and the engine sendzc took 4", "tx: outstanding=100 was asked for, and the engine sendzc took 128"}},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			r := measured(t, append([]string{"local", "-t", "0.3", "-O", "0.1"}, strings.Fields(tc.args)...)...)
+			got := with(r, results.SettingNotTaken)
+			if len(got) != len(tc.want) {
+				t.Fatalf("warnings %q, want %q", got, tc.want)
+			}
+			for i := range got {
+				if !strings.HasPrefix(got[i], tc.want[i]) {
+					t.Errorf("warning %q, want %q", got[i], tc.want[i])
+				}
+			}
+		})
+	}
+}

@@ -11,10 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/aclements/go-moremath/stats"
+	"golang.org/x/perf/benchfmt"
 	"golang.org/x/perf/benchmath"
 
 	"zcbench/results"
@@ -290,13 +292,113 @@ func TestIntervalBelongsToTheTest(t *testing.T) {
 	}
 }
 
-// benchstat itself reads our benchmark format, and comes to the same medians,
-// changes and p.
-func TestBenchstatComesToTheSame(t *testing.T) {
+// benchstat runs the benchstat of the golang.org/x/perf that we are built with,
+// for CSV.
+func benchstat(t *testing.T, files ...string) []byte {
+	t.Helper()
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", "golang.org/x/perf").Output()
 	if err != nil {
 		t.Skip("no go command: ", err)
 	}
+	var errs bytes.Buffer
+	cmd := exec.Command("go", append([]string{"run", "golang.org/x/perf/cmd/benchstat@" + strings.TrimSpace(string(out)), "-format", "csv"}, files...)...)
+	cmd.Stderr = &errs
+	if out, err = cmd.Output(); err != nil {
+		if strings.Contains(errs.String(), "dial") || strings.Contains(errs.String(), "module lookup disabled") {
+			t.Skipf("benchstat cannot be fetched: %s", &errs)
+		}
+		t.Fatalf("%v: %s", err, &errs)
+	}
+	return out
+}
+
+// awkward are values of an axis that differ in what a benchmark's name cannot
+// have, or has for something else.
+var awkward = []string{"a-4", "a-8", "a%2D4", "a-4-8", "a b", "a/b", "a=b", "a_b", "a%20b", `a"b`, "a-", "a", "4"}
+
+func awkwardCells() []results.Record {
+	var records []results.Record
+	for i, v := range awkward {
+		for n := range 6 {
+			r := results.Record{ID: fmt.Sprint(i, "-", n), Cell: fmt.Sprint("c", i), Status: results.OK, Gbps: float64(100 * (i + 1)), Axes: map[string]string{"x": v}}
+			records = append(records, r)
+		}
+	}
+	return records
+}
+
+// Names tell cells apart wherever benchstat looks, and stay what they were
+// where they did.
+func TestBenchNames(t *testing.T) {
+	r := plain(awkwardCells())
+	names := map[string]string{}
+	for i, name := range r.benchNames() {
+		v := r.cells[i].by[0]
+		if other, ok := names[name]; ok {
+			t.Errorf("%q and %q are both %s", other, v, name)
+		}
+		names[name] = v
+		if base, parts := benchfmt.Name(name).Parts(); string(base) != "TCP" || len(parts) != 1 || parts[0][0] != '/' {
+			t.Errorf("%q: benchstat takes %s for %q and %q", v, name, base, parts)
+		}
+	}
+	for name, v := range map[string]string{"TCP/x=a": "a", "TCP/x=a_b": "a_b", "TCP/x=a-": "a-", "TCP/x=4": "4", "TCP/x=a%2D4": "a-4", "TCP/x=a-4%2D8": "a-4-8", "TCP/x=a%20b": "a b"} {
+		if names[name] != v {
+			t.Errorf("%s is %q, want %q", name, names[name], v)
+		}
+	}
+	// Settings with what parts them in texts; and cells that nothing but the
+	// id tells apart.
+	for _, settings := range [][2]map[string]any{{{"mem": "a, b"}, {"mem": "a, c"}}, {{}, {}}} {
+		two := awkwardCells()[5:7]
+		for i := range two {
+			two[i].Axes, two[i].Settings = nil, settings[i]
+		}
+		if names := plain(two).benchNames(); len(names) != 2 || names[0] == names[1] {
+			t.Errorf("of settings %v: %q", settings, names)
+		}
+	}
+}
+
+func TestBenchstatKeepsCellsApart(t *testing.T) {
+	var b bytes.Buffer
+	r, err := Of(awkwardCells()).Report(Options{Metrics: []string{"gbps"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.writeBenchfmt(&b); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "b")
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []string{".fullname", "/x"} {
+		rows := csv.NewReader(bytes.NewReader(benchstat(t, "-row", by, path)))
+		rows.FieldsPerRecord = -1
+		all, err := rows.ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[float64]bool{}
+		for _, row := range all {
+			if len(row) > 1 && row[0] != "" && row[0] != "geomean" {
+				if v, err := strconv.ParseFloat(row[1], 64); err == nil {
+					seen[v] = true
+				}
+			}
+		}
+		for i, v := range awkward {
+			if !seen[float64(100*(i+1))] {
+				t.Errorf("by %s: no row has the median of %q alone:\n%q", by, v, all)
+			}
+		}
+	}
+}
+
+// benchstat itself reads our benchmark format, and comes to the same medians,
+// changes and p.
+func TestBenchstatComesToTheSame(t *testing.T) {
 	dir := t.TempDir()
 	before, after := beforeAfter()
 	var files []string
@@ -317,15 +419,7 @@ func TestBenchstatComesToTheSame(t *testing.T) {
 	}
 	slices.Sort(files)
 	slices.Reverse(files) // old first
-	var errs bytes.Buffer
-	cmd := exec.Command("go", append([]string{"run", "golang.org/x/perf/cmd/benchstat@" + strings.TrimSpace(string(out)), "-format", "csv"}, files...)...)
-	cmd.Stderr = &errs
-	if out, err = cmd.Output(); err != nil {
-		if strings.Contains(errs.String(), "dial") || strings.Contains(errs.String(), "module lookup disabled") {
-			t.Skipf("benchstat cannot be fetched: %s", &errs)
-		}
-		t.Fatalf("%v: %s", err, &errs)
-	}
+	out := benchstat(t, files...)
 	c, err := Compare(Of(before), Of(after), CompareOptions{Metrics: []string{"gbps", "roi.cpu.total"}})
 	if err != nil {
 		t.Fatal(err)

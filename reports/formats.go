@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -367,13 +368,17 @@ func (r *Report) writeBenchfmt(w io.Writer) error {
 			return err
 		}
 	}
-	for _, c := range r.cells {
+	names := r.benchNames()
+	for i, c := range r.cells {
 		for _, one := range c.runs {
-			res := benchfmt.Result{Name: benchfmt.Name(r.benchName(c)), Iters: 1}
+			res := benchfmt.Result{Name: benchfmt.Name(names[i]), Iters: 1}
 			for _, m := range r.metrics {
-				if v := m.of(one.Record); v != nil {
+				if v := m.of(one.Record); v != nil && finite(*v) != nil {
 					res.Values = append(res.Values, benchfmt.Value{Value: *v, Unit: benchUnit(m)})
 				}
+			}
+			if len(res.Values) == 0 {
+				continue // a line without a value is none
 			}
 			if err := b.Write(&res); err != nil {
 				return err
@@ -383,36 +388,53 @@ func (r *Report) writeBenchfmt(w io.Writer) error {
 	return nil
 }
 
-// benchName is a cell's name as a benchmark has one: /key=value for what
-// tells it from others.
-func (r *Report) benchName(c *cell) string {
-	name := "TCP"
-	add := func(key, value string) {
-		name += "/" + benchWord(key) + "=" + benchWord(value)
+// benchNames are the cells' names as benchmarks have them, no two alike:
+// /key=value for what tells a cell from others.
+func (r *Report) benchNames() []string {
+	names := make([]string, len(r.cells))
+	count := map[string]int{}
+	for i, c := range r.cells {
+		name := "TCP"
+		add := func(key, value string) {
+			name += "/" + benchWord(key) + "=" + benchWord(value)
+		}
+		if r.by == nil {
+			add("tx", c.tx)
+			add("rx", c.rx)
+		}
+		for k, key := range r.by {
+			add(key, c.by[k])
+		}
+		for _, f := range c.apart {
+			add(f.Name, f.Value)
+		}
+		names[i] = name
+		count[name]++
 	}
-	if r.by == nil {
-		add("tx", c.tx)
-		add("rx", c.rx)
-	}
-	for i, key := range r.by {
-		add(key, c.by[i])
-	}
-	for _, part := range strings.Split(c.differs, ", ") {
-		if key, value, ok := strings.Cut(part, " "); ok {
-			add(key, value)
+	for i, c := range r.cells {
+		if count[names[i]] > 1 {
+			names[i] += "/cell=" + benchWord(cmp.Or(c.id, strconv.Itoa(i)))
+		}
+		// A number at the end would be read as GOMAXPROCS.
+		if at := strings.LastIndexByte(names[i], '-'); at >= 0 && at < len(names[i])-1 && strings.Trim(names[i][at+1:], "0123456789") == "" {
+			names[i] = names[i][:at] + "%2D" + names[i][at+1:]
 		}
 	}
-	return name
+	return names
 }
 
-// benchWord is text without what would end a name or a part of it.
+// benchWord is text without what would end a name or a part of it, each such
+// byte in the escape of URLs: what differs before does so after.
 func benchWord(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r <= ' ' || r == '/' || r == '=' || r == '"' {
-			return '_'
+	var b strings.Builder
+	for _, c := range []byte(clean(s)) {
+		if c <= ' ' || strings.IndexByte(`/="%`, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
 		}
-		return r
-	}, clean(s))
+	}
+	return b.String()
 }
 
 // benchUnit is the metric's name and unit as one word; benchstat makes a

@@ -18,6 +18,7 @@ type cell struct {
 	by      []string // values of the report's by
 	tx, rx  string   // engines
 	differs string   // what tells it from other cells of the same by; often nothing
+	apart   facts    // the same, one by one
 	flat    map[string]string
 	runs    []*run // ok and not dropped: what the figures are made of
 	dropped []*run // ok, but left out of the figures
@@ -344,9 +345,11 @@ func distinguish(cells []*cell) {
 		_, varying := split(cs)
 		for _, c := range cs {
 			var parts []string
+			c.apart = nil
 			for _, k := range varying {
 				if v, ok := c.flat[k]; ok {
 					parts = append(parts, k+" "+v)
+					c.apart = append(c.apart, results.Fact{Name: k, Value: v})
 				}
 			}
 			c.differs = strings.Join(parts, ", ")

@@ -20,6 +20,14 @@ import (
 type Plan struct {
 	Spec  *Spec
 	Cells []Cell // in the order of the spec
+	part  part
+}
+
+// part is a shard of a plan that had all cells.
+type part struct {
+	shard, of int // from 1; 0: the plan is whole
+	all       int
+	whole     string // digest
 }
 
 // Cell is one trial on one pair.
@@ -264,6 +272,7 @@ func (p *Plan) Shard(i, n int) error {
 	if n < 1 || i < 1 || i > n {
 		return endpoint.Errorf(endpoint.Usage, "shard %d of %d: the first number must be from 1 to the second", i, n)
 	}
+	p.part = part{i, n, len(p.Cells), p.digest()}
 	var kept []Cell
 	for at, k := range p.deal() {
 		if at%n == i-1 {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -18,9 +19,9 @@ import (
 
 // Files of an output directory.
 const (
-	StoreFile = "results.jsonl"
-	StateFile = "experiment.json"
-	spareFile = ".spare" // is locked, and takes room that is given up when the disk is full
+	StoreFile = results.StoreFile
+	StateFile = results.PlanFile
+	spareFile = results.SpareFile // is locked, and takes room that is given up when the disk is full
 )
 
 // Forget removes what was measured in an output directory.
@@ -38,7 +39,7 @@ func Forget(dir string) error {
 const spareBytes = 4 << 20
 
 // stateSchema names this version of the state file.
-const stateSchema = "zcbench-experiment/1"
+const stateSchema = results.PlanSchema
 
 // State is what an output directory remembers of its experiment, so that
 // nothing else is ever continued in it.
@@ -50,6 +51,8 @@ type State struct {
 	Digest  string    `json:"digest"`
 	Choice  Choice    `json:"choice"`
 	Cells   []string  `json:"cells"`
+	// Plan is for who reads the results; what is missing may change it.
+	Plan results.Plan `json:"plan"`
 }
 
 // Choice is what a user may choose apart from the spec.
@@ -153,11 +156,17 @@ func openOutput(dir string, p *Plan, c Choice, version string, resume bool) (_ *
 		if err := p.sameAs(was, dir); err != nil {
 			return nil, err
 		}
+		if now := p.planned(); !reflect.DeepEqual(was.Plan, now) {
+			was.Plan = now
+			if err := writeState(filepath.Join(dir, StateFile), was); err != nil {
+				return nil, err
+			}
+		}
 	default:
 		if st, err := os.Stat(o.store); err == nil && st.Size() > 0 {
 			return nil, endpoint.Errorf(endpoint.Usage, "%s holds results of something else: give another -o", dir)
 		}
-		s := State{Schema: stateSchema, Version: version, Name: p.Spec.Name, Started: time.Now().UTC(), Digest: p.digest(), Choice: c, Cells: p.names()}
+		s := State{Schema: stateSchema, Version: version, Name: p.Spec.Name, Started: time.Now().UTC(), Digest: p.digest(), Choice: c, Cells: p.names(), Plan: p.planned()}
 		if err := writeState(filepath.Join(dir, StateFile), s); err != nil {
 			return nil, err
 		}
@@ -197,6 +206,23 @@ func (p *Plan) names() []string {
 		names = append(names, p.Cells[i].ID+" "+p.Cells[i].String())
 	}
 	return names
+}
+
+// planned is the plan for who reads the results.
+func (p *Plan) planned() results.Plan {
+	out := results.Plan{Whole: p.digest(), All: len(p.Cells)}
+	if p.part.of > 0 {
+		out = results.Plan{Shard: p.part.shard, Shards: p.part.of, Whole: p.part.whole, All: p.part.all}
+	}
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		runs := p.Spec.Repeats
+		if len(c.Missing) > 0 {
+			runs = 1 // the record that says why it is skipped
+		}
+		out.Cells = append(out.Cells, results.PlannedCell{Pair: c.Pair.Name, Cell: c.ID, Name: c.String(), Runs: runs})
+	}
+	return out
 }
 
 // sameAs says what is not as it was when the directory was begun.

@@ -39,6 +39,7 @@ type Comparison struct {
 	onlyOld   []*cell
 	onlyNew   []*cell
 	hosts     []string // what changed on the hosts
+	plan      []string // what is not all there
 }
 
 // pairing is a cell of both sets.
@@ -116,6 +117,14 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 		c.changes = append(c.changes, list)
 	}
 	c.environment()
+	for _, side := range []struct {
+		name string
+		set  *Set
+	}{{"old", before}, {"new", after}} {
+		for _, text := range side.set.Plan {
+			c.plan = append(c.plan, side.name+": "+text)
+		}
+	}
 	return c, nil
 }
 
@@ -443,7 +452,8 @@ func (c *Comparison) Blind() string {
 
 // remarks are what must be known to read the figures.
 func (c *Comparison) remarks() []string {
-	var list, heaped []string
+	list := slices.Clone(c.plan)
+	var heaped []string
 	for _, p := range c.pairs {
 		if p.differs != "" {
 			list = append(list, p.old.label()+" is not the same in both: "+p.differs)

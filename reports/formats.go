@@ -21,6 +21,11 @@ func Formats() []string {
 	return []string{"table", "markdown", "csv", "runs", "json", "benchfmt", "html"}
 }
 
+// TellsPlan says whether reports in a format have Set.Plan in them.
+func TellsPlan(format string) bool {
+	return slices.Contains([]string{"table", "markdown", "json", "html"}, format)
+}
+
 // Write writes the report in the named format, one of Formats.
 func (r *Report) Write(w io.Writer, format string) error {
 	switch format {
@@ -46,6 +51,9 @@ func (r *Report) Write(w io.Writer, format string) error {
 // of the figure.
 func (r *Report) writeMarkdown(w io.Writer) error {
 	var b strings.Builder
+	for _, text := range r.set.Plan {
+		b.WriteString("**" + markdown(text) + ".**\n\n")
+	}
 	for _, line := range r.set.hostLines(r.runs) {
 		b.WriteString(markdown(line) + "\n\n")
 	}
@@ -264,6 +272,7 @@ type jsonReport struct {
 	Metrics    []jsonMetric `json:"metrics"`
 	Cells      []jsonCell   `json:"cells"`
 	References []Study      `json:"references"`
+	Plan       []string     `json:"plan"`
 	Problems   []string     `json:"problems"`
 }
 
@@ -319,7 +328,7 @@ type jsonRun struct {
 // writeJSON writes all figures, all runs that they are made of, and those that
 // they are not.
 func (r *Report) writeJSON(w io.Writer) error {
-	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{}, References: append([]Study{}, r.references...), Problems: append([]string{}, r.set.Problems...)}
+	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{}, References: append([]Study{}, r.references...), Plan: append([]string{}, r.set.Plan...), Problems: append([]string{}, r.set.Problems...)}
 	for _, m := range r.metrics {
 		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
 	}

@@ -67,7 +67,7 @@ type page struct {
 	Log            []logRow
 	LogLeft        int
 	Environment    []factGroup
-	Problems       []string
+	Plan, Problems []string
 }
 
 // overHead is a heading over some columns.
@@ -152,7 +152,7 @@ func (r *Report) page() page {
 	hash := sha256.Sum256([]byte(pageScript))
 	p := page{
 		Style: template.CSS(pageStyle), Script: template.JS(pageScript), ScriptHash: "sha256-" + base64.StdEncoding.EncodeToString(hash[:]),
-		Title: r.title(), Runs: len(r.runs), Cells: len(cells), Hosts: r.set.hostLines(r.runs), Problems: r.set.Problems,
+		Title: r.title(), Runs: len(r.runs), Cells: len(cells), Hosts: r.set.hostLines(r.runs), Plan: r.set.Plan, Problems: r.set.Problems,
 	}
 	p.Started, p.Ended = span(r.runs)
 	if len(cells) == 0 {

@@ -22,6 +22,9 @@ import (
 type Set struct {
 	// Problems say in a line each what could not be read, or was left out.
 	Problems []string
+	// Plan says in a line each which planned runs are not there, as of an
+	// experiment that was interrupted, or that this cannot be known.
+	Plan []string
 
 	runs []*run
 }
@@ -102,7 +105,8 @@ func Of(records []results.Record) *Set {
 // them more than once counts once. Lines that cannot be read are told in
 // Problems; the error is about the paths.
 func Load(paths ...string) (*Set, error) {
-	files, err := stores(paths)
+	var plans plans
+	files, err := stores(paths, &plans)
 	if err != nil {
 		return nil, err
 	}
@@ -121,13 +125,15 @@ func Load(paths ...string) (*Set, error) {
 	known := map[string]uint64{} // id to a hash of the line
 	seed := maphash.MakeSeed()
 	again, changed := 0, 0
-	for _, path := range files {
+	for _, from := range files {
+		path := from.path
 		var bad troubles
 		err := read(path, &pool, seed, func(l results.Line, size int, sum uint64, r *results.Record, same results.Shared, err error) {
 			if err != nil {
 				bad.add(err)
 				return
 			}
+			plans.note(from, r)
 			if first, ok := known[r.ID]; ok && r.ID != "" {
 				if first == sum {
 					again++
@@ -146,6 +152,7 @@ func Load(paths ...string) (*Set, error) {
 		}
 		s.Problems = append(s.Problems, bad.texts(path)...)
 	}
+	s.Plan = plans.remarks()
 	if again > 0 {
 		s.Problems = append(s.Problems, fmt.Sprintf("%d %s more than once; each counts once", again, plural(again, "record is there", "records are there")))
 	}
@@ -187,27 +194,38 @@ func plural(n int, one, many string) string {
 // Empty says that there is no run.
 func (s *Set) Empty() bool { return len(s.runs) == 0 }
 
-// stores are the files that paths mean.
-func stores(paths []string) ([]string, error) {
-	var files []string
+// stores are the files that paths mean. A directory in which an experiment was
+// begun may have none yet.
+func stores(paths []string, plans *plans) ([]source, error) {
+	var files []source
 	for _, p := range paths {
 		st, err := os.Stat(p)
 		if err != nil {
 			return nil, fmt.Errorf("read records: %w", err)
 		}
 		if !st.IsDir() {
-			files = append(files, p)
+			from := source{path: p}
+			if filepath.Base(p) == results.StoreFile {
+				from.home = home(filepath.Dir(p))
+			}
+			files = append(files, from)
 			continue
+		}
+		home := home(p)
+		if home != "" {
+			plans.open(home)
 		}
 		in, err := filepath.Glob(filepath.Join(escape(p), "*.jsonl"))
 		if err != nil {
 			return nil, fmt.Errorf("look for records in %s: %w", p, err)
 		}
-		if len(in) == 0 {
+		if len(in) == 0 && home == "" {
 			return nil, fmt.Errorf("read records: %s holds no *.jsonl: %w", p, fs.ErrNotExist)
 		}
 		slices.Sort(in)
-		files = append(files, in...)
+		for _, path := range in {
+			files = append(files, source{path, home})
+		}
 	}
 	return files, nil
 }

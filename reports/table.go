@@ -21,6 +21,9 @@ func (r *Report) Table(w io.Writer) error {
 		return err
 	}
 	var b strings.Builder
+	for _, text := range r.set.Plan {
+		b.WriteString(wrap("! ", text+"."))
+	}
 	for _, line := range r.set.hostLines(r.runs) {
 		b.WriteString(wrap("", line))
 	}

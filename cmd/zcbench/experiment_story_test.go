@@ -517,3 +517,60 @@ func TestStoryAgentAbandoned(t *testing.T) {
 		}
 	}
 }
+
+// A report over a shard, or over what was interrupted, says what is missing;
+// over all of it, it says nothing of the kind.
+func TestStoryReportOfParts(t *testing.T) {
+	needNamespaces(t)
+	spec, dir := specFile(t, idleSpec), t.TempDir()
+	var dirs []string
+	for _, shard := range []string{"1/2", "2/2"} {
+		dirs = append(dirs, filepath.Join(dir, strings.ReplaceAll(shard, "/", "-")))
+		if _, errs, code := run(t, "run", spec, "--shard", shard, "-o", dirs[len(dirs)-1]); code != 0 {
+			t.Fatalf("exit %d: %s", code, errs)
+		}
+	}
+	report := func(args ...string) string {
+		t.Helper()
+		out, errs, code := run(t, append([]string{"report"}, args...)...)
+		if code != 0 {
+			t.Fatalf("exit %d: %s", code, errs)
+		}
+		return strings.Join(strings.Fields(out+errs), " ")
+	}
+	const all = "incomplete"
+	if text := report(dirs...); strings.Contains(text, all) || strings.Contains(text, "cannot be known") {
+		t.Errorf("of all: %s", text)
+	}
+	if text := report(dirs[0]); !strings.Contains(text, "of its 2 shards 2 is missing, with") || !strings.Contains(text, "of 3 cells") {
+		t.Errorf("of a shard: %s", text)
+	}
+	// As a kill in the last run leaves it.
+	path := filepath.Join(dirs[1], results.StoreFile)
+	lines, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := bytes.SplitAfter(bytes.TrimRight(lines, "\n"), []byte("\n"))
+	if err := os.WriteFile(path, bytes.Join(kept[:len(kept)-1], nil), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{dirs, append([]string{"--format", "csv"}, dirs...), append([]string{"--format", "benchfmt", "-o", filepath.Join(dir, "bench")}, dirs...)} {
+		if text := report(args...); strings.Count(text, all) != 1 || !strings.Contains(text, "planned runs are there") {
+			t.Errorf("%q: %s", args, text)
+		}
+	}
+	if _, errs, code := run(t, "run", spec, "--resume", "-o", dirs[1]); code != 0 {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	if text := report(dirs...); strings.Contains(text, all) {
+		t.Errorf("after --resume: %s", text)
+	}
+	alone := filepath.Join(dir, "alone.jsonl")
+	if err := os.WriteFile(alone, lines, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text := report(alone); !strings.Contains(text, "whether all planned runs of experiment idle are here cannot be known") {
+		t.Errorf("of a file: %s", text)
+	}
+}

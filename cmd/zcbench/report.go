@@ -45,6 +45,9 @@ func runReport(_ context.Context, c *cli, args []string) error {
 	if err != nil {
 		return &endpoint.Error{Kind: endpoint.Usage, Err: err}
 	}
+	if *explain != "" || !reports.TellsPlan(*format) {
+		tellPlan(c, "report", set)
+	}
 	if *explain != "" {
 		var text strings.Builder
 		err := r.Explain(&text, *explain)
@@ -87,9 +90,17 @@ func loadRecords(c *cli, command string, paths []string) (*reports.Set, error) {
 		fmt.Fprintf(c.stderr, "zcbench %s: %s\n", command, p)
 	}
 	if set.Empty() {
+		tellPlan(c, command, set)
 		return nil, endpoint.Errorf(endpoint.Failed, "no record could be read from %s", strings.Join(paths, ", "))
 	}
 	return set, nil
+}
+
+// tellPlan says what the records are not all of.
+func tellPlan(c *cli, command string, set *reports.Set) {
+	for _, text := range set.Plan {
+		fmt.Fprintf(c.stderr, "zcbench %s: %s\n", command, text)
+	}
 }
 
 // writeTo writes to the file at path, or to stdout where there is none.

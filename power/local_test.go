@@ -331,7 +331,7 @@ func TestReplay(t *testing.T) {
 	if r := read(t, m); *r.Watts != 91 || !r.At.Equal(when(4)) {
 		t.Errorf("%v", r)
 	}
-	for _, text := range []string{"a,b,c", "time,note", "watts"} {
+	for _, text := range []string{"a,b,c", "time,note", "watts", "time;watts"} {
 		bad := filepath.Join(t.TempDir(), "bad.csv")
 		put(t, "", bad, text)
 		if _, err := openReplay(bad); !errors.Is(err, ErrSpec) {

@@ -28,7 +28,7 @@ type replay struct {
 }
 
 // replayColumns are the positions of the columns, -1 where one is not there.
-type replayColumns struct{ time, watts, joules int }
+type replayColumns struct{ time, watts, joules, all int }
 
 func openReplay(path string) (Meter, error) {
 	f, err := os.Open(path)
@@ -48,8 +48,9 @@ func openReplay(path string) (Meter, error) {
 }
 
 func parseReplayHead(line string) (replayColumns, error) {
-	c := replayColumns{-1, -1, -1}
-	for i, name := range strings.Split(line, ",") {
+	names := strings.Split(strings.TrimPrefix(line, "\ufeff"), ",")
+	c := replayColumns{-1, -1, -1, len(names)}
+	for i, name := range names {
 		switch strings.ToLower(strings.TrimSpace(name)) {
 		case "time":
 			c.time = i
@@ -60,15 +61,20 @@ func parseReplayHead(line string) (replayColumns, error) {
 		}
 	}
 	if c.time < 0 || c.watts < 0 && c.joules < 0 {
-		return c, errors.New("its first line must name the columns: time, and watts or joules")
+		return c, errors.New("its first line must name the columns, with commas between them: time, and watts or joules")
 	}
 	return c, nil
 }
 
 func (c replayColumns) parse(line string) (Reading, error) {
 	f := strings.Split(line, ",")
-	if len(f) <= max(c.time, c.watts, c.joules) {
-		return Reading{}, fmt.Errorf("%w: %q has too few columns", ErrNoValue, clip(line))
+	for len(f) > c.all && strings.TrimSpace(f[len(f)-1]) == "" {
+		f = f[:len(f)-1] // a comma at the end names nothing
+	}
+	// More are what a decimal comma makes, or one in thousands: the number before
+	// it would be a part of what was meant.
+	if len(f) != c.all {
+		return Reading{}, fmt.Errorf("%w: %q has %d columns and the head has %d (numbers have a decimal point, no comma)", ErrNoValue, clip(line), len(f), c.all)
 	}
 	at, err := parseTime(strings.TrimSpace(f[c.time]))
 	if err != nil {
@@ -105,6 +111,9 @@ func parseTime(text string) (time.Time, error) {
 	whole, rest, _ := strings.Cut(text, ".")
 	s, err := strconv.ParseInt(whole, 10, 64)
 	ns := 0.0
+	if err == nil && strings.Trim(rest, "0123456789") != "" {
+		err = strconv.ErrSyntax // an exponent would be of the whole
+	}
 	if err == nil && rest != "" {
 		ns, err = strconv.ParseFloat("0."+rest, 64)
 	}

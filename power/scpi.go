@@ -22,7 +22,7 @@ func scpiKind() kind {
 		name:    "scpi",
 		address: "HOST[:PORT][/CHANNEL][?model=wt300] or HOST[:PORT]?power=QUERY[&power-unit=UNIT][&energy=QUERY&energy-unit=UNIT][&init=COMMANDS]",
 		about: "bench power analyser: a Yokogawa WT300 by itself, with its integrator's energy where that runs; " +
-			"others by their queries, such as power=MEAS:POW? (transport=vxi11 for those without a port of their own)",
+			"others by their queries, such as power=MEAS:POW? (transport=vxi11 for those without a port of their own; power-item=2 and energy-item=2 where the answer is several numbers)",
 		open: openSCPI,
 	}
 }
@@ -35,6 +35,8 @@ type scpi struct {
 	conn              instrument // nil: to be dialled
 	init              []string   // sent on every connection
 	power, energy     string     // queries; energy may be none
+	powerItem         uint64     // which number of an answer, from 1; 0: it has one
+	energyItem        uint64
 	inWatts, inJoules float64
 	wt300             bool
 }
@@ -47,12 +49,18 @@ type instrument interface {
 }
 
 func openSCPI(ctx context.Context, address string) (Meter, error) {
-	t, err := parseTarget("scpi", address, "", "model", "transport", "power", "power-unit", "energy", "energy-unit", "init")
+	t, err := parseTarget("scpi", address, "", "model", "transport", "power", "power-unit", "power-item", "energy", "energy-unit", "energy-item", "init")
 	if err != nil {
 		return nil, err
 	}
 	m := &scpi{target: t, power: t.options["power"], energy: t.options["energy"], wt300: t.options["power"] == "" && t.options["energy"] == ""}
 	if m.inWatts, m.inJoules, err = t.scales(); err != nil {
+		return nil, err
+	}
+	if m.powerItem, err = t.number("power-item", 1, 99, 0); err != nil {
+		return nil, err
+	}
+	if m.energyItem, err = t.number("energy-item", 1, 99, 0); err != nil {
 		return nil, err
 	}
 	transport := t.options["transport"]
@@ -64,8 +72,10 @@ func openSCPI(ctx context.Context, address string) (Meter, error) {
 	case m.wt300 && transport == "":
 		transport = "vxi11"
 	}
-	if !m.wt300 && m.energy == "" && t.options["energy-unit"] != "" || m.wt300 && t.options["power-unit"]+t.options["energy-unit"] != "" {
-		return nil, fmt.Errorf("%w: a unit without a query of that name", ErrSpec)
+	for of, query := range map[string]string{"power": m.power, "energy": m.energy} {
+		if query == "" && (t.options[of+"-unit"] != "" && (m.wt300 || of == "energy") || t.options[of+"-item"] != "") {
+			return nil, fmt.Errorf("%w: a unit or an item of %s without a query of that name", ErrSpec, of)
+		}
 	}
 	switch transport {
 	case "", "socket":
@@ -189,7 +199,7 @@ func (m *scpi) read(ctx context.Context) (r Reading, err error) {
 		return m.readWT300(ctx)
 	}
 	if m.power != "" {
-		w, err := m.value(ctx, m.power)
+		w, err := m.value(ctx, m.power, m.powerItem)
 		if err != nil {
 			return r, err
 		}
@@ -198,7 +208,7 @@ func (m *scpi) read(ctx context.Context) (r Reading, err error) {
 	}
 	if m.energy != "" {
 		start = time.Now()
-		j, err := m.value(ctx, m.energy)
+		j, err := m.value(ctx, m.energy, m.energyItem)
 		if err != nil {
 			return r, err
 		}
@@ -208,20 +218,29 @@ func (m *scpi) read(ctx context.Context) (r Reading, err error) {
 	return r, nil
 }
 
-// value asks for one number.
-func (m *scpi) value(ctx context.Context, query string) (float64, error) {
+// value asks for one number, or for several of which it takes one.
+func (m *scpi) value(ctx context.Context, query string, item uint64) (float64, error) {
 	s, err := m.conn.ask(ctx, query)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %s: %w", m.target.address(), query, err)
 	}
-	v, err := scpiNumbers(s, 1)
+	all, err := scpiNumbers(s)
+	switch {
+	case err != nil:
+	case item == 0 && len(all) != 1:
+		// A decimal comma looks the same: the first part would be a wrong number.
+		err = fmt.Errorf("it says %d numbers, %.40q: name the one with power-item= or energy-item=", len(all), s)
+	case item > uint64(len(all)):
+		err = fmt.Errorf("it says %d numbers, %.40q, and no item %d", len(all), s, item)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %s: %w", m.target.address(), query, err)
 	}
-	if math.IsNaN(v[0]) {
+	v := all[max(item, 1)-1]
+	if math.IsNaN(v) {
 		return 0, fmt.Errorf("%s: %s: %w", m.target.address(), query, noValue("it says %.40q", s))
 	}
-	return v[0], nil
+	return v, nil
 }
 
 // readWT300 reads power and integrated energy of the same update. The
@@ -234,7 +253,10 @@ func (m *scpi) readWT300(ctx context.Context) (r Reading, err error) {
 		return r, fmt.Errorf("%s: %s: %w", m.target.address(), query, err)
 	}
 	r.At = midway(start)
-	v, err := scpiNumbers(s, 2)
+	v, err := scpiNumbers(s)
+	if err == nil && len(v) != 2 {
+		err = fmt.Errorf("2 numbers expected in %.60q", s)
+	}
 	if err != nil {
 		return r, fmt.Errorf("%s: %s: %w", m.target.address(), query, err)
 	}
@@ -262,17 +284,13 @@ func (m *scpi) Close() error {
 	return err
 }
 
-// scpiNumbers reads the first n of an answer's comma-separated numbers. NaN
+// scpiNumbers reads an answer's comma-separated numbers. NaN
 // stands for what the instrument does not know: "NAN" and 9.91E37 by IEEE 488.2
 // and SCPI-99 (volume 1, 7.2.1.5), "INF" and 9.9E37 for out of range, "---" on
 // some displays.
-func scpiNumbers(answer string, n int) ([]float64, error) {
-	fields := strings.Split(answer, ",")
-	if len(fields) < n {
-		return nil, fmt.Errorf("%d numbers expected in %.60q", n, answer)
-	}
+func scpiNumbers(answer string) ([]float64, error) {
 	var all []float64
-	for _, f := range fields[:n] {
+	for _, f := range strings.Split(answer, ",") {
 		f = strings.TrimSpace(f)
 		v, err := strconv.ParseFloat(f, 64)
 		switch {

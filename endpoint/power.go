@@ -187,7 +187,7 @@ func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end)
 		}
 		said, err := r.c.tell(ctx, first, last, r.offset, len(r.ends))
 		if err != nil {
-			rec.Warnings = append(rec.Warnings, fmt.Sprintf("power is missing: %v", err))
+			rec.Warnings = append(rec.Warnings, results.Warn(results.PowerMissing, "power is missing: %v", err))
 			said = make([]power.Trace, len(r.ends))
 			for i := range said {
 				said[i] = power.Trace{Info: power.Info{Name: "unknown"}, Err: err}
@@ -201,13 +201,13 @@ func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end)
 			all = append(all, m)
 		}
 		if w := windows[""]; r.unsure > int64(w.To.Sub(w.From))/100 {
-			rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s: its clock is known within %s only, over 1%% of the window: so are the edges of its watts", r.c.name, time.Duration(r.unsure)))
+			rec.Warnings = append(rec.Warnings, results.Warn(results.PowerClock, "%s: its clock is known within %s only, over 1%% of the window: so are the edges of its watts", r.c.name, time.Duration(r.unsure)))
 		}
 	}
 	if rx.c != nil && tx.c != nil && rx.c.Welcome.BootID == tx.c.Welcome.BootID {
 		for _, m := range all {
 			if m.host && m.end != "" {
-				rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s: %s reads the host that both ends share, not this end alone", m.end, m.trace.Info.Name))
+				rec.Warnings = append(rec.Warnings, results.Warn(results.PowerShared, "%s: %s reads the host that both ends share, not this end alone", m.end, m.trace.Info.Name))
 			}
 		}
 	}
@@ -257,7 +257,7 @@ func fillPower(rec *results.Record, all []metering, windows map[Role]power.Windo
 			}
 			widest := m.trace.Info.Scope == mine[0].trace.Info.Scope
 			if err != nil {
-				rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s, meter %s: its watts are missing: %v", who, m.trace.Info.Name, err))
+				rec.Warnings = append(rec.Warnings, results.Warn(results.PowerMissing, "%s, meter %s: its watts are missing: %v", who, m.trace.Info.Name, err))
 				whole = whole && !widest
 				continue
 			}
@@ -301,11 +301,11 @@ func (m *metering) figure(w power.Window, base *power.Window) (results.Power, []
 	}
 	idle, _, err := m.trace.Over(*base)
 	if err != nil {
-		return p, append(warnings, fmt.Sprintf("its idle baseline is missing: %v", err)), nil
+		return p, append(warnings, results.Warn(results.PowerMissing, "its idle baseline is missing: %v", err)), nil
 	}
 	p.Baseline = &idle.Watts
 	if p.Watts < idle.Watts*1.005 {
-		warnings = append(warnings, fmt.Sprintf("it shows %.4g W under load and %.4g W idle before: it does not see the load, or later than the run lasts", p.Watts, idle.Watts))
+		warnings = append(warnings, results.Warn(results.PowerBlind, "it shows %.4g W under load and %.4g W idle before: it does not see the load, or later than the run lasts", p.Watts, idle.Watts))
 	}
 	return p, warnings, nil
 }

@@ -47,7 +47,7 @@ func TestPowerOfARun(t *testing.T) {
 	third := pipeAgent(t, "meters", &Agent{})
 	zero := time.Now()
 	rise := csv(t, "watts", zero, func(s float64) float64 { return 500 + 5*s })
-	count := csv(t, "joules", zero, func(s float64) float64 { return 50*s + 1e6 })
+	count := csv(t, "joules", zero, func(s float64) float64 { return 50*s + math.Sin(s)/1e3 + 1e6 })
 	tr.Power = []Metering{{RX, rise, third}, {TX, count, tr.TX}, {"", count, third}}
 	tr.Baseline = 200 * time.Millisecond
 	r, err := Drive(t.Context(), tr)

@@ -17,6 +17,10 @@ type series struct {
 	points   []point
 	interval float64 // seconds from one value of the meter to its next
 	counter  bool
+	// Of a counter: quantum is what it counts in, joules, where that is more than
+	// next to nothing; late is how long after a change of it a reading shows that,
+	// in seconds.
+	quantum, late float64
 }
 
 // inOrder sorts by time and keeps the first of several at the same time.
@@ -64,6 +68,41 @@ func (s series) patience(length float64) float64 { return max(1.5*s.interval, le
 func (s series) covers(length float64) bool {
 	n := len(s.points)
 	return n > 0 && s.points[0].t <= s.patience(length) && s.points[n-1].t >= length-s.patience(length)
+}
+
+// doubt bounds how far a counter's joules may be off for what it does not show:
+// how much of the step that reaches over each edge of the window lies in it.
+// Between two changes the counter tells the energy exactly, so the whole steps
+// have no part in that.
+func (s series) doubt(length float64) float64 {
+	n := len(s.points)
+	if n < 2 {
+		return math.Inf(1)
+	}
+	slopes := s.slopes()
+	low, high := slices.MinFunc(slopes, point.compare).v, slices.MaxFunc(slopes, point.compare).v
+	mean := s.joules(0, length) / length
+	// Within a step nothing is known of the power but that it is as steady as
+	// from one step to another. Of few steps not even that.
+	varies := math.Inf(1)
+	if len(slopes) >= few-1 && mean > 0 {
+		varies = (high - low) / mean
+	}
+	total := s.late*mean + s.quantum
+	for _, t := range []float64{0, length} {
+		i, _ := slices.BinarySearchFunc(s.points, t, func(p point, t float64) int { return cmp.Compare(p.t, t) })
+		i = min(max(i, 1), n-1)
+		a, b := s.points[i-1], s.points[i]
+		step := b.v - a.v
+		in := step * (t - a.t) / (b.t - a.t)
+		// What is guessed is the nearer part of the step, or what lies beyond the
+		// last one.
+		part := math.Abs(min(in, step-in))
+		if part > 0 {
+			total += min(max(part, step-part), part*varies)
+		}
+	}
+	return total
 }
 
 // within counts the values in the window.
@@ -149,21 +188,44 @@ func (s series) constant() bool {
 	return !slices.ContainsFunc(s.points, func(p point) bool { return p.v != s.points[0].v })
 }
 
-// resolution is the smallest difference between two values.
-func (s series) resolution() float64 {
+// levels is how many values a meter must have shown for their distances to tell
+// its steps rather than those of the load.
+const levels = 5
+
+// resolution is the smallest difference between two values, and, where all others
+// are multiples of it, the meter's step.
+func (s series) resolution() (least, step float64) {
 	var values []float64
 	for _, p := range s.points {
 		values = append(values, p.v)
 	}
 	slices.Sort(values)
-	least := 0.0
 	for i := 1; i < len(values); i++ {
 		if d := values[i] - values[i-1]; d > 1e-6 && (least == 0 || d < least) {
 			least = d
 		}
 	}
+	values = slices.Compact(values)
+	if least > 0 && len(values) >= levels {
+		step = least
+	}
+	for i := 1; step > 0 && i < len(values); i++ {
+		if of := (values[i] - values[i-1]) / least; math.Abs(of-math.Round(of)) > 1e-3*of {
+			step = 0
+		}
+	}
 	// As meters have it, without what a float64 adds.
-	return math.Round(least*1e6) / 1e6
+	round := func(v float64) float64 { return math.Round(v*1e6) / 1e6 }
+	return round(least), round(step)
+}
+
+// largest is the largest change of a counter from one point to the next, in joules.
+func (s series) largest() float64 {
+	most := 0.0
+	for i := 1; i < len(s.points); i++ {
+		most = max(most, s.points[i].v-s.points[i-1].v)
+	}
+	return most
 }
 
 // A step is told where two levels explain this much of how the values of a

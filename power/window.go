@@ -1,6 +1,7 @@
 package power
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -23,10 +24,17 @@ const enough = 10
 // few is below what a mean should be made of.
 const few = 4
 
+// coarse is which share of a figure its steps may be, before that is told.
+const coarse = 0.05
+
+// ErrCoarse is a meter that counts in steps too large for the window: the figure
+// that comes with it is within its Bound.
+var ErrCoarse = errors.New("its steps are too coarse for this window")
+
 // Over gives the mean power over a window, and what its reader must know. An
 // error says why there is no figure.
 func (t *Trace) Over(w Window) (results.Power, []string, error) {
-	p := results.Power{Meter: t.Info.Name, Scope: string(t.Info.Scope), Resolution: t.Info.Resolution}
+	p := results.Power{Meter: t.Info.Name, Scope: string(t.Info.Scope), Resolution: t.Info.Resolution, Source: t.Info.Source}
 	c := t.clean(w.From)
 	warnings := c.warnings(t)
 	length := w.To.Sub(w.From).Seconds()
@@ -46,50 +54,75 @@ func (t *Trace) Over(w Window) (results.Power, []string, error) {
 		high := slices.MaxFunc(v, point.compare).v
 		p.Min, p.Max = &low, &high
 	}
+	stepped := p.Resolution
 	if p.Resolution == 0 && !p.Energy {
-		p.Resolution = s.resolution()
+		p.Resolution, stepped = s.resolution()
 	}
-	add := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+	add := func(code results.Code, format string, args ...any) {
+		warnings = append(warnings, results.Warn(code, format, args...))
+	}
+	switch {
+	case p.Energy:
+		p.Bound = loaded.doubt(length) / length
+		if p.Bound > coarse*p.Watts && p.Watts > 0 {
+			return p, warnings, fmt.Errorf("%w: its energy counter counts in steps of %.4g J, which makes %.4g W uncertain by %.2g W: measure for longer, or give a finer meter", ErrCoarse, loaded.largest(), p.Watts, p.Bound)
+		}
+	case stepped > 0:
+		p.Bound = stepped // whether it rounds or cuts off is not known
+		if p.Bound > coarse*p.Watts && p.Watts > 0 {
+			add(results.PowerCoarse, "its watts come in steps of %.3g W, by so much may %.4g W be off", stepped, p.Watts)
+		}
+	}
 	if p.Samples < few || p.Interval > length {
-		add("the meter gave %d value(s) within the %.1f s window (one each %.1f s): measure for longer", p.Samples, length, p.Interval)
+		add(results.PowerSlow, "the meter gave %d value(s) within the %.1f s window (one each %.1f s): measure for longer", p.Samples, length, p.Interval)
 	}
 	if from, to := s.gap(length); to-from > max(5*p.Interval, length/10) {
-		add("there is no reading from %.1f to %.1f s of the window", from, to)
+		add(results.PowerGap, "there is no reading from %.1f to %.1f s of the window", from, to)
 	}
 	if len(c.watts) > few && !p.Energy && !t.Info.Pushed && s.constant() {
-		add("each of %d readings is %g W: the meter may be coarse, or slower than the run", len(c.watts), c.watts[0].v)
+		add(results.PowerCoarse, "each of %d readings is %g W: the meter may be coarse, or slower than the run", len(c.watts), c.watts[0].v)
 	}
 	if p.Watts <= 0 {
-		add("the meter shows %g W: it does not see this load", p.Watts)
+		add(results.PowerBlind, "the meter shows %g W: it does not see this load", p.Watts)
 	}
 	if !w.Began.IsZero() {
 		if text := flat.between(0, length).step(w.Began.Sub(w.From).Seconds(), w.Ended.Sub(w.From).Seconds()); text != "" {
-			warnings = append(warnings, text)
+			add(results.PowerLate, "%s", text)
 		}
+	}
+	if t.Info.Cost > costly {
+		add(results.PowerCost, "reading it takes %.1f%% of a CPU (%s): on the host that it measures this is in its watts", t.Info.Cost*100, t.Info.Source)
 	}
 	return p, warnings, nil
 }
+
+// costly is which share of a CPU the reading of a meter may take, before that is
+// told.
+const costly = 0.02
 
 // choose gives the series that tells most of a window, and that of it which is
 // of the load.
 func (t *Trace) choose(c *cleaned, w Window) (s, loaded series) {
 	length := w.To.Sub(w.From).Seconds()
 	s, energy := t.series(c.watts), t.series(c.energy)
-	energy.counter = true
-	fine := energy.within(length) >= enough || !s.covers(length)
+	energy.counter, energy.quantum, energy.late = true, c.quantum, c.late
+	during := func(s series) series {
+		if w.Began.IsZero() {
+			return s
+		}
+		// A value from before or after the load says nothing of the load, though
+		// it may lie nearer to the window's edge.
+		loaded := s.between(w.Began.Sub(w.From).Seconds(), w.Ended.Sub(w.From).Seconds())
+		if loaded.span() < length/2 {
+			return s
+		}
+		return loaded
+	}
+	fine := energy.within(length) >= enough && during(energy).doubt(length) <= coarse*during(energy).joules(0, length) || !s.covers(length)
 	if len(c.watts) == 0 || len(c.energy) > 1 && energy.covers(length) && fine {
 		s = energy
 	}
-	if w.Began.IsZero() {
-		return s, s
-	}
-	// A value from before or after the load says nothing of the load, though
-	// it may lie nearer to the window's edge.
-	loaded = s.between(w.Began.Sub(w.From).Seconds(), w.Ended.Sub(w.From).Seconds())
-	if loaded.span() < length/2 {
-		loaded = s
-	}
-	return s, loaded
+	return s, during(s)
 }
 
 // Parts gives the mean watts of the parts of a window that Over has a figure
@@ -125,9 +158,12 @@ func (s series) missing(t *Trace, w Window) error {
 	if n == 0 {
 		return cause("it gave no reading")
 	}
+	if s.counter && n < 2 {
+		return cause("its energy counter did not change often enough: measure for longer, or give a finer meter")
+	}
 	if s.covers(length) {
-		if s.counter && n < 2 {
-			return cause("its energy counter did not change")
+		if from, to := s.gap(length); !s.counter && to-from > max(length/2, 1.5*s.interval) {
+			return cause("there is no reading from %.1f to %.1f s of the %.1f s window", from, to, length)
 		}
 		return nil
 	}
@@ -150,6 +186,8 @@ type cleaned struct {
 	absurd int
 	sample float64 // one of the absurd values
 	doubts []string
+	// Of the counter, as series has them.
+	quantum, late float64
 }
 
 // implausible is above what any host or meter of one draws, in watts.
@@ -204,7 +242,52 @@ func (t *Trace) clean(zero time.Time) cleaned {
 	}
 	c.watts, counted = inOrder(c.watts), inOrder(counted)
 	c.unwrap(counted, t.Info.Range)
+	c.resolve(counted, t.Info.Interval.Seconds())
 	return c
+}
+
+// still is which share of readings shows a counter unchanged, where it changes
+// less often than it is read.
+const still = 0.1
+
+// resolve finds how finely a counter tells the energy. Of one that is read more
+// often than it changes the first value is of some time within a step, and goes.
+func (c *cleaned) resolve(counted []point, interval float64) {
+	if len(counted) < 2 {
+		return
+	}
+	pace := median(spacing(counted))
+	if float64(len(counted)-len(c.energy)) > still*float64(len(counted)) {
+		c.late = pace
+		if len(c.energy) > 1 {
+			c.energy = c.energy[1:]
+		}
+		return
+	}
+	c.late = min(pace, interval)
+	c.quantum = quantum(c.energy)
+}
+
+// quantum is what all changes of a counter are multiples of, 0 if that is next to
+// nothing.
+func quantum(points []point) float64 {
+	least, most := math.Inf(1), 0.0
+	for i := 1; i < len(points); i++ {
+		step := points[i].v - points[i-1].v
+		least, most = min(least, step), max(most, step)
+	}
+	noise, q := 1e-6*most, least
+	for i := 1; i < len(points); i++ {
+		for a := points[i].v - points[i-1].v; a > noise; {
+			if a, q = math.Mod(q, a), a; a > q-noise {
+				a = 0 // a whole multiple, but for a rounding
+			}
+		}
+	}
+	if q <= noise {
+		return 0
+	}
+	return q
 }
 
 // unwrap makes a running total of a counter that wraps at top joules, 0 for one
@@ -229,7 +312,7 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 			c.absurd, c.sample = c.absurd+1, p.v // its neighbours say otherwise
 			continue
 		case step < 0:
-			c.doubts = append(c.doubts, fmt.Sprintf("its energy counter fell from %g to %g J, and it has no known wrap", before.v, p.v))
+			c.doubts = append(c.doubts, results.Warn(results.PowerWrap, "its energy counter fell from %g to %g J, and it has no known wrap", before.v, p.v))
 			c.energy, total, before = []point{{p.t, 0}}, 0, p
 			continue
 		}
@@ -245,7 +328,7 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 			rates = append(rates, p.v)
 		}
 		if longest*median(rates) > top/2 {
-			c.doubts = append(c.doubts, fmt.Sprintf("its energy counter wraps every %g J; in %.1f s without a reading it may have done so more than once", top, longest))
+			c.doubts = append(c.doubts, results.Warn(results.PowerWrap, "its energy counter wraps every %g J; in %.1f s without a reading it may have done so more than once", top, longest))
 		}
 	}
 }
@@ -254,10 +337,10 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 func (c *cleaned) warnings(t *Trace) []string {
 	var all []string
 	if c.absurd > 0 {
-		all = append(all, fmt.Sprintf("%d of %d readings cannot be (such as %g) and were left out", c.absurd, len(t.Readings), c.sample))
+		all = append(all, results.Warn(results.PowerLost, "%d of %d readings cannot be (such as %g) and were left out", c.absurd, len(t.Readings), c.sample))
 	}
 	if t.Lost > 0 {
-		all = append(all, fmt.Sprintf("%d of %d reads failed, the latest with: %v", t.Lost, t.Lost+len(t.Readings), t.Err))
+		all = append(all, results.Warn(results.PowerLost, "%d of %d reads failed, the latest with: %v", t.Lost, t.Lost+len(t.Readings), t.Err))
 	}
 	return append(all, c.doubts...)
 }

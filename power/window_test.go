@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,19 @@ func TestOver(t *testing.T) {
 				v.Joules = &e
 				return v
 			})}},
+		{name: "a counter of whole watt-hours", err: "not change often enough", energy: true,
+			trace: Trace{Readings: every(0.5, func(t float64) Reading { return joulesAt(t, coarse(used(t)+3000)) })}},
+		{name: "a counter of tenths of watt-hours", err: "steps of 360 J, which makes", energy: true,
+			trace: Trace{Readings: every(0.5, func(t float64) Reading { return joulesAt(t, math.Floor(used(t)/360)*360) })}},
+		{name: "every third value is none", right: true, warns: []string{"54 of 161 reads failed"},
+			trace: Trace{Readings: slices.DeleteFunc(every(0.1, sampledAt), func(r Reading) bool { return int(math.Round(r.At.Sub(opened).Seconds()*10))%3 == 0 }), Lost: 54, Err: ErrNoValue}},
+		{name: "most of the window has none", err: "no reading from 2.1 to 8.1 s",
+			trace: Trace{Readings: append(every(0.1, sampledAt)[:52], every(0.1, sampledAt)[111:]...)}},
+		{name: "steps of 50 W, and says so", right: true, warns: []string{"steps of 50 W, by so much may 200 W be off"},
+			trace: Trace{Info: Info{Resolution: 50, Pushed: true}, Readings: every(0.5, func(t float64) Reading { return wattsAt(t, math.Round(draw(t)/50)*50) })}},
+		{name: "steps of 1 W", right: true, trace: Trace{Info: Info{Resolution: 1}, Readings: every(0.5, func(t float64) Reading { return wattsAt(t, math.Round(draw(t))) })}},
+		{name: "reading it takes a CPU", right: true, warns: []string{"takes 7.0% of a CPU"},
+			trace: Trace{Info: Info{Cost: 0.07}, Readings: every(0.5, sampledAt)}},
 		{name: "watts that repeat until the meter has new ones", right: true,
 			trace: Trace{Readings: every(0.25, func(t float64) Reading { return wattsAt(t, draw(math.Floor(t))) })}},
 
@@ -209,6 +223,45 @@ func TestOver(t *testing.T) {
 				t.Errorf("%v J in 10 s is not %v W", got.Joules, got.Watts)
 			}
 		})
+	}
+}
+
+// TestCoarseCounter: whatever a counter counts in, and whenever it is read, the
+// figure is within its bound of the truth, or there is none.
+func TestCoarseCounter(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	said := map[float64]int{} // figures, by the counter's step
+	for _, quantum := range []float64{0.001, 1, 36, 360, 3600} {
+		for _, length := range []float64{2, 10, 60, 600} {
+			for range 50 {
+				pace, phase, offset := 0.1+r.Float64(), r.Float64(), r.Float64()*quantum
+				energy := func(t float64) float64 {
+					return loadWatts*(t+20) - 4*2.5/(2*math.Pi)*math.Cos(2*math.Pi*t/2.5)
+				}
+				var trace Trace
+				for at := -5 - phase; at < length+5; at += pace {
+					trace.Readings = append(trace.Readings, joulesAt(at, math.Floor((energy(at)+offset)/quantum)*quantum))
+				}
+				w := Window{From: opened, To: when(length)}
+				got, _, err := trace.Over(w)
+				if err != nil {
+					if quantum/(loadWatts*length) < 0.002 && pace/length < 0.02 {
+						t.Errorf("steps of %g J, %g s, read each %.2f s: %v", quantum, length, pace, err)
+					}
+					continue
+				}
+				said[quantum]++
+				truth := (energy(length) - energy(0)) / length
+				if off := math.Abs(got.Watts - truth); off > got.Bound+0.001*truth || got.Bound > coarse*got.Watts {
+					t.Errorf("steps of %g J, %g s, read each %.2f s: %.2f W, %.2f off, said to be within %.2f", quantum, length, pace, got.Watts, off, got.Bound)
+				}
+			}
+		}
+	}
+	for quantum, n := range map[float64]int{0.001: 150, 1: 150, 36: 100, 360: 50, 3600: 20} {
+		if said[quantum] < n {
+			t.Errorf("steps of %g J: only %d figures of 200", quantum, said[quantum])
+		}
 	}
 }
 

@@ -16,6 +16,11 @@ type Power struct {
 	Interval   float64  `json:"interval_seconds"` // the meter's own, as seen
 	Resolution float64  `json:"resolution_watts"` // smallest step; 0: not known
 	Energy     bool     `json:"energy_counter"`   // Joules come from a counter of the meter, not from sampled watts
+	// Bound is how far Watts may be off for the steps that the meter counts in:
+	// its counter's at the window's edges, or those of its watts; 0: not known.
+	Bound float64 `json:"bound_watts"`
+	// Source says which of the meter's figures it is, or how it was read.
+	Source string `json:"source,omitempty"`
 }
 
 // CPUTime is one CPU over the window, in percent of the window. The kernel counts

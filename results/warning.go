@@ -27,6 +27,34 @@ const (
 	// BuffersHeld: the engine kept socket buffers small, for want of memory of
 	// its own.
 	BuffersHeld Code = "buffers-held"
+
+	// PowerCoarse: a meter's steps are large beside what it shows.
+	PowerCoarse Code = "power-coarse"
+	// PowerSlow: a meter has few values in the window.
+	PowerSlow Code = "power-slow"
+	// PowerGap: for some of the window there is no reading.
+	PowerGap Code = "power-gap"
+	// PowerBlind: a meter does not see the load.
+	PowerBlind Code = "power-blind"
+	// PowerLate: a meter's values seem to be of another time than they say.
+	PowerLate Code = "power-late"
+	// PowerLost: some readings failed, or cannot be.
+	PowerLost Code = "power-lost"
+	// PowerWrap: an energy counter started anew or may have wrapped unseen.
+	PowerWrap Code = "power-wrap"
+	// PowerCost: reading a meter takes CPU time that matters.
+	PowerCost Code = "power-cost"
+	// PowerMissing: a meter gave no figure.
+	PowerMissing Code = "power-missing"
+	// PowerClock: how far apart the clocks of a meter's host and ours are is not
+	// known well enough.
+	PowerClock Code = "power-clock"
+	// PowerShared: a meter sees more than the end that it was given for.
+	PowerShared Code = "power-shared"
+	// PowerTwice: two meters see the same, which counts once.
+	PowerTwice Code = "power-twice"
+	// PowerSum: watts are summed of meters that may see the same.
+	PowerSum Code = "power-sum"
 )
 
 // Warn makes a warning: words for people, with the code behind them as

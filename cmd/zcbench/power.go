@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -140,7 +141,7 @@ func powerRead(ctx context.Context, c *cli, args []string) error {
 		for _, w := range warnings {
 			fmt.Fprintln(c.stderr, "zcbench power read:", w)
 		}
-		return fmt.Errorf("%s: %w", meter.Info().Name, endpoint.MeterError(err))
+		return fmt.Errorf("%s: %w", r.Info().Name, endpoint.MeterError(err))
 	}
 	if *asJSON {
 		err = printJSON(c.stdout, jsonReadings(&trace, p, warnings))
@@ -193,6 +194,8 @@ func showWatts(ctx context.Context, out io.Writer, r *power.Recorder, from, to t
 		switch {
 		case err == nil:
 			fmt.Fprintf(out, "%s  %10.2f W\n", b.Format("15:04:05.0"), p.Watts)
+		case errors.Is(err, power.ErrCoarse):
+			fmt.Fprintf(out, "%s  %10.2f W ± %.2f\n", b.Format("15:04:05.0"), p.Watts, p.Bound)
 		case why != said:
 			said = why
 			fmt.Fprintf(out, "%s  %10s    %s\n", b.Format("15:04:05.0"), "–", why)
@@ -210,7 +213,13 @@ func summarizeWatts(out io.Writer, p results.Power, warnings []string, length ti
 		source = "its energy counter"
 	}
 	fmt.Fprintf(&b, "\n%s sees: %s\n", p.Meter, scopeText(p.Scope))
+	if p.Source != "" {
+		fmt.Fprintf(&b, "by %s\n", p.Source)
+	}
 	fmt.Fprintf(&b, "mean %.2f W", p.Watts)
+	if p.Bound > 0 {
+		fmt.Fprintf(&b, " ± %.2g", p.Bound)
+	}
 	if p.Min != nil && p.Max != nil {
 		fmt.Fprintf(&b, ", min %.2f, max %.2f", *p.Min, *p.Max)
 	}

@@ -51,7 +51,7 @@ func TestStoryPower(t *testing.T) {
 	zero := time.Now()
 	power := func(s float64) float64 { return 400 + 4*s }
 	rx := meterLog(t, "watts", zero, power)
-	tx := meterLog(t, "joules", zero, func(s float64) float64 { return 1e6 + 75*s })
+	tx := meterLog(t, "joules", zero, func(s float64) float64 { return 1e6 + 75*s + math.Sin(s)/1e3 })
 	r := measured(t, "local", "-t", "1.5", "-O", "0.2", "-i", "0.5", "--baseline-power", "1",
 		"--meter", "rx=replay:"+rx, "--meter", "tx=replay:"+tx, "--meter", "exec:while echo 300; do sleep 0.02; done")
 	started, err := time.Parse(time.RFC3339Nano, r.Started)

@@ -146,7 +146,7 @@ func kinds() []kind {
 			find: func() ([]Found, error) { return findHwmon(sys) }},
 		{name: "nvml", address: "GPU", about: "an NVIDIA GPU, by index, UUID or PCI address, through nvidia-smi", local: true,
 			open: openNVIDIA, find: findNVIDIA},
-		{name: "exec", address: "COMMAND", about: "a shell command that prints watts, a number a line, as they come", local: true, asUser: true,
+		{name: "exec", address: "COMMAND[?interval=1s][&scope=wall][&resolution=1W]", about: "a shell command that prints watts: a number a line for as long as it is wanted, or one number, and then it is run again each interval", local: true, asUser: true,
 			open: func(_ context.Context, address string) (Meter, error) { return openExec(address) }},
 		{name: "replay", address: "FILE", about: "a CSV file with the columns time and watts or joules, written before or meanwhile", local: true, asUser: true,
 			open: func(_ context.Context, address string) (Meter, error) { return openReplay(address) }},

@@ -2,6 +2,7 @@ package power
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -20,7 +21,10 @@ type process struct {
 	lines chan stamped
 	said  *tail
 	ended chan struct{}
-	why   error // valid once ended is closed
+	// Valid once ended is closed.
+	why     error // there is nothing more to come
+	well    bool  // it ended by itself, without an error
+	printed int   // lines that were not empty
 }
 
 type stamped struct {
@@ -49,13 +53,31 @@ func startProcess(info Info, cmd *exec.Cmd, parse func(string) (float64, error))
 // watch stamps each line as it comes.
 func (p *process) watch(out io.Reader) {
 	defer close(p.ended)
-	s := bufio.NewScanner(out)
-	s.Buffer(nil, 4096)
-	for s.Scan() {
+	keep := func(line string) {
+		if strings.TrimSpace(line) == "" {
+			return
+		}
+		p.printed++
 		select {
-		case p.lines <- stamped{time.Now(), s.Text()}:
+		case p.lines <- stamped{time.Now(), line}:
 		default: // nobody reads them
 		}
+	}
+	rest := "" // after the end of the last line
+	s := bufio.NewScanner(out)
+	s.Buffer(nil, 4096)
+	s.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		if i := bytes.IndexByte(data, '\n'); i >= 0 {
+			return i + 1, data[:i], nil
+		}
+		if atEOF {
+			rest += string(data)
+			return len(data), nil, nil
+		}
+		return 0, nil, nil
+	})
+	for s.Scan() {
+		keep(s.Text())
 	}
 	long := s.Err()
 	if long != nil {
@@ -68,7 +90,10 @@ func (p *process) watch(out io.Reader) {
 	case err != nil:
 		p.why = fmt.Errorf("the command ended: %w%s", err, p.said.text())
 	default:
-		p.why = fmt.Errorf("the command ended by itself: it must go on printing%s", p.said.text())
+		// One that failed may have been cut off within a number.
+		keep(rest)
+		p.well = true
+		p.why = fmt.Errorf("the command ended by itself after %d lines: it must print one number and end, to be run again, or go on printing%s", p.printed, p.said.text())
 	}
 }
 

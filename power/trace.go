@@ -53,16 +53,17 @@ func Record(m Meter) *Recorder {
 
 func (r *Recorder) run(ctx context.Context) {
 	defer close(r.done)
-	pace := min(max(r.trace.Info.Interval/2, minPace), maxPace)
-	if r.trace.Info.Interval == 0 {
+	interval, pushed := r.trace.Info.Interval, r.trace.Info.Pushed
+	pace := min(max(interval/2, minPace), maxPace)
+	if interval == 0 {
 		pace = maxPace
 	}
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		one, cancel := ctx, context.CancelFunc(func() {})
-		if !r.trace.Info.Pushed {
-			one, cancel = context.WithTimeout(ctx, max(readWait, 2*r.trace.Info.Interval))
+		if !pushed {
+			one, cancel = context.WithTimeout(ctx, max(readWait, 2*interval))
 		}
 		v, err := r.meter.Read(one)
 		cancel()
@@ -72,12 +73,13 @@ func (r *Recorder) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.add(v, err)
+		r.add(v, err, r.meter.Info())
 		if errors.Is(err, io.EOF) {
 			return
 		}
-		// One that is not asked sets the pace itself, but not that of its errors.
-		if !r.trace.Info.Pushed || err != nil {
+		// One that is not asked sets the pace itself, that of values which are
+		// none too, but not that of its errors.
+		if !pushed || err != nil && !errors.Is(err, ErrNoValue) {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -100,9 +102,10 @@ func (r Reading) check() error {
 	return nil
 }
 
-func (r *Recorder) add(v Reading, err error) {
+func (r *Recorder) add(v Reading, err error, now Info) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.trace.Info = now
 	if err == nil {
 		r.trace.Readings = append(r.trace.Readings, v)
 	} else if r.trace.Err = err; errors.Is(err, io.EOF) {
@@ -121,8 +124,12 @@ func (r *Recorder) add(v Reading, err error) {
 	r.more = make(chan struct{})
 }
 
-// Info describes the meter.
-func (r *Recorder) Info() Info { return r.trace.Info }
+// Info describes the meter, as far as it is known by now.
+func (r *Recorder) Info() Info {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.trace.Info
+}
 
 // readyWait is how long a meter that publishes may take to say something.
 const readyWait = 2 * time.Second
@@ -131,7 +138,7 @@ const readyWait = 2 * time.Second
 // from the start; one that has no value yet is no error.
 func (r *Recorder) Ready(ctx context.Context) error {
 	wait := time.NewTimer(readWait)
-	if r.trace.Info.Pushed {
+	if r.Info().Pushed {
 		wait.Reset(readyWait)
 	}
 	defer wait.Stop()
@@ -168,8 +175,9 @@ func (i Info) Grace() time.Duration {
 // caller's.
 func (r *Recorder) Trace(ctx context.Context, until time.Time) Trace {
 	// A reading that is stamped later may still have been on its way.
-	reach := until.Add(r.trace.Info.Latency)
-	grace := time.NewTimer(time.Until(until) + r.trace.Info.Grace())
+	info := r.Info()
+	reach := until.Add(info.Latency)
+	grace := time.NewTimer(time.Until(until) + info.Grace())
 	defer grace.Stop()
 	for {
 		r.mu.Lock()

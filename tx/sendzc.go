@@ -224,7 +224,7 @@ func (w *zcSender) send(c endpoint.Conn, stop *endpoint.Stop) error {
 			return err
 		}
 		if w.outstanding == before && shutDown(c.FD) {
-			return fmt.Errorf("flow %d was shut down with %d sends that the peer has not acknowledged", c.Index+1, w.outstanding)
+			return fmt.Errorf("flow %d was shut down with %d sends that the peer has not acknowledged (%w)", c.Index+1, w.outstanding, unix.ECANCELED)
 		}
 		pacer.Tick()
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -178,6 +179,7 @@ func half(p *Prepare, facts results.Facts, res *Result) results.Record {
 	res.describe(v, e)
 	res.explain(facts)
 	rec.Samples = res.intervals(p.Role)
+	rec.Flows = res.connections(p.Role, nil)
 	rec.Warnings = append(res.Warnings, "this is one end's half of the run; the driver has the record of both")
 	rec.Derive()
 	return rec
@@ -251,6 +253,7 @@ func summarize(rec *results.Record, rx, tx *end) error {
 		e.result.describe(v, e)
 		e.result.explain(map[Role]results.Facts{RX: rec.Facts.RX, TX: rec.Facts.TX}[e.role])
 		rec.Samples = append(rec.Samples, e.result.intervals(e.role)...)
+		rec.Flows = e.result.connections(e.role, rec.Flows)
 		rec.Warnings = append(rec.Warnings, e.result.Warnings...)
 		if w := e.doubt(v); w != "" {
 			rec.Warnings = append(rec.Warnings, w)
@@ -271,6 +274,9 @@ func summarize(rec *results.Record, rx, tx *end) error {
 	if w := differ(rx, tx); w != "" {
 		rec.Warnings = append(rec.Warnings, w)
 	}
+	if rx.result != nil && tx.result != nil {
+		rec.Warnings = append(rec.Warnings, compare(rx, tx)...)
+	}
 	rec.Derive()
 	if rx.result != nil && tx.result != nil && !rx.result.Cut && !tx.result.Cut {
 		if rx.result.Total != tx.result.Total {
@@ -284,6 +290,65 @@ func summarize(rec *results.Record, rx, tx *end) error {
 		rec.Warnings = append(rec.Warnings, "the null engine moves no payload: the CPU figures are zcbench's own")
 	}
 	return nil
+}
+
+// compare finds what the two ends' windows do not agree on.
+func compare(rx, tx *end) (warnings []string) {
+	type window struct{ from, to, bytes float64 } // seconds on our clock
+	of := func(e *end) window {
+		a, b := e.result.edges()
+		base := float64(e.result.Opened-e.offset) / 1e9
+		return window{base + float64(a.At)/1e9, base + float64(b.At)/1e9, float64(b.bytes() - a.bytes())}
+	}
+	r, t := of(rx), of(tx)
+	longer := max(r.to-r.from, t.to-t.from)
+	common := min(r.to, t.to) - max(r.from, t.from)
+	unsure := float64(rx.unsure+tx.unsure) / 1e9
+	if longer-common > float64(tolerance(time.Duration(longer*1e9)))/1e9+unsure {
+		warnings = append(warnings, results.Warn(results.WindowsApart, "the ends measured at the same time for %.3f s only of %.3f s: the receiver's window began %+.3f s and ended %+.3f s after the sender's; figures of the two ends are not of one time",
+			max(0, common), longer, r.from-t.from, r.to-t.to))
+	}
+	// What one window has and the other has not: at its edges, and what was on
+	// its way then.
+	away := 0.0
+	for _, e := range []*end{rx, tx} {
+		for _, f := range e.result.Flows {
+			away = max(away, f.RTT/1e6)
+		}
+	}
+	slack := math.Abs(r.from-t.from) + math.Abs(r.to-t.to) + 2*unsure + 2*away
+	most, differ := max(r.bytes, t.bytes), math.Abs(r.bytes-t.bytes)
+	const least = 64 << 10
+	if longer > 0 && differ > max(most/100, least)+most/longer*slack {
+		warnings = append(warnings, results.Warn(results.BytesDiffer, "the sender moved %.0f bytes in the window and the receiver %.0f: they differ by %.1f%%, more than the edges of the window explain; throughput is known to that only", t.bytes, r.bytes, 100*differ/most))
+	}
+	return warnings
+}
+
+// connections adds one end's flows to those of a record.
+func (r *Result) connections(role Role, to []results.Connection) []results.Connection {
+	known := func(v float64) *float64 {
+		if v <= 0 {
+			return nil
+		}
+		v = round(v)
+		return &v
+	}
+	for i, f := range r.Flows {
+		if i == len(to) {
+			to = append(to, results.Connection{})
+		}
+		e := &results.ConnectionEnd{
+			Bytes: f.Bytes, Retransmits: f.Retransmits, RTT: known(f.RTT), MinRTT: known(f.MinRTT),
+			Stall: round(float64(f.Stall) / 1e9), StallAt: round(float64(f.StallAt) / 1e9),
+		}
+		if role == RX {
+			to[i].RX = e
+		} else {
+			to[i].TX = e
+		}
+	}
+	return to
 }
 
 func (r *Result) edges() (first, last Sample) {
@@ -408,6 +473,14 @@ func (r *Result) check() error {
 	}
 	if len(r.Congestion) > maxControls || len(r.Options) > maxOptions {
 		return fmt.Errorf("a result with a congestion control of %d characters and %d options", len(r.Congestion), len(r.Options))
+	}
+	if len(r.Flows) > maxFlows {
+		return fmt.Errorf("a result of %d flows", len(r.Flows))
+	}
+	for i, f := range r.Flows {
+		if f.Stall < 0 || f.Stall > int64(maxTime) || f.StallAt < -int64(maxTime) || f.StallAt > int64(maxTime) || f.RTT < 0 || f.MinRTT < 0 {
+			return fmt.Errorf("flow %d of the result has times that no run has", i+1)
+		}
 	}
 	if n := len(r.Series); n > 0 && n != len(r.Samples)-1 {
 		return fmt.Errorf("a result of %d series for %d samples", n, len(r.Samples))

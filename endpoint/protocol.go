@@ -194,7 +194,9 @@ const (
 	ScopeThread Scope = "thread" // the threads of this end's process; softirq work counts for whomever it interrupted
 )
 
-// Sample is cumulative, so that any two make an interval.
+// Sample is cumulative, so that any two make an interval. ZeroCopied and Copied
+// are, together, what had crossed then; which of the two it was is known after
+// the run, and is a first guess in live samples.
 type Sample struct {
 	At         int64    `json:"at"` // ns after the window opened, on this end's clock
 	ZeroCopied uint64   `json:"zero_copied"`
@@ -217,6 +219,7 @@ type Result struct {
 	Checked  *uint64            `json:"checked,omitempty"`
 	Cut      bool               `json:"cut,omitempty"` // ended by force: totals of the ends need not agree
 	Warnings []string           `json:"warnings,omitempty"`
+	Flows    []FlowResult       `json:"flows,omitempty"` // in the window, by index
 	// What the data connections had.
 	Congestion string          `json:"congestion,omitempty"`
 	Socket     *results.Socket `json:"socket,omitempty"`
@@ -230,6 +233,16 @@ type Result struct {
 	Profile      *results.Profile      `json:"profile,omitempty"`
 	// Missing says why a meter could not be read, for the facts.
 	Missing map[string]string `json:"missing,omitempty"`
+}
+
+// FlowResult is one data connection in the window, as this end's TCP has it.
+type FlowResult struct {
+	Bytes       uint64  `json:"bytes"`       // that crossed
+	Retransmits uint64  `json:"retransmits"` // segments that this end sent again
+	RTT         float64 `json:"rtt_us"`      // mean; 0: not known
+	MinRTT      float64 `json:"min_rtt_us"`  // 0: not known
+	Stall       int64   `json:"stall"`       // the longest time that nothing crossed, ns, at least
+	StallAt     int64   `json:"stall_at"`    // when it began, ns after the window opened
 }
 
 type failure struct {

@@ -184,9 +184,16 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	// prepared, and does not again until the end.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 
-	s := newSampler(r, clock, at+int64(r.p.Omit), live)
+	for range r.conns {
+		r.counters = append(r.counters, &Counters{})
+	}
+	s, err := newSampler(r, clock, at+int64(r.p.Omit), live)
+	if err != nil {
+		return nil, err
+	}
 	if r.p.Raw && r.p.Role == RX && r.p.Omit == 0 {
 		// The payload may be there already, and all of it.
+		s.whole = true
 		if err := s.begin(); err != nil {
 			return nil, err
 		}
@@ -235,7 +242,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	if early && !r.p.Raw {
 		return nil, Errorf(PeerGone, "%s: the other end closed the data connections before the window was over", r.p.Role)
 	}
-	res, err := s.finish(early)
+	res, err := s.finish(early, cut)
 	if err == nil {
 		if unread = cmp.Or(unread, s.unread); unread == nil {
 			r.settle(res, connected, s.sockets)
@@ -246,7 +253,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	if err == nil && cut {
 		res.Cut = true
 		if !r.p.Raw {
-			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: data was still in flight %s after the window and was cut off", r.p.Role, drain))
+			res.Warnings = append(res.Warnings, results.Warn(results.CutOff, "%s: data was still in flight %s after the window and was cut off", r.p.Role, drain))
 		}
 	}
 	return res, err
@@ -267,15 +274,13 @@ func (r *run) hand(at int64) {
 	n := len(r.workers)
 	parts := make([][]Conn, n)
 	for i, fd := range r.conns {
-		c := &Counters{}
-		r.counters = append(r.counters, c)
 		consume := func([]byte) {}
 		if r.p.Validate && r.p.Role == RX {
 			ck := NewChecker(r.p.Pattern, i)
 			r.checkers = append(r.checkers, ck)
 			consume = ck.Consume
 		}
-		parts[i%n] = append(parts[i%n], Conn{FD: fd, Index: i, Counters: c, Consume: consume})
+		parts[i%n] = append(parts[i%n], Conn{FD: fd, Index: i, Counters: r.counters[i], Consume: consume})
 	}
 	if r.p.Role == TX {
 		sleepUntil(at)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/results"
 )
 
 // sampler reads the counters at the edges of the window and between them. All
@@ -21,6 +23,12 @@ type sampler struct {
 	open    int64 // CLOCK_MONOTONIC, ns
 	live    func(Sample)
 	samples []Sample
+	flows   *flows
+	curve   curve
+	crossed []uint64  // bytes, at each of samples
+	doubt   [2]uint64 // by how much those may be off, where the window opened and closed
+	whole   bool      // what came before the window counts too
+	late    lateness
 	first   edge
 	last    edge
 	seen    observation
@@ -47,13 +55,20 @@ type edge struct {
 // Intervals are at least this long; more would measure the sampler.
 const minInterval = 100 * time.Millisecond
 
-func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) *sampler {
+func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, error) {
 	n := 2
 	if r.p.Interval > 0 && r.p.Time > 0 {
 		n += int(r.p.Time / r.p.Interval)
 	}
 	r.meters.expect(n)
-	return &sampler{r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live, samples: make([]Sample, 0, n)}
+	flows, err := newFlows(r.p.Role, r.conns, r.counters, open)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.p.Role, err)
+	}
+	return &sampler{
+		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
+		samples: make([]Sample, 0, n), crossed: make([]uint64, 0, n), flows: flows, curve: newCurve(),
+	}, nil
 }
 
 // run returns when the window has closed, or the streams ended before, or
@@ -65,6 +80,10 @@ func (s *sampler) run(done *outcome) (err error) {
 	defer s.alarm.close()
 	p := &s.r.p
 	if len(s.samples) == 0 {
+		if s.until(s.open-lookEvery, done) {
+			_, _, _ = s.look() // so that the rate is known
+		}
+		s.late = lateness{}
 		if !s.until(s.open, done) {
 			return s.r.ctx.Err()
 		}
@@ -77,7 +96,10 @@ func (s *sampler) run(done *outcome) (err error) {
 	for next := s.open; ; {
 		at := end
 		if p.Interval > 0 {
-			if next += int64(p.Interval); p.Time == 0 || next < end-int64(minInterval)/2 {
+			for next += int64(p.Interval); next < Monotonic()-int64(p.Interval)/2; {
+				next += int64(p.Interval) // missed
+			}
+			if p.Time == 0 || next < end-int64(minInterval)/2 {
 				at = next
 			}
 		}
@@ -154,9 +176,19 @@ func (s *sampler) until(at int64, done *outcome) bool {
 		}
 		now := Monotonic()
 		if now >= at {
+			s.late.note(at, now)
 			return true
 		}
 		wait := at - now
+		if len(s.samples) > 0 {
+			next := s.open + s.flows.next()
+			if now >= next {
+				s.late.note(next, now)
+				_, _, _ = s.look() // what fails fails again in the next sample, which says so
+				continue
+			}
+			wait = min(wait, next-now)
+		}
 		if len(s.r.recordings) > 0 && len(s.samples) > 0 {
 			const step = int64(50 * time.Millisecond)
 			wait = min(wait, step)
@@ -193,11 +225,21 @@ func (s *sampler) take() error {
 		return err
 	}
 	v := Sample{Busy: cpu.busy, Iowait: cpu.iowait, Idle: cpu.idle}
-	for _, c := range s.r.counters {
-		v.ZeroCopied += c.ZeroCopied.Load()
-		v.Copied += c.Copied.Load()
+	var n uint64
+	if len(s.samples) == 0 {
+		s.curve.add(s.r.counters)
+		n, v.At, err = s.flows.begin(s.whole)
+		s.doubt[0] = s.flows.doubt
+	} else {
+		n, v.At, err = s.look()
 	}
-	v.At = Monotonic() - s.open
+	if err != nil {
+		return err
+	}
+	s.doubt[1] = s.flows.doubt
+	s.crossed = append(s.crossed, n)
+	v.ZeroCopied = min(n, s.curve.last().zero)
+	v.Copied = n - v.ZeroCopied
 	if len(s.samples) == 0 && s.sight != nil {
 		v.Verify = s.sight.seen
 	}
@@ -211,6 +253,21 @@ func (s *sampler) take() error {
 		s.live(v)
 	}
 	return nil
+}
+
+// look sees how far the flows have come.
+func (s *sampler) look() (crossed uint64, at int64, err error) {
+	s.curve.add(s.r.counters)
+	return s.flows.look()
+}
+
+// lateness is the longest that the sampler was late, and for when.
+type lateness struct{ by, due int64 }
+
+func (l *lateness) note(due, now int64) {
+	if now-due > l.by {
+		l.by, l.due = now-due, due
+	}
 }
 
 func isMax(name string) bool { return strings.HasSuffix(name, "_max") }
@@ -233,20 +290,18 @@ func (s *sampler) edge() edge {
 	return e
 }
 
-// finish turns readings into a Result, after the last byte is in.
-func (s *sampler) finish(early bool) (*Result, error) {
+// finish turns readings into a Result, after the last byte is in, or was cut
+// off.
+func (s *sampler) finish(early, cut bool) (*Result, error) {
 	var res Result
 	if len(s.samples) < 2 {
 		return nil, Errorf(Failed, "%s: the stream ended before the window opened: nothing was measured", s.r.p.Role)
 	}
 	res.Opened, res.Samples = s.open, s.samples
-	for _, c := range s.r.counters {
-		res.Total += c.ZeroCopied.Load() + c.Copied.Load()
+	if err := s.count(&res, cut); err != nil {
+		return nil, err
 	}
-	a, b := res.edges()
-	if copied := b.Copied - a.Copied; s.layout.ZeroCopy && copied > 0 {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %.1f%% of the payload of %s was copied by a CPU", s.r.p.Role, 100*float64(copied)/float64(b.bytes()-a.bytes()), s.r.engine.Name()))
-	}
+	res.Warnings = append(res.Warnings, s.timing(early)...)
 	res.Syscalls = map[string]uint64{}
 	for i, name := range s.layout.Syscalls {
 		res.Syscalls[name] = s.last.syscalls[i] - s.first.syscalls[i]
@@ -280,9 +335,6 @@ func (s *sampler) finish(early bool) (*Result, error) {
 	} else if s.r.p.Verify {
 		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: nothing was verified: the run had no warm-up (--omit)", s.r.p.Role))
 	}
-	if early {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: the stream ended after %.3f s, before the window was over", s.r.p.Role, float64(s.samples[len(s.samples)-1].At)/1e9))
-	}
 	if len(s.r.checkers) > 0 {
 		var n uint64
 		for i, c := range s.r.checkers {
@@ -296,3 +348,91 @@ func (s *sampler) finish(early bool) (*Result, error) {
 	}
 	return &res, nil
 }
+
+// count says how much crossed in the window and what of it was copied. The
+// engine's own counts run behind or ahead of what crosses; which of the two
+// kinds a byte was is taken from when they reached it.
+func (s *sampler) count(res *Result, cut bool) error {
+	role, end := s.r.p.Role, s.curve.add(s.r.counters)
+	res.Total = end.all
+	if role == RX && !cut && !s.flows.coarse {
+		got, err := s.flows.total()
+		if err != nil {
+			return fmt.Errorf("%s: %w", role, err)
+		}
+		// TCP counts the end of a stream, too.
+		if got < end.all || got > end.all+uint64(len(s.r.conns)) {
+			return Errorf(Failed, "%s: engine %s counted %d bytes over the whole run and TCP %d: one of them is wrong", role, s.r.engine.Name(), end.all, got)
+		}
+	}
+	var last uint64
+	if res.Flows, last = s.flows.report(cut); role == RX && end.all == 0 && last > 0 {
+		return Errorf(Failed, "%s: engine %s took none of the %d bytes that arrived", role, s.r.engine.Name(), last)
+	}
+	var doubt, unknown uint64
+	for i := range res.Samples {
+		v := &res.Samples[i]
+		n := min(s.crossed[i], last)
+		zero, d := s.curve.zero(n)
+		if i == 0 || i == len(res.Samples)-1 {
+			doubt += d
+		}
+		if n > end.all && !s.layout.ZeroCopy && end.zero == end.all {
+			zero = n // it copies nothing
+		}
+		v.ZeroCopied, v.Copied = zero, n-zero
+	}
+	a, b := res.edges()
+	if low := max(end.all, a.bytes()); s.layout.ZeroCopy && b.bytes() > low {
+		unknown = b.bytes() - low
+	}
+	window := b.bytes() - a.bytes()
+	share := func(n uint64) float64 { return 100 * float64(n) / float64(window) }
+	if copied := b.Copied - a.Copied - unknown; s.layout.ZeroCopy && copied > 0 {
+		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %.1f%% of the payload of %s was copied by a CPU", role, share(copied), s.r.engine.Name()))
+	}
+	if unknown > window/100 {
+		res.Warnings = append(res.Warnings, results.Warn(results.CopiesUnknown, "%s: whether a CPU copied %d bytes (%.1f%% of the window) is not known: the run was cut off before the kernel told; they stand as copied", role, unknown, share(unknown)))
+	}
+	// This bound is for the worst order that copies can have come in.
+	if doubt > window/20 {
+		res.Warnings = append(res.Warnings, results.Warn(results.CopiesUnknown, "%s: how much of the payload was copied is known to %d bytes (%.1f%% of the window) only, for the kernel tells of many bytes at once: take a longer --time or a smaller --length", role, doubt, share(doubt)))
+	}
+	if off := s.flows.bound(s.r.p.Length); off > 0 {
+		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: this kernel does not tell what crossed a connection (TCP_INFO without tcpi_bytes_received): bytes count when a call is done, so those of the window may be off by %d (%.1f%%): take a longer --time", role, off, share(off)))
+	}
+	if off := s.doubt[0] + s.doubt[1]; off > window/100 {
+		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%): as it opened or closed, TCP could not be asked at once, because workers that share CPUs held their sockets; give this end more CPUs (-A), or a longer --time", role, off, share(off)))
+	}
+	if w := stalled(role, res.Flows); w != "" && end.all > 0 {
+		res.Warnings = append(res.Warnings, w)
+	}
+	return nil
+}
+
+// timing compares when samples were taken with when they should have been.
+func (s *sampler) timing(early bool) (warnings []string) {
+	p, first, last := &s.r.p, s.samples[0].At, s.samples[len(s.samples)-1].At
+	if early {
+		return []string{results.Warn(results.WindowShort, "%s: the stream ended after %.3f s, before the window was over", p.Role, float64(last)/1e9)}
+	}
+	if length := last - first; p.Time > 0 && distance(length, int64(p.Time)) > tolerance(p.Time) {
+		warnings = append(warnings, results.Warn(results.WindowShort, "%s: the window was %.3f s long where %.3f s were asked for: it opened %.3f s and closed %.3f s late, for this process did not run then (it was stopped, or had no CPU)",
+			p.Role, float64(length)/1e9, p.Time.Seconds(), float64(first)/1e9, float64(last-int64(p.Time))/1e9))
+	}
+	allowed := tolerance(p.Time) + int64(30*time.Millisecond)
+	if p.Interval > 0 {
+		allowed = min(allowed, int64(p.Interval))
+	}
+	if s.late.by > allowed {
+		warnings = append(warnings, results.Warn(results.SamplerLate, "%s: this process did not run for %.3f s from %.3f s into the window on (it was stopped, or had no CPU), and sampled late; the figures hold for what is left of it",
+			p.Role, float64(s.late.by)/1e9, float64(s.late.due-s.open)/1e9))
+	}
+	return warnings
+}
+
+// tolerance is how far a time may be from what was asked for: 2% of the window
+// and what a busy scheduler takes.
+func tolerance(window time.Duration) int64 { return int64(window/50 + 20*time.Millisecond) }
+
+func distance(a, b int64) int64 { return max(a-b, b-a) }

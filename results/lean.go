@@ -112,12 +112,12 @@ type Pool struct {
 	parts map[Digest]any
 }
 
-// Lean reads the line as Record does, but without Samples and, of each end,
-// without CPUs, SyscallCosts, Profile and Verify. Samples, which are most of a
-// line, are passed over: what is wrong in them shows when Record reads them.
+// Lean reads the line as Record does, but without Samples and Flows and, of each
+// end, without CPUs, SyscallCosts, Profile and Verify. Samples, which are most
+// of a line, are passed over: what is wrong in them shows when Record reads them.
 func (p *Pool) Lean(l Line) (Record, Shared, error) {
 	var same Shared
-	rest, out := cut(l.Text, "samples", "facts", "settings")
+	rest, out := cut(l.Text, "samples", "flows", "facts", "settings")
 	r, err := decode(rest)
 	if err == nil && bytes.IndexByte(out["samples"], 0) >= 0 {
 		err = errors.New("not a record: its samples hold zeros, as after a loss of power")
@@ -145,7 +145,7 @@ func (p *Pool) Lean(l Line) (Record, Shared, error) {
 		return Record{}, Shared{}, &LineError{l.Number, err}
 	}
 	r.modernize()
-	r.Samples = nil
+	r.Samples, r.Flows = nil, nil
 	for _, e := range []*End{r.RX, r.TX} {
 		if e != nil {
 			e.CPUs, e.SyscallCosts, e.Profile, e.Verify = nil, nil, nil, nil

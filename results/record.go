@@ -58,7 +58,9 @@ type Record struct {
 	// ShuffleSeed is what the matrix' order follows from.
 	ShuffleSeed uint64   `json:"shuffle_seed,omitempty"`
 	Samples     []Sample `json:"samples"`
-	Warnings    []string `json:"warnings"`
+	// Flows are the data connections, in the order of their ports.
+	Flows    []Connection `json:"flows"`
+	Warnings []string     `json:"warnings"`
 }
 
 // Pair is one value for each end.
@@ -144,6 +146,23 @@ type Sample struct {
 	Series map[string]float64 `json:"series,omitempty"`
 }
 
+// Connection is one data connection in the window, as each end's TCP has it; an
+// end that is not ours is nil.
+type Connection struct {
+	RX *ConnectionEnd `json:"rx"`
+	TX *ConnectionEnd `json:"tx"`
+}
+
+// ConnectionEnd is one end of a Connection.
+type ConnectionEnd struct {
+	Bytes       uint64   `json:"bytes"`         // received in order, or acknowledged by the peer
+	Retransmits uint64   `json:"retransmits"`   // segments that this end sent again
+	RTT         *float64 `json:"rtt_us"`        // mean of the smoothed round trips; nil: none was measured
+	MinRTT      *float64 `json:"min_rtt_us"`    // since the connection was made
+	Stall       float64  `json:"stall_seconds"` // the longest time that nothing crossed, at least
+	StallAt     float64  `json:"stall_start"`   // when that began, seconds into the window
+}
+
 // Derive fills what follows from the two ends: Bytes, Total and ROI. Gbps and
 // Window must be set.
 func (r *Record) Derive() {
@@ -203,6 +222,9 @@ func (r Record) MarshalJSON() ([]byte, error) {
 	}
 	if p.Samples == nil {
 		p.Samples = []Sample{}
+	}
+	if p.Flows == nil {
+		p.Flows = []Connection{}
 	}
 	if p.Warnings == nil {
 		p.Warnings = []string{}

@@ -63,7 +63,7 @@ func TestRecordJSON(t *testing.T) {
 	const none = `{"rx":null,"tx":null,"total":null}`
 	want := `{"schema":"zcbench/1","id":"","cell":"","repeat":0,"dropped":"","status":"","reason":"","started":"","window_seconds":0,"gbps":0,"bytes":0,` +
 		`"rx":` + end + `,"tx":null,"total":{"cpu_percent":null,"watts":null},"roi":{"cpu":` + none + `,"power":` + none + `},` +
-		`"facts":{"rx":{},"tx":{}},"settings":{},"samples":[],"warnings":[]}`
+		`"facts":{"rx":{},"tx":{}},"settings":{},"samples":[],"flows":[],"warnings":[]}`
 	if string(b) != want {
 		t.Errorf("got  %s\nwant %s", b, want)
 	}

@@ -66,7 +66,7 @@ func TestStoreReturnsWhatWasAppended(t *testing.T) {
 	}
 	for i := range want {
 		// The empty maps that MarshalJSON wrote read back as empty, not nil.
-		got[i].Settings, got[i].Samples, got[i].Warnings = nil, nil, nil
+		got[i].Settings, got[i].Samples, got[i].Flows, got[i].Warnings = nil, nil, nil, nil
 		got[i].Facts = Pair[Facts]{}
 		if !reflect.DeepEqual(got[i], want[i]) {
 			t.Errorf("record %d:\ngot  %+v\nwant %+v", i, got[i], want[i])

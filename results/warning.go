@@ -13,6 +13,20 @@ type Code string
 const (
 	// WindowShort: the window that was measured is not as long as was asked.
 	WindowShort Code = "window-short"
+	// WindowsApart: the two ends did not measure at the same time.
+	WindowsApart Code = "windows-apart"
+	// SamplerLate: an end's process did not run for a while within the window,
+	// or took a sample late.
+	SamplerLate Code = "sampler-late"
+	// FlowStalled: nothing crossed a connection for half a second or more.
+	FlowStalled Code = "flow-stalled"
+	// BytesCoarse: bytes count only when a whole call was done, for the kernel
+	// does not tell what crossed.
+	BytesCoarse Code = "bytes-coarse"
+	// BytesDiffer: the ends moved different amounts in one window.
+	BytesDiffer Code = "bytes-differ"
+	// CutOff: data was in flight long after the window and was given up.
+	CutOff Code = "cut-off"
 	// CopiesUnknown: of some payload nobody can tell whether a CPU copied it.
 	CopiesUnknown Code = "copies-unknown"
 	// SettingNotTaken: the kernel, the NIC or the engine had another value than

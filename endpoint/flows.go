@@ -1,0 +1,330 @@
+package endpoint
+
+import (
+	"fmt"
+	"math/bits"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/internal/abi"
+	"zcbench/results"
+)
+
+// flows follow how far each data connection has come, by its TCP: a receiver's
+// by the bytes that arrived in order, a sender's by those that the peer
+// acknowledged. That is what crossed at that moment, whatever an engine waits
+// for before it counts: a whole --length, a chunk of pages, a notification.
+type flows struct {
+	role Role
+	list []flow
+	info unix.TCPInfo
+	// coarse says that this kernel tells nothing of it: an engine's own count
+	// serves then.
+	coarse bool
+	opened int64 // when the window opens, CLOCK_MONOTONIC
+	looked int64 // when it was last looked at them, ns after that
+	// doubt is by how much the positions of the last look may be off, together.
+	doubt uint64
+}
+
+// flow is one connection. Positions are bytes since it was made.
+type flow struct {
+	fd       int
+	counters *Counters
+	base     uint64 // what TCP had counted of a sender before any payload: the SYN
+	last     uint64 // position when TCP last answered
+	seen     int64  // when that was, ns after the window opened
+	here     uint64 // position when that was asked
+	first    uint64 // position as the window opened
+
+	moved   int64 // when it was last seen to move: no later than it stands still since
+	longest int64 // that it stood still in the window, ns, at least
+	since   int64 // when that began
+
+	again, resent uint32 // retransmitted segments, as the window opened and at the last look
+	rtt           uint64 // sum of the smoothed round trips, µs
+	rtts          uint64
+	minRTT        uint32 // µs; 0: none was measured
+}
+
+// How often flows are looked at in the window for one that stands still, how
+// often once one does, and from when on that is worth a word. The last two
+// make sure that none of half a second is missed.
+const (
+	lookEvery  = int64(250 * time.Millisecond)
+	lookCloser = int64(50 * time.Millisecond)
+	standstill = int64(500*time.Millisecond) - lookCloser
+	// fewFlows may be looked at closer: each look costs about a microsecond.
+	fewFlows = 64
+)
+
+// newFlows is called before any payload is sent.
+func newFlows(role Role, fds []int, counters []*Counters, opened int64) (*flows, error) {
+	f := &flows{role: role, list: make([]flow, len(fds)), opened: opened, looked: Monotonic() - opened}
+	for i, fd := range fds {
+		c := &f.list[i]
+		c.fd, c.counters, c.seen = fd, counters[i], f.looked
+		known, e := abi.TCPInfo(fd, &f.info)
+		if e != 0 {
+			return nil, fmt.Errorf("TCP_INFO of flow %d: %w", i+1, e)
+		}
+		f.coarse = f.coarse || known < abi.TCPInfoBytes
+		if role == TX {
+			c.base = f.info.Bytes_acked
+		}
+	}
+	return f, nil
+}
+
+// begin opens the window: positions count from here on. With whole, so does what
+// came before.
+func (f *flows) begin(whole bool) (crossed uint64, at int64, err error) {
+	if _, at, err = f.look(); err != nil {
+		return 0, 0, err
+	}
+	for i := range f.list {
+		c := &f.list[i]
+		if whole {
+			c.last, c.here = 0, 0
+		}
+		c.first, c.again = c.here, c.resent
+		c.moved, c.longest, c.since = at, 0, at
+		crossed += c.here
+	}
+	return crossed, at, nil
+}
+
+// patience is for how long a socket may keep a look waiting before that matters.
+const patience = int64(time.Millisecond)
+
+// look gives how many bytes have crossed, and when that was, ns after the window
+// opened. A worker that holds its socket and does not run, because it shares a
+// CPU with others, keeps a look waiting: then the position is taken back, at the
+// rate since the look before, to when it was asked for.
+func (f *flows) look() (crossed uint64, at int64, err error) {
+	at = Monotonic() - f.opened
+	f.doubt = 0
+	for i := range f.list {
+		c := &f.list[i]
+		position, err := f.position(i)
+		if err != nil {
+			return 0, 0, err
+		}
+		now := Monotonic() - f.opened
+		c.resent = f.info.Total_retrans
+		if f.info.Rtt > 0 {
+			c.rtt += uint64(f.info.Rtt)
+			c.rtts++
+		}
+		if f.info.Min_rtt != ^uint32(0) {
+			c.minRTT = f.info.Min_rtt
+		}
+		quiet := f.info.Last_data_recv
+		if f.role == TX {
+			quiet = f.info.Last_ack_recv
+		}
+		f.doubt += c.move(position, at, now, int64(quiet)*int64(time.Millisecond))
+		if f.role == RX && f.info.State != abi.TCP_ESTABLISHED {
+			c.moved = now // it ended
+		}
+		crossed += c.here
+	}
+	f.looked = at
+	return crossed, at, nil
+}
+
+// position asks TCP about flow i. What it says stays in info.
+func (f *flows) position(i int) (uint64, error) {
+	c := &f.list[i]
+	if _, e := abi.TCPInfo(c.fd, &f.info); e != 0 {
+		return 0, fmt.Errorf("TCP_INFO of flow %d: %w", i+1, e)
+	}
+	switch {
+	case f.coarse:
+		f.info.Last_data_recv, f.info.Last_ack_recv = 0, 0
+		return c.counters.bytes(), nil
+	case f.role == TX:
+		return f.info.Bytes_acked - c.base, nil
+	}
+	return f.info.Bytes_received, nil
+}
+
+// total is where all flows have come by now, whether or not the window is over.
+func (f *flows) total() (uint64, error) {
+	var sum uint64
+	for i := range f.list {
+		n, err := f.position(i)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+// bound is by how much bytes at both edges of the window may be off where TCP
+// does not tell: two calls and what a socket holds, for each flow.
+func (f *flows) bound(length int) uint64 {
+	if !f.coarse {
+		return 0
+	}
+	option, sum := unix.SO_RCVBUF, 0
+	if f.role == TX {
+		option = unix.SO_SNDBUF
+	}
+	for i := range f.list {
+		n, err := unix.GetsockoptInt(f.list[i].fd, unix.SOL_SOCKET, option)
+		if err != nil {
+			n = 0 // cannot fail on a socket
+		}
+		sum += n + 2*length
+	}
+	return uint64(sum)
+}
+
+// move notes a position that was asked for at one time and seen at another, when
+// TCP had heard nothing for quiet. It gives by how much its guess of where the
+// flow was when it was asked may be off.
+func (c *flow) move(position uint64, asked, now, quiet int64) (doubt uint64) {
+	position = max(position, c.last) // of a reset connection
+	if wait := now - asked; wait > patience {
+		doubt = uint64(float64(position-c.last) * min(1, float64(wait)/float64(now-c.seen)))
+	}
+	if position > c.last {
+		c.moved = max(c.seen, now-quiet)
+	} else if now-c.moved > c.longest {
+		c.longest, c.since = now-c.moved, c.moved
+	}
+	c.last, c.seen, c.here = position, now, position-doubt
+	return doubt
+}
+
+// next is when to look again.
+func (f *flows) next() int64 {
+	if len(f.list) <= fewFlows {
+		for i := range f.list {
+			// Once it has stood for long, how long matters less.
+			if age := f.looked - f.list[i].moved; age >= lookEvery-lookCloser && age < 4*lookEvery {
+				return f.looked + lookCloser
+			}
+		}
+	}
+	return f.looked + lookEvery
+}
+
+// report is what each flow did in the window, and how far all had come at its
+// end. TCP counts the end of a stream as a byte, which the engine does not; of a
+// run that was cut off the engine's count is no limit.
+func (f *flows) report(cut bool) (all []FlowResult, last uint64) {
+	for i := range f.list {
+		c := &f.list[i]
+		if !cut {
+			c.here = max(c.first, min(c.here, c.counters.bytes()))
+		}
+		last += c.here
+		r := FlowResult{
+			Bytes: c.here - c.first, Retransmits: uint64(c.resent - c.again), MinRTT: float64(c.minRTT),
+			Stall: c.longest, StallAt: c.since,
+		}
+		if c.rtts > 0 {
+			r.RTT = float64(c.rtt) / float64(c.rtts)
+		}
+		all = append(all, r)
+	}
+	return all, last
+}
+
+// stalled says which flows stood still, nothing where none did for long.
+func stalled(role Role, all []FlowResult) string {
+	var which string
+	n := 0
+	for i, r := range all {
+		if r.Stall < standstill {
+			continue
+		}
+		switch n++; {
+		case n <= mostNamed:
+			if which != "" {
+				which += "; "
+			}
+			which += fmt.Sprintf("flow %d for %.2f s from %.2f s into the window on", i+1, float64(r.Stall)/1e9, float64(r.StallAt)/1e9)
+		case n == mostNamed+1:
+			which += "; …"
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return results.Warn(results.FlowStalled, "%s: %d of %d flows stood still for half a second or more: %s; nothing of theirs crossed meanwhile: look at the link, the port and the other end", role, n, len(all), which)
+}
+
+// mostNamed is how many flows a warning names; the record has all.
+const mostNamed = 4
+
+// bytes is what the engine has counted.
+func (c *Counters) bytes() uint64 { return c.ZeroCopied.Load() + c.Copied.Load() }
+
+// curve is how much of what an engine had counted was zero-copied, point by
+// point: what it counts at one moment tells of bytes that crossed at another,
+// mostly before.
+type curve []point
+
+type point struct{ zero, all uint64 }
+
+// maxCurve bounds a curve; of a longer one every other point goes.
+const maxCurve = 1 << 12
+
+func newCurve() curve { return append(make(curve, 0, maxCurve), point{}) }
+
+func (c curve) last() point { return c[len(c)-1] }
+
+// add notes what the engines have counted now.
+func (c *curve) add(counters []*Counters) point {
+	var p point
+	for _, n := range counters {
+		z := n.ZeroCopied.Load()
+		p.zero += z
+		p.all += z + n.Copied.Load()
+	}
+	if p.all == c.last().all {
+		return p
+	}
+	if len(*c) == maxCurve {
+		for i := 1; i < maxCurve/2; i++ {
+			(*c)[i] = (*c)[2*i]
+		}
+		*c = (*c)[:maxCurve/2]
+	}
+	*c = append(*c, p)
+	return p
+}
+
+// zero is how many of the first n bytes were zero-copied, at the rate between
+// the two points around, and how far off that may be. Of bytes that the engine
+// never counted nothing is known; they do not count as zero-copied.
+func (c curve) zero(n uint64) (zero, doubt uint64) {
+	low, high := 0, len(c)
+	for low+1 < high { // c[low].all ≤ n < c[high].all
+		if mid := (low + high) / 2; c[mid].all <= n {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	a := c[low]
+	if high == len(c) {
+		return a.zero, 0
+	}
+	b := c[high]
+	over, under := bits.Mul64(n-a.all, b.zero-a.zero)
+	part, _ := bits.Div64(over, under, b.all-a.all)
+	zero = a.zero + part
+	// All of one kind may have come first.
+	least := a.zero
+	if rest := b.all - n; b.zero > rest {
+		least = max(least, b.zero-rest)
+	}
+	most := min(b.zero, a.zero+n-a.all)
+	return zero, max(zero-least, most-zero)
+}

@@ -1,0 +1,328 @@
+package endpoint
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/internal/abi"
+	"zcbench/results"
+)
+
+// What an engine counts late tells of bytes that crossed before.
+func TestCurve(t *testing.T) {
+	whole := curve{{0, 0}, {0, 16 << 20}, {16 << 20, 32 << 20}} // 16 MiB at once: copied, then not
+	mixed := curve{{0, 0}, {50, 100}, {90, 200}}
+	for _, c := range []struct {
+		name        string
+		curve       curve
+		n           uint64
+		zero, doubt uint64
+	}{
+		{"start", whole, 0, 0, 0},
+		{"all of one kind so far", whole, 7 << 20, 0, 0},
+		{"a point", whole, 16 << 20, 0, 0},
+		{"all of the other kind since", whole, 20 << 20, 4 << 20, 0},
+		{"the end", whole, 32 << 20, 16 << 20, 0},
+		{"never counted", whole, 40 << 20, 16 << 20, 0},
+		{"between two points of a mixture", mixed, 150, 70, 20},
+		{"near a point", mixed, 101, 50, 1},
+		{"nothing was counted", newCurve(), 10, 0, 0},
+		{"numbers that a product overflows", curve{{0, 0}, {1 << 62, 1 << 63}}, 1 << 62, 1 << 61, 1 << 61},
+	} {
+		if zero, doubt := c.curve.zero(c.n); zero != c.zero || doubt != c.doubt {
+			t.Errorf("%s: %d of %d bytes, off by up to %d; want %d and %d", c.name, zero, c.n, doubt, c.zero, c.doubt)
+		}
+	}
+	// Neither kind ever runs backwards.
+	var before point
+	for n := range uint64(201) {
+		zero, _ := mixed.zero(n)
+		if zero < before.zero || n-zero < before.all-before.zero {
+			t.Fatalf("at %d: %d zero-copied after %d of %d", n, zero, before.zero, before.all)
+		}
+		before = point{zero, n}
+	}
+}
+
+func TestCurveIsBounded(t *testing.T) {
+	c := &Counters{}
+	k := newCurve()
+	for i := range 5 * maxCurve {
+		c.ZeroCopied.Add(1)
+		c.Copied.Add(uint64(i % 2))
+		k.add([]*Counters{c})
+		k.add([]*Counters{c}) // nothing new
+	}
+	if len(k) > maxCurve || k[0] != (point{}) || k.last() != (point{5 * maxCurve, 5*maxCurve + 5*maxCurve/2}) {
+		t.Errorf("%d points from %v to %v", len(k), k[0], k.last())
+	}
+	if zero, doubt := k.zero(3 * maxCurve / 2 * 3); zero < 3*maxCurve-8 || zero > 3*maxCurve+8 || doubt > 64 {
+		t.Errorf("%d zero-copied, off by %d", zero, doubt)
+	}
+}
+
+const ms = int64(time.Millisecond)
+
+// A look at 250 ms, then at 50 while a flow stands: how long it stood is known
+// well enough to miss nothing of half a second.
+func TestStalls(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		from, to int64 // it stands still, ms
+		quiet    bool  // TCP tells when it last heard
+		least    int64 // the stall that must be seen, ms
+	}{
+		{"half a second that TCP knows the begin of", 310, 810, true, 450},
+		{"half a second", 499, 1250, false, 500},
+		{"too short to matter", 300, 700, true, 0},
+		{"to the end", 1100, 3000, true, 1700},
+		{"from the start", 0, 900, false, 800},
+		{"never", 0, 0, true, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := &flows{role: RX, list: make([]flow, 1)}
+			fl := &f.list[0]
+			position := func(now int64) uint64 { // a byte a millisecond
+				switch {
+				case now <= c.from:
+					return uint64(now)
+				case now <= c.to:
+					return uint64(c.from)
+				}
+				return uint64(now - (c.to - c.from))
+			}
+			looks := 0
+			for now := int64(0); now <= 3000; looks++ {
+				quiet := int64(0)
+				if c.quiet && now > c.from && now <= c.to {
+					quiet = now - c.from
+				}
+				fl.move(position(now), now*ms, now*ms, quiet*ms)
+				f.looked = now * ms
+				now = f.next() / ms
+			}
+			all, _ := f.report(true)
+			if got := all[0].Stall / ms; got < c.least || got > c.to-c.from {
+				t.Errorf("%d ms seen, it stood %d to %d", got, c.from, c.to)
+			}
+			if w := stalled(RX, all); (w != "") != (c.least > 0) {
+				t.Errorf("warning %q", w)
+			}
+			if looks > 40 {
+				t.Errorf("%d looks in 3 s", looks)
+			}
+		})
+	}
+}
+
+// A look that had to wait tells where the flow was when it was asked.
+func TestLookThatWaits(t *testing.T) {
+	c := flow{}
+	c.move(1000, 0, 0, 0)
+	if doubt := c.move(2000, 100*ms, 100*ms+patience, 0); doubt != 0 || c.here != 2000 {
+		t.Errorf("answered at once: at %d, off by %d", c.here, doubt)
+	}
+	if doubt := c.move(4000, 200*ms, 301*ms, 0); doubt == 0 || c.here < 2980 || c.here > 3020 || c.here+doubt != 4000 {
+		t.Errorf("answered half way: at %d, off by %d", c.here, doubt)
+	}
+	if doubt := c.move(3000, 400*ms, 400*ms, 0); doubt != 0 || c.here != 4000 {
+		t.Errorf("ran backwards: at %d", c.here)
+	}
+}
+
+func TestStalledNamesFlows(t *testing.T) {
+	all := make([]FlowResult, 9)
+	for i := range 6 {
+		all[i] = FlowResult{Stall: 2e9, StallAt: int64(i) * 1e9}
+	}
+	w := stalled(TX, all)
+	if results.CodeOf(w) != results.FlowStalled || !strings.HasPrefix(w, "tx: 6 of 9 flows") || !strings.Contains(w, "flow 3 for 2.00 s from 2.00 s into the window on") || strings.Contains(w, "flow 5") {
+		t.Error(w)
+	}
+}
+
+// What the ends' windows must agree on, and by how much.
+func TestCompare(t *testing.T) {
+	window := func(from, to int64, bytes uint64) *end {
+		return &end{want: &Prepare{Time: time.Second}, unsure: 1e6, result: &Result{Samples: []Sample{{At: from}, {At: to, Copied: bytes}}}}
+	}
+	const mb = 1000000
+	for name, c := range map[string]struct {
+		rx, tx *end
+		codes  string
+	}{
+		"equal":                          {window(0, 1e9, 100*mb), window(0, 1e9, 100*mb), ""},
+		"in flight":                      {window(0, 1e9, 100*mb), window(2e6, 1e9+2e6, 100*mb+mb/2), ""},
+		"few bytes":                      {window(0, 1e9, 1000), window(0, 1e9, 60000), ""},
+		"one counts more":                {window(0, 1e9, 100*mb), window(0, 1e9, 103*mb), "bytes-differ"},
+		"one opened late":                {window(0, 1e9, 100*mb), window(9e8, 1e9, 10*mb), "windows-apart"},
+		"one is shifted":                 {window(0, 1e9, 100*mb), window(3e8, 13e8, 100*mb), "windows-apart"},
+		"they never met":                 {window(0, 1e9, 100*mb), window(3e9, 4e9, 100*mb), "windows-apart"},
+		"shorter by an edge":             {window(0, 1e9, 100*mb), window(1e7, 1e9, 99*mb), ""},
+		"nothing at one end, of 100 MB":  {window(0, 1e9, 100*mb), window(0, 1e9, 0), "bytes-differ"},
+		"nothing at either end, for now": {window(0, 1e9, 0), window(0, 1e9, 0), ""},
+	} {
+		var codes []string
+		for _, w := range compare(c.rx, c.tx) {
+			codes = append(codes, string(results.CodeOf(w)))
+		}
+		if got := strings.Join(codes, " "); got != c.codes {
+			t.Errorf("%s: warnings %q, want %q", name, got, c.codes)
+		}
+	}
+}
+
+// A sampler is late when its process was stopped; both the length of the window
+// and a gap inside it tell.
+func TestTiming(t *testing.T) {
+	for name, c := range map[string]struct {
+		from, to, late int64
+		interval       time.Duration
+		early          bool
+		codes          string
+	}{
+		"on time":                      {from: 0, to: 2e9, codes: ""},
+		"a slice late":                 {from: 1e7, to: 2e9 + 2e7, late: 2e7, codes: ""},
+		"opened late":                  {from: 19e8, to: 2e9, late: 19e8, codes: "window-short sampler-late"},
+		"closed late":                  {from: 0, to: 25e8, late: 5e8, codes: "window-short sampler-late"},
+		"stopped in the middle":        {from: 0, to: 2e9, late: 5e8, codes: "sampler-late"},
+		"a sample late by an interval": {from: 0, to: 2e9, late: 105e6, interval: 100 * time.Millisecond, codes: "sampler-late"},
+		"ended early":                  {from: 0, to: 1e9, early: true, codes: "window-short"},
+	} {
+		s := &sampler{r: &run{p: Prepare{Role: RX, Time: 2 * time.Second, Interval: c.interval}}, samples: []Sample{{At: c.from}, {At: c.to}}, late: lateness{by: c.late}}
+		var codes []string
+		for _, w := range s.timing(c.early) {
+			codes = append(codes, string(results.CodeOf(w)))
+		}
+		if got := strings.Join(codes, " "); got != c.codes {
+			t.Errorf("%s: warnings %q, want %q", name, got, c.codes)
+		}
+	}
+}
+
+func TestResultOfAPeerIsBounded(t *testing.T) {
+	for name, f := range map[string][]FlowResult{
+		"too many flows": make([]FlowResult, maxFlows+1),
+		"negative":       {{Stall: -1}},
+		"endless":        {{Stall: 1 << 62}},
+		"at no time":     {{StallAt: -1 << 62}},
+		"backwards":      {{RTT: -1}},
+	} {
+		r := &Result{Samples: []Sample{{}, {At: 1}}}
+		if err := r.check(); err != nil {
+			t.Fatal(err)
+		}
+		if r.Flows = f; r.check() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// A kernel that does not tell what crossed leaves the engine's count, and says so.
+func TestCoarse(t *testing.T) {
+	c := &Counters{}
+	c.Copied.Add(5)
+	fds := socketPair(t)
+	f, err := newFlows(RX, fds[:1], []*Counters{c}, Monotonic())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.coarse || f.bound(1000) != 0 {
+		t.Fatalf("this kernel has no TCP_INFO of %d bytes", abi.TCPInfoBytes)
+	}
+	f.coarse = true
+	n, _, err := f.begin(false)
+	if err != nil || n != 5 || f.bound(1000) < 2000 {
+		t.Errorf("%d bytes, off by %d, %v", n, f.bound(1000), err)
+	}
+	if _, err := newFlows(RX, []int{-1}, []*Counters{c}, 0); err == nil || !strings.Contains(fmt.Sprint(err), "flow 1") {
+		t.Errorf("no socket: %v", err)
+	}
+}
+
+// socketPair is the receiving and the sending end of a connection.
+func socketPair(t *testing.T) [2]int {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var fds [2]int
+	c, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []net.Conn{s, c} {
+		f, err := c.(*net.TCPConn).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		t.Cleanup(func() { f.Close() })
+		fds[i] = int(f.Fd())
+	}
+	return fds
+}
+
+// Positions are of the payload alone: neither the start nor the end of a stream
+// counts, and what came before the window only where that is wanted.
+func TestPositions(t *testing.T) {
+	fds := socketPair(t)
+	counters := []*Counters{{}}
+	opened := Monotonic()
+	tx, err := newFlows(TX, fds[1:], counters, opened)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rx, err := newFlows(RX, fds[:1], counters, opened)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(f *flows) uint64 {
+		n, _, err := f.look()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	send := func(n int) {
+		if _, err := unix.Write(fds[1], make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at(rx) != 0 || at(tx) != 0 {
+		t.Errorf("at %d and %d before any payload", at(rx), at(tx))
+	}
+	send(1000)
+	eventually(t, "1000 bytes crossed, which nobody has read", func() bool { return at(rx) == 1000 && at(tx) == 1000 })
+	if n, _, _ := tx.begin(false); n != 1000 {
+		t.Errorf("the sender's window opens at %d", n)
+	}
+	if n, _, _ := rx.begin(true); n != 0 {
+		t.Errorf("the receiver's, from the start, opens at %d", n)
+	}
+	send(500)
+	if err := unix.Shutdown(fds[1], unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream ended", func() bool { return at(rx) >= 1501 && at(tx) >= 1501 })
+	counters[0].Copied.Add(1500)
+	for _, c := range []struct {
+		f     *flows
+		bytes uint64
+	}{{tx, 500}, {rx, 1500}} {
+		if all, last := c.f.report(false); len(all) != 1 || all[0].Bytes != c.bytes || last != 1500 || all[0].RTT <= 0 || all[0].MinRTT <= 0 {
+			t.Errorf("%s: %+v up to %d, want %d bytes", c.f.role, all, last, c.bytes)
+		}
+	}
+}

@@ -207,7 +207,8 @@ func (c *conversation) handshake() error {
 	if m.Auth == nil {
 		return turnAway(c.link, errGarbage)
 	}
-	w := Welcome{BootID: BootID(), CPUs: AllowedCPUs(), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Power: len(a.Power)}
+	cpus := AllowedCPUs()
+	w := Welcome{BootID: BootID(), CPUs: cpus, Cores: Cores(cpus), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Power: len(a.Power)}
 	if len(a.Token) > 0 {
 		if !hmac.Equal(m.Auth.MAC, mac(a.Token, "driver", theirs.Nonce, nonce)) {
 			return turnAway(c.link, Errorf(Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))
@@ -244,7 +245,11 @@ func (a *Agent) free() bool {
 func (c *conversation) handle(ctx context.Context, m message) error {
 	switch {
 	case m.Clock != nil:
-		return c.link.send(message{Clock: &clock{Now: Monotonic()}})
+		reply := clock{Now: Monotonic()}
+		if m.Clock.Count {
+			reply.Totals = kernelTotals()
+		}
+		return c.link.send(message{Clock: &reply})
 	case m.Hold != nil:
 		return c.hold(*m.Hold)
 	case m.Survey != nil:
@@ -482,13 +487,4 @@ func names(engines []Engine) string {
 		n = append(n, e.Name())
 	}
 	return strings.Join(n, " ")
-}
-
-// BootID tells whether two ends share a host (random(4)).
-func BootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
 }

@@ -39,6 +39,8 @@ type Trial struct {
 	// Refused, when set, is why the trial cannot begin; it still gets its
 	// record.
 	Refused error
+
+	shared Sharing // whether both ends run on one kernel
 }
 
 // lead is how far ahead of now the payload starts: both ends must have heard.
@@ -128,6 +130,9 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 			return rec, err
 		}
 	}
+	if err := t.compareHosts(ctx, &rec); err != nil {
+		return rec, err
+	}
 	watts, err := t.openPower(ctx)
 	if err != nil {
 		return rec, err
@@ -163,6 +168,25 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 	err = summarize(&rec, rx, tx)
 	watts.read(ctx, &rec, rx, tx)
 	return rec, err
+}
+
+// compareHosts holds what the run was placed for against what the two ends'
+// kernels show: CPU time of one host must not be counted for both ends.
+func (t *Trial) compareHosts(ctx context.Context, rec *results.Record) (err error) {
+	if t.RX == nil || t.TX == nil {
+		return nil
+	}
+	if t.shared, err = Shared(ctx, t.RX, t.TX); err != nil {
+		return err
+	}
+	hosts := t.RXWant.Scope == ScopeHost || t.TXWant.Scope == ScopeHost
+	switch {
+	case t.shared == OneHost && hosts:
+		return Errorf(Usage, "both ends run on one host, and the run was planned for two, each with a host's CPU time to itself: plan it anew")
+	case t.shared == HostUnknown && hosts:
+		rec.Warnings = append(rec.Warnings, results.Warn(results.HostUnknown, "whether both ends run on one host is not known, since their boot IDs differ and /proc/vmstat or /proc/softirqs cannot be read on one of them; each end's cpu_percent is that of all CPUs it sees: if they are the same CPUs, it is counted twice"))
+	}
+	return nil
 }
 
 // half is one end's own record of a run that another process drives.

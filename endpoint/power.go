@@ -30,6 +30,7 @@ type metering struct {
 // meterings are the meters of a trial, reader by reader.
 type meterings struct {
 	readers []*reader
+	shared  Sharing
 	base    [2]int64 // from when to when the hosts were idle, on our clock
 }
 
@@ -48,7 +49,7 @@ const maxMeters = 64
 // openPower has all meters of a trial read from now on. What cannot be opened
 // fails the trial: its user asked for it.
 func (t *Trial) openPower(ctx context.Context) (*meterings, error) {
-	ms := &meterings{}
+	ms := &meterings{shared: t.shared}
 	of := func(c *Client) *reader {
 		for _, r := range ms.readers {
 			if r.c == c {
@@ -79,7 +80,7 @@ func (t *Trial) openPower(ctx context.Context) (*meterings, error) {
 		}
 	}
 	for _, m := range t.Power {
-		if m.End == "" && t.RX != nil && t.TX != nil && t.RX.Welcome.BootID != t.TX.Welcome.BootID {
+		if m.End == "" && t.RX != nil && t.TX != nil && t.shared != OneHost {
 			return nil, Errorf(Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", m.Spec)
 		}
 		r := of(m.By)
@@ -204,7 +205,7 @@ func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end)
 			rec.Warnings = append(rec.Warnings, results.Warn(results.PowerClock, "%s: its clock is known within %s only, over 1%% of the window: so are the edges of its watts", r.c.name, time.Duration(r.unsure)))
 		}
 	}
-	if rx.c != nil && tx.c != nil && rx.c.Welcome.BootID == tx.c.Welcome.BootID {
+	if ms.shared == OneHost {
 		for _, m := range all {
 			if m.host && m.end != "" {
 				rec.Warnings = append(rec.Warnings, results.Warn(results.PowerShared, "%s: %s reads the host that both ends share, not this end alone", m.end, m.trace.Info.Name))

@@ -93,8 +93,9 @@ type auth struct {
 // Welcome tells the driver about the agent's host.
 type Welcome struct {
 	MAC     []byte `json:"mac,omitempty"`
-	BootID  string `json:"boot_id"` // equal on both ends: one shared host
+	BootID  string `json:"boot_id"` // equal on both ends: one shared host, but see Shared
 	CPUs    []int  `json:"cpus"`    // that the agent may run on
+	Cores   []int  `json:"cores"`   // of each of CPUs, as Cores gives them
 	Pinned  Pins   `json:"pinned"`
 	Limits  Limits `json:"limits"`
 	Version string `json:"version"`
@@ -117,7 +118,9 @@ type Limits struct {
 }
 
 type clock struct {
-	Now int64 `json:"now"` // ns on the sender's CLOCK_MONOTONIC
+	Now    int64    `json:"now"`              // ns on the sender's CLOCK_MONOTONIC
+	Count  bool     `json:"count,omitempty"`  // asks for Totals
+	Totals []uint64 `json:"totals,omitempty"` // of the agent's kernel, as kernelTotals has them
 }
 
 // Role says which end of the payload an agent is.

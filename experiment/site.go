@@ -14,14 +14,17 @@ import (
 // Survey is what a host offers to one end of a pair: all that a plan needs to
 // know of it, so that it can be saved and planned with elsewhere.
 type Survey struct {
-	Host      results.Facts              `json:"host"`
-	Engines   map[string]feature.Verdict `json:"engines"` // of the end's own direction, by name
-	View      ringcfg.View               `json:"settings"`
-	CPUs      []int                      `json:"cpus"` // that the end may run on
-	BootID    string                     `json:"boot_id"`
-	Interface string                     `json:"interface"`
-	Addr4     string                     `json:"addr4,omitempty"`
-	Addr6     string                     `json:"addr6,omitempty"`
+	Host    results.Facts              `json:"host"`
+	Engines map[string]feature.Verdict `json:"engines"` // of the end's own direction, by name
+	View    ringcfg.View               `json:"settings"`
+	CPUs    []int                      `json:"cpus"`            // that the end may run on
+	Cores   []int                      `json:"cores,omitempty"` // of each of CPUs, as endpoint.Cores gives them
+	BootID  string                     `json:"boot_id"`
+	// Shared says whether both ends run on one kernel.
+	Shared    endpoint.Sharing `json:"shared,omitempty"`
+	Interface string           `json:"interface"`
+	Addr4     string           `json:"addr4,omitempty"`
+	Addr6     string           `json:"addr6,omitempty"`
 	// Transport is what lies between the ends: veth, link or tcp.
 	Transport string `json:"transport"`
 }

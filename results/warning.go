@@ -69,6 +69,9 @@ const (
 	PowerTwice Code = "power-twice"
 	// PowerSum: watts are summed of meters that may see the same.
 	PowerSum Code = "power-sum"
+	// HostUnknown: nobody can tell whether both ends run on one host, and so
+	// whether the CPU time of both is the same.
+	HostUnknown Code = "host-unknown"
 )
 
 // Warn makes a warning: words for people, with the code behind them as

@@ -163,6 +163,7 @@ func surveyHere(c *cli) func(context.Context, endpoint.Survey) (any, error) {
 	return func(ctx context.Context, q endpoint.Survey) (any, error) {
 		recoverSettings(ctx, c)
 		s := experiment.Survey{CPUs: endpoint.AllowedCPUs(), BootID: endpoint.BootID(), Transport: "tcp"}
+		s.Cores = endpoint.Cores(s.CPUs)
 		if err := locate(&q, &s); err != nil {
 			return nil, err
 		}

@@ -177,7 +177,8 @@ func (h *localHost) Close() error { return h.pair.Close() }
 // outline is what placing a run needs to know of both ends.
 func (h *localHost) outline() results.Pair[experiment.Survey] {
 	end := func(e *netpair.End) experiment.Survey {
-		s := experiment.Survey{CPUs: endpoint.AllowedCPUs(), BootID: endpoint.BootID(), Interface: e.Interface, Transport: h.transport}
+		s := experiment.Survey{CPUs: endpoint.AllowedCPUs(), BootID: endpoint.BootID(), Shared: endpoint.OneHost, Interface: e.Interface, Transport: h.transport}
+		s.Cores = endpoint.Cores(s.CPUs)
 		if e.Addr4.IsValid() {
 			s.Addr4 = e.Addr4.String()
 		}

@@ -159,25 +159,33 @@ func (r *reach) dial(ctx context.Context) (io.ReadWriteCloser, func(), error) {
 	}, nil
 }
 
-// survey asks a machine what it offers to its end of the pair.
-func (r *reach) survey(ctx context.Context, role endpoint.Role, to string) (experiment.Survey, error) {
-	client, end, err := r.agent(ctx)
-	if err != nil {
-		return experiment.Survey{}, err
-	}
-	defer end()
-	var s experiment.Survey
-	err = client.Survey(ctx, endpoint.Survey{Role: role, Interface: r.host.Interface, Address: r.host.Address, To: to}, &s)
-	return s, err
-}
-
-// Survey asks the receiver first: the sender looks for the way to it.
+// Survey asks the receiver first, since the sender looks for the way to it, and
+// both whether they are one host.
 func (h *hosts) Survey(ctx context.Context) (at results.Pair[experiment.Survey], err error) {
-	if at.RX, err = h.rx.survey(ctx, endpoint.RX, ""); err != nil {
+	rx, end, err := h.rx.agent(ctx)
+	if err != nil {
 		return at, err
 	}
-	at.TX, err = h.tx.survey(ctx, endpoint.TX, first(at.RX.Addr4, at.RX.Addr6))
+	defer end()
+	if err := rx.Survey(ctx, h.rx.question(endpoint.RX, ""), &at.RX); err != nil {
+		return at, err
+	}
+	tx, end, err := h.tx.agent(ctx)
+	if err != nil {
+		return at, err
+	}
+	defer end()
+	if err := tx.Survey(ctx, h.tx.question(endpoint.TX, first(at.RX.Addr4, at.RX.Addr6)), &at.TX); err != nil {
+		return at, err
+	}
+	at.RX.Shared, err = endpoint.Shared(ctx, rx, tx)
+	at.TX.Shared = at.RX.Shared
 	return at, err
+}
+
+// question asks what a machine offers to its end of the pair.
+func (r *reach) question(role endpoint.Role, to string) endpoint.Survey {
+	return endpoint.Survey{Role: role, Interface: r.host.Interface, Address: r.host.Address, To: to}
 }
 
 // Open starts both agents anew.

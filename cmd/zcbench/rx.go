@@ -140,7 +140,9 @@ func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error 
 	want.Engine = first(flags.rx, "baseline")
 	want.DataPort, want.Bind, want.Interface = flags.port, flags.bind, flags.iface
 	want.Interval = time.Duration(flags.interval)
-	alone(&want, cpus{allowed: endpoint.AllowedCPUs(), asked: mine})
+	if err := alone(&want, hereCPUs(mine)); err != nil {
+		return err
+	}
 	client, end, err := inProcess(ctx, "receiver")
 	if err != nil {
 		return err

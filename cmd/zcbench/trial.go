@@ -38,12 +38,13 @@ func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, 
 		if r.softirq != "" && transport == "tcp" {
 			return endpoint.Errorf(endpoint.Usage, "--softirq-cpus is for a pair within one machine; each end of this one has its machine to itself: steer the interfaces' interrupts with --set irq.*=CPUS")
 		}
-		rxc, txc := cpus{at.RX.CPUs, rxAsk, rxSoft}, cpus{at.TX.CPUs, txAsk, txSoft}
-		if at.RX.BootID == at.TX.BootID {
-			together(rx, tx, rxc, txc)
-		} else {
-			apart(rx, rxc)
-			apart(tx, txc)
+		rxc, txc := cpus{at.RX.CPUs, at.RX.Cores, rxAsk, rxSoft}, cpus{at.TX.CPUs, at.TX.Cores, txAsk, txSoft}
+		shared := at.RX.Shared
+		if shared == "" && at.RX.BootID == at.TX.BootID { // facts that were saved by an older zcbench
+			shared = endpoint.OneHost
+		}
+		if err := place(shared, rx, tx, rxc, txc); err != nil {
+			return err
 		}
 		if err := r.address(rx, tx, at); err != nil {
 			return err

@@ -47,7 +47,12 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		return endpoint.Errorf(endpoint.Usage, "--time must be above zero")
 	}
 	recoverSettings(ctx, c)
-	trial := endpoint.Trial{LiveTX: true, Command: commandLine()}
+	client, end, err := inProcess(ctx, "sender")
+	if err != nil {
+		return err
+	}
+	defer end()
+	trial := endpoint.Trial{TX: client, LiveTX: true, Command: commandLine()}
 	if flags.raw {
 		if flags.rx != "" {
 			return endpoint.Errorf(endpoint.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")
@@ -86,30 +91,27 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		if len(theirs) == 0 {
 			theirs = w.Pinned.CPUs
 		}
-		rxc, txc := cpus{allowed: w.CPUs, asked: theirs}, cpus{allowed: endpoint.AllowedCPUs(), asked: mine}
-		if w.BootID != "" && w.BootID == endpoint.BootID() {
-			together(&trial.RXWant, &trial.TXWant, rxc, txc)
-		} else {
-			apart(&trial.RXWant, rxc)
-			apart(&trial.TXWant, txc)
+		shared, err := endpoint.Shared(ctx, client, trial.RX)
+		if err != nil {
+			return err
+		}
+		rxc, txc := cpus{allowed: w.CPUs, cores: w.Cores, asked: theirs}, hereCPUs(mine)
+		if err := place(shared, &trial.RXWant, &trial.TXWant, rxc, txc); err != nil {
+			return err
 		}
 	}
 	tx := &trial.TXWant
 	tx.Engine = first(flags.tx, "baseline")
 	if tx.Scope == "" {
-		alone(tx, cpus{allowed: endpoint.AllowedCPUs(), asked: mine})
+		if err := alone(tx, hereCPUs(mine)); err != nil {
+			return err
+		}
 	}
 	tx.Bind = flags.bind
 	tx.Interface = flags.iface
 	if tx.Interface == "" {
 		tx.Interface = endpoint.InterfaceTo(tx.Host)
 	}
-	client, end, err := inProcess(ctx, "sender")
-	if err != nil {
-		return err
-	}
-	defer end()
-	trial.TX = client
 	rxp := &trial.RXWant
 	if trial.RX == nil {
 		rxp = nil
@@ -181,14 +183,4 @@ func first(values ...string) string {
 		}
 	}
 	return ""
-}
-
-// alone places an end whose peer is not zcbench. Nobody can say whether that
-// peer shares the host, so pinned CPUs are counted alone where the user named
-// them.
-func alone(p *endpoint.Prepare, c cpus) {
-	apart(p, c)
-	if len(c.asked) > 0 {
-		p.Scope, p.ScopeSet = endpoint.ScopeCPUSet, c.asked
-	}
 }

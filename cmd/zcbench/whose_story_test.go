@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -148,4 +150,78 @@ func nicOf(f results.Facts) string {
 	nic, _ := f["nic"].(map[string]any)
 	name, _ := nic["name"].(string)
 	return name
+}
+
+// A container shows a boot ID of its own and shares the CPUs all the same.
+func TestStoryContainerIsThisHost(t *testing.T) {
+	s := newSpaces(t)
+	id := filepath.Join(t.TempDir(), "boot_id")
+	if err := os.WriteFile(id, []byte("0a1b2c3d-0000-4000-8000-000000000000\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	over := "mount --bind " + id + " /proc/sys/kernel/random/boot_id && exec \"$@\""
+	container := []string{"unshare", "-m", "--", "sh", "-c", over, "sh"}
+	s.receive(t, container)
+	r := s.send(t, nil, "10.77.0.2", "-t", "1", "-O", "0.2")
+	if r.RX.CPUScope != "cpuset" && r.RX.CPUScope != "thread" {
+		t.Errorf("a container is taken for a host: CPU scope %s", r.RX.CPUScope)
+	}
+	if total, most := *r.Total.CPUPercent, 100*float64(runtime.NumCPU()); total > most*1.1 {
+		t.Errorf("%.0f%% of %.0f%%", total, most)
+	}
+	if w := warned(r, results.HostUnknown); w != "" {
+		t.Error(w)
+	}
+	// Nothing proves anything where the kernel's totals are hidden too.
+	over = "mount --bind " + id + " /proc/vmstat && exec \"$@\""
+	r = s.send(t, []string{"unshare", "-m", "--", "sh", "-c", over, "sh"}, "10.77.0.2", "-t", "0.5", "-O", "0.2")
+	if warned(r, results.HostUnknown) == "" {
+		t.Errorf("it is not known whether this is one host, and nothing says so: %q", r.Warnings)
+	}
+}
+
+// warned is a record's warning of a code, "" when there is none.
+func warned(r results.Record, code results.Code) string {
+	for _, w := range r.Warnings {
+		if results.CodeOf(w) == code {
+			return w
+		}
+	}
+	return ""
+}
+
+// Each end stays on the CPUs it was given.
+func TestStoryOwnCPUs(t *testing.T) {
+	s := newSpaces(t)
+	if runtime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	for _, c := range [][2]string{{"1", "0"}, {"0", "1"}} { // receiver, sender
+		t.Run("receiver on "+c[0], func(t *testing.T) {
+			s.receive(t, []string{"taskset", "-c", c[0]}, "-1")
+			r := s.send(t, []string{"taskset", "-c", c[1]}, "10.77.0.2", "-t", "0.5", "-O", "0.2", "--counters", "all")
+			for _, e := range []struct {
+				role, cpu string
+				end       *results.End
+			}{{"receiver", c[0], r.RX}, {"sender", c[1], r.TX}} {
+				if e.end.CPUScope != "cpuset" {
+					t.Errorf("%s: CPU scope %s", e.role, e.end.CPUScope)
+				}
+				for _, used := range e.end.CPUs {
+					if fmt.Sprint(used.CPU) != e.cpu {
+						t.Errorf("%s may use CPU %s and counts CPU %d", e.role, e.cpu, used.CPU)
+					}
+				}
+			}
+		})
+	}
+	s.receive(t, []string{"taskset", "-c", "1"}, "-1", "-A", "1")
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("ip", "netns", "exec", s.a, "taskset", "-c", "0", path, "tx", "10.77.0.2", "-t", "0.3", "-A", "1").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "CPU 1") {
+		t.Errorf("a sender on CPU 0 took CPU 1: %v\n%s", err, out)
+	}
 }

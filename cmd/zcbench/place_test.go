@@ -1,0 +1,52 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"zcbench/endpoint"
+)
+
+func TestPlace(t *testing.T) {
+	pairs := []int{0, 1, 2, 3, 0, 1, 2, 3} // as of a server: the threads of a core are N and N+4
+	side := []int{0, 0, 2, 2}              // as of a virtual machine: N and N+1
+	all8, all4 := []int{0, 1, 2, 3, 4, 5, 6, 7}, []int{0, 1, 2, 3}
+	for _, c := range []struct {
+		name   string
+		rx, tx cpus
+		shared endpoint.Sharing
+		// wanted
+		rxCPUs, txCPUs []int
+		scope          endpoint.Scope
+	}{
+		{"half each", cpus{allowed: all4}, cpus{allowed: all4}, endpoint.OneHost, []int{2, 3}, []int{0, 1}, endpoint.ScopeCPUSet},
+		{"one for both", cpus{allowed: []int{3}}, cpus{allowed: []int{3}}, endpoint.OneHost, []int{3}, []int{3}, endpoint.ScopeThread},
+		// taskset -c 1 rx, taskset -c 0 tx, and the other way round.
+		{"a cpuset each", cpus{allowed: []int{1}}, cpus{allowed: []int{0}}, endpoint.OneHost, []int{1}, []int{0}, endpoint.ScopeCPUSet},
+		{"a cpuset each, turned", cpus{allowed: []int{0}}, cpus{allowed: []int{1}}, endpoint.OneHost, []int{0}, []int{1}, endpoint.ScopeCPUSet},
+		{"one within the other", cpus{allowed: all4}, cpus{allowed: []int{2}}, endpoint.OneHost, []int{0, 1, 3}, []int{2}, endpoint.ScopeCPUSet},
+		{"overlapping", cpus{allowed: []int{2, 3, 4, 5}}, cpus{allowed: all4}, endpoint.OneHost, []int{3, 4, 5}, []int{0, 1, 2}, endpoint.ScopeCPUSet},
+		{"asked within a cpuset", cpus{allowed: []int{2, 3}}, cpus{allowed: all4, asked: []int{2}}, endpoint.OneHost, []int{3}, []int{2}, endpoint.ScopeCPUSet},
+		// No core is torn, and the first threads of the cores come first.
+		{"threads of cores", cpus{allowed: all8, cores: pairs}, cpus{allowed: all8, cores: pairs}, endpoint.OneHost, []int{2, 3, 6, 7}, []int{0, 1, 4, 5}, endpoint.ScopeCPUSet},
+		{"threads side by side", cpus{allowed: all4, cores: side}, cpus{allowed: all4, cores: side}, endpoint.OneHost, []int{2, 3}, []int{0, 1}, endpoint.ScopeCPUSet},
+		{"three cores", cpus{allowed: []int{0, 1, 2, 3, 4, 5}, cores: []int{0, 1, 2, 0, 1, 2}}, cpus{allowed: []int{0, 1, 2, 3, 4, 5}, cores: []int{0, 1, 2, 0, 1, 2}}, endpoint.OneHost, []int{1, 2, 4, 5}, []int{0, 3}, endpoint.ScopeCPUSet},
+		{"a single core", cpus{allowed: []int{0, 1}, cores: []int{0, 0}}, cpus{allowed: []int{0, 1}, cores: []int{0, 0}}, endpoint.OneHost, []int{1}, []int{0}, endpoint.ScopeCPUSet},
+		{"two hosts", cpus{allowed: all4, cores: side}, cpus{allowed: []int{0, 1}}, endpoint.TwoHosts, []int{2, 1, 3, 0}, []int{1, 0}, endpoint.ScopeHost},
+		{"who knows", cpus{allowed: []int{0, 1}}, cpus{allowed: []int{0, 1}}, endpoint.HostUnknown, []int{1, 0}, []int{1, 0}, endpoint.ScopeHost},
+	} {
+		var rx, tx endpoint.Prepare
+		if err := place(c.shared, &rx, &tx, c.rx, c.tx); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if !slices.Equal(rx.CPUs, c.rxCPUs) || !slices.Equal(tx.CPUs, c.txCPUs) || rx.Scope != c.scope || tx.Scope != c.scope {
+			t.Errorf("%s: receiver on %v (%s), sender on %v (%s); want %v, %v (%s)", c.name, rx.CPUs, rx.Scope, tx.CPUs, tx.Scope, c.rxCPUs, c.txCPUs, c.scope)
+		}
+	}
+	var rx, tx endpoint.Prepare
+	err := place(endpoint.OneHost, &rx, &tx, cpus{allowed: all4}, cpus{allowed: []int{0}, asked: []int{1}})
+	if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), "CPU 1") {
+		t.Errorf("asked for a CPU that it was told to keep off: %v", err)
+	}
+}

@@ -60,12 +60,17 @@ type slot struct {
 	Rest           string // percent: power before the run
 }
 
-// reach is from one place to another; an end that is off the plot has no cap.
+// reach is from one place to another; an end that is off the plot has an
+// arrow for a cap.
 type reach struct {
 	From, To   string
 	Length     string
 	FromIn, In bool
 }
+
+// beyond is how much farther than the highest value an axis goes for the sake
+// of intervals: those of two runs would make all bars short.
+const beyond = 1.25
 
 // dot is one run.
 type dot struct {
@@ -103,11 +108,14 @@ func (r *drawing) draw(id, title, unit string, l layout, facets []facet, top flo
 	if len(facets) == 1 {
 		c.Columns = min(len(l.panels), 2)
 	}
-	highest := 0.0
+	highest, farthest := 0.0, 0.0
 	for _, k := range l.at {
 		for _, f := range facets {
 			if shown := over(k.measured(), f.of); shown.n > 0 {
 				highest = max(highest, shown.max)
+			}
+			if m := over(k.runs, f.of); m.n > 1 {
+				farthest = max(farthest, m.hi)
 			}
 		}
 		if id == "throughput" {
@@ -117,7 +125,7 @@ func (r *drawing) draw(id, title, unit string, l layout, facets []facet, top flo
 		}
 	}
 	if top == 0 {
-		top = highest
+		top = max(highest, min(farthest, beyond*highest))
 	}
 	for p, name := range l.panels {
 		for f, one := range facets {
@@ -131,6 +139,13 @@ func (r *drawing) draw(id, title, unit string, l layout, facets []facet, top flo
 		}
 	}
 	return c
+}
+
+// cut says whether some interval goes on beyond the axis.
+func (c chart) cut() bool {
+	return slices.ContainsFunc(c.Panels, func(p panel) bool {
+		return slices.ContainsFunc(p.Slots, func(s slot) bool { return s.Interval != nil && !(s.Interval.FromIn && s.Interval.In) })
+	})
 }
 
 func nonEmpty(texts ...string) []string {

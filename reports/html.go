@@ -50,6 +50,7 @@ type page struct {
 	Hosts          []string
 	Best           []best
 	Charts         []chart
+	Cut            bool // some interval goes on beyond its axis
 	ChartNotes     []string
 	Key, Explain   string
 	Over           []overHead
@@ -80,7 +81,10 @@ type overHead struct {
 func (c column) Head() string { return c.head }
 
 // best is a figure worth a headline.
-type best struct{ Label, Value, Unit, Who string }
+type best struct {
+	Label, Value, Unit, Who string
+	Sure                    string // how sure it is that no other is higher
+}
 
 type tableRow struct {
 	Cell          int
@@ -161,6 +165,7 @@ func (r *Report) page() page {
 	draw := r.drawing()
 	l := arrange(cells, r.by)
 	p.Charts = draw.charts(l)
+	p.Cut = slices.ContainsFunc(p.Charts, chart.cut)
 	if l.bars != "" && l.bars != "gro" && l.bars != "bigtcp" {
 		p.ChartNotes = append(p.ChartNotes, "The bars of a group are values of "+clean(l.bars)+".")
 	}
@@ -382,10 +387,32 @@ func (r *Report) bests() []best {
 			}
 		}
 		if who != nil {
-			list = append(list, best{b.label, top.text(b.places), b.unit, r.labelled(who)})
+			list = append(list, best{b.label, top.text(b.places), b.unit, r.labelled(who), r.sure(who, top, b.of, b.places)})
 		}
 	}
 	return list
+}
+
+// sure says what the highest mean rests on, and which others may be as high.
+func (r *Report) sure(who *cell, top figure, of metric, places int) string {
+	text := "one run: how much runs differ is not known"
+	if top.n > 1 {
+		text = fmt.Sprintf("mean of %d runs, 95 %% interval %s to %s", top.n, fixed(top.lo, places), fixed(top.hi, places))
+	}
+	var near []string
+	for _, c := range r.cells {
+		// An interval that is not known may reach anywhere.
+		if f := over(c.runs, of); c != who && f.n > 0 && !(top.lo > f.hi) {
+			near = append(near, r.labelled(c))
+		}
+	}
+	switch {
+	case len(near) == 1:
+		text += "; " + near[0] + " may be as high"
+	case len(near) > 1:
+		text += fmt.Sprintf("; %d others may be as high", len(near))
+	}
+	return text
 }
 
 // runLog lists every run in order of time.

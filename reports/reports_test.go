@@ -173,6 +173,41 @@ func bare(t *testing.T, page string) string {
 // What would make a browser ask for something, or run something.
 var outside = regexp.MustCompile(`(?i)https?:|<script>|<script [^t]|@import|url\([^#]|src=| on\w+=`)
 
+// Both ends of every interval are marked: with a cap, or with an arrow where it
+// goes on beyond the axis, which leaves room for it where that is little.
+func TestIntervalsHaveTwoEnds(t *testing.T) {
+	run := func(engine string, gbps float64) results.Record {
+		return results.Record{Status: results.OK, Gbps: gbps, RX: &results.End{Engine: engine}, TX: &results.End{Engine: "null"}}
+	}
+	for _, c := range []struct {
+		name         string
+		records      []results.Record
+		caps, arrows int
+		sure         string
+	}{
+		{"two runs far apart", []results.Record{run("a", 40), run("a", 60), run("b", 10), run("b", 10.1)}, 2, 2, "mean of 2 runs, 95 % interval -77.06 to 177.06; b may be as high"},
+		{"two runs that agree", []results.Record{run("a", 50), run("a", 50.5), run("b", 10), run("b", 10.1)}, 4, 0, "mean of 2 runs, 95 % interval 47.07 to 53.43"},
+		{"single runs", []results.Record{run("a", 50), run("b", 10), run("c", 20)}, 0, 0, "one run: how much runs differ is not known; 2 others may be as high"},
+	} {
+		var b bytes.Buffer
+		if err := HTML(&b, c.records); err != nil {
+			t.Fatal(err)
+		}
+		page := bare(t, b.String())
+		caps, arrows := strings.Count(page, `<path class="interval" d="M0 -4V4"/>`), strings.Count(page, `<path class="interval" d="M5 -4L0 0L5 4"/>`)+strings.Count(page, `<path class="interval" d="M-5 -4L0 0L-5 4"/>`)
+		if lines := strings.Count(page, `<line class="interval"`); caps != c.caps || arrows != c.arrows || 2*lines != caps+arrows {
+			t.Errorf("%s: %d lines, %d caps, %d arrows", c.name, lines, caps, arrows)
+		}
+		if told := strings.Contains(page, "goes on beyond the axis"); told != (c.arrows > 0) {
+			t.Errorf("%s: what an arrow is, told: %v", c.name, told)
+		}
+		page = strings.ReplaceAll(page, "null → ", "")
+		if !strings.Contains(page, c.sure+"<") {
+			t.Errorf("%s: no %q beside the highest", c.name, c.sure)
+		}
+	}
+}
+
 func TestChartsAreWholeAndRight(t *testing.T) {
 	for _, c := range []struct {
 		fixture    string

@@ -15,7 +15,7 @@ func ring(e *results.End) string {
 	}
 	parts := []string{
 		fmt.Sprintf("%.1f completions a call of io_uring_enter", c["cqes"]/enters),
-		fmt.Sprintf("%.0f calls a GiB", enters/(float64(e.Bytes)/(1<<30))),
+		perGB(e.Syscalls["io_uring_enter"], e.Bytes) + " calls a GB",
 	}
 	if n, ok := c["refill_depth_max"]; ok {
 		parts = append(parts, fmt.Sprintf("refill queue at most %.0f deep", n))

@@ -171,11 +171,16 @@ func calls(e *results.End) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(e.Syscalls)) {
 		if n := e.Syscalls[name]; n > 0 {
-			v := float64(n) / (float64(e.Bytes) / 1e9)
-			parts = append(parts, fmt.Sprintf("%s %s", clean(name), fixed(v, decimals(figure{n: 1, max: v})-1)))
+			parts = append(parts, clean(name)+" "+perGB(n, e.Bytes))
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// perGB is calls over 10⁹ bytes.
+func perGB(calls, bytes uint64) string {
+	v := float64(calls) / (float64(bytes) / 1e9)
+	return fixed(v, decimals(figure{n: 1, max: v})-1)
 }
 
 func optional(v *float64, unit string) string {

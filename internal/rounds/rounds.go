@@ -64,7 +64,7 @@ type Entrant struct {
 type Measured struct {
 	Gbps  float64
 	CPU   float64 // percent
-	Calls float64 // for each GiB
+	Calls float64 // for each GB, 10⁹ bytes
 }
 
 // ROI is throughput²/CPU.
@@ -79,7 +79,7 @@ func (c *Contest) Compare(w io.Writer, n int, entrants []Entrant) error {
 	}
 	calls := c.Syscall
 	if calls != "" {
-		calls += "/GiB"
+		calls += "/GB"
 	}
 	fmt.Fprintf(w, "%5s  %-*s  %8s  %6s  %8s  %s\n", "round", width, "", "Gbit/s", "CPU %", "ROI", calls)
 	all := make([][]Measured, len(entrants))
@@ -113,7 +113,7 @@ func (c *Contest) ratios(w io.Writer, entrants []Entrant, all [][]Measured, widt
 	}{
 		{"throughput²/CPU", Measured.ROI},
 		{"throughput", func(m Measured) float64 { return m.Gbps }},
-		{c.Syscall + "/GiB", func(m Measured) float64 { return m.Calls }},
+		{c.Syscall + "/GB", func(m Measured) float64 { return m.Calls }},
 	}
 	if c.Syscall == "" {
 		figures = figures[:2]
@@ -232,7 +232,7 @@ func (c *Contest) measure() (m Measured, err error) {
 	if last, err = c.read(); err != nil {
 		return m, err
 	}
-	m.Calls = float64(after-before) / (float64(last.bytes-first.bytes) / (1 << 30))
+	m.Calls = float64(after-before) / (float64(last.bytes-first.bytes) / 1e9)
 	return m, nil
 }
 

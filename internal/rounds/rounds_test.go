@@ -19,7 +19,7 @@ func TestRatios(t *testing.T) {
 	}, 6)
 	const want = `
 ours over the others, round by round: median (min to max of 3)
-  theirs  throughput²/CPU 2.000 (1.000 to 4.000)  throughput 1.000 (1.000 to 2.000)  io_uring_enter/GiB 0.100 (0.050 to 0.300)
+  theirs  throughput²/CPU 2.000 (1.000 to 4.000)  throughput 1.000 (1.000 to 2.000)  io_uring_enter/GB 0.100 (0.050 to 0.300)
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)

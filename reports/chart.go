@@ -296,6 +296,9 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 				}
 			}
 			s.Tip += fmt.Sprintf("\n◇ %s published, %s", p.value(), p.study)
+			if len(p.differs) > 0 {
+				s.Tip += "; here " + strings.Join(p.differs, ", ")
+			}
 		}
 	}
 	if e := map[string]func(*results.Record) *results.End{"tx.watts": txEnd, "rx.watts": rxEnd}[f.of.name]; e != nil {
@@ -328,7 +331,7 @@ func shownMean(m metric, f figure, places int) string {
 
 // point is a published figure with its study's name.
 type point struct {
-	Published
+	beside
 	study string
 }
 
@@ -346,9 +349,9 @@ func (r *Report) drawing() *drawing {
 		d.numbers[c] = i
 	}
 	for _, s := range r.references {
-		for _, p := range s.Points {
-			if c := r.like(p); c != nil {
-				d.points[c] = append(d.points[c], point{p, s.Name})
+		for _, b := range r.beside(s) {
+			if b.cell != nil {
+				d.points[b.cell] = append(d.points[b.cell], point{b, s.Name})
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"io/fs"
 	"math"
@@ -386,6 +387,7 @@ func TestReferences(t *testing.T) {
 	records := matrix()
 	for i := range records {
 		records[i].Axes["cpus"] = "2"
+		asTheMode(&records[i])
 	}
 	r, err := Of(records).Report(Options{References: []string{"netdev-0x19"}})
 	if err != nil {
@@ -396,14 +398,114 @@ func TestReferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "reference.table", b.Bytes())
-	for _, q := range r.references[0].Points {
-		c := r.like(q)
+	for _, q := range r.beside(r.references[0]) {
+		c := q.cell
 		if want := q.What == "" && q.Axes["cpus"] == "2"; (c != nil) != want {
 			t.Errorf("%s: beside it %v", q.text(), c)
 		}
 		if c != nil && !reflect.DeepEqual(c.runs[0].Axes, q.Axes) {
 			t.Errorf("%s: beside it %v", q.text(), c.runs[0].Axes)
 		}
+	}
+}
+
+// asTheMode gives a run the engines that its mode has.
+func asTheMode(r *results.Record) {
+	for _, m := range modes {
+		if m.name == r.Axes["mode"] {
+			r.TX.Engine, r.RX.Engine = m.tx, m.rx
+		}
+	}
+}
+
+// What is of another kind does not stand beside a published figure; of the
+// same kind, what differs stands beside it.
+func TestReferencesOfAnotherKind(t *testing.T) {
+	nic := func(r *results.Record, name string, value any) {
+		for _, f := range []results.Facts{r.Facts.RX, r.Facts.TX} {
+			f["nic"].(map[string]any)[name] = value
+		}
+	}
+	make := func(f func(*results.Record)) []results.Record {
+		records := matrix()
+		for i := range records {
+			r := &records[i]
+			r.Axes["cpus"] = "2"
+			asTheMode(r)
+			for _, to := range []*results.Facts{&r.Facts.RX, &r.Facts.TX} {
+				*to = results.Facts{"nic": map[string]any{"name": "eth1", "kind": "device", "driver": "idpf", "speed_mbps": 200000, "mtu": 4148},
+					"offload": map[string]any{"rx-gro": "on", "rx-gro-hw": map[string]string{"hw": "on", "sw": "off"}[r.Axes["gro"]]}}
+			}
+			f(r)
+		}
+		return records
+	}
+	for _, c := range []struct {
+		name  string
+		f     func(*results.Record)
+		shown int // of the six
+		text  string
+		not   string
+	}{
+		{"as published", func(*results.Record) {}, 6, "", "Not as published|Left out|netdev-0x19; here"},
+		{"another NIC and MTU", func(r *results.Record) { nic(r, "driver", "mlx5_core"); nic(r, "mtu", 1500) }, 6, "Not as published here: NIC mlx5_core at 200000 Mbit/s, MTU 1500.", "Left out"},
+		{"a slower one", func(r *results.Record) { nic(r, "speed_mbps", 100000) }, 6, "Not as published here: NIC idpf at 100000 Mbit/s.", "Left out"},
+		{"several flows", func(r *results.Record) { r.Settings["flows"] = 4 }, 6, "Not as published here: 4 flows.", "NIC idpf"},
+		{"over veth", func(r *results.Record) { nic(r, "kind", "veth"); nic(r, "driver", "veth") }, 0, "baseline, 2 CPUs, sw GRO went over veth, published is nic", "Not as published"},
+		{"over loopback", func(r *results.Record) { nic(r, "name", "lo") }, 0, "went over loopback, published is nic", "Not as published"},
+		{"in a virtual machine", func(r *results.Record) { nic(r, "driver", "virtio_net") }, 0, "went over virtio_net, published is nic", "Not as published"},
+		{"other engines under the names of modes", func(r *results.Record) {
+			if r.Axes["mode"] == "devmem" {
+				r.TX.Engine = "msgzc"
+			}
+		}, 4, "devmem, 2 CPUs, sw GRO is msgzc → devmem, published is devmem → devmem", "Not as published"},
+		{"one run of another engine", func(r *results.Record) {
+			if r.Axes["mode"] == "devmem" && r.Axes["gro"] == "sw" && r.Repeat == 7 {
+				r.RX.Engine = "baseline"
+			}
+		}, 5, "is devmem → baseline", ""},
+		{"HW GRO in name alone", func(r *results.Record) {
+			r.Facts.RX["offload"].(map[string]any)["rx-gro-hw"] = "off"
+		}, 3, "had GRO sw, published is hw", ""},
+		{"no GRO", func(r *results.Record) {
+			r.Facts.RX["offload"] = map[string]any{"rx-gro": "off", "rx-gro-hw": "off"}
+		}, 0, "had GRO off, published is", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := Of(make(c.f)).Report(Options{References: []string{"netdev-0x19"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown := 0
+			for _, b := range r.beside(r.references[0]) {
+				if b.cell != nil {
+					shown++
+				}
+			}
+			if shown != c.shown {
+				t.Errorf("%d figures beside published ones, want %d", shown, c.shown)
+			}
+			for _, format := range []string{"table", "markdown", "html"} {
+				var b bytes.Buffer
+				if err := r.Write(&b, format); err != nil {
+					t.Fatal(err)
+				}
+				text := strings.ReplaceAll(strings.Join(strings.Fields(html.UnescapeString(b.String())), " "), `\_`, "_")
+				if !strings.Contains(text, c.text) {
+					t.Errorf("%s: no %q", format, c.text)
+				}
+				for _, not := range strings.Split(c.not, "|") {
+					if not != "" && strings.Contains(text, not) {
+						t.Errorf("%s: %q", format, not)
+					}
+				}
+				if format == "html" {
+					if n := strings.Count(text, `<path class="mark" d="M0 -6`); n != c.shown {
+						t.Errorf("%d marks in the charts, want %d", n, c.shown)
+					}
+				}
+			}
+		})
 	}
 }
 

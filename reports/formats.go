@@ -124,8 +124,12 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 	}
 	for _, s := range r.references {
 		fmt.Fprintf(&b, "\nPublished, %s: %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.\n\n| run | Gbit/s | here |\n| --- | ---: | ---: |\n", markdown(s.Name), markdown(s.Title), markdown(s.Setup), markdown(s.Source))
-		for _, p := range s.Points {
-			row([]string{markdown(p.text()), p.value(), r.here(p)})
+		list := r.beside(s)
+		for _, p := range list {
+			row([]string{markdown(p.text()), p.value(), p.here()})
+		}
+		for _, text := range s.differing(list) {
+			b.WriteString("\n" + markdown(text) + "\n")
 		}
 	}
 	_, err := io.WriteString(w, b.String())

@@ -61,8 +61,10 @@ func engine(r *results.Record, e *results.End, role string) string {
 	return "(raw)"
 }
 
+type pairOfEngines struct{ name, tx, rx string }
+
 // modes are pairs of engines with a name, as --mode has them.
-var modes = []struct{ name, tx, rx string }{
+var modes = []pairOfEngines{
 	{"baseline", "baseline", "baseline"}, {"msgzc", "msgzc", "mmap"}, {"devmem", "devmem", "devmem"}, {"iouring", "sendzc", "zcrx"},
 }
 

@@ -125,7 +125,8 @@ type command struct {
 // published is a study beside the report's own figures.
 type published struct {
 	Study
-	Rows []publishedRow
+	Rows    []publishedRow
+	Differs []string
 }
 
 type publishedRow struct{ What, Value, Here string }
@@ -223,9 +224,11 @@ func (r *Report) page() page {
 	p.Commands = r.commands()
 	for _, s := range r.references {
 		one := published{Study: s}
-		for _, p := range s.Points {
-			one.Rows = append(one.Rows, publishedRow{p.text(), p.value(), r.here(p)})
+		list := r.beside(s)
+		for _, p := range list {
+			one.Rows = append(one.Rows, publishedRow{p.text(), p.value(), p.here()})
 		}
+		one.Differs = s.differing(list)
 		p.Published = append(p.Published, one)
 	}
 	p.Detail = draw.detail()

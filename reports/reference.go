@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,14 @@ type Study struct {
 	Setup  string      `json:"setup"`
 	Source string      `json:"source"`
 	Points []Published `json:"points"`
+
+	// What a run must share to stand beside them, and what is told where it
+	// does not; empty: not published.
+	Link   string `json:"link"` // nic or loopback
+	gro    string // sw or hw, where no axis says it
+	Driver string `json:"driver,omitempty"`
+	Speed  string `json:"speed_mbps,omitempty"`
+	MTU    string `json:"mtu,omitempty"`
 }
 
 // Published is one figure of a Study.
@@ -33,6 +42,7 @@ var studies = []Study{
 		Title:  "RX and TX TCP zero copy with devmem TCP and io_uring",
 		Setup:  "one IPv4 flow, 64 MiB messages, MTU 4148; Sapphire Rapids 48 cores, Intel E2100 200G (idpf), Linux 6.14-rc1; 5 runs of 100 s, first and last dropped; the receiver's application and softirq on 2 CPUs, or both on 1",
 		Source: "talk at netdev 0x19, 2025",
+		Link:   "nic", Driver: "idpf", Speed: "200000", MTU: "4148",
 		Points: []Published{
 			talk("baseline", "sw", "2", "", 83.85), talk("baseline", "hw", "2", "", 84.03), talk("baseline", "sw", "1", "", 60.99),
 			talk("devmem", "sw", "2", "", 118.47), talk("devmem", "hw", "2", "", 111.95), talk("devmem", "sw", "1", "", 74.39), talk("devmem", "hw", "1", "", 131.25),
@@ -45,6 +55,7 @@ var studies = []Study{
 		Title:  "io_uring zero-copy receive",
 		Setup:  "EPYC 9454, Broadcom BCM957508 200G, MTU 4096; application and softirq on 2 CPUs, or both on 1",
 		Source: "cover letters of the io_uring zero-copy receive series on the netdev list, 2024 and 2025",
+		Link:   "nic", Driver: "bnxt_en", Speed: "200000", MTU: "4096",
 		Points: []Published{
 			{Axes: axesOf("rx", "baseline", "cpus", "2"), What: "copy", Gbps: 82.2}, {Axes: axesOf("rx", "zcrx", "cpus", "2"), Gbps: 116.2},
 			{Axes: axesOf("rx", "baseline", "cpus", "1"), What: "copy", Gbps: 62.6}, {Axes: axesOf("rx", "zcrx", "cpus", "1"), Gbps: 80.9},
@@ -55,6 +66,7 @@ var studies = []Study{
 		Title:  "kperf",
 		Setup:  "mlx5, MTU 4200, header split, HW GRO",
 		Source: "github.com/facebookexperimental/kperf, commits c549fb5, c0630d9 and 50d23b3",
+		Link:   "nic", gro: "hw", Driver: "mlx5_core", MTU: "4200",
 		Points: []Published{
 			{Axes: axesOf("tx", "msgzc", "rx", "trunc"), Gbps: 188.1}, {Axes: axesOf("tx", "msgzc", "rx", "devmem"), What: "udmabuf", Gbps: 108.9},
 			{Axes: axesOf("rx", "devmem"), What: "1 queue, 256 MiB", Gbps: 100.4}, {Axes: axesOf("rx", "devmem"), What: "2 queues, 256 MiB", Gbps: 179.4},
@@ -64,10 +76,11 @@ var studies = []Study{
 	{
 		Name:   "tcp-mmap",
 		Title:  "TCP_ZEROCOPY_RECEIVE over loopback",
-		Setup:  "loopback",
+		Setup:  "loopback, MTU 61512",
 		Source: "tools/testing/selftests/net/tcp_mmap.c",
+		Link:   "loopback", MTU: "61512",
 		Points: []Published{
-			{Axes: axesOf("rx", "baseline"), Gbps: 18, Upper: 25}, {Axes: axesOf("rx", "mmap"), Gbps: 36, Upper: 41},
+			{Axes: axesOf("tx", "msgzc", "rx", "baseline"), Gbps: 18, Upper: 25}, {Axes: axesOf("tx", "msgzc", "rx", "mmap"), Gbps: 36, Upper: 41},
 		},
 	},
 	{
@@ -75,6 +88,7 @@ var studies = []Study{
 		Title:  "MSG_ZEROCOPY with BIG TCP",
 		Setup:  "gve 200G, MTU 9000, neper",
 		Source: "Linux commit a695641c8eaa",
+		Link:   "nic", Driver: "gve", Speed: "200000", MTU: "9000",
 		Points: []Published{
 			{Axes: axesOf("tx", "baseline"), What: "64k packets", Gbps: 64.9}, {Axes: axesOf("tx", "baseline"), What: "BIG TCP of 185k", Gbps: 64.6},
 			{Axes: axesOf("tx", "msgzc"), What: "64k packets", Gbps: 131.4}, {Axes: axesOf("tx", "msgzc"), What: "BIG TCP of 185k", Gbps: 146.6},
@@ -85,6 +99,7 @@ var studies = []Study{
 		Title:  "MSG_ZEROCOPY from huge pages",
 		Setup:  "one flow, AMD Rome with its IOMMU on",
 		Source: "Linux commit 394fcd8a8134",
+		Link:   "nic",
 		Points: []Published{
 			{Axes: axesOf("tx", "baseline"), Gbps: 65}, {Axes: axesOf("tx", "msgzc"), What: "4 KiB pages", Gbps: 55}, {Axes: axesOf("tx", "msgzc"), What: "huge pages", Gbps: 100},
 		},
@@ -144,23 +159,177 @@ func (p Published) value() string {
 	return fmt.Sprintf("%g", p.Gbps)
 }
 
-// like finds the report's own cell of the same axes, where they decide.
-func (r *Report) like(p Published) *cell {
-	var found *cell
-	for _, c := range r.cells {
-		if len(c.runs) == 0 || p.What != "" {
-			continue
+// beside is what a report has to show beside one published figure.
+type beside struct {
+	Published
+	cell    *cell    // nil: none
+	differs []string // what is not as published there
+	not     []string // cells of the same axes that are of another kind, and why
+}
+
+// beside finds the report's own cells of a study's figures: of the same engine
+// pair, link and GRO, so far as the records tell. Several of one kind: none of
+// them is the one.
+func (r *Report) beside(s Study) []beside {
+	var list []beside
+	for _, p := range s.Points {
+		b := beside{Published: p}
+		var found []*cell
+		for _, c := range r.cells {
+			if len(c.runs) == 0 || p.What != "" || !r.sameAxes(c, p) {
+				continue
+			}
+			if why := r.unlike(c, s, p); why != "" {
+				b.not = append(b.not, r.labelled(c)+" "+why)
+			} else {
+				found = append(found, c)
+			}
 		}
-		same := true
-		for k, v := range p.Axes {
-			same = same && r.set.attribute(c.runs[0], k) == v
+		if len(found) == 1 {
+			b.cell, b.differs = found[0], s.differs(found[0])
 		}
-		if same && found != nil {
-			return nil // several: none of them is the one
-		}
-		if same {
-			found = c
+		list = append(list, b)
+	}
+	return list
+}
+
+func (r *Report) sameAxes(c *cell, p Published) bool {
+	for k, v := range p.Axes {
+		if slices.ContainsFunc(c.runs, func(one *run) bool { return r.set.attribute(one, k) != v }) {
+			return false
 		}
 	}
-	return found
+	return true
+}
+
+// unlike says why a cell of the right axes must not stand beside a figure.
+func (r *Report) unlike(c *cell, s Study, p Published) string {
+	// An end that was not published is the ordinary one: the other was studied.
+	tx, rx := cmp.Or(p.Axes["tx"], "baseline"), cmp.Or(p.Axes["rx"], "baseline")
+	if i := slices.IndexFunc(modes, func(m pairOfEngines) bool { return m.name == p.Axes["mode"] }); i >= 0 {
+		tx, rx = modes[i].tx, modes[i].rx
+	}
+	gro := cmp.Or(p.Axes["gro"], s.gro)
+	for _, one := range c.runs {
+		if t, x := engine(one.Record, one.TX, "tx"), engine(one.Record, one.RX, "rx"); t != tx || x != rx {
+			return fmt.Sprintf("is %s → %s, published is %s → %s", t, x, tx, rx)
+		}
+		if l := link(one); l != "" && l != s.Link {
+			return fmt.Sprintf("went over %s, published is %s", l, s.Link)
+		}
+		if g := groOf(one.flat.rx); gro != "" && g != "" && g != gro {
+			return fmt.Sprintf("had GRO %s, published is %s", g, gro)
+		}
+	}
+	return ""
+}
+
+// link is what a run went over: nic, loopback, or the kind of a software
+// interface; empty where no end says it.
+func link(r *run) string {
+	kind := ""
+	for _, f := range []facts{r.flat.tx, r.flat.rx} {
+		k, driver := f.value("nic.kind"), f.value("nic.driver")
+		switch {
+		case f.value("nic.name") == "lo":
+			return "loopback"
+		case k != "" && k != "device":
+			return k
+		case slices.Contains([]string{"virtio_net", "vmxnet3", "hv_netvsc", "xen_netfront", "netdevsim", "zcnic", "tun"}, driver):
+			return driver // its wire is a program
+		case driver != "" || k != "":
+			kind = "nic"
+		}
+	}
+	return kind
+}
+
+// groOf is the kind of GRO that a receiver's NIC had on; empty: not known.
+func groOf(f facts) string {
+	hw, sw := f.value("offload.rx-gro-hw"), f.value("offload.rx-gro")
+	switch {
+	case hw == "on":
+		return "hw"
+	case hw == "off" && sw == "on":
+		return "sw"
+	case hw == "off" && sw == "off":
+		return "off"
+	}
+	return ""
+}
+
+// differs says what of a cell's runs is not as published, or not recorded.
+func (s Study) differs(c *cell) []string {
+	var texts []string
+	seen := func(of func(flat) string) string {
+		var values []string
+		for _, one := range c.runs {
+			values = add(values, cmp.Or(of(one.flat), "not recorded"))
+		}
+		return strings.Join(shorten(values), " / ")
+	}
+	either := func(name string) func(flat) string {
+		return func(f flat) string {
+			tx, rx := f.tx.value(name), f.rx.value(name)
+			if tx == rx {
+				return rx
+			}
+			return cmp.Or(tx, "?") + " → " + cmp.Or(rx, "?")
+		}
+	}
+	if slices.ContainsFunc(c.runs, func(one *run) bool { return link(one) == "" }) {
+		texts = append(texts, "what it went over is not recorded")
+	}
+	driver, speed := seen(either("nic.driver")), seen(either("nic.speed_mbps"))
+	if s.Link == "nic" && (driver != s.Driver || speed != s.Speed && s.Speed != "") {
+		text := "NIC " + driver
+		if speed != "not recorded" {
+			text += " at " + speed + " Mbit/s"
+		}
+		texts = append(texts, text)
+	}
+	if v := seen(either("nic.mtu")); v != s.MTU && s.MTU != "" {
+		texts = append(texts, "MTU "+v)
+	}
+	if v := seen(func(f flat) string { return f.settings.value("flows") }); v != "1" && v != "not recorded" {
+		texts = append(texts, v+" flows")
+	}
+	return texts
+}
+
+// differing gathers what is not as published beside the figures of a study,
+// and what is left out for it, in a line each.
+func (s Study) differing(list []beside) []string {
+	var texts []string
+	cells := map[string][]string{}
+	var order, not []string
+	for _, b := range list {
+		not = append(not, b.not...)
+		if b.cell == nil || len(b.differs) == 0 {
+			continue
+		}
+		text := strings.Join(b.differs, ", ")
+		order = add(order, text)
+		cells[text] = add(cells[text], b.text())
+	}
+	for _, text := range order {
+		on := ""
+		if len(order) > 1 {
+			on = " (" + strings.Join(shorten(cells[text]), "; ") + ")"
+		}
+		texts = append(texts, "Not as published here: "+text+on+".")
+	}
+	if len(not) > 0 {
+		texts = append(texts, "Left out: "+strings.Join(shorten(not), "; ")+".")
+	}
+	return texts
+}
+
+// here is the report's own figure beside a published one.
+func (b beside) here() string {
+	if b.cell == nil {
+		return "–"
+	}
+	f := over(b.cell.runs, known("gbps"))
+	return f.text(decimals(f))
 }

@@ -332,17 +332,11 @@ func (r *Report) study(b *strings.Builder, s Study) {
 		width = max(width, utf8.RuneCountInString(p.text()))
 	}
 	fmt.Fprintf(b, "%s%14s%14s\n", pad("", width, false), "Gbit/s", "here")
-	for _, p := range s.Points {
-		fmt.Fprintf(b, "%s%s%s\n", pad(p.text(), width, false), pad(p.value(), 14, true), pad(r.here(p), 14, true))
+	list := r.beside(s)
+	for _, p := range list {
+		fmt.Fprintf(b, "%s%s%s\n", pad(p.text(), width, false), pad(p.value(), 14, true), pad(p.here(), 14, true))
 	}
-}
-
-// here is the report's own figure of a published one's axes.
-func (r *Report) here(p Published) string {
-	c := r.like(p)
-	if c == nil {
-		return "–"
+	for _, text := range s.differing(list) {
+		b.WriteString(wrap("", text))
 	}
-	f := over(c.runs, known("gbps"))
-	return f.text(decimals(f))
 }

@@ -75,7 +75,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.IntVar(&r.cport, "cport", 0, "source port of the first data flow, counted up for the others")
 	f.BoolVarP(&r.v4, "version4", "4", false, "IPv4 only")
 	f.BoolVarP(&r.v6, "version6", "6", false, "IPv6 only")
-	f.StringVarP(&r.affinity, "affinity", "A", "", "CPUs of this end and, after a comma, of the other: 2,3 or 0-3,4-7 or 0+2,1+3 (local: sender,receiver)")
+	f.StringVarP(&r.affinity, "affinity", "A", "", "CPUs of this end and, where it has a say in them, after a comma of the other: 2,3 or 0-3,4-7 or 0+2,1+3 (local: sender,receiver)")
 	f.StringVar(&r.softirq, "softirq-cpus", "", "CPUs of the network stack's own work, in the form of --affinity, counted with each end: local has its veth pair work there; over --link say where the interrupts go")
 	f.StringVarP(&r.congestion, "congestion", "C", "", "TCP congestion control, of both ends where the receiver may be asked (local, experiments, with a token), else of the sender")
 	f.BoolVarP(&r.noDelay, "no-delay", "N", false, "set TCP_NODELAY on the sender")
@@ -125,8 +125,6 @@ func (r *runFlags) check() error {
 		return bad("--mode names both engines; give it or --rx and --tx")
 	case r.raw && r.tokenFile != "":
 		return bad("--raw has no control connection that a token could protect")
-	case r.raw && r.validate && r.tx != "":
-		return bad("--validate needs zcbench on both ends")
 	}
 	if err := r.record.check(); err != nil {
 		return err

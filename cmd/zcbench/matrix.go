@@ -61,7 +61,15 @@ func shippedSpecs() []string {
 }
 
 // choose changes a spec as a choice says, before it is expanded.
-func choose(s *experiment.Spec, c experiment.Choice) error {
+func choose(f *pflag.FlagSet, s *experiment.Spec, c experiment.Choice) error {
+	for _, name := range []string{"repeats", "shuffle-seed"} {
+		if f.Lookup(name).Value.String() != "0" { // which stands for what was not given
+			continue
+		}
+		if err := refuse(f, idle{name, "it is a number above zero; left out, the spec's is taken"}); err != nil {
+			return err
+		}
+	}
 	if c.Seed != 0 {
 		s.Seed = c.Seed
 	}

@@ -30,7 +30,7 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := choose(spec, choice); err != nil {
+	if err := choose(f, spec, choice); err != nil {
 		return err
 	}
 	var at map[string]results.Pair[experiment.Survey]

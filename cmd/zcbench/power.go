@@ -106,7 +106,7 @@ func powerRead(ctx context.Context, c *cli, args []string) error {
 	spec := f.String("meter", "", "the meter, KIND:ADDRESS (zcbench power list)")
 	f.VarP(&length, "time", "t", "how long")
 	f.VarP(&interval, "interval", "i", "time between lines")
-	asJSON := f.BoolP("json", "J", false, "print JSON: every reading, then the mean")
+	asJSON := f.BoolP("json", "J", false, "print JSON: every reading, then the mean; with -i the mean of each interval too")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -144,7 +144,11 @@ func powerRead(ctx context.Context, c *cli, args []string) error {
 		return fmt.Errorf("%s: %w", r.Info().Name, endpoint.MeterError(err))
 	}
 	if *asJSON {
-		err = printJSON(c.stdout, jsonReadings(&trace, p, warnings))
+		v := jsonReadings(&trace, p, warnings)
+		if f.Changed("interval") {
+			v["intervals"] = means(&trace, from, to, time.Duration(interval))
+		}
+		err = printJSON(c.stdout, v)
 	} else {
 		err = summarizeWatts(c.stdout, p, warnings, to.Sub(from))
 	}
@@ -241,6 +245,24 @@ type reading struct {
 	Time   string   `json:"time"`
 	Watts  *float64 `json:"watts,omitempty"`
 	Joules *float64 `json:"joules,omitempty"`
+}
+
+// means are the mean watts of each interval, at its end; null where the meter
+// gave no new value.
+func means(t *power.Trace, from, to time.Time, interval time.Duration) []map[string]any {
+	all := []map[string]any{}
+	for a := from; a.Before(to); a = a.Add(interval) {
+		b := a.Add(interval)
+		if b.After(to) {
+			b = to
+		}
+		one := map[string]any{"time": b.Format(time.RFC3339Nano), "watts": nil}
+		if p, _, err := t.Over(power.Window{From: a, To: b}); err == nil {
+			one["watts"] = p.Watts
+		}
+		all = append(all, one)
+	}
+	return all
 }
 
 func jsonReadings(t *power.Trace, p results.Power, warnings []string) map[string]any {

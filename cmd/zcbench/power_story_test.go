@@ -171,6 +171,8 @@ func TestStoryPowerRead(t *testing.T) {
 		Power    results.Power
 		Readings []reading
 		Warnings []string
+
+		Intervals []reading
 	}
 	if err := json.Unmarshal([]byte(out), &v); err != nil || code != 0 {
 		t.Fatalf("exit %d, %v: %s%s", code, err, out, errs)
@@ -180,6 +182,12 @@ func TestStoryPowerRead(t *testing.T) {
 	about(t, "its interval", &v.Power.Interval, 0.05)
 	if v.Schema == "" || len(v.Readings) == 0 || len(v.Warnings) > 0 {
 		t.Errorf("schema %q, %d readings, %q", v.Schema, len(v.Readings), v.Warnings)
+	}
+	if len(v.Intervals) != 2 {
+		t.Fatalf("intervals %v", v.Intervals)
+	}
+	for _, i := range v.Intervals {
+		about(t, "an interval's power", i.Watts, 42.5)
 	}
 	out, errs, code = run(t, "power", "read", "--meter", "replay:"+path, "-t", "0.6", "-i", "0.2")
 	if code != 0 || strings.Count(out, "     42.50 W\n") != 3 || !strings.Contains(out, "mean 42.50 W, min 42.50, max 42.50 over 0.6 s, 25.5 J") {

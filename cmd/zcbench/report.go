@@ -31,11 +31,29 @@ func runReport(_ context.Context, c *cli, args []string) error {
 	if f.NArg() == 0 {
 		return endpoint.Errorf(endpoint.Usage, "report wants directories or files with records: zcbench report out/")
 	}
+	if *explain != "" {
+		if err := refuse(f, idle{"format metric reference", "--explain is text about one cell, and takes none"}); err != nil {
+			return err
+		}
+		if kind := formatOf(*output); kind != "table" {
+			return endpoint.Errorf(endpoint.Usage, "--output %s: --explain is text, not %s", *output, kind)
+		}
+	}
 	if *format == "" {
 		*format = formatOf(*output)
 	}
 	if !slices.Contains(reports.Formats(), *format) {
 		return endpoint.Errorf(endpoint.Usage, "report has no format %q; it has %s", *format, strings.Join(reports.Formats(), ", "))
+	}
+	switch *format {
+	case "runs":
+		if err := refuse(f, idle{"group-by reference", "--format runs has a line for each run, and neither groups nor other figures"}); err != nil {
+			return err
+		}
+	case "benchfmt":
+		if err := refuse(f, idle{"reference", "--format benchfmt has runs only"}); err != nil {
+			return err
+		}
 	}
 	set, err := loadRecords(c, "report", f.Args())
 	if err != nil {

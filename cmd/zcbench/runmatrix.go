@@ -49,7 +49,7 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 		}
 		choice = choice.Over(was.Choice)
 	}
-	if err := choose(spec, choice); err != nil {
+	if err := choose(f, spec, choice); err != nil {
 		return err
 	}
 	if err := becomeRoot(ctx, c); err != nil {

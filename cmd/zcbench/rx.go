@@ -37,6 +37,9 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	if flags.raw && !f.Changed("omit") {
 		flags.omit = 0
 	}
+	if err := flags.refuseRX(); err != nil {
+		return err
+	}
 	if err := flags.check(); err != nil {
 		return err
 	}
@@ -49,7 +52,10 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	if maxTime <= 0 || maxMemory <= 0 || limits.Flows < 1 {
 		return endpoint.Errorf(endpoint.Usage, "--max-time, --max-flows and --max-memory must be above zero")
 	}
-	mine, _, err := parseCPUs("--affinity", flags.affinity)
+	mine, theirs, err := parseCPUs("--affinity", flags.affinity)
+	if err == nil {
+		err = notOurs(theirs, "zcbench tx says them")
+	}
 	if err != nil {
 		return err
 	}
@@ -72,12 +78,8 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 		return endpoint.Errorf(endpoint.Failed, "listen for senders: %w", err)
 	}
 	s := &server{screen: newScreen(c, &flags), stderr: c.stderr}
-	agent := newAgent()
-	agent.Token, agent.Limits, agent.Options = token, limits, flags.rxOpts
-	agent.Pinned = endpoint.Pins{RX: flags.rx, TX: flags.tx, CPUs: mine}
-	agent.DataPort, agent.Bind, agent.Interface = flags.port+1, flags.bind, flags.iface
-	agent.NoTune, agent.Verify = flags.noTune, flags.verify
-	agent.Counters, agent.Profile, agent.Syscalls = flags.record.counters, flags.record.profile, flags.record.syscalls
+	agent := flags.agent(mine)
+	agent.Token, agent.Limits = token, limits
 	if agent.Power, err = flags.meters.own(ctx); err != nil {
 		return err
 	}
@@ -93,6 +95,17 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 		return s.err
 	}
 	return nil
+}
+
+// agent is what the flags of a receiver make of it, on CPUs of its own.
+func (r *runFlags) agent(mine []int) *endpoint.Agent {
+	a := newAgent()
+	a.Options = r.rxOpts
+	a.Pinned = endpoint.Pins{RX: r.rx, TX: r.tx, CPUs: mine}
+	a.DataPort, a.Bind, a.Interface = r.port+1, r.bind, r.iface
+	a.NoTune, a.Verify = r.noTune, r.verify
+	a.Counters, a.Profile, a.Syscalls = r.record.counters, r.record.profile, r.record.syscalls
+	return a
 }
 
 // server shows a receiver's runs on its own screen.
@@ -148,7 +161,7 @@ func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error 
 		return err
 	}
 	defer end()
-	if err := flags.meters.alone(endpoint.RX); err != nil {
+	if err := errors.Join(flags.refuseIdle(), flags.meters.alone(endpoint.RX)); err != nil {
 		return err
 	}
 	readers, err := openMeters(ctx, flags.meters.of(endpoint.RX), nil)

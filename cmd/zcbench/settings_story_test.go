@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,6 +13,9 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/spf13/pflag"
+
+	"zcbench/endpoint"
 	"zcbench/results"
 )
 
@@ -106,4 +112,92 @@ func TestStorySettingsTaken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What a receiver's own flags make of it.
+func TestReceiverServes(t *testing.T) {
+	serves := func(args string) string {
+		var r runFlags
+		f := pflag.NewFlagSet("rx", pflag.ContinueOnError)
+		r.add(f)
+		if err := f.Parse(strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(r.refuseRX(), r.check()); err != nil {
+			t.Fatalf("%s: %v", args, err)
+		}
+		if err := r.giveMemory(endpoint.RX); err != nil {
+			t.Fatalf("%s: %v", args, err)
+		}
+		mine, _, err := parseCPUs("--affinity", r.affinity)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := r.agent(mine)
+		return fmt.Sprint(a.Options, a.Pinned, a.DataPort, a.Bind, a.Interface, a.NoTune, a.Verify, a.Counters, a.Profile, a.Syscalls)
+	}
+	for _, c := range [][2]string{
+		{"", "--mode msgzc"}, {"", "--rx trunc"}, {"", "--tx msgzc"}, {"--rx mmap", "--rx mmap --rx-opt chunk=1M"},
+		{"--rx devmem", "--rx devmem --mem udmabuf:16M"}, {"", "-A 0"}, {"", "-p 6000"}, {"", "-B 127.0.0.1"}, {"", "--iface lo"},
+		{"", "--no-tune"}, {"", "--verify"}, {"", "--counters tcp"}, {"", "--profile"}, {"", "--syscalls"}, {"--rx zcrx", "--rx zcrx --zcrx-area huge"},
+		{"--rx zcrx", "--rx zcrx --rx-buf-len 8K"}, {"--rx zcrx", "--rx zcrx --rq-entries 64"}, {"--rx zcrx", "--rx zcrx --cq-entries 64"},
+		{"--rx zcrx", "--rx zcrx --wait-nr 4"}, {"--rx zcrx", "--rx zcrx --min-wait-us 4"}, {"--rx zcrx", "--rx zcrx --busy-poll 4"},
+	} {
+		if a, b := serves(c[0]), serves(c[1]); a == b {
+			t.Errorf("%q does nothing beside %q: %s", c[1], c[0], a)
+		}
+	}
+	_, port, _ := service(t, "-4", "--max-time", "2", "--max-flows", "2", "--max-memory", "2M")
+	for args, want := range map[string]string{
+		"127.0.0.1 -t 3 -O 0":                "its --max-time",
+		"127.0.0.1 -t 0.2 -O 0 -P 3":         "its --max-flows",
+		"127.0.0.1 -t 0.2 -O 0 -l 2M":        "its --max-memory",
+		"::1 -t 0.2 -O 0":                    "reach zcbench rx",
+		"127.0.0.1 -t 0.2 -O 0 -P 2 -l 128K": "",
+	} {
+		_, errs, code := run(t, append(append([]string{"tx"}, strings.Fields(args)...), "-p", port)...)
+		if (code == 0) != (want == "") || !strings.Contains(errs, want) {
+			t.Errorf("tx %s: exit %d, %s", args, code, errs)
+		}
+	}
+}
+
+// Addresses, CPUs and the interface that were given are those of the run.
+func TestStoryBind(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	from := make(chan string, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		from <- c.RemoteAddr().String()
+		_, _ = io.Copy(io.Discard, c)
+	}()
+	source := freePort(t)
+	r := measured(t, "tx", "127.0.0.1", "--raw", "-p", strconv.Itoa(l.Addr().(*net.TCPAddr).Port), "-t", "0.2", "-B", "127.0.0.3", "--cport", strconv.Itoa(source), "--iface", "lo", "-A", "0")
+	if got, want := <-from, fmt.Sprintf("127.0.0.3:%d", source); got != want {
+		t.Errorf("it came from %s, not %s", got, want)
+	}
+	if got := fmt.Sprint(r.Settings["tx_cpus"]); got != "[0]" {
+		t.Errorf("it ran on CPUs %s", got)
+	}
+	nic := ""
+	for _, f := range r.Facts.TX.Flat() {
+		if f.Name == "nic.name" {
+			nic = f.Value
+		}
+	}
+	if nic != "lo" {
+		t.Errorf("the interface is %q", nic)
+	}
+	_, port, _ := service(t, "-B", "127.0.0.2")
+	if _, errs, code := run(t, "tx", "127.0.0.1", "-p", port, "-t", "0.2"); code != exitUnreachable {
+		t.Errorf("a receiver that listens elsewhere: exit %d: %s", code, errs)
+	}
+	measured(t, "tx", "127.0.0.2", "-p", port, "-t", "0.2", "-O", "0")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -225,7 +226,7 @@ func (r *runFlags) resolve(f *pflag.FlagSet, names []string, flags experiment.Fl
 // complete checks the flags of a run whose both ends are ours, and fills in
 // what was left to us.
 func (r *runFlags) complete() error {
-	if err := r.check(); err != nil {
+	if err := errors.Join(r.check(), r.refuseIdle()); err != nil {
 		return err
 	}
 	if r.time == 0 {

@@ -258,6 +258,11 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 	if len(want.Settings)+len(want.Optional) == 0 {
 		return endpoint.Errorf(endpoint.Usage, "nothing to apply: give --profile or --set")
 	}
+	if *dry {
+		if err := refuse(f, idle{"wait", "a dry run takes hold of nothing, so there is nobody to wait for"}); err != nil {
+			return err
+		}
+	}
 	return at(&want.Interface, func() error {
 		if *dry {
 			changes, err := ringcfg.Plan(want)
@@ -305,6 +310,11 @@ func tuneRestore(ctx context.Context, c *cli, args []string) error {
 	}
 	if f.NArg() > 0 {
 		return endpoint.Errorf(endpoint.Usage, "tune restore takes no argument, got %q; an interface is given with -i", f.Arg(0))
+	}
+	if *iface == "" {
+		if err := refuse(f, idle{"wait", "without -i nobody is waited for: name the interface"}); err != nil {
+			return err
+		}
 	}
 	var drift []ringcfg.Drift
 	err := at(iface, func() (err error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -25,7 +26,10 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if f.NArg() != 1 {
 		return endpoint.Errorf(endpoint.Usage, "tx wants one HOST, got %d: zcbench tx HOST [flags]", f.NArg())
 	}
-	if err := flags.check(); err != nil {
+	if err := flags.refuseTX(); err != nil {
+		return err
+	}
+	if err := errors.Join(flags.check(), flags.refuseIdle()); err != nil {
 		return err
 	}
 	if err := flags.giveMemory(endpoint.TX); err != nil {
@@ -56,6 +60,9 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if flags.raw {
 		if flags.rx != "" {
 			return endpoint.Errorf(endpoint.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")
+		}
+		if err := notOurs(theirs, "with --raw it is not zcbench"); err != nil {
+			return err
 		}
 		if !f.Changed("omit") {
 			flags.omit = 0

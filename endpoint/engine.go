@@ -153,11 +153,13 @@ func (l Layout) Check() error {
 // Every payload byte is counted exactly once, in ZeroCopied or in Copied, so
 // their sum is the bytes moved. A sender whose kernel tells the fate of a
 // buffer later counts it then. Copied means that a CPU copied the payload on
-// this end, whoever asked for it.
+// this end, whoever asked for it. Only what is proven not to be copied counts in
+// ZeroCopied: of the part of Copied that is in Unknown, too, nobody can tell.
 type Counters struct {
 	_          [128]byte
 	ZeroCopied atomic.Uint64 // bytes
 	Copied     atomic.Uint64 // bytes
+	Unknown    atomic.Uint64 // bytes of Copied
 	Syscalls   [MaxSyscalls]atomic.Uint64
 	Extra      [MaxExtra]atomic.Uint64
 	_          [128]byte

@@ -18,7 +18,8 @@ import (
 // SendZC sends by reference through an io_uring: chains of linked zero-copy
 // sends from a registered buffer, or one message of as many pieces. The kernel
 // says of each send, in a notification when it no longer needs the memory,
-// whether it had to copy after all; the bytes are counted then.
+// whether it had to copy after all; the bytes are counted then. Of sends that
+// share a packet it says that of the first: what is known of others, stack finds.
 //
 // It cannot send from a dma-buf, for as of Linux 7.3 neither operation can:
 // rings register no dma-buf as a buffer (io_uring/rsrc.c), and a message that
@@ -88,7 +89,7 @@ func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	s := &sendZCSession{huge: o.Int("huge")}
 	s.Session = endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
 		w := proto
-		w.slots = make([]zcSlot, slots)
+		w.slots, w.stack = make([]zcSlot, slots), newStack()
 		if err := w.open(s, p, i); err != nil {
 			return nil, errors.Join(err, w.Close())
 		}
@@ -146,6 +147,7 @@ type zcSender struct {
 	// modulo their number.
 	slots       []zcSlot
 	outstanding int // requests that owe a notification
+	stack       stack
 
 	// Of those that were prepared together:
 	left   int // requests that have not completed
@@ -228,6 +230,7 @@ func (w *zcSender) send(c endpoint.Conn, stop *endpoint.Stop) error {
 		}
 		pacer.Tick()
 	}
+	w.stack.end().count(c.Counters)
 	return nil
 }
 
@@ -295,7 +298,8 @@ func (w *zcSender) step(c endpoint.Conn, want uint32) error {
 		n.Extra[sendZCOverflows].Add(1)
 	}
 	ready := w.ring.Ready()
-	var zero, copied, notifs, notifsCopied uint64
+	var sum fates
+	var notifs, notifsCopied uint64
 	for i := range ready {
 		cqe := w.ring.CQE(i)
 		slot := w.slot(cqe.UserData)
@@ -306,10 +310,8 @@ func (w *zcSender) step(c endpoint.Conn, want uint32) error {
 			notifs++
 			if cqe.WasCopied() {
 				notifsCopied++
-				copied += uint64(slot.bytes)
-			} else {
-				zero += uint64(slot.bytes)
 			}
+			sum.add(w.stack.note(cqe.UserData, uint64(slot.bytes), cqe.WasCopied()))
 			slot.busy, slot.owed = false, false
 			w.outstanding--
 			continue
@@ -332,8 +334,7 @@ func (w *zcSender) step(c endpoint.Conn, want uint32) error {
 		}
 	}
 	w.ring.Seen(ready)
-	n.ZeroCopied.Add(zero)
-	n.Copied.Add(copied)
+	sum.count(n)
 	n.Extra[sendZCCQEs].Add(uint64(ready))
 	n.Extra[sendZCNotifs].Add(notifs)
 	n.Extra[sendZCNotifsCopied].Add(notifsCopied)

@@ -396,6 +396,7 @@ func (r *Result) describe(v *results.End, e *end) {
 	v.Bytes = b.bytes() - a.bytes()
 	v.ZeroCopiedBytes = b.ZeroCopied - a.ZeroCopied
 	v.CopiedBytes = b.Copied - a.Copied
+	v.UnknownBytes = b.Unknown - a.Unknown
 	v.CPUPercent = percent(a, b, a.Busy, b.Busy)
 	var idle *float64
 	if a.Iowait != nil && b.Iowait != nil {
@@ -491,7 +492,7 @@ func (r *Result) check() error {
 	}
 	for i := 1; i < len(r.Samples); i++ {
 		a, b := r.Samples[i-1], r.Samples[i]
-		if b.At <= a.At || b.ZeroCopied < a.ZeroCopied || b.Copied < a.Copied {
+		if b.At <= a.At || b.ZeroCopied < a.ZeroCopied || b.Copied < a.Copied || b.Unknown < a.Unknown {
 			return fmt.Errorf("sample %d of the result runs backwards", i)
 		}
 	}

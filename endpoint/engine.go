@@ -135,6 +135,11 @@ type Layout struct {
 	// ZeroCopy says that the engine exists to avoid copies, so that a run in
 	// which payload was copied carries a warning.
 	ZeroCopy bool
+	// Unknown says why there can be bytes in Counters.Unknown, and what to do
+	// about it; it follows a colon.
+	Unknown string
+	// Unreadable says that no CPU can read the payload, so that none copies it.
+	Unreadable bool
 }
 
 // Check reports a Layout that does not fit Counters.

@@ -265,12 +265,12 @@ const mostNamed = 4
 // bytes is what the engine has counted.
 func (c *Counters) bytes() uint64 { return c.ZeroCopied.Load() + c.Copied.Load() }
 
-// curve is how much of what an engine had counted was zero-copied, point by
-// point: what it counts at one moment tells of bytes that crossed at another,
+// curve is how much of what an engine had counted was zero-copied, and of how
+// much that is not known, point by point: what it counts at one moment tells of bytes that crossed at another,
 // mostly before.
 type curve []point
 
-type point struct{ zero, all uint64 }
+type point struct{ zero, unknown, all uint64 }
 
 // maxCurve bounds a curve; of a longer one every other point goes.
 const maxCurve = 1 << 12
@@ -285,6 +285,7 @@ func (c *curve) add(counters []*Counters) point {
 	for _, n := range counters {
 		z := n.ZeroCopied.Load()
 		p.zero += z
+		p.unknown += n.Unknown.Load()
 		p.all += z + n.Copied.Load()
 	}
 	if p.all == c.last().all {
@@ -300,10 +301,11 @@ func (c *curve) add(counters []*Counters) point {
 	return p
 }
 
-// zero is how many of the first n bytes were zero-copied, at the rate between
-// the two points around, and how far off that may be. Of bytes that the engine
-// never counted nothing is known; they do not count as zero-copied.
-func (c curve) zero(n uint64) (zero, doubt uint64) {
+// at is how many of the first n bytes were zero-copied, and of how many that is
+// not known, at the rates between the two points around, and how far off the
+// first may be. Of bytes that the engine never counted nothing is known; they do
+// not count as zero-copied.
+func (c curve) at(n uint64) (zero, unknown, doubt uint64) {
 	low, high := 0, len(c)
 	for low+1 < high { // c[low].all ≤ n < c[high].all
 		if mid := (low + high) / 2; c[mid].all <= n {
@@ -314,17 +316,20 @@ func (c curve) zero(n uint64) (zero, doubt uint64) {
 	}
 	a := c[low]
 	if high == len(c) {
-		return a.zero, 0
+		return a.zero, a.unknown, 0
 	}
 	b := c[high]
-	over, under := bits.Mul64(n-a.all, b.zero-a.zero)
-	part, _ := bits.Div64(over, under, b.all-a.all)
-	zero = a.zero + part
+	between := func(from, to uint64) uint64 {
+		over, under := bits.Mul64(n-a.all, to-from)
+		part, _ := bits.Div64(over, under, b.all-a.all)
+		return from + part
+	}
+	zero, unknown = between(a.zero, b.zero), between(a.unknown, b.unknown)
 	// All of one kind may have come first.
 	least := a.zero
 	if rest := b.all - n; b.zero > rest {
 		least = max(least, b.zero-rest)
 	}
 	most := min(b.zero, a.zero+n-a.all)
-	return zero, max(zero-least, most-zero)
+	return zero, unknown, max(zero-least, most-zero)
 }

@@ -15,8 +15,8 @@ import (
 
 // What an engine counts late tells of bytes that crossed before.
 func TestCurve(t *testing.T) {
-	whole := curve{{0, 0}, {0, 16 << 20}, {16 << 20, 32 << 20}} // 16 MiB at once: copied, then not
-	mixed := curve{{0, 0}, {50, 100}, {90, 200}}
+	whole := curve{{}, {all: 16 << 20}, {zero: 16 << 20, all: 32 << 20}} // 16 MiB at once: copied, then not
+	mixed := curve{{}, {50, 40, 100}, {90, 60, 200}}
 	for _, c := range []struct {
 		name        string
 		curve       curve
@@ -32,20 +32,20 @@ func TestCurve(t *testing.T) {
 		{"between two points of a mixture", mixed, 150, 70, 20},
 		{"near a point", mixed, 101, 50, 1},
 		{"nothing was counted", newCurve(), 10, 0, 0},
-		{"numbers that a product overflows", curve{{0, 0}, {1 << 62, 1 << 63}}, 1 << 62, 1 << 61, 1 << 61},
+		{"numbers that a product overflows", curve{{}, {zero: 1 << 62, all: 1 << 63}}, 1 << 62, 1 << 61, 1 << 61},
 	} {
-		if zero, doubt := c.curve.zero(c.n); zero != c.zero || doubt != c.doubt {
+		if zero, _, doubt := c.curve.at(c.n); zero != c.zero || doubt != c.doubt {
 			t.Errorf("%s: %d of %d bytes, off by up to %d; want %d and %d", c.name, zero, c.n, doubt, c.zero, c.doubt)
 		}
 	}
 	// Neither kind ever runs backwards.
 	var before point
 	for n := range uint64(201) {
-		zero, _ := mixed.zero(n)
-		if zero < before.zero || n-zero < before.all-before.zero {
+		zero, unknown, _ := mixed.at(n)
+		if zero < before.zero || unknown < before.unknown || unknown > n-zero || n-zero < before.all-before.zero {
 			t.Fatalf("at %d: %d zero-copied after %d of %d", n, zero, before.zero, before.all)
 		}
-		before = point{zero, n}
+		before = point{zero, unknown, n}
 	}
 }
 
@@ -58,10 +58,10 @@ func TestCurveIsBounded(t *testing.T) {
 		k.add([]*Counters{c})
 		k.add([]*Counters{c}) // nothing new
 	}
-	if len(k) > maxCurve || k[0] != (point{}) || k.last() != (point{5 * maxCurve, 5*maxCurve + 5*maxCurve/2}) {
+	if len(k) > maxCurve || k[0] != (point{}) || k.last() != (point{zero: 5 * maxCurve, all: 5*maxCurve + 5*maxCurve/2}) {
 		t.Errorf("%d points from %v to %v", len(k), k[0], k.last())
 	}
-	if zero, doubt := k.zero(3 * maxCurve / 2 * 3); zero < 3*maxCurve-8 || zero > 3*maxCurve+8 || doubt > 64 {
+	if zero, _, doubt := k.at(3 * maxCurve / 2 * 3); zero < 3*maxCurve-8 || zero > 3*maxCurve+8 || doubt > 64 {
 		t.Errorf("%d zero-copied, off by %d", zero, doubt)
 	}
 }

@@ -204,9 +204,10 @@ type Sample struct {
 	At         int64    `json:"at"` // ns after the window opened, on this end's clock
 	ZeroCopied uint64   `json:"zero_copied"`
 	Copied     uint64   `json:"copied"`
-	Busy       float64  `json:"busy"`   // CPU seconds in the scope
-	Iowait     *float64 `json:"iowait"` // CPU seconds; nil where the scope cannot know
-	Idle       *float64 `json:"idle"`   // likewise, iowait not included
+	Unknown    uint64   `json:"unknown,omitempty"` // of Copied
+	Busy       float64  `json:"busy"`              // CPU seconds in the scope
+	Iowait     *float64 `json:"iowait"`            // CPU seconds; nil where the scope cannot know
+	Idle       *float64 `json:"idle"`              // likewise, iowait not included
 	// Verify is what crossed the interface in the warm-up; only the sample that
 	// opens the window has it.
 	Verify *results.Crossing `json:"verify,omitempty"`

@@ -32,6 +32,9 @@ type sampler struct {
 	first   edge
 	last    edge
 	seen    observation
+	before  waysOut
+	after   waysOut
+	taps    string // who else gets what is sent
 	sight   *sight
 	alarm   *alarm
 	sockets taken // when the window closed
@@ -79,6 +82,7 @@ func (s *sampler) run(done *outcome) (err error) {
 	}
 	defer s.alarm.close()
 	p := &s.r.p
+	s.before = s.r.waysOut()
 	if len(s.samples) == 0 {
 		if s.until(s.open-lookEvery, done) {
 			_, _, _ = s.look() // so that the rate is known
@@ -150,6 +154,7 @@ func (s *sampler) begin() error {
 
 // observe closes the window of a session that has observations of its own.
 func (s *sampler) observe() (err error) {
+	s.after, s.taps = s.r.waysOut(), s.r.taps()
 	if o, ok := s.r.session.(Observer); ok {
 		s.seen.counters, s.seen.warnings, err = o.End()
 	}
@@ -369,31 +374,31 @@ func (s *sampler) count(res *Result, cut bool) error {
 	if res.Flows, last = s.flows.report(cut); role == RX && end.all == 0 && last > 0 {
 		return Errorf(Failed, "%s: engine %s took none of the %d bytes that arrived", role, s.r.engine.Name(), last)
 	}
-	var doubt, unknown uint64
+	var doubt uint64
 	for i := range res.Samples {
 		v := &res.Samples[i]
 		n := min(s.crossed[i], last)
-		zero, d := s.curve.zero(n)
+		zero, unknown, d := s.curve.at(n)
 		if i == 0 || i == len(res.Samples)-1 {
 			doubt += d
 		}
-		if n > end.all && !s.layout.ZeroCopy && end.zero == end.all {
+		switch {
+		case n <= end.all:
+		case s.layout.ZeroCopy:
+			unknown += n - end.all
+		case end.zero == end.all:
 			zero = n // it copies nothing
 		}
-		v.ZeroCopied, v.Copied = zero, n-zero
+		v.ZeroCopied, v.Copied, v.Unknown = zero, n-zero, unknown
 	}
 	a, b := res.edges()
+	cutOff := uint64(0)
 	if low := max(end.all, a.bytes()); s.layout.ZeroCopy && b.bytes() > low {
-		unknown = b.bytes() - low
+		cutOff = b.bytes() - low
 	}
+	s.copies(res, cutOff)
 	window := b.bytes() - a.bytes()
 	share := func(n uint64) float64 { return 100 * float64(n) / float64(window) }
-	if copied := b.Copied - a.Copied - unknown; s.layout.ZeroCopy && copied > 0 {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %.1f%% of the payload of %s was copied by a CPU", role, share(copied), s.r.engine.Name()))
-	}
-	if unknown > window/100 {
-		res.Warnings = append(res.Warnings, results.Warn(results.CopiesUnknown, "%s: whether a CPU copied %d bytes (%.1f%% of the window) is not known: the run was cut off before the kernel told; they stand as copied", role, unknown, share(unknown)))
-	}
 	// This bound is for the worst order that copies can have come in.
 	if doubt > window/20 {
 		res.Warnings = append(res.Warnings, results.Warn(results.CopiesUnknown, "%s: how much of the payload was copied is known to %d bytes (%.1f%% of the window) only, for the kernel tells of many bytes at once: take a longer --time or a smaller --length", role, doubt, share(doubt)))

@@ -192,7 +192,11 @@ func optional(v *float64, unit string) string {
 
 func shareOf(e *results.End) string {
 	if v := share(e); v != nil {
-		return percent(*v) + " %"
+		text := percent(*v) + " %"
+		if e.UnknownBytes > 0 {
+			text = "≥ " + text
+		}
+		return text
 	}
 	return "–"
 }

@@ -78,6 +78,7 @@ type End struct {
 	Bytes           uint64   `json:"bytes"` // ZeroCopiedBytes + CopiedBytes
 	ZeroCopiedBytes uint64   `json:"zero_copied_bytes"`
 	CopiedBytes     uint64   `json:"copied_bytes"`
+	UnknownBytes    uint64   `json:"unknown_bytes"`        // of CopiedBytes: whether they were copied is not known
 	CPUPercent      *float64 `json:"cpu_percent"`          // 100 is one CPU; nil: not measured
 	IowaitPercent   *float64 `json:"iowait_percent"`       // apart from CPUPercent; nil: not known in this scope
 	CPUScope        string   `json:"cpu_scope"`            // host, cpuset or thread

@@ -59,7 +59,7 @@ func TestRecordJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const end = `{"engine":"","bytes":0,"zero_copied_bytes":0,"copied_bytes":0,"cpu_percent":null,"iowait_percent":null,"cpu_scope":"","syscalls":{},"watts":null,"counters":{}}`
+	const end = `{"engine":"","bytes":0,"zero_copied_bytes":0,"copied_bytes":0,"unknown_bytes":0,"cpu_percent":null,"iowait_percent":null,"cpu_scope":"","syscalls":{},"watts":null,"counters":{}}`
 	const none = `{"rx":null,"tx":null,"total":null}`
 	want := `{"schema":"zcbench/1","id":"","cell":"","repeat":0,"dropped":"","status":"","reason":"","started":"","window_seconds":0,"gbps":0,"bytes":0,` +
 		`"rx":` + end + `,"tx":null,"total":{"cpu_percent":null,"watts":null},"roi":{"cpu":` + none + `,"power":` + none + `},` +

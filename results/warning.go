@@ -29,6 +29,10 @@ const (
 	CutOff Code = "cut-off"
 	// CopiesUnknown: of some payload nobody can tell whether a CPU copied it.
 	CopiesUnknown Code = "copies-unknown"
+	// Copied: an engine that means to avoid copies had its payload copied.
+	Copied Code = "copied"
+	// CopiesUnreported: the kernel copied payload that it reports as not copied.
+	CopiesUnreported Code = "copies-unreported"
 	// SettingNotTaken: the kernel, the NIC or the engine had another value than
 	// was asked for.
 	SettingNotTaken Code = "setting-not-taken"

@@ -33,6 +33,7 @@ func zcLayout(send string) endpoint.Layout {
 		Syscalls: []string{send, "recvmsg", "poll"},
 		Extra:    []string{"completions", "completion_ranges", "enobufs", "short_sends", "window_full", "outstanding_max"},
 		ZeroCopy: true,
+		Unknown:  "the kernel tells of many sends at once, and copying began or ended among these: see whether packets were captured for a while (/proc/net/packet), and take a longer --time",
 	}
 }
 
@@ -50,6 +51,11 @@ type flight struct {
 	id      uint32           // of the next send
 	lengths [zcWindow]uint32 // of the sends in flight, by id; 0: completed
 	flying  int              // how many there are
+
+	// Of the last completion: what it says of sends after its first, which
+	// what comes next has to confirm.
+	merged uint64 // bytes
+	copied bool
 }
 
 func newFlight() *flight { return &flight{queue: abi.NewErrQueue()} }
@@ -142,36 +148,57 @@ func (f *flight) reap(c endpoint.Conn) (n int, err error) {
 }
 
 // complete accounts for the sends lo to hi, both included. The kernel merges
-// completions that wait in the queue together into one range, which says
-// copied when any payload of the first of them was.
+// completions that wait in the queue into one range, with the word of the first
+// for all (skb_zerocopy_notify_extend): copies that began or ended meanwhile do
+// not show. They show in the range that follows, so what was merged is known when
+// that says the same, and never where the two differ.
 func (f *flight) complete(n *endpoint.Counters, lo, hi uint32, copied bool) (int, error) {
 	count := int64(hi-lo) + 1 // modulo 2³², as the numbers are
 	if count > int64(f.flying) {
 		return 0, fmt.Errorf("completion of sends %d to %d, but %d are in flight", lo, hi, f.flying)
 	}
-	var bytes uint64
+	first, merged := uint64(f.lengths[lo%zcWindow]), uint64(0)
 	for id := lo; id != hi+1; id++ {
 		slot := &f.lengths[id%zcWindow]
 		if *slot == 0 {
 			return 0, fmt.Errorf("completion of send %d, which is not in flight", id)
 		}
-		bytes += uint64(*slot)
+		merged += uint64(*slot)
 		*slot = 0
 	}
+	merged -= first
 	f.flying -= int(count)
-	if copied {
-		n.Copied.Add(bytes)
+	if copied == f.copied {
+		f.settle(n)
 	} else {
-		n.ZeroCopied.Add(bytes)
+		fates{unknown: f.merged}.count(n)
 	}
+	f.merged, f.copied = merged, copied
+	told(first, copied).count(n)
 	n.Extra[zcCompletions].Add(uint64(count))
 	n.Extra[zcRanges].Add(1)
 	return int(count), nil
 }
 
+// settle takes the last completion at its word: the same came after it, or
+// nothing will.
+func (f *flight) settle(n *endpoint.Counters) {
+	told(f.merged, f.copied).count(n)
+	f.merged = 0
+}
+
+// told is the fate of bytes of which the kernel has told.
+func told(bytes uint64, copied bool) fates {
+	if copied {
+		return fates{copied: bytes}
+	}
+	return fates{zero: bytes}
+}
+
 // drain waits until the kernel reads the region no more. That takes as long
 // as the peer does; the agent's shutdown ends it.
 func (f *flight) drain(c endpoint.Conn) error {
+	defer f.settle(c.Counters)
 	for f.flying > 0 {
 		if f.await(c) != nil {
 			return f.linger(c)

@@ -23,7 +23,11 @@ type devmem struct{}
 
 func (devmem) Name() string { return "devmem" }
 
-func (devmem) Layout() endpoint.Layout { return zcLayout("sendmsg") }
+func (devmem) Layout() endpoint.Layout {
+	l := zcLayout("sendmsg")
+	l.Unreadable = true
+	return l
+}
 
 func (devmem) Options() []endpoint.Option {
 	return append(endpoint.MemoryOptions("0", "bytes of the dma-buf that all flows share; 0 is what they need"),

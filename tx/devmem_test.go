@@ -44,7 +44,8 @@ func TestFlight(t *testing.T) {
 		if k, err := f.complete(&n, first, first, true); k != 1 || err != nil {
 			t.Fatalf("from %d: %d, %v", first, k, err)
 		}
-		if n.ZeroCopied.Load() != 11+12+13 || n.Copied.Load() != 10 || f.flying != 1 || f.landed() == nil {
+		// The range does not hold after its first send, for the next one differs.
+		if n.ZeroCopied.Load() != 11 || n.Copied.Load() != 10+12+13 || n.Unknown.Load() != 12+13 || f.flying != 1 || f.landed() == nil {
 			t.Errorf("from %d: %d zero-copied, %d copied, %d flying", first, n.ZeroCopied.Load(), n.Copied.Load(), f.flying)
 		}
 		for _, c := range []struct{ lo, hi uint32 }{{first, first}, {first + 4, first + 5}, {first + 5, first + 5}, {first + 4, first + 3}} {

@@ -29,16 +29,20 @@ func TestMsgZCComplete(t *testing.T) {
 		zc, copied uint64
 		flying     int
 		bad        bool // the last of done
+		unknown    uint64
 	}{
-		"one":           {0, []done{{0, 0, false}}, 1, 0, 9, false},
-		"range":         {0, []done{{0, 9, true}}, 0, 55, 0, false},
-		"out of order":  {0, []done{{5, 9, false}, {0, 4, true}}, 40, 15, 0, false},
-		"wrap":          {0xfffffffb, []done{{0xfffffffb, 4, false}}, 55, 0, 0, false},
-		"wrap in parts": {0xfffffffb, []done{{0xfffffffb, 0xffffffff, true}, {0, 4, false}}, 40, 15, 0, false},
-		"twice":         {0, []done{{0, 1, false}, {1, 1, false}}, 3, 0, 8, true},
-		"never sent":    {0, []done{{10, 10, false}}, 0, 0, 10, true},
-		"backwards":     {0, []done{{3, 2, false}}, 0, 0, 10, true},
-		"too many":      {0, []done{{0, 10, false}}, 0, 0, 10, true},
+		"one":           {0, []done{{0, 0, false}}, 1, 0, 9, false, 0},
+		"range":         {0, []done{{0, 9, true}}, 0, 55, 0, false, 0},
+		"out of order":  {0, []done{{5, 9, false}, {0, 4, true}}, 6, 49, 0, false, 34},
+		"copying began": {0, []done{{0, 2, false}, {3, 5, false}, {6, 9, true}}, 10, 45, 0, false, 11},
+		"copying ended": {0, []done{{0, 2, true}, {3, 5, true}, {6, 9, false}}, 34, 21, 0, false, 11},
+		"one by one":    {0, []done{{0, 0, false}, {1, 1, true}, {2, 2, false}, {3, 9, false}}, 53, 2, 0, false, 0},
+		"wrap":          {0xfffffffb, []done{{0xfffffffb, 4, false}}, 55, 0, 0, false, 0},
+		"wrap in parts": {0xfffffffb, []done{{0xfffffffb, 0xffffffff, true}, {0, 4, false}}, 40, 15, 0, false, 14},
+		"twice":         {0, []done{{0, 1, false}, {1, 1, false}}, 3, 0, 8, true, 0},
+		"never sent":    {0, []done{{10, 10, false}}, 0, 0, 10, true, 0},
+		"backwards":     {0, []done{{3, 2, false}}, 0, 0, 10, true, 0},
+		"too many":      {0, []done{{0, 10, false}}, 0, 0, 10, true, 0},
 	} {
 		w := newFlight()
 		w.id = c.first
@@ -55,12 +59,13 @@ func TestMsgZCComplete(t *testing.T) {
 			}
 			_, err = w.complete(&n, d.lo, d.hi, d.copied)
 		}
+		w.settle(&n)
 		if (err != nil) != c.bad {
 			t.Errorf("%s: %v", name, err)
 		}
-		if n.ZeroCopied.Load() != c.zc || n.Copied.Load() != c.copied || w.flying != c.flying {
-			t.Errorf("%s: %d zero-copied, %d copied, %d in flight, want %d, %d, %d",
-				name, n.ZeroCopied.Load(), n.Copied.Load(), w.flying, c.zc, c.copied, c.flying)
+		if n.ZeroCopied.Load() != c.zc || n.Copied.Load() != c.copied || n.Unknown.Load() != c.unknown || w.flying != c.flying {
+			t.Errorf("%s: %d zero-copied, %d copied, %d of them unknown, %d in flight, want %d, %d, %d, %d",
+				name, n.ZeroCopied.Load(), n.Copied.Load(), n.Unknown.Load(), w.flying, c.zc, c.copied, c.unknown, c.flying)
 		}
 	}
 }

@@ -1,0 +1,149 @@
+package endpoint
+
+import (
+	"fmt"
+	"strings"
+
+	"zcbench/internal/egress"
+	"zcbench/results"
+)
+
+// Doubt is payload that was counted as zero-copied, of which nobody can tell
+// after all.
+type Doubt struct {
+	Bytes  uint64 // of the window, at most; All is all
+	Copied bool   // all was copied, that is certain
+	Why    string // and what to do, to follow a colon
+}
+
+// All is a Doubt's Bytes where it is of everything.
+const All = ^uint64(0)
+
+// Doubter is an Observer that learns only at the window's end what of it is
+// proven. Doubt is called after End; without Bytes there is none.
+type Doubter interface {
+	Observer
+	Doubt() Doubt
+}
+
+// copies says what of the window was copied, by the engine's word and by what is
+// known beside it. Of the last bytes, cut off, the engine never had a word.
+func (s *sampler) copies(res *Result, cutOff uint64) {
+	role, name := s.r.p.Role, s.r.engine.Name()
+	first, last := res.edges()
+	bytes := last.bytes() - first.bytes()
+	share := func(n uint64) float64 { return 100 * float64(n) / float64(bytes) }
+	warn := func(c results.Code, format string, args ...any) {
+		res.Warnings = append(res.Warnings, results.Warn(c, "%s: "+format, append([]any{role}, args...)...))
+	}
+	if d := s.before.doubt(s.after); d.Copied {
+		reported := last.ZeroCopied - first.ZeroCopied + last.Unknown - first.Unknown
+		res.copied()
+		if reported > 0 {
+			warn(results.CopiesUnreported, "100.0%% of the payload of %s was copied by a CPU, though the kernel does not say so of %.1f%%: %s", name, share(reported), d.Why)
+			return
+		}
+	} else if n := res.doubt(d); n > 0 {
+		warn(results.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
+	}
+	unknown := last.Unknown - first.Unknown
+	if n := last.Copied - first.Copied - unknown; s.layout.ZeroCopy && n > 0 {
+		warn(results.Copied, "%.1f%% of the payload of %s was copied by a CPU%s", share(n), name, s.taps)
+	}
+	if cutOff > bytes/100 {
+		warn(results.CopiesUnknown, "whether a CPU copied %d bytes (%.1f%% of the window) is not known, and they stand as copied: the run was cut off before the kernel told", cutOff, share(cutOff))
+	}
+	if unknown -= min(unknown, cutOff); unknown > 0 {
+		warn(results.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s", share(unknown), name, unknown, s.layout.Unknown)
+	}
+	if d, ok := s.r.session.(Doubter); ok {
+		d := d.Doubt()
+		if n := res.doubt(d); n > 0 {
+			warn(results.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes at most) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
+		}
+	}
+}
+
+// copied makes everything copied.
+func (r *Result) copied() {
+	for i := range r.Samples {
+		s := &r.Samples[i]
+		s.ZeroCopied, s.Copied, s.Unknown = 0, s.bytes(), 0
+	}
+}
+
+// doubt moves what a Doubt is about from zero-copied to unknown, and gives how
+// much of the window that was.
+func (r *Result) doubt(d Doubt) uint64 {
+	first, last := r.edges()
+	n := min(d.Bytes, last.ZeroCopied-first.ZeroCopied)
+	for i := range r.Samples {
+		s := &r.Samples[i]
+		part := min(n, s.ZeroCopied-first.ZeroCopied)
+		s.ZeroCopied, s.Copied, s.Unknown = s.ZeroCopied-part, s.Copied+part, s.Unknown+part
+	}
+	return n
+}
+
+// waysOut are the different ways that the flows' payload leaves this host by.
+type waysOut map[egress.Way]bool
+
+// taps names who else gets the packets of a sender, and has them copied for that.
+func (r *run) taps() string {
+	if r.waysOut() == nil {
+		return ""
+	}
+	iface, _, err := egress.Socket(r.conns[0])
+	if err != nil {
+		return ""
+	}
+	names, err := egress.Taps(iface)
+	if err != nil || len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": %s sees every packet of %s, and the kernel makes copies for that: end it for the run", strings.Join(names, ", "), iface)
+}
+
+// waysOut looks where the kernel would copy what a sender sends by reference; it
+// is nil where that does not matter.
+func (r *run) waysOut() waysOut {
+	l := r.engine.Layout()
+	if r.p.Role != TX || !l.ZeroCopy || l.Unreadable {
+		return nil
+	}
+	w := waysOut{}
+	for _, fd := range r.conns {
+		_, way, err := egress.Socket(fd)
+		if err != nil {
+			way = egress.Way{Verdict: egress.Hidden, Why: fmt.Sprintf("how it leaves this host cannot be found out (%v)", err)}
+		}
+		w[way] = true
+	}
+	return w
+}
+
+// doubt is what the ways before and after the window leave of the kernel's word.
+func (w waysOut) doubt(after waysOut) (d Doubt) {
+	clear, copies, same := 0, 0, true
+	for _, all := range []waysOut{w, after} {
+		for way := range all {
+			same = same && w[way] && after[way]
+			switch way.Verdict {
+			case egress.Clear:
+				clear++
+				continue
+			case egress.Copies:
+				copies++
+			}
+			d.Bytes = All
+			if d.Why == "" || way.Verdict == egress.Copies {
+				d.Why = way.Why
+			}
+		}
+	}
+	d.Copied = copies > 0 && same && len(w) == 1
+	if d.Bytes > 0 && !same {
+		d.Why = "the interface changed during the run: " + d.Why
+	}
+	return d
+}

@@ -25,6 +25,10 @@ type metering struct {
 	end   Role
 	host  bool // it reads the host it runs on, where both ends are
 	trace power.Trace
+	// Once fillPower has worked it out: what it measured, and whether that is part
+	// of its end's sum.
+	measured *results.Power
+	counts   bool
 }
 
 // meterings are the meters of a trial, reader by reader.
@@ -181,7 +185,7 @@ func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end)
 		}
 		last = max(last, toMonotonic(w.To))
 	}
-	var all []metering
+	var all []*metering
 	for _, r := range ms.readers {
 		if len(r.ends) == 0 {
 			continue
@@ -195,7 +199,7 @@ func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end)
 			}
 		}
 		for i, end := range r.ends {
-			m := metering{end: end, trace: said[i]}
+			m := &metering{end: end, trace: said[i]}
 			if kind, err := power.Describe(said[i].Info.Name); err == nil {
 				m.host = kind.Local && !kind.AsUser
 			}
@@ -217,22 +221,23 @@ func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end)
 		base = &power.Window{From: fromMonotonic(ms.base[0]), To: fromMonotonic(ms.base[1])}
 	}
 	fillPower(rec, all, windows, base)
+	seenByBoth(rec, all)
 	rec.Derive()
 }
 
 // scopes, those that see most first. Where an end has meters of several, the
 // watts are of the first; meters of one scope add up, as those of a host's two
-// power supplies do.
+// power supplies do, unless they see the same.
 var scopes = []power.Scope{power.Wall, power.Other, power.Package, power.GPU}
 
-func fillPower(rec *results.Record, all []metering, windows map[Role]power.Window, base *power.Window) {
+func fillPower(rec *results.Record, all []*metering, windows map[Role]power.Window, base *power.Window) {
 	for _, role := range []Role{RX, TX, ""} {
 		w, ok := windows[role]
-		mine := slices.DeleteFunc(slices.Clone(all), func(m metering) bool { return m.end != role })
+		mine := slices.DeleteFunc(slices.Clone(all), func(m *metering) bool { return m.end != role })
 		if !ok || len(mine) == 0 {
 			continue
 		}
-		slices.SortStableFunc(mine, func(a, b metering) int {
+		slices.SortStableFunc(mine, func(a, b *metering) int {
 			return cmp.Compare(slices.Index(scopes, a.trace.Info.Scope), slices.Index(scopes, b.trace.Info.Scope))
 		})
 		who, bytes := string(role), rec.Bytes
@@ -248,7 +253,12 @@ func fillPower(rec *results.Record, all []metering, windows map[Role]power.Windo
 		if end != nil {
 			bytes = end.Bytes
 		}
-		var figures []results.Power
+		widestOnes := slices.DeleteFunc(slices.Clone(mine), func(m *metering) bool { return m.trace.Info.Scope != mine[0].trace.Info.Scope })
+		counted, told := once(widestOnes, true)
+		for _, text := range told {
+			rec.Warnings = append(rec.Warnings, who+", "+text)
+		}
+		var figures, summed []results.Power
 		var parts [][]*float64
 		whole := true
 		for _, m := range mine {
@@ -256,10 +266,10 @@ func fillPower(rec *results.Record, all []metering, windows map[Role]power.Windo
 			for _, text := range warnings {
 				rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s, meter %s: %s", who, m.trace.Info.Name, text))
 			}
-			widest := m.trace.Info.Scope == mine[0].trace.Info.Scope
+			m.counts = slices.Contains(counted, m)
 			if err != nil {
 				rec.Warnings = append(rec.Warnings, results.Warn(results.PowerMissing, "%s, meter %s: its watts are missing: %v", who, m.trace.Info.Name, err))
-				whole = whole && !widest
+				whole = whole && !m.counts
 				continue
 			}
 			if bytes > 0 {
@@ -267,7 +277,11 @@ func fillPower(rec *results.Record, all []metering, windows map[Role]power.Windo
 				p.JoulesPerG = &per
 			}
 			figures = append(figures, p)
-			if end != nil && widest {
+			m.measured = &p
+			if m.counts {
+				summed = append(summed, p)
+			}
+			if end != nil && m.counts {
 				parts = append(parts, m.trace.Parts(w, edgesOf(rec.Samples, role, w.From)))
 			}
 		}
@@ -277,7 +291,7 @@ func fillPower(rec *results.Record, all []metering, windows map[Role]power.Windo
 		if !whole {
 			continue
 		}
-		total := sumPower(figures, mine[0].trace.Info.Scope)
+		total := sumPower(summed)
 		if end == nil {
 			rec.Total.Power = total
 			continue
@@ -340,8 +354,7 @@ func sumPart(parts [][]*float64, i int) *float64 {
 
 // sumPower adds up the figures of one scope; extremes of several meters are at
 // different times and have no sum.
-func sumPower(figures []results.Power, scope power.Scope) *results.Power {
-	figures = slices.DeleteFunc(slices.Clone(figures), func(p results.Power) bool { return p.Scope != string(scope) })
+func sumPower(figures []results.Power) *results.Power {
 	total := figures[0]
 	names := []string{total.Meter}
 	for _, p := range figures[1:] {
@@ -354,10 +367,113 @@ func sumPower(figures []results.Power, scope power.Scope) *results.Power {
 		total.Samples = min(total.Samples, p.Samples)
 		total.Interval = max(total.Interval, p.Interval)
 		total.Resolution += p.Resolution
+		total.Bound += p.Bound
+		if p.Source != total.Source {
+			total.Source = "" // each meter has its own
+		}
 		total.Energy = total.Energy && p.Energy
 	}
 	total.Meter = strings.Join(names, " + ")
 	return &total
+}
+
+// once leaves out what another meter sees too: of meters that see the same the
+// first given counts, of two the one that sees the other's part as well. A meter
+// of a whole server has the others of its end in it, whatever they are.
+func once(meters []*metering, oneEnd bool) (counted []*metering, warnings []string) {
+	name := func(m *metering) string { return m.trace.Info.Name }
+	out := func(m, in *metering, why string) {
+		warnings = append(warnings, results.Warn(results.PowerTwice, "meter %s: %s %s: it is not in the sum", name(m), why, name(in)))
+	}
+	unsure := map[*metering]bool{}
+	for _, m := range meters {
+		var keep []*metering
+		drop := false
+		var doubts []*metering
+		for _, k := range counted {
+			if drop {
+				keep = append(keep, k)
+				continue
+			}
+			switch rel := k.trace.Info.Relate(&m.trace.Info); {
+			case rel == power.Same:
+				out(m, k, "it sees the same as")
+				drop = true
+			case rel == power.Wider:
+				out(m, k, "what it sees is part of what is seen by")
+				drop = true
+			case rel == power.Narrower:
+				out(k, m, "what it sees is part of what is seen by")
+				continue
+			case oneEnd && k.trace.Info.Whole:
+				out(m, k, "the whole server is seen by")
+				drop = true
+			case oneEnd && m.trace.Info.Whole:
+				out(m, k, "it sees the whole server, and so what is seen by")
+				drop = true
+			case rel == power.Unknown:
+				doubts = append(doubts, k, m)
+			}
+			keep = append(keep, k)
+		}
+		counted = keep
+		if !drop {
+			counted = append(counted, m)
+			for _, d := range doubts {
+				unsure[d] = true
+			}
+		}
+	}
+	var names []string
+	for _, m := range counted {
+		if unsure[m] {
+			names = append(names, name(m))
+		}
+	}
+	if oneEnd && len(names) > 1 {
+		warnings = append(warnings, results.Warn(results.PowerSum, "the watts of %s are summed, though nothing tells whether these meters see different things: leave one out if they do not", strings.Join(names, " and ")))
+	}
+	return counted, warnings
+}
+
+// seenByBoth keeps what meters of both ends see from being counted for each.
+func seenByBoth(rec *results.Record, all []*metering) {
+	if rec.Total.Power != nil || rec.RX == nil || rec.TX == nil || rec.RX.Power == nil || rec.TX.Power == nil {
+		return
+	}
+	if a, b := rec.RX.Power.Scope, rec.TX.Power.Scope; a != b {
+		rec.Warnings = append(rec.Warnings, results.Warn(results.PowerSum, "the receiver's watts are of scope %s and the sender's of %s: they have no total: give both ends meters of one kind", a, b))
+		return
+	}
+	var both []*metering
+	for _, role := range []Role{RX, TX} {
+		p := rec.RX.Power
+		if role == TX {
+			p = rec.TX.Power
+		}
+		for _, m := range all {
+			if m.counts && m.end == role && m.measured != nil && m.measured.Scope == p.Scope {
+				both = append(both, m)
+			}
+		}
+	}
+	counted, _ := once(both, false)
+	if len(counted) == len(both) {
+		return
+	}
+	var figures []results.Power
+	var names []string
+	for _, m := range counted {
+		p := *m.measured
+		if rec.Bytes > 0 {
+			per := p.Joules / (float64(rec.Bytes) / 1e9)
+			p.JoulesPerG = &per
+		}
+		figures = append(figures, p)
+		names = append(names, p.Meter)
+	}
+	rec.Total.Power = sumPower(figures)
+	rec.Warnings = append(rec.Warnings, results.Warn(results.PowerTwice, "both ends are seen by %s: the total counts that once, and neither end's watts are its own alone", strings.Join(names, " and ")))
 }
 
 func add(a, b *float64) *float64 {

@@ -186,9 +186,13 @@ func wire(t power.Trace, from int64) trace {
 	return v
 }
 
+// maxNames is more than any meter has for what it sees.
+const maxNames = 32
+
 // trace moves an agent's trace to this process's clock.
 func (v *trace) trace(offset int64) power.Trace {
 	t := power.Trace{Info: v.Info, Lost: v.Lost}
+	t.Info.Of = t.Info.Of[:min(len(t.Info.Of), maxNames)]
 	if v.Why != "" {
 		t.Err = errors.New(v.Why)
 	}
@@ -250,9 +254,9 @@ func (c *conversation) ownPower(ctx context.Context, rec *results.Record, p *Pre
 		return
 	}
 	w := res.window(p, 0)
-	var all []metering
+	var all []*metering
 	for _, t := range c.power.read(ctx, w.To)[c.power.own:] {
-		all = append(all, metering{end: p.Role, trace: t})
+		all = append(all, &metering{end: p.Role, trace: t})
 	}
 	fillPower(rec, all, map[Role]power.Window{p.Role: w}, nil)
 	rec.Derive()

@@ -70,6 +70,7 @@ func openExec(address string) (Meter, error) {
 	if m.interval < execLeast {
 		return nil, fmt.Errorf("%w: option interval is %s or more", ErrSpec, execLeast)
 	}
+	m.info.Of = private("exec", text)
 	m.info.Source = "a command that goes on printing"
 	return m, m.start()
 }

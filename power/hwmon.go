@@ -41,7 +41,49 @@ func hwmonScope(chip string) Scope {
 	case "amd_energy", "zenergy", "zenpower", "fam15h_power":
 		return Package
 	}
+	if strings.HasPrefix(chip, "i915_gt") {
+		return GPU
+	}
 	return Other
+}
+
+// of names what a sensor sees: a CPU package as RAPL has it, or a part of the
+// device that the driver is for.
+func (s *hwmonSensor) of(all []hwmonSensor) string {
+	number := strings.TrimLeft(s.channel, "abcdefghijklmnopqrstuvwxyz")
+	if s.scope == Package {
+		// amd_energy has Esocket0 and Ecore000.
+		switch what := strings.TrimRight(s.label, "0123456789"); what {
+		case "Esocket":
+			return thisHost() + "/rapl/package-" + strings.TrimPrefix(s.label, what)
+		case "Ecore":
+			return thisHost() + "/rapl/package-*/core/" + strings.TrimPrefix(s.label, what)
+		case "RAPL_P_Package", "":
+			return thisHost() + "/rapl/package-*"
+		}
+		return thisHost() + "/rapl/package-*/?" + element(s.label)
+	}
+	if s.chip == "power_meter" {
+		return thisHost() // ACPI's, of the server
+	}
+	dir := filepath.Dir(s.path)
+	if device, err := filepath.EvalSymlinks(filepath.Join(dir, "device")); err == nil {
+		dir = device
+	}
+	device := thisHost() + "/device-" + element(dir)
+	one := !slices.ContainsFunc(all, func(o hwmonSensor) bool {
+		return o.dir == s.dir && strings.TrimLeft(o.channel, "abcdefghijklmnopqrstuvwxyz") != number
+	})
+	switch {
+	case strings.HasPrefix(s.chip, "i915_gt"):
+		return device + "/" + s.chip
+	// The input of a supply, and a whole card, see the others of their chip.
+	case one, s.label == "pin", s.label == "card":
+		return device
+	case strings.HasPrefix(s.label, "pout"):
+		return device + "/" + s.label
+	}
+	return device + "/?" + number
 }
 
 func hwmonSensors(sys string) ([]hwmonSensor, error) {
@@ -124,7 +166,7 @@ func openHwmon(sys, address string) (Meter, error) {
 	}
 	s := fit[0]
 	m := &hwmon{file: sysfile{path: s.path}, energy: s.energy()}
-	m.info = Info{Name: "hwmon:" + s.id + "/" + s.channel, Scope: s.scope}
+	m.info = Info{Name: "hwmon:" + s.id + "/" + s.channel, Scope: s.scope, Of: []string{s.of(all)}, Whole: s.chip == "power_meter"}
 	interval := "update_interval"
 	if strings.HasSuffix(s.path, "_average") {
 		interval = s.channel + "_average_interval"

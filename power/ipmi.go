@@ -2,6 +2,7 @@ package power
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,6 +80,7 @@ func openIPMI(ctx context.Context, address string) (Meter, error) {
 		return nil, fmt.Errorf("%w: what follows the host's slash means nothing to IPMI", ErrSpec)
 	}
 	m := &ipmi{where: t.address()}
+	places := t.places(ctx, "623")
 	m.connect = func(ctx context.Context) (*client.Client, error) {
 		c, err := client.NewClient(t.host, port, user, password)
 		if err != nil {
@@ -101,7 +103,7 @@ func openIPMI(ctx context.Context, address string) (Meter, error) {
 		}
 		return c, nil
 	}
-	return m.start(ctx, t)
+	return m.start(ctx, t, places)
 }
 
 func openIPMIDevice(ctx context.Context, address string) (Meter, error) {
@@ -122,17 +124,25 @@ func openIPMIDevice(ctx context.Context, address string) (Meter, error) {
 		c.WithTimeout(patience)
 		return c, c.ConnectOpen(ctx, int32(n))
 	}
-	return m.start(ctx, &target{name: fmt.Sprintf("ipmidev:%d", n)})
+	return m.start(ctx, &target{name: fmt.Sprintf("ipmidev:%d", n)}, []string{thisHost()})
 }
 
-func (m *ipmi) start(ctx context.Context, t *target) (Meter, error) {
+func (m *ipmi) start(ctx context.Context, t *target, places []string) (Meter, error) {
 	var err error
-	if m.about, err = t.info(Info{Resolution: 1}); err != nil {
+	if m.about, err = t.info(Info{Resolution: 1, Of: places, Whole: true, Source: "DCMI's power reading"}); err != nil {
 		return nil, err
 	}
 	if _, err := m.Read(ctx); err != nil && !errors.Is(err, ErrNoValue) {
 		m.Close()
 		return nil, err
+	}
+	// Not every controller knows its server's UUID.
+	if m.client != nil {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		if g, err := m.client.GetSystemGUID(ctx); err == nil {
+			m.about.Of = append(serverUUID(hex.EncodeToString(g.GUID[:])), m.about.Of...)
+		}
 	}
 	return m, nil
 }

@@ -22,6 +22,10 @@ import (
 	"github.com/bougou/go-ipmi/pkg/types"
 )
 
+// systemGUID is of the server with the UUID
+// 00112233-4455-6677-8899-aabbccddeeff, its bytes from the last to the first.
+var systemGUID = []byte{0xff, 0xee, 0xdd, 0xcc, 0xbb, 0xaa, 0x99, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0x00}
+
 // dcmiServer answers Get Power Reading.
 type dcmiServer struct {
 	mu     sync.Mutex
@@ -75,6 +79,9 @@ func (d *dcmiServer) start(t *testing.T, address string) (where string, stop fun
 	registry := handlers.NewRegistry()
 	handlers.RegisterAllHandlers(registry)
 	registry.RegisterFunc(types.CommandGetDCMIPowerReading, d.handle)
+	registry.RegisterFunc(types.CommandGetSystemGUID, func(context.Context, *handlers.HandlerContext, []byte) ([]byte, types.CompletionCode, error) {
+		return systemGUID, types.CodeOK, nil
+	})
 	s := server.NewServer(b, conn, server.WithHandlerRegistry(registry))
 	var running sync.WaitGroup
 	running.Go(func() { s.Serve(t.Context()) })

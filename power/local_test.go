@@ -355,6 +355,7 @@ func smi(t *testing.T, old bool) {
 case "$*" in
 *index,uuid,name*) echo '0, GPU-aaaa, NVIDIA H200, the first'; echo '1, GPU-bbbb, NVIDIA T4'; exit;;
 ` + refuse + `
+*"-i 0 "*query-gpu=uuid*|*"-i GPU-aaaa "*query-gpu=uuid*) echo GPU-aaaa; exit;;
 *"-i 1"*) echo '[N/A]'; exit;;
 *"-i 7"*) echo 'No devices were found'; exit 6;;
 *--loop-ms=100*) echo 118.30; echo '[Unknown Error]'; echo 119.07; exec sleep 1000;;

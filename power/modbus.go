@@ -91,6 +91,11 @@ func openModbus(ctx context.Context, address string) (Meter, error) {
 	if err != nil {
 		return nil, err
 	}
+	first := m.power
+	if first == nil {
+		first = m.energy
+	}
+	m.about.Of = under(t.places(ctx, "502"), fmt.Sprintf("unit-%d", unit), fmt.Sprintf("?%v-%d", first.table, first.address))
 	m.client, err = modbus.NewClient(&modbus.ClientConfiguration{URL: "tcp://" + t.address(), Timeout: patience, Logger: log.New(io.Discard, "", 0)})
 	if err == nil {
 		err = m.client.SetUnitId(uint8(unit))

@@ -96,6 +96,13 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 		return nil, fmt.Errorf("%w: ca, pin and insecure need tls=true", ErrSpec)
 	}
 	t.port = cmp.Or(t.port, port)
+	for _, place := range under(t.places(ctx, "1883", "8883"), m.topic) {
+		place = "mqtt:" + place
+		if path := cmp.Or(t.options["power"], t.options["energy"]); path != "" && path != "." {
+			place += "/?" + element(path)
+		}
+		m.about.Of = append(m.about.Of, place)
+	}
 	o := mqtt.NewClientOptions().AddBroker(scheme + "://" + t.address()).SetClientID("zcbench-" + rand.Text()[:14]).
 		SetUsername(t.secrets["user"]).SetPassword(t.secrets["password"]).SetTLSConfig(verify).
 		SetConnectTimeout(patience).SetWriteTimeout(patience).SetPingTimeout(patience).SetKeepAlive(10 * time.Second).

@@ -47,7 +47,12 @@ func openNVIDIA(ctx context.Context, gpu string) (Meter, error) {
 		}
 	}
 	cmd := exec.Command(nvidiaSMI, "-i", gpu, "--query-gpu="+field, "--format=csv,noheader,nounits", "--loop-ms="+strconv.FormatInt(nvidiaInterval.Milliseconds(), 10))
-	return startProcess(Info{Name: "nvml:" + gpu, Scope: GPU, Interval: nvidiaInterval, Resolution: 0.01, Latency: late}, cmd, parseNVIDIA)
+	// However it was named, it is the one with this UUID.
+	uuid, err := nvidiaOnce(ctx, "-i", gpu, "--query-gpu=uuid")
+	if err != nil {
+		return nil, err
+	}
+	return startProcess(Info{Name: "nvml:" + gpu, Of: named("gpu", "", strings.TrimSpace(uuid)), Scope: GPU, Interval: nvidiaInterval, Resolution: 0.01, Latency: late}, cmd, parseNVIDIA)
 }
 
 // parseNVIDIA reads a line of --format=csv,noheader,nounits. A GPU that cannot

@@ -39,6 +39,10 @@ type Info struct {
 	// Pushed is set where Read waits for the next value; others are asked, at
 	// most once in Interval, and answer at once.
 	Pushed bool `json:"pushed"`
+	// Of names what it sees, for Relate.
+	Of []string `json:"of,omitempty"`
+	// Whole is set where that is all of a server: no other meter adds to it.
+	Whole bool `json:"whole,omitempty"`
 	// Source says which of its figures it is that is read, or how.
 	Source string `json:"source,omitempty"`
 	// Cost is what reading it takes, as a share of one CPU; 0: next to nothing.

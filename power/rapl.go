@@ -18,6 +18,7 @@ import (
 type rapl struct {
 	name  string
 	scope Scope
+	of    string // the part of the host that the zones are
 	zones []raplZone
 	total float64 // joules since it was opened
 	last  time.Time
@@ -89,8 +90,15 @@ func openRAPL(sys, name string) (Meter, error) {
 		return nil, err
 	}
 	m := &rapl{name: "rapl:" + name, scope: Package, zones: zones}
-	if name == "psys" {
+	switch {
+	case name == "":
+		m.of = "rapl"
+	case name == "psys":
 		m.scope = Other // the platform as its vendor wired it
+	case strings.HasPrefix(name, "package"), name == "dram":
+		m.of = "rapl/" + name
+	default:
+		m.of = "rapl/package-*/" + name // core, uncore
 	}
 	for i := range m.zones {
 		if m.zones[i].before, err = m.zones[i].read(); err != nil {
@@ -110,7 +118,11 @@ func (z *raplZone) read() (uint64, error) {
 }
 
 func (m *rapl) Info() Info {
-	return Info{Name: m.name, Scope: m.scope, Interval: raplInterval}
+	i := Info{Name: m.name, Scope: m.scope, Interval: raplInterval, Of: []string{thisHost() + "/" + m.of}}
+	if m.of == "" {
+		i.Of, i.Whole = []string{thisHost()}, true
+	}
+	return i
 }
 
 func (m *rapl) Read(context.Context) (Reading, error) {

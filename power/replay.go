@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -36,6 +37,11 @@ func openReplay(path string) (Meter, error) {
 		return nil, fmt.Errorf("%w: %w", ErrSpec, err)
 	}
 	m := &replay{info: Info{Name: "replay:" + filepath.Base(path), Scope: Other, Pushed: true}, file: f, r: bufio.NewReader(f)}
+	if st, err := f.Stat(); err == nil {
+		if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+			m.info.Of = []string{fmt.Sprintf("file:%s-%d-%d", element(thisHost()), sys.Dev, sys.Ino)}
+		}
+	}
 	head, err := m.next()
 	if err == nil {
 		m.columns, err = parseReplayHead(head)

@@ -2,6 +2,7 @@ package power
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,8 +120,33 @@ func openSCPI(ctx context.Context, address string) (Meter, error) {
 			m.Close()
 			return nil, err
 		}
+		return m, nil
 	}
+	// Whoever does not know this gets a fresh connection, on which no late answer
+	// is taken for one to the next question.
+	short, cancel := context.WithTimeout(ctx, patience/3)
+	defer cancel()
+	id, err := m.conn.ask(short, "*IDN?")
+	if err != nil {
+		m.Close()
+		id = ""
+	}
+	m.identify(ctx, id, fmt.Sprintf("?%s-%d", escaped(cmp.Or(m.power, m.energy)), max(m.powerItem, m.energyItem)))
 	return m, nil
+}
+
+// identify names the instrument by its answer to *IDN? (IEEE 488.2, 10.14: maker,
+// model, serial number, firmware).
+func (m *scpi) identify(ctx context.Context, id, part string) {
+	usual := []string{"", "5025"}
+	wholes := m.target.places(ctx, usual...)
+	if f := strings.Split(id, ","); len(f) == 4 {
+		wholes = append(named("serial", element(strings.TrimSpace(f[0])+"-"+strings.TrimSpace(f[1])), f[2]), wholes...)
+	}
+	m.about.Of = wholes
+	if part != "" {
+		m.about.Of = under(wholes, part)
+	}
 }
 
 // meet makes sure that this is a WT300 and asks how often it measures.
@@ -132,6 +158,16 @@ func (m *scpi) meet(ctx context.Context) error {
 	if !strings.Contains(id, "YOKOGAWA,WT3") {
 		return fmt.Errorf("%w: %s is no WT300 (%.60q): give its queries, as in ?power=MEAS:POW?", ErrSpec, m.target.address(), id)
 	}
+	channel := m.target.path
+	// A WT310 has one element; of the others the first would be a part.
+	if f := strings.Split(id, ","); channel == "" && len(f) > 1 && !strings.HasPrefix(f[1], "WT310") {
+		return fmt.Errorf("%w: a %.20s has several elements: append /1, /2, /3 or /SIGMA", ErrSpec, f[1])
+	}
+	part := ""
+	if channel != "" && channel != "SIGMA" {
+		part = "element-" + channel
+	}
+	m.identify(ctx, id, part)
 	s, err := m.conn.ask(ctx, ":RATE?")
 	if err != nil {
 		return fmt.Errorf("%s: :RATE?: %w", m.target.address(), err)

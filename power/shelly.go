@@ -57,6 +57,7 @@ func openShelly(ctx context.Context, address string) (Meter, error) {
 	var device struct {
 		Gen  int    `json:"gen"`
 		Type string `json:"type"`
+		MAC  string `json:"mac"`
 	}
 	if err := m.web.get(ctx, "/shelly", &device); err != nil {
 		if errors.Is(err, errNotThere) {
@@ -83,14 +84,36 @@ func openShelly(ctx context.Context, address string) (Meter, error) {
 			m.web.client.Transport = &digest.Transport{Username: "admin", Password: password, Transport: m.web.client.Transport}
 		}
 	}
+	m.about.Of = under(append(named("mac", "", device.MAC), t.places(ctx, "80")...), fmt.Sprintf("%s-%d", component, m.channel))
 	// Neither generation says how often or how finely it measures.
-	if m.about, err = t.info(Info{}); err != nil {
+	if m.about, err = t.info(m.about); err != nil {
 		return nil, err
 	}
 	if _, err := m.Read(ctx); err != nil && !errors.Is(err, ErrNoValue) {
 		return nil, err
 	}
+	if channel == "" {
+		return m, m.alone(ctx)
+	}
 	return m, nil
+}
+
+// alone refuses to take the first of several channels for the device.
+func (m *shelly) alone(ctx context.Context) error {
+	var s shellyStatus
+	where := m.path
+	if !m.first {
+		where = strings.Replace(m.path, "id=0", "id=1", 1)
+	}
+	if err := m.web.get(ctx, where, &s); err != nil && !m.first {
+		return nil // it has no second one
+	} else if err != nil {
+		return err
+	}
+	if len(s.Meters) > 1 || len(s.EMeters) > 1 || !m.first && s.APower.there {
+		return fmt.Errorf("%w: it has several channels: append /0, /1, …", ErrSpec)
+	}
+	return nil
 }
 
 func (m *shelly) Info() Info { return m.about }

@@ -3,6 +3,7 @@ package power
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,7 +21,7 @@ import (
 func snmpKind() kind {
 	return kind{
 		name:    "snmp",
-		address: "HOST[:PORT]/apc[/OUTLET], /apc-rpdu or /raritan[/OUTLET] [?pdu=N], or HOST[:PORT]?power=OID[&power-unit=UNIT][&energy=OID&energy-unit=UNIT]; all: [&version=1|2c|3]",
+		address: "HOST[:PORT]/apc[/OUTLET], /apc-rpdu or /raritan[/OUTLET] [?pdu=N][?inlet=N], or HOST[:PORT]?power=OID[&power-unit=UNIT][&energy=OID&energy-unit=UNIT]; all: [&version=1|2c|3]",
 		about: "power distribution unit over SNMP: APC's rPDU2 (steps of 10 W, of 1 W by outlet) and the older rPDU, Raritan's PDU2 inlet or outlet, others by their OIDs; " +
 			"community, or user, auth-password and privacy-password, from the file of auth=FILE or ZCBENCH_METER_…",
 		open: openSNMP,
@@ -50,7 +51,12 @@ const (
 	rPDU2DeviceStatusEnergy        = ".1.3.6.1.4.1.318.1.1.26.4.3.1.9"    // tenths of kWh
 	rPDU2OutletMeteredStatusPower  = ".1.3.6.1.4.1.318.1.1.26.9.4.3.1.7"  // W
 	rPDU2OutletMeteredStatusEnergy = ".1.3.6.1.4.1.318.1.1.26.9.4.3.1.11" // tenths of kWh
-	rPDUIdentDevicePowerWatts      = ".1.3.6.1.4.1.318.1.1.12.1.16.0"     // W
+	rPDU2OutletMeteredStatusModule = ".1.3.6.1.4.1.318.1.1.26.9.4.3.1.2"  // which PDU of a group
+	rPDU2IdentSerialNumber         = ".1.3.6.1.4.1.318.1.1.26.2.1.9"
+	rPDUIdentSerialNumber          = ".1.3.6.1.4.1.318.1.1.12.1.6.0"
+	pduSerialNumber                = ".1.3.6.1.4.1.13742.6.3.2.1.1.4"
+	snmpEngineID                   = ".1.3.6.1.6.3.10.2.1.1.0"
+	rPDUIdentDevicePowerWatts      = ".1.3.6.1.4.1.318.1.1.12.1.16.0" // W
 
 	// Of each the column .2 says whether the value is available, .4 is the
 	// value; of the configuration .6 is the unit, .7 the decimals.
@@ -65,7 +71,7 @@ const (
 )
 
 func openSNMP(ctx context.Context, address string) (Meter, error) {
-	t, err := parseTarget("snmp", address, "161", "power", "power-unit", "energy", "energy-unit", "pdu", "version")
+	t, err := parseTarget("snmp", address, "161", "power", "power-unit", "energy", "energy-unit", "pdu", "inlet", "version")
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +90,9 @@ func openSNMP(ctx context.Context, address string) (Meter, error) {
 		}
 	}()
 	if known, err = find(ctx, t); err != nil {
+		return nil, err
+	}
+	if known.Of, err = m.identify(ctx, t); err != nil {
 		return nil, err
 	}
 	if m.about, err = t.info(known); err != nil {
@@ -163,8 +172,8 @@ func (m *snmp) generic(ctx context.Context, t *target) (known Info, err error) {
 			*oid = "." + strings.TrimPrefix(*oid, ".")
 		}
 	}
-	if t.options["pdu"] != "" {
-		return known, fmt.Errorf("%w: option pdu goes with /apc and /raritan", ErrSpec)
+	if t.options["pdu"]+t.options["inlet"] != "" {
+		return known, fmt.Errorf("%w: options pdu and inlet go with /apc and /raritan", ErrSpec)
 	}
 	if m.inWatts, m.inJoules, err = t.scales(); err != nil || m.energy == "" {
 		return known, err
@@ -196,6 +205,37 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 		if number, err = strconv.ParseUint(outlet, 10, 16); err != nil || number == 0 {
 			return known, fmt.Errorf("%w: an outlet is 1, 2, …", ErrSpec)
 		}
+	}
+	inlet, err := t.number("inlet", 1, 255, 1)
+	if err != nil {
+		return known, err
+	}
+	if t.options["inlet"] != "" && (of || name != "raritan") {
+		return known, fmt.Errorf("%w: option inlet goes with /raritan alone", ErrSpec)
+	}
+	if name == "raritan" && !of {
+		number = inlet
+	}
+	// Of several the first would be a part. An object that is not there is none.
+	several := func(second, what string) error {
+		values, err := m.get(ctx, second)
+		if errors.Is(err, ErrSpec) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if n, err := snmpNumber(values[0]); err != nil || n < 0 {
+			return nil
+		}
+		return fmt.Errorf("%w: it has several %ss: say %s=1, %s=2 …, each a meter of its own", ErrSpec, what, what, what)
+	}
+	if name == "apc" && !of && t.options["pdu"] == "" {
+		err = several(fmt.Sprint(rPDU2DeviceStatusPower, ".2"), "pdu")
+	} else if name == "raritan" && !of && t.options["inlet"] == "" {
+		err = several(fmt.Sprintf("%s.4.%d.2.%d", measurementsInletSensor, pdu, activePower), "inlet")
+	}
+	if err != nil {
+		return known, err
 	}
 	switch {
 	case name == "apc" && !of:
@@ -249,6 +289,67 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 		}
 	}
 	return known, nil
+}
+
+// identify names what is read: of a known device by its serial number, and of any
+// by the agent and the object.
+func (m *snmp) identify(ctx context.Context, t *target) ([]string, error) {
+	told := func(sort, maker, oid string) ([]string, error) {
+		values, err := m.get(ctx, oid)
+		switch {
+		case errors.Is(err, ErrUnreachable):
+			return nil, err
+		case err != nil:
+			return nil, nil // it does not tell
+		}
+		switch v := values[0].Value.(type) {
+		case []byte:
+			if sort == "agent" {
+				return named(sort, "", hex.EncodeToString(v)), nil
+			}
+			return named(sort, maker, string(v)), nil
+		case int:
+			return named(sort, maker, strconv.Itoa(v)), nil
+		}
+		return nil, nil
+	}
+	agent, err := told("agent", "", snmpEngineID)
+	if err != nil {
+		return nil, err
+	}
+	all := under(append(agent, t.places(ctx, "161")...), "?"+cmp.Or(m.power, m.energy))
+	name, outlet, of := strings.Cut(t.path, "/")
+	pdu := cmp.Or(t.options["pdu"], "1")
+	var device []string
+	switch name {
+	case "apc":
+		if of {
+			if values, err := m.get(ctx, rPDU2OutletMeteredStatusModule+"."+outlet); err == nil {
+				if n, err := snmpNumber(values[0]); err == nil {
+					pdu = fmt.Sprint(n)
+				}
+			}
+		}
+		device, err = told("serial", name, rPDU2IdentSerialNumber+"."+pdu)
+	case "apc-rpdu":
+		device, err = told("serial", "apc", rPDUIdentSerialNumber)
+	case "raritan":
+		device, err = told("serial", name, pduSerialNumber+"."+pdu)
+	default:
+		return all, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	device = append(device, under(t.places(ctx, "161"), "pdu-"+pdu)...)
+	if inlet := t.options["inlet"]; inlet != "" {
+		device = under(device, "inlet-"+inlet)
+	}
+	if of {
+		n, _ := strconv.ParseUint(outlet, 10, 16) // device has seen it
+		device = under(device, fmt.Sprintf("outlet-%d", n))
+	}
+	return append(device, all...), nil
 }
 
 // unit asks a Raritan what a sensor's numbers are worth in its base unit.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -55,6 +56,10 @@ func openTasmota(ctx context.Context, address string) (Meter, error) {
 	if p := e.Power.at(m.channel); p.ok {
 		known.Resolution = p.step // its WattRes
 	}
+	if t.path == "" && len(e.Power) > 1 {
+		return nil, fmt.Errorf("%w: it has %d channels: append /1, /2, …", ErrSpec, len(e.Power))
+	}
+	known.Of = under(append(m.mac(ctx), t.places(ctx, "80")...), fmt.Sprintf("channel-%d", m.channel))
 	if m.about, err = t.info(known); err != nil {
 		return nil, err
 	}
@@ -62,6 +67,17 @@ func openTasmota(ctx context.Context, address string) (Meter, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// mac names the device, where its Status 5 tells.
+func (m *tasmota) mac(ctx context.Context) []string {
+	var s struct {
+		StatusNET struct{ Mac string }
+	}
+	if m.web.get(ctx, "/cm?cmnd=Status%205", &s) != nil {
+		return nil
+	}
+	return named("mac", "", strings.ReplaceAll(s.StatusNET.Mac, ":", ""))
 }
 
 func (m *tasmota) Info() Info { return m.about }

@@ -174,6 +174,9 @@ func (r *Record) Derive() {
 		r.Bytes = r.TX.Bytes
 	}
 	r.Total = Total{CPUPercent: sum(rx.cpu, tx.cpu), Watts: sum(rx.watts, tx.watts), Power: r.Total.Power}
+	if r.RX != nil && r.TX != nil && r.RX.Power != nil && r.TX.Power != nil && r.RX.Power.Scope != r.TX.Power.Scope {
+		r.Total.Watts = nil // watts of the wall and of a package have no sum
+	}
 	if r.Total.Power != nil {
 		r.Total.Watts = &r.Total.Power.Watts
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -247,6 +248,10 @@ func compare(x, y *cell, m metric) change {
 				return c
 			}
 		}
+		if strings.Contains(m.name, "total") && !slices.Equal(totalPowerScopesOf([]*cell{x}), totalPowerScopesOf([]*cell{y})) {
+			c.wont = "power of another thing"
+			return c
+		}
 	}
 	t := benchmath.DefaultThresholds
 	t.CompareAlpha = alpha
@@ -400,18 +405,18 @@ func (c *Comparison) environment() {
 			if len(p.old.runs) == 0 || len(p.new.runs) == 0 {
 				continue
 			}
-			x, y := e.of(p.old.runs[0]), e.of(p.new.runs[0])
+			x, y := factsOf(p.old.runs, e.of), factsOf(p.new.runs, e.of)
 			if len(x) == 0 || len(y) == 0 {
 				continue
 			}
-			for _, f := range x {
-				if v := y.value(f.Name); v != f.Value && !strings.HasPrefix(f.Name, "process.") {
-					texts = add(texts, fmt.Sprintf("%s %s → %s", f.Name, f.Value, or(v, "unknown")))
-				}
+			names := slices.Collect(maps.Keys(x))
+			for name := range y {
+				names = add(names, name)
 			}
-			for _, f := range y {
-				if x.value(f.Name) == "" && !strings.HasPrefix(f.Name, "process.") {
-					texts = add(texts, fmt.Sprintf("%s unknown → %s", f.Name, f.Value))
+			slices.Sort(names)
+			for _, name := range names {
+				if !slices.Equal(x[name], y[name]) && !strings.HasPrefix(name, "process.") {
+					texts = add(texts, fmt.Sprintf("%s %s → %s", name, or(strings.Join(x[name], " / "), "unknown"), or(strings.Join(y[name], " / "), "unknown")))
 				}
 			}
 		}
@@ -419,6 +424,26 @@ func (c *Comparison) environment() {
 			c.hosts = append(c.hosts, "the "+e.name+"'s host is not the same: "+strings.Join(shorten(texts), "; "))
 		}
 	}
+}
+
+// factsOf are the values that facts had in some run, sorted.
+func factsOf(runs []*run, of func(*run) facts) map[string][]string {
+	values := map[string][]string{}
+	var last facts
+	for _, r := range runs {
+		list := of(r)
+		if len(list) == 0 || len(last) > 0 && &list[0] == &last[0] {
+			continue
+		}
+		last = list
+		for _, f := range list {
+			values[f.Name] = add(values[f.Name], f.Value)
+		}
+	}
+	for _, v := range values {
+		slices.Sort(v)
+	}
+	return values
 }
 
 func add(list []string, text string) []string {
@@ -457,6 +482,17 @@ func (c *Comparison) remarks() []string {
 	for _, p := range c.pairs {
 		if p.differs != "" {
 			list = append(list, p.old.label()+" is not the same in both: "+p.differs)
+		}
+		if a, b := controlsOf([]*cell{p.old}), controlsOf([]*cell{p.new}); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
+			list = append(list, fmt.Sprintf("%s has another congestion control: %s → %s", p.old.label(), strings.Join(shorten(a), " / "), strings.Join(shorten(b), " / ")))
+		}
+		for _, e := range []struct {
+			name string
+			of   func(*results.Record) *results.End
+		}{{"sender", txEnd}, {"receiver", rxEnd}} {
+			if a, b := metersOf([]*cell{p.old}, e.of), metersOf([]*cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
+				list = append(list, fmt.Sprintf("%s: the %s's power is of another meter: %s → %s", p.old.label(), e.name, strings.Join(shorten(a), " / "), strings.Join(shorten(b), " / ")))
+			}
 		}
 		if over(p.old.runs, known("gbps")).bimodal || over(p.new.runs, known("gbps")).bimodal {
 			heaped = append(heaped, p.old.label())

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"zcbench/results"
 )
@@ -24,7 +25,8 @@ type cell struct {
 	dropped []*run // ok, but left out of the figures
 	failed  []*run
 	skipped []*run
-	mixed   []string // settings that are not the same in all of its runs
+	mixed   []string // settings that are not the same in all of its runs, with their values
+	pooled  map[string]bool
 }
 
 // name is what the first columns say, in one text.
@@ -202,7 +204,7 @@ func (s *Set) group(runs []*run, names []string) (cells []*cell, by []string) {
 	for _, r := range runs {
 		tx, rx := engine(r.Record, r.TX, "tx"), engine(r.Record, r.RX, "rx")
 		// Without an id, the engines are all there is to tell cells apart.
-		key := cmp.Or(r.Cell, tx+"\x00"+rx)
+		key := cmp.Or(r.Cell, tx+"\x00"+rx) + "\x00" + r.Pair
 		var values []string
 		if by != nil {
 			values = make([]string, len(by))
@@ -237,8 +239,8 @@ func (s *Set) group(runs []*run, names []string) (cells []*cell, by []string) {
 		for _, list := range [][]*run{c.runs, c.dropped, c.failed, c.skipped} {
 			slices.SortStableFunc(list, func(a, b *run) int { return a.started.Compare(b.started) })
 		}
-		if names != nil {
-			c.mixed = s.mixed(c, by)
+		if names != nil || c.id == "" {
+			s.mix(c)
 		}
 	}
 	if by != nil {
@@ -273,11 +275,14 @@ func axes(runs []*run) []string {
 }
 
 // natural orders values as people do: modes from plain to zero-copy, off
-// before on, software before hardware, then numbers by their value, then the
-// rest by the alphabet.
+// before on, software before hardware, then numbers by their value, times by theirs,
+// then the rest by the alphabet.
 func natural(a, b string) int {
 	order := []string{"baseline", "msgzc", "devmem", "iouring", "off", "on", "false", "true", "no", "yes", "sw", "hw", "software", "hardware"}
 	rank := func(s string) (class int, value float64) {
+		if d, err := time.ParseDuration(s); err == nil && s != "0" {
+			return 2, d.Seconds()
+		}
 		if i := slices.Index(order, s); i >= 0 {
 			return 0, float64(i)
 		}
@@ -290,15 +295,36 @@ func natural(a, b string) int {
 		if v, err := strconv.ParseFloat(digits, 64); err == nil {
 			return 1, v * unit
 		}
-		return 2, 0
+		return 3, 0
 	}
 	i, x := rank(a)
 	j, y := rank(b)
-	return cmp.Or(cmp.Compare(i, j), cmp.Compare(x, y), strings.Compare(a, b))
+	return cmp.Or(cmp.Compare(i, j), cmp.Compare(x, y), byNumbers(a, b), strings.Compare(a, b))
+}
+
+// byNumbers orders texts by their words, and numbers in them by their value.
+func byNumbers(a, b string) int {
+	digit := func(r rune) bool { return r >= '0' && r <= '9' }
+	for a != "" && b != "" {
+		i, j := len(a)-len(strings.TrimLeftFunc(a, digit)), len(b)-len(strings.TrimLeftFunc(b, digit))
+		if i == 0 || j == 0 {
+			if a[0] != b[0] {
+				return cmp.Compare(a[0], b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
+		x, y := strings.TrimLeft(a[:i], "0"), strings.TrimLeft(b[:j], "0")
+		if n := cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)); n != 0 {
+			return n
+		}
+		a, b = a[i:], b[j:]
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
 // settings are those of a run by their flat names, but for the engines, which
-// are said elsewhere.
+// are said elsewhere, and the pair of hosts where there are several.
 func (s *Set) settings(r *run) map[string]string {
 	m := map[string]string{}
 	for _, f := range r.flat.settings {
@@ -306,12 +332,14 @@ func (s *Set) settings(r *run) map[string]string {
 	}
 	delete(m, "tx")
 	delete(m, "rx")
+	if r.Pair != "" {
+		m["pair"] = clean(r.Pair)
+	}
 	return m
 }
 
-// mixed names the settings that a group's runs do not share, and that it was
-// not asked to pool.
-func (s *Set) mixed(c *cell, by []string) []string {
+// mix finds what a group's runs do not share: settings and engines.
+func (s *Set) mix(c *cell) {
 	seen := map[string][]string{}
 	for _, r := range c.measured() {
 		flat := s.settings(r)
@@ -327,14 +355,25 @@ func (s *Set) mixed(c *cell, by []string) []string {
 			}
 		}
 	}
-	var texts []string
+	c.mixed, c.pooled = nil, map[string]bool{}
 	for _, k := range slices.Sorted(maps.Keys(seen)) {
-		if len(seen[k]) > 1 {
-			slices.SortFunc(seen[k], natural)
-			texts = append(texts, k+" "+strings.Join(shorten(seen[k]), " / "))
+		if len(seen[k]) < 2 {
+			continue
+		}
+		slices.SortFunc(seen[k], natural)
+		values := strings.Join(shorten(seen[k]), " / ")
+		c.mixed = append(c.mixed, k+" "+values)
+		if k != "engines" {
+			c.flat[k], c.pooled[k] = values, true
 		}
 	}
-	return texts
+	var tx, rx []string
+	for _, r := range c.records() {
+		tx, rx = add(tx, engine(r.Record, r.TX, "tx")), add(rx, engine(r.Record, r.RX, "rx"))
+	}
+	slices.Sort(tx)
+	slices.Sort(rx)
+	c.tx, c.rx = strings.Join(shorten(tx), " / "), strings.Join(shorten(rx), " / ")
 }
 
 // distinguish names the settings that tell cells of the same name apart.
@@ -369,7 +408,7 @@ func split(cells []*cell) (common, varying []string) {
 	}
 	for _, k := range slices.Sorted(maps.Keys(names)) {
 		first, has := cells[0].flat[k]
-		if has && !slices.ContainsFunc(cells, func(c *cell) bool { v, ok := c.flat[k]; return !ok || v != first }) {
+		if has && !slices.ContainsFunc(cells, func(c *cell) bool { v, ok := c.flat[k]; return !ok || v != first || c.pooled[k] }) {
 			common = append(common, k)
 		} else {
 			varying = append(varying, k)

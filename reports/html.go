@@ -344,6 +344,9 @@ func span(runs []*run) (first, last string) {
 		if t.IsZero() {
 			continue
 		}
+		if !from.IsZero() {
+			t = t.In(from.Location()) // one zone for all
+		}
 		if from.IsZero() || t.Before(from) {
 			from = t
 		}
@@ -355,6 +358,7 @@ func span(runs []*run) (first, last string) {
 		return "", ""
 	}
 	const minute = "2006-01-02 15:04 Z07:00"
+	to = to.In(from.Location())
 	first, last = from.Format(minute), to.Format(minute)
 	if from.Format(time.DateOnly) == to.Format(time.DateOnly) {
 		last = to.Format("15:04")
@@ -435,13 +439,17 @@ func (r *Report) runLog() (rows []logRow, left int) {
 	if left = len(all) - most; left > 0 {
 		all = all[:most]
 	}
+	var zone *time.Location // that of the first, for all
 	for _, e := range all {
 		row := logRow{
 			Name: r.named(e.c), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: clean(string(e.r.Status)),
 			ID: clean(e.r.ID), Remark: clean(cmp.Or(e.r.Reason, e.r.Dropped)),
 		}
 		if t := e.r.started; !t.IsZero() {
-			row.Started = t.Format(time.DateTime)
+			if zone == nil {
+				zone = t.Location()
+			}
+			row.Started = t.In(zone).Format(time.DateTime + " Z07:00")
 		}
 		if e.r.Status == results.OK {
 			one := []*run{e.r}

@@ -136,12 +136,17 @@ func (s *Set) notes(cells []*cell) []note {
 			list[i].cells = append(list[i].cells, c)
 		}
 	}
+	controls := controlsOf(cells)
+	asked := !slices.ContainsFunc(cells, func(c *cell) bool { return c.flat["congestion"] == "" })
 	measured := 0
 	for _, c := range cells {
 		if len(c.runs) == 0 {
 			continue // its status says why
 		}
 		measured++
+		if own := controlsOf([]*cell{c}); len(controls) > 1 && len(own) == 1 && !asked {
+			add(c, fmt.Sprintf("congestion control %s, and others here have %s: beside them it is compared too", own[0], strings.Join(shorten(without(controls, own[0])), "; ")))
+		}
 		for _, r := range c.runs {
 			for _, w := range r.Warnings {
 				add(c, clean(w))
@@ -199,9 +204,18 @@ func (c *cell) doubts() []string {
 		if list := powerScopesOf([]*cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's power was not measured of one thing in all runs (%s): its mean and ROI mix them", e.name, clean(strings.Join(list, ", "))))
 		}
+		if list := metersOf([]*cell{c}, e.of); len(list) > 1 {
+			texts = append(texts, fmt.Sprintf("the %s's power was not measured by one meter in all runs (%s): its mean and ROI mix them", e.name, strings.Join(shorten(list), ", ")))
+		}
 		if list := scopesOf([]*cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name, strings.Join(list, ", ")))
 		}
+	}
+	if list := totalPowerScopesOf([]*cell{c}); len(list) > 1 {
+		texts = append(texts, fmt.Sprintf("the power of both ends was not measured of one thing in all runs (%s): its mean and ROI mix them", clean(strings.Join(list, ", "))))
+	}
+	if list := controlsOf([]*cell{c}); len(list) > 1 {
+		texts = append(texts, fmt.Sprintf("the congestion control was not one in all runs (%s): they are no repeats of each other", strings.Join(shorten(list), "; ")))
 	}
 	var partly []string
 	for _, m := range metrics {
@@ -241,9 +255,9 @@ func reasons(runs []*run, of func(*run) string) string {
 }
 
 // share of something in a text, which may differ from run to run.
-var shares = regexp.MustCompile(`(?:\d+(?:\.\d+)?–)?\d+(?:\.\d+)?%`)
+var shares = regexp.MustCompile(`(?:\d+(?:\.\d+)?–)?\d+(?:\.\d+)? ?%`)
 
-// skeleton is a text without its shares.
+// skeleton is a text without its shares; its code stays.
 func skeleton(text string) string { return shares.ReplaceAllString(text, "\x00") }
 
 // widen says both of two texts that differ in their shares alone: 3%, 5% and
@@ -251,7 +265,7 @@ func skeleton(text string) string { return shares.ReplaceAllString(text, "\x00")
 func widen(a, b string) string {
 	values := shares.FindAllString(b, -1)
 	ends := func(text string) (low, high string) {
-		low, high, ok := strings.Cut(strings.TrimSuffix(text, "%"), "–")
+		low, high, ok := strings.Cut(strings.TrimRight(text, " %"), "–")
 		if !ok {
 			high = low
 		}
@@ -271,10 +285,11 @@ func widen(a, b string) string {
 		if value(h) > value(high) {
 			high = h
 		}
+		unit := old[len(strings.TrimRight(old, " %")):]
 		if low == high {
-			return low + "%"
+			return low + unit
 		}
-		return low + "–" + high + "%"
+		return low + "–" + high + unit
 	})
 }
 
@@ -402,6 +417,48 @@ func powerScopesOf(cells []*cell, ends ...func(*results.Record) *results.End) []
 	return list
 }
 
+// totalPowerScopesOf are the same of meters that see both ends.
+func totalPowerScopesOf(cells []*cell) []string {
+	return distinct(cells, func(r *results.Record) string {
+		if r.Total.Power == nil {
+			return ""
+		}
+		return cmp.Or(clean(r.Total.Power.Scope), "unknown")
+	})
+}
+
+// metersOf are the meters that an end's power is of.
+func metersOf(cells []*cell, end func(*results.Record) *results.End) []string {
+	return distinct(cells, func(r *results.Record) string {
+		if e := end(r); e != nil && e.Power != nil {
+			return clip(clean(e.Power.Meter), 80)
+		}
+		return ""
+	})
+}
+
+// controlsOf are the congestion controls that connections had.
+func controlsOf(cells []*cell) []string { return distinct(cells, used) }
+
+// distinct are the texts that the runs of cells have, sorted; what is empty is
+// not known.
+func distinct(cells []*cell, of func(*results.Record) string) []string {
+	var list []string
+	for _, c := range cells {
+		for _, r := range c.runs {
+			if v := of(r.Record); v != "" {
+				list = add(list, v)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func without(list []string, one string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(v string) bool { return v == one })
+}
+
 // powerLegend says what power is of; nothing where it was not measured, or
 // the records do not say.
 func powerLegend(cells []*cell) string {
@@ -480,14 +537,7 @@ func (s *Set) hostLines(runs []*run) []string {
 // congestion names what the sockets of the runs used, of each run as one end
 // or both have it; nothing where no record tells.
 func congestion(runs []*run) string {
-	var all []string
-	for _, r := range runs {
-		if c := used(r.Record); c != "" && !slices.Contains(all, c) {
-			all = append(all, c)
-		}
-	}
-	slices.Sort(all)
-	return strings.Join(all, "; ")
+	return strings.Join(controlsOf([]*cell{{runs: runs}}), "; ")
 }
 
 // used is the congestion control of a run, of both ends where they differ.
@@ -505,34 +555,55 @@ func used(r *results.Record) string {
 	return cmp.Or(tx, rx)
 }
 
-// hostLine is about the first host that says something of itself, and how
-// many others there are.
+// hostLine is about the first host that says something of itself, with all
+// values that it had, and how many others there are.
 func (s *Set) hostLine(runs []*run, of func(*run) facts) string {
-	first := ""
-	hosts := map[string]bool{}
+	hosts, name := map[string]bool{}, ""
+	about := []struct {
+		format string
+		of     func(facts) string
+		values []string
+	}{
+		{"%s", func(f facts) string { return f.value("machine.hostname") }, nil},
+		{"Linux %s", func(f facts) string { return f.value("kernel.release") }, nil},
+		{"%s", func(f facts) string { return f.value("cpu.model") }, nil},
+		{"%s CPUs", func(f facts) string { return f.value("cpu.threads") }, nil},
+		{"%s", func(f facts) string { return cmp.Or(f.value("nic.driver"), f.value("nic.name")) }, nil},
+		{"MTU %s", func(f facts) string { return f.value("nic.mtu") }, nil},
+	}
+	var last facts
 	for _, r := range runs {
 		facts := of(r)
-		if len(facts) == 0 {
+		if len(facts) == 0 || len(last) > 0 && &facts[0] == &last[0] {
 			continue
 		}
-		hosts[facts.value("machine.hostname")] = true
-		if first != "" {
+		last = facts
+		host := facts.value("machine.hostname")
+		if len(hosts) == 0 {
+			name = host
+		}
+		hosts[host] = true
+		if host != name {
 			continue
 		}
-		var parts []string
-		add := func(format, v string) {
-			if v != "" {
-				parts = append(parts, fmt.Sprintf(format, v))
+		for i := range about {
+			if v := about[i].of(facts); v != "" {
+				about[i].values = add(about[i].values, v)
 			}
 		}
-		add("%s", facts.value("machine.hostname"))
-		add("Linux %s", facts.value("kernel.release"))
-		add("%s", facts.value("cpu.model"))
-		add("%s CPUs", facts.value("cpu.threads"))
-		add("%s", cmp.Or(facts.value("nic.driver"), facts.value("nic.name")))
-		add("MTU %s", facts.value("nic.mtu"))
-		first = strings.Join(parts, ", ")
 	}
+	const most = 4
+	var parts []string
+	for _, a := range about {
+		slices.SortStableFunc(a.values, natural)
+		if n := len(a.values); n > most {
+			a.values = append(a.values[:most:most], "…")
+		}
+		if len(a.values) > 0 {
+			parts = append(parts, fmt.Sprintf(a.format, strings.Join(a.values, " / ")))
+		}
+	}
+	first := strings.Join(parts, ", ")
 	if n := len(hosts) - 1; n > 0 && first != "" {
 		first += fmt.Sprintf("; and %d other %s", n, plural(n, "host", "hosts"))
 	}

@@ -141,6 +141,14 @@ func TestIdentityOfControllers(t *testing.T) {
 	auth := "?auth=" + secretFile(t, "user=reader", "password=hunter2")
 	a, b := open(t, "ipmi:"+one+auth), open(t, "ipmi:"+strings.Replace(two, "127.0.0.1", "localhost", 1)+auth)
 	related(t, a, b, Same)
+	p := controller()
+	p.set("/redfish/v1/Chassis/1U", `{"Power":{"@odata.id":"/redfish/v1/Chassis/1U/Power"},"Links":{"ComputerSystems":[{"@odata.id":"/redfish/v1/Systems/1"}]}}`)
+	p.set("/redfish/v1/Systems/1", `{"UUID":"00112233-4455-6677-8899-AABBCCDDEEFF"}`)
+	host := p.start(t)
+	related(t, a, open(t, "redfish:"+host+"?plain=true"), Same)
+	related(t, a, open(t, "redfish:"+host+"/1U?plain=true&control=1"), Wider)
+	p.set("/redfish/v1/Systems/1", `{"UUID":"00112233-4455-6677-8899-AABBCCDDEE00"}`)
+	related(t, a, open(t, "redfish:"+host+"?plain=true"), Apart)
 	if i := a.Info(); !i.Whole || i.Of[0] != serverUUID("00112233-4455-6677-8899-AABBCCDDEEFF")[0] {
 		t.Errorf("%+v", i)
 	}

@@ -79,7 +79,8 @@ func TestRedfish(t *testing.T) {
 		"?insecure=true&pin=" + pin:            "only one",
 		"?insecure=yes":                        "true or false",
 		"/2U?insecure=true":                    "not there",
-		"?insecure=true&control=7&login=basic": "", // EnvironmentMetrics is enough
+		"?insecure=true&control=7&login=basic": "no chassis that tells", // not EnvironmentMetrics in its place
+		"?insecure=true&sensor=x&control=1":    "only one of",
 		"?login=digest":                        "session or basic",
 	} {
 		m, err := Open(t.Context(), "redfish:"+host+spec)
@@ -121,6 +122,135 @@ func TestRedfishSeveralChassis(t *testing.T) {
 	p.set("/redfish/v1/Chassis/GPU", `{"Power":{"@odata.id":"@198.51.100.1/"}}`)
 	if _, err := Open(t.Context(), "redfish:"+host+"/GPU?plain=true"); err == nil || !strings.Contains(err.Error(), "no path") {
 		t.Errorf("a bad link: %v", err)
+	}
+}
+
+// TestRedfishPlaces: what newer controllers have in place of Power, in the order of
+// the documentation, with collections of several pages.
+func TestRedfishPlaces(t *testing.T) {
+	const chassis = "/redfish/v1/Chassis/1U"
+	sensor := func(p *pages, id, reading, units, context string) {
+		p.set(chassis+"/Sensors/"+id, fmt.Sprintf(`{"Id":%q,"Reading":%s,"ReadingUnits":%q,"SensingInterval":"PT2S"%s}`, id, reading, units, context))
+	}
+	list := func(ids ...string) string {
+		var all []string
+		for _, id := range ids {
+			all = append(all, fmt.Sprintf(`{"@odata.id":"%s/%s"}`, chassis, id))
+		}
+		return `"Members":[` + strings.Join(all, ",") + `]`
+	}
+	p := &pages{answer: map[string]string{
+		"/redfish/v1/Chassis":         `{"Members":[{"@odata.id":"/redfish/v1/Chassis/Fan"}],"Members@odata.nextLink":"/redfish/v1/Chassis?$skip=1"}`,
+		"/redfish/v1/Chassis?$skip=1": `{"Members":[{"@odata.id":"` + chassis + `"}]}`,
+		"/redfish/v1/Chassis/Fan":     `{"Id":"Fan"}`,
+		"/redfish/v1/Systems/1":       `{"UUID":"00112233-4455-6677-8899-AABBCCDDEEFF"}`,
+		chassis: `{"Id":"1U","Links":{"ComputerSystems":[{"@odata.id":"/redfish/v1/Systems/1"}]},"Power":{"@odata.id":"` + chassis + `/Power"},
+			"EnvironmentMetrics":{"@odata.id":"` + chassis + `/EnvironmentMetrics"},"Sensors":{"@odata.id":"` + chassis + `/Sensors"},"PowerSubsystem":{"@odata.id":"` + chassis + `/PowerSubsystem"}}`,
+		chassis + "/Sensors":        `{` + list("Sensors/Inlet", "Sensors/CPU") + `,"Members@odata.nextLink":"` + chassis + `/Sensors?page=2"}`,
+		chassis + "/Sensors?page=2": `{` + list("Sensors/Total") + `,"@odata.nextLink":"` + chassis + `/Sensors?page=3"}`,
+		chassis + "/Sensors?page=3": `{` + list("Sensors/Lost") + `}`,
+	}}
+	sensor(p, "Inlet", "22.5", "Cel", `,"PhysicalContext":"Chassis"`)
+	sensor(p, "CPU", "120", "W", `,"PhysicalContext":"CPU"`)
+	sensor(p, "Total", "301.5", "W", `,"PhysicalContext":"Chassis"`)
+	host := p.start(t)
+	at := func(spec string) Meter { return open(t, "redfish:"+host+spec) }
+	m := at("?plain=true")
+	reads(t, m, 301.5, none)
+	if i := m.Info(); i.Source != "Sensors, Total" || i.Interval != 2*time.Second || !i.Whole || i.Of[0] != serverUUID("00112233-4455-6677-8899-aabbccddeeff")[0] {
+		t.Errorf("%+v", i)
+	}
+	cpu := at("/1U?plain=true&sensor=CPU")
+	reads(t, cpu, 120, none)
+	related(t, m, cpu, Wider)
+	if cpu.Info().Whole {
+		t.Error("one sensor is the server")
+	}
+	p.set(chassis+"/Sensors/Total", `{"Id":"Total","Reading":null,"ReadingUnits":"W","PhysicalContext":"Chassis"}`)
+	if _, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
+		t.Errorf("null: %v", err)
+	}
+
+	// Which of several is not guessed.
+	sensor(p, "Total", "301.5", "W", "")
+	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true"); !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), "sensor=, one of: CPU Total") {
+		t.Errorf("several sensors: %v", err)
+	}
+	for _, id := range []string{"CPU", "Total"} {
+		sensor(p, id, "150", "W", `,"PhysicalContext":"PowerSupply","PhysicalSubContext":"Input"`)
+	}
+	m = at("?plain=true")
+	reads(t, m, 300, none)
+	if i := m.Info(); i.Source != "Sensors, CPU + Total" {
+		t.Errorf("%+v", i)
+	}
+	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true&sensor=Inlet"); !errors.Is(err, ErrSpec) {
+		t.Errorf("a sensor in degrees: %v", err)
+	}
+
+	// The supplies of Power come before.
+	p.set(chassis+"/Power", `{"PowerSupplies":[{"PowerInputWatts":160},{"Status":{"State":"Absent"},"PowerInputWatts":null},{"Status":{"State":"Enabled"},"PowerInputWatts":"170.5"}]}`)
+	m = at("?plain=true")
+	reads(t, m, 330.5, none)
+	if i := m.Info(); !strings.Contains(i.Source, "as Power has it") {
+		t.Errorf("%+v", i)
+	}
+	// One that is there and says nothing: no sum of the others.
+	p.set(chassis+"/Power", `{"PowerSupplies":[{"PowerInputWatts":160},{"PowerInputWatts":null}]}`)
+	if r, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
+		t.Errorf("one of two supplies: %v %v", r, err)
+	}
+
+	// Those of PowerSubsystem before these.
+	p.set(chassis+"/PowerSubsystem", `{"PowerSupplies":{"@odata.id":"`+chassis+`/PowerSubsystem/PowerSupplies"}}`)
+	p.set(chassis+"/PowerSubsystem/PowerSupplies", `{`+list("PSU/1", "PSU/2")+`,"Members@odata.nextLink":"`+chassis+`/PSUs?2"}`)
+	p.set(chassis+"/PSUs?2", `{`+list("PSU/3")+`}`)
+	for i, state := range []string{"Enabled", "Absent", "StandbyOffline"} {
+		p.set(fmt.Sprintf("%s/PSU/%d", chassis, i+1), fmt.Sprintf(`{"Status":{"State":%q},"Metrics":{"@odata.id":"%s/PSU/%d/Metrics"}}`, state, chassis, i+1))
+		p.set(fmt.Sprintf("%s/PSU/%d/Metrics", chassis, i+1), fmt.Sprintf(`{"InputPowerWatts":{"Reading":%d}}`, 100+i))
+	}
+	m = at("?plain=true")
+	reads(t, m, 202, none)
+	if i := m.Info(); i.Source != "PowerSubsystem, the input of 2 power supplies" || !i.Whole {
+		t.Errorf("%+v", i)
+	}
+
+	// The usual places before all, and then no other is asked.
+	p.set(chassis+"/Power", `{"PowerControl":[{"Name":"Server","PowerConsumedWatts":344},{"Name":"CPU","PowerConsumedWatts":120}]}`)
+	p.guard = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "Sensors") || strings.Contains(r.URL.Path, "PSU") {
+			t.Errorf("asked for %s", r.URL)
+		}
+		return true
+	}
+	m = at("?plain=true")
+	reads(t, m, 344, none)
+	if i := m.Info(); i.Source != "Power, PowerControl 0 (Server)" {
+		t.Errorf("%+v", i)
+	}
+	p.set(chassis+"/EnvironmentMetrics", `{"PowerWatts":{"Reading":374}}`)
+	m = at("?plain=true")
+	reads(t, m, 374, none)
+	if i := m.Info(); i.Source != "EnvironmentMetrics" {
+		t.Errorf("%+v", i)
+	}
+	// A control that was asked for is that one, and a part.
+	part := at("?plain=true&control=1")
+	reads(t, part, 120, none)
+	related(t, m, part, Wider)
+}
+
+// TestRedfishEndlessPages: a collection without an end is an error and no part of
+// it.
+func TestRedfishEndlessPages(t *testing.T) {
+	p := controller()
+	p.set("/redfish/v1/Chassis", `{"Members":[{"@odata.id":"/redfish/v1/Chassis/1U"}],"Members@odata.nextLink":"/redfish/v1/Chassis"}`)
+	if _, err := Open(t.Context(), "redfish:"+p.start(t)+"?plain=true"); err == nil || !strings.Contains(err.Error(), "more than 32 pages") {
+		t.Errorf("%v", err)
+	}
+	p.set("/redfish/v1/Chassis", `{"Members":[{"@odata.id":"/redfish/v1/Chassis/1U"}],"Members@odata.nextLink":"http://198.51.100.1/"}`)
+	if _, err := Open(t.Context(), "redfish:"+p.start(t)+"?plain=true"); err == nil || !strings.Contains(err.Error(), "no path") {
+		t.Errorf("a page elsewhere: %v", err)
 	}
 }
 
@@ -243,15 +373,17 @@ func TestISODuration(t *testing.T) {
 func FuzzRedfish(f *testing.F) {
 	for _, text := range controller().answer {
 		f.Add(text, 0)
-		f.Add(text, -1)
+		f.Add(text, 1)
 	}
 	f.Fuzz(func(t *testing.T, text string, control int) {
 		var p redfishPower
-		if control < -1 || json.Unmarshal([]byte(text), &p) != nil {
+		if control < 0 || json.Unmarshal([]byte(text), &p) != nil {
 			return
 		}
-		r, err := p.read(control)
-		sane(t, r, err)
+		for kind := ofEnvironment; kind <= ofSensors; kind++ {
+			r, err := p.read(&redfishSource{kind: kind, control: control})
+			sane(t, r, err)
+		}
 		isoDuration(text)
 	})
 }

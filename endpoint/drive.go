@@ -342,8 +342,7 @@ func compare(rx, tx *end) (warnings []string) {
 	}
 	slack := math.Abs(r.from-t.from) + math.Abs(r.to-t.to) + 2*unsure + 2*away
 	most, differ := max(r.bytes, t.bytes), math.Abs(r.bytes-t.bytes)
-	const least = 64 << 10
-	if longer > 0 && differ > max(most/100, least)+most/longer*slack {
+	if longer > 0 && differ > max(most/100, fewBytes)+most/longer*slack {
 		warnings = append(warnings, results.Warn(results.BytesDiffer, "the sender moved %.0f bytes in the window and the receiver %.0f: they differ by %.1f%%, more than the edges of the window explain; throughput is known to that only", t.bytes, r.bytes, 100*differ/most))
 	}
 	return warnings

@@ -26,6 +26,8 @@ type flows struct {
 	looked int64 // when it was last looked at them, ns after that
 	// doubt is by how much the positions of the last look may be off, together.
 	doubt uint64
+	// held is how many bytes the receivers held then, behind a loss.
+	held uint64
 }
 
 // flow is one connection. Positions are bytes since it was made.
@@ -42,6 +44,7 @@ type flow struct {
 	longest int64 // that it stood still in the window, ns, at least
 	since   int64 // when that began
 
+	strays        uint32 // segments that had come out of order when it last moved
 	again, resent uint32 // retransmitted segments, as the window opened and at the last look
 	rtt           uint64 // sum of the smoothed round trips, µs
 	rtts          uint64
@@ -104,7 +107,7 @@ const patience = int64(time.Millisecond)
 // rate since the look before, to when it was asked for.
 func (f *flows) look() (crossed uint64, at int64, err error) {
 	at = Monotonic() - f.opened
-	f.doubt = 0
+	f.doubt, f.held = 0, 0
 	for i := range f.list {
 		c := &f.list[i]
 		position, err := f.position(i)
@@ -124,6 +127,10 @@ func (f *flows) look() (crossed uint64, at int64, err error) {
 		if f.role == TX {
 			quiet = f.info.Last_ack_recv
 		}
+		if position > c.last {
+			c.strays = f.info.Rcv_ooopack
+		}
+		f.held += f.strayed(c)
 		f.doubt += c.move(position, at, now, int64(quiet)*int64(time.Millisecond))
 		if f.role == RX && f.info.State != abi.TCP_ESTABLISHED {
 			c.moved = now // it ended
@@ -161,6 +168,22 @@ func (f *flows) total() (uint64, error) {
 		sum += n
 	}
 	return sum, nil
+}
+
+// strayed is how many bytes of a flow, by info, have arrived out of order: of
+// those that the peer has not acknowledged, the part that it acknowledged
+// selectively; on the receiving side the segments of that kind since the last in
+// order.
+func (f *flows) strayed(c *flow) uint64 {
+	i := &f.info
+	if f.role == RX {
+		return uint64(i.Rcv_ooopack-c.strays) * uint64(i.Rcv_mss)
+	}
+	flying := i.Bytes_sent - i.Bytes_retrans - (i.Bytes_acked - c.base)
+	if i.Unacked == 0 || i.Sacked > i.Unacked || i.Bytes_sent < i.Bytes_retrans+i.Bytes_acked-c.base {
+		return 0
+	}
+	return flying / uint64(i.Unacked) * uint64(i.Sacked)
 }
 
 // bound is by how much bytes at both edges of the window may be off where TCP
@@ -256,7 +279,7 @@ func stalled(role Role, all []FlowResult) string {
 	if n == 0 {
 		return ""
 	}
-	return results.Warn(results.FlowStalled, "%s: %d of %d flows stood still for half a second or more: %s; nothing of theirs crossed meanwhile: look at the link, the port and the other end", role, n, len(all), which)
+	return results.Warn(results.FlowStalled, "%s: %d of %d flows stood still for half a second or more: %s; nothing came in order meanwhile: look at the link, what it loses, the port and the other end", role, n, len(all), which)
 }
 
 // mostNamed is how many flows a warning names; the record has all.

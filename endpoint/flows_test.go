@@ -194,9 +194,9 @@ func TestTiming(t *testing.T) {
 		"a sample late by an interval": {from: 0, to: 2e9, late: 105e6, interval: 100 * time.Millisecond, codes: "sampler-late"},
 		"ended early":                  {from: 0, to: 1e9, early: true, codes: "window-short"},
 	} {
-		s := &sampler{r: &run{p: Prepare{Role: RX, Time: 2 * time.Second, Interval: c.interval}}, samples: []Sample{{At: c.from}, {At: c.to}}, late: lateness{by: c.late}}
+		s := &sampler{r: &run{p: Prepare{Role: RX, Time: 2 * time.Second, Interval: c.interval}}, samples: []Sample{{At: c.from}, {At: c.to}}, early: c.early, late: lateness{by: c.late}}
 		var codes []string
-		for _, w := range s.timing(c.early) {
+		for _, w := range s.timing() {
 			codes = append(codes, string(results.CodeOf(w)))
 		}
 		if got := strings.Join(codes, " "); got != c.codes {

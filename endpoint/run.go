@@ -210,7 +210,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	if err := <-sampled; err != nil {
 		return nil, err
 	}
-	early := done.over()
+	early := s.early
 	if !early && r.p.Role == TX {
 		// A sender goes on a little, so that its peer's window closes
 		// under load too.
@@ -231,10 +231,10 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	}
 	err = done.err
 	if isReset(err) {
-		if !cut {
+		if early {
 			return nil, Errorf(PeerGone, "%s engine %s: %w", r.p.Role, r.engine.Name(), err)
 		}
-		err = nil // we did that
+		cut, err = true, nil // we did that, or the other end
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s engine %s: %w", r.p.Role, r.engine.Name(), err)
@@ -242,7 +242,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	if early && !r.p.Raw {
 		return nil, Errorf(PeerGone, "%s: the other end closed the data connections before the window was over", r.p.Role)
 	}
-	res, err := s.finish(early, cut)
+	res, err := s.finish(cut)
 	if err == nil {
 		if unread = cmp.Or(unread, s.unread); unread == nil {
 			r.settle(res, connected, s.sockets)
@@ -253,7 +253,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	if err == nil && cut {
 		res.Cut = true
 		if !r.p.Raw {
-			res.Warnings = append(res.Warnings, results.Warn(results.CutOff, "%s: data was still in flight %s after the window and was cut off", r.p.Role, drain))
+			res.Warnings = append(res.Warnings, results.Warn(results.CutOff, "%s: data was still in flight %s after the window and was cut off", r.p.Role, tail+drainWait))
 		}
 	}
 	return res, err

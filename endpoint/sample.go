@@ -27,8 +27,10 @@ type sampler struct {
 	curve   curve
 	crossed []uint64  // bytes, at each of samples
 	doubt   [2]uint64 // by how much those may be off, where the window opened and closed
+	held    [2]uint64 // how many had arrived out of order then
 	whole   bool      // what came before the window counts too
 	late    lateness
+	early   bool // the streams ended before the window was over
 	first   edge
 	last    edge
 	seen    observation
@@ -100,7 +102,7 @@ func (s *sampler) run(done *outcome) (err error) {
 	for next := s.open; ; {
 		at := end
 		if p.Interval > 0 {
-			for next += int64(p.Interval); next < Monotonic()-int64(p.Interval)/2; {
+			for next += int64(p.Interval); next < Monotonic()+int64(p.Interval)/2; {
 				next += int64(p.Interval) // missed
 			}
 			if p.Time == 0 || next < end-int64(minInterval)/2 {
@@ -114,6 +116,7 @@ func (s *sampler) run(done *outcome) (err error) {
 		if err := s.take(); err != nil {
 			return err
 		}
+		s.early = !whole
 		if !whole || p.Time > 0 && at == end {
 			s.last = s.edge()
 			s.r.meters.end()
@@ -167,7 +170,7 @@ func (s *sampler) until(at int64, done *outcome) bool {
 	for {
 		select {
 		case <-done.ch:
-			return false
+			return Monotonic() >= at // it may have been over before, unseen
 		case <-s.r.ctx.Done():
 			s.r.shutdown()
 			done.wait(context.Background(), drainWait)
@@ -234,14 +237,14 @@ func (s *sampler) take() error {
 	if len(s.samples) == 0 {
 		s.curve.add(s.r.counters)
 		n, v.At, err = s.flows.begin(s.whole)
-		s.doubt[0] = s.flows.doubt
+		s.doubt[0], s.held[0] = s.flows.doubt, s.flows.held
 	} else {
 		n, v.At, err = s.look()
 	}
 	if err != nil {
 		return err
 	}
-	s.doubt[1] = s.flows.doubt
+	s.doubt[1], s.held[1] = s.flows.doubt, s.flows.held
 	s.crossed = append(s.crossed, n)
 	v.ZeroCopied = min(n, s.curve.last().zero)
 	v.Copied = n - v.ZeroCopied
@@ -297,7 +300,7 @@ func (s *sampler) edge() edge {
 
 // finish turns readings into a Result, after the last byte is in, or was cut
 // off.
-func (s *sampler) finish(early, cut bool) (*Result, error) {
+func (s *sampler) finish(cut bool) (*Result, error) {
 	var res Result
 	if len(s.samples) < 2 {
 		return nil, Errorf(Failed, "%s: the stream ended before the window opened: nothing was measured", s.r.p.Role)
@@ -306,7 +309,7 @@ func (s *sampler) finish(early, cut bool) (*Result, error) {
 	if err := s.count(&res, cut); err != nil {
 		return nil, err
 	}
-	res.Warnings = append(res.Warnings, s.timing(early)...)
+	res.Warnings = append(res.Warnings, s.timing()...)
 	res.Syscalls = map[string]uint64{}
 	for i, name := range s.layout.Syscalls {
 		res.Syscalls[name] = s.last.syscalls[i] - s.first.syscalls[i]
@@ -409,6 +412,9 @@ func (s *sampler) count(res *Result, cut bool) error {
 	if off := s.doubt[0] + s.doubt[1]; off > window/100 {
 		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%): as it opened or closed, TCP could not be asked at once, because workers that share CPUs held their sockets; give this end more CPUs (-A), or a longer --time", role, off, share(off)))
 	}
+	if held := max(s.held[0], s.held[1]); held > max(window/100, fewBytes) {
+		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%) against what the interfaces count: behind a loss, so many had arrived out of order as it opened or closed, and they count once the loss is repaired; take a longer --time", role, held, share(held)))
+	}
 	if w := stalled(role, res.Flows); w != "" && end.all > 0 {
 		res.Warnings = append(res.Warnings, w)
 	}
@@ -416,9 +422,9 @@ func (s *sampler) count(res *Result, cut bool) error {
 }
 
 // timing compares when samples were taken with when they should have been.
-func (s *sampler) timing(early bool) (warnings []string) {
+func (s *sampler) timing() (warnings []string) {
 	p, first, last := &s.r.p, s.samples[0].At, s.samples[len(s.samples)-1].At
-	if early {
+	if s.early {
 		return []string{results.Warn(results.WindowShort, "%s: the stream ended after %.3f s, before the window was over", p.Role, float64(last)/1e9)}
 	}
 	if length := last - first; p.Time > 0 && distance(length, int64(p.Time)) > tolerance(p.Time) {
@@ -435,6 +441,9 @@ func (s *sampler) timing(early bool) (warnings []string) {
 	}
 	return warnings
 }
+
+// fewBytes are too few to tell of, whatever share of the window they are.
+const fewBytes = 64 << 10
 
 // tolerance is how far a time may be from what was asked for: 2% of the window
 // and what a busy scheduler takes.

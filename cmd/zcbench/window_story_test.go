@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"zcbench/internal/testutil"
+	"zcbench/results"
+)
+
+// codes are those of a record's warnings, each once.
+func codes(r *results.Record) []results.Code {
+	var all []results.Code
+	for _, w := range r.Warnings {
+		if c := results.CodeOf(w); c != "" {
+			all = append(all, c)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// warning is the end's of the code, "" where there is none.
+func warning(r *results.Record, end string, code results.Code) string {
+	for _, w := range r.Warnings {
+		if results.CodeOf(w) == code && strings.HasPrefix(w, end) {
+			return w
+		}
+	}
+	return ""
+}
+
+// TestStoryBytes: what a run says crossed is what the interfaces counted, at any
+// speed and with calls that are far longer than the window.
+func TestStoryBytes(t *testing.T) {
+	needNamespaces(t)
+	const mbit = 1000 * 1000
+	short := []string{"-t", "1.5", "-O", "0.5"}
+	for _, c := range []struct {
+		rate uint64
+		args []string
+	}{
+		{mbit, []string{"-t", "3", "-O", "1"}},
+		{mbit, []string{"-t", "3", "-O", "1", "--mode", "msgzc"}},
+		{mbit, []string{"-t", "3", "-O", "1", "--tx", "sendzc", "--rx", "uring"}},
+		{mbit, []string{"-t", "3", "-O", "1", "--tx", "uring", "--rx", "trunc"}},
+		{mbit, []string{"-t", "3", "-O", "1", "--tx", "sendfile", "--rx", "mmap"}},
+		{50 * mbit, append(short, "--tx", "sendzc", "--rx", "baseline")},
+		{100 * mbit, append(short, "-l", "16M")},
+		{100 * mbit, append(short, "-l", "32M")},
+		{100 * mbit, append(short, "-l", "16M", "--mode", "msgzc")},
+		{100 * mbit, append(short, "-l", "16M", "--tx", "uring", "--rx", "uring")},
+		{100 * mbit, append(short, "-l", "32M", "--tx", "sendzc", "--rx", "trunc")},
+		{100 * mbit, append(short, "--tx", "sendfile", "--rx", "mmap", "-P", "3")},
+		{1000 * mbit, append(short, "--tx", "sendzc", "--rx", "baseline", "-l", "16M")},
+		{0, []string{"-t", "1.5", "-O", "0.2", "-l", "512M"}},
+		{0, []string{"-t", "1", "-O", "0.2", "-l", "16M", "--mode", "msgzc"}},
+		{0, []string{"-t", "1", "-O", "0.2", "--tx", "sendzc", "--rx", "uring"}},
+		{0, []string{"-t", "1", "-O", "0.2", "--tx", "sendfile", "--rx", "trunc", "-P", "3"}},
+	} {
+		t.Run(fmt.Sprintf("%d Mbit %s", c.rate/mbit, strings.Join(c.args, " ")), func(t *testing.T) {
+			if 0 < c.rate && c.rate <= 100*mbit {
+				t.Parallel() // it hardly needs a CPU
+			}
+			l := testutil.NewLink(t, c.rate)
+			out, errs, code := run(t, append([]string{"local", "--link", l.TX + "," + l.RX, "-J"}, c.args...)...)
+			if code == exitUnsupported {
+				t.Skip(errs)
+			}
+			if code != 0 {
+				t.Fatalf("exit %d: %s", code, errs)
+			}
+			r := record(t, out)
+			from, err := time.Parse(time.RFC3339Nano, r.Started)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sent, received := l.Crossed(from, from.Add(time.Duration(r.Window*1e9)))
+			for _, e := range []struct {
+				name  string
+				bytes uint64
+				want  float64
+			}{{"receiver", r.RX.Bytes, received}, {"sender", r.TX.Bytes, sent}} {
+				// And what crosses while a busy machine is late to look.
+				off := max(64<<10, e.want/100) + e.want/r.Window*0.02
+				if got := float64(e.bytes); math.Abs(got-e.want) > off && !slices.Contains(codes(&r), results.BytesCoarse) && !slices.Contains(codes(&r), results.BytesDiffer) {
+					t.Errorf("%s: %.0f bytes, its interface counted %.0f (%+.2f%%)\n%s", e.name, got, e.want, 100*(got-e.want)/e.want, strings.Join(r.Warnings, "\n"))
+				}
+			}
+			var rx, tx uint64
+			for _, f := range r.Flows {
+				rx, tx = rx+f.RX.Bytes, tx+f.TX.Bytes
+			}
+			if rx != r.RX.Bytes || tx != r.TX.Bytes {
+				t.Errorf("flows add up to %d and %d bytes of %d and %d", rx, tx, r.RX.Bytes, r.TX.Bytes)
+			}
+		})
+	}
+}
+
+// during runs zcbench and calls act once the window has opened, with the process
+// of each end.
+func during(t *testing.T, act func(rx, tx int), args ...string) results.Record {
+	t.Helper()
+	cmd := program(t, append([]string{"local", "-i", "0.1", "--json-stream"}, args...)...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var r results.Record
+	acted := false
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<22)
+	for lines.Scan() {
+		var e struct {
+			Event string
+			Data  json.RawMessage
+		}
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Fatalf("not JSON: %q", lines.Bytes())
+		}
+		switch {
+		case e.Event == "interval" && !acted:
+			acted = true
+			act(ends(t, cmd))
+		case e.Event == "end":
+			if err := json.Unmarshal(e.Data, &r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil || !acted || r.Status != results.OK {
+		t.Fatalf("%v; acted %t; record %s (%s)", err, acted, r.Status, r.Reason)
+	}
+	return r
+}
+
+// ends are the processes of both ends, which the driver starts in turn.
+func ends(t *testing.T, driver *exec.Cmd) (rx, tx int) {
+	t.Helper()
+	var pids []int
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, s := range stats {
+		b, err := os.ReadFile(s)
+		if err != nil {
+			continue // it is gone
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		if f := strings.Fields(rest); len(f) > 1 && f[1] == strconv.Itoa(driver.Process.Pid) {
+			n, _ := strconv.Atoi(filepath.Base(filepath.Dir(s)))
+			pids = append(pids, n)
+		}
+	}
+	slices.Sort(pids)
+	if len(pids) != 2 {
+		t.Fatalf("the driver has children %v, want both ends", pids)
+	}
+	return pids[0], pids[1]
+}
+
+func freeze(t *testing.T, pid int, d time.Duration) {
+	t.Helper()
+	for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+		if err := syscall.Kill(pid, s); err != nil {
+			t.Fatal(err)
+		}
+		if s == syscall.SIGSTOP {
+			time.Sleep(d)
+		}
+	}
+}
+
+// TestStoryFrozenEnd: an end that is stopped in the window does not pass for one
+// that worked all the time, at whatever point of the window.
+func TestStoryFrozenEnd(t *testing.T) {
+	needNamespaces(t)
+	stop := func(whom string, d time.Duration) func(int, int) {
+		return func(rx, tx int) { freeze(t, map[string]int{"rx": rx, "tx": tx}[whom], d) }
+	}
+	for _, c := range []struct{ whom, other string }{{"rx", "tx"}, {"tx", "rx"}} {
+		t.Run(c.whom+" in the middle", func(t *testing.T) {
+			r := during(t, stop(c.whom, 1500*time.Millisecond), "-t", "3", "-O", "0")
+			if warning(&r, c.whom+":", results.SamplerLate) == "" {
+				t.Errorf("it does not say that it stood still: %q", r.Warnings)
+			}
+			if w := warning(&r, c.other+":", results.FlowStalled); !strings.Contains(w, "1 of 1 flows") {
+				t.Errorf("nor does the other end: %q", r.Warnings)
+			}
+			for _, s := range r.Samples {
+				if s.Seconds < 0.04 {
+					t.Errorf("a sample of %.3f s made up for one that was missed", s.Seconds)
+				}
+			}
+		})
+		t.Run(c.whom+" over the end", func(t *testing.T) {
+			r := during(t, stop(c.whom, 1500*time.Millisecond), "-t", "1", "-O", "0")
+			if warning(&r, c.whom+":", results.WindowShort) == "" || warning(&r, "", results.WindowsApart) == "" {
+				t.Errorf("warnings %q", r.Warnings)
+			}
+		})
+	}
+}
+
+// TestStoryLinkDown: a link that was down for a while in the window.
+func TestStoryLinkDown(t *testing.T) {
+	needNamespaces(t)
+	l := testutil.NewLink(t, 0)
+	r := during(t, func(int, int) {
+		l.Up(t, false)
+		time.Sleep(1200 * time.Millisecond)
+		l.Up(t, true)
+	}, "--link", l.TX+","+l.RX, "-t", "3", "-O", "0", "-P", "2")
+	for _, end := range []string{"rx", "tx"} {
+		if w := warning(&r, end+":", results.FlowStalled); !strings.Contains(w, "2 of 2 flows") {
+			t.Errorf("%s: warnings %q", end, r.Warnings)
+		}
+	}
+	for i, f := range r.Flows {
+		if f.RX.Stall < 1 || f.TX.Stall < 1 || f.RX.StallAt > 1.5 {
+			t.Errorf("flow %d stood still for %.3f and %.3f s from %.3f s on", i+1, f.RX.Stall, f.TX.Stall, f.RX.StallAt)
+		}
+	}
+}
+
+// TestStoryDeadFlow: one flow of four dies in the window, or the only one.
+func TestStoryDeadFlow(t *testing.T) {
+	needNamespaces(t)
+	for _, flows := range []int{1, 4} {
+		t.Run(fmt.Sprint(flows), func(t *testing.T) {
+			port := freePort(t)
+			r := during(t, func(rx, _ int) {
+				if !testutil.Deafen(t, rx, port+flows) { // of the last flow, after that of control
+					t.Fatalf("the receiver has no connection by port %d", port+flows)
+				}
+			}, "-p", strconv.Itoa(port), "-t", "2", "-O", "0", "-P", strconv.Itoa(flows))
+			for _, end := range []string{"rx", "tx"} {
+				want := fmt.Sprintf("1 of %d flows stood still for half a second or more: flow %d for", flows, flows)
+				if w := warning(&r, end+":", results.FlowStalled); !strings.Contains(w, want) {
+					t.Errorf("%s: warnings %q, want %q", end, r.Warnings, want)
+				}
+			}
+			if len(r.Flows) != flows || r.Flows[flows-1].RX.Stall < 1 || r.Flows[flows-1].TX.Stall < 1 || r.Flows[flows-1].TX.Retransmits == 0 {
+				t.Errorf("flows: %d, the dead one %+v and %+v", len(r.Flows), r.Flows[flows-1].RX, r.Flows[flows-1].TX)
+			}
+		})
+	}
+}
+
+// TestStoryQuietWindow: an ordinary run of every engine has nothing to say of its
+// window, its flows or its bytes. A busy machine may stop one: one of three has
+// to be quiet.
+func TestStoryQuietWindow(t *testing.T) {
+	needNamespaces(t)
+	for _, c := range [][]string{
+		{"--tx", "baseline", "--rx", "baseline"}, {"--tx", "sendfile", "--rx", "trunc"}, {"--tx", "msgzc", "--rx", "mmap"},
+		{"--tx", "uring", "--rx", "uring"}, {"--tx", "sendzc", "--rx", "baseline", "-P", "3"},
+		{"--mode", "iouring"}, {"--tx", "null", "--rx", "null"},
+	} {
+		t.Run(strings.Join(c, " "), func(t *testing.T) {
+			var said []results.Code
+			for range 3 {
+				out, errs, code := run(t, append([]string{"local", "-t", "1", "-O", "0.2", "-i", "0.25", "-J"}, c...)...)
+				if code == exitUnsupported {
+					t.Skip(errs)
+				}
+				var r results.Record
+				if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
+					t.Fatalf("exit %d, %v: %s", code, err, errs)
+				}
+				said = slices.DeleteFunc(codes(&r), func(c results.Code) bool {
+					return !slices.Contains([]results.Code{
+						results.WindowShort, results.WindowsApart, results.SamplerLate, results.FlowStalled,
+						results.BytesCoarse, results.BytesDiffer, results.CutOff, results.CopiesUnknown,
+					}, c)
+				})
+				if len(said) == 0 {
+					return
+				}
+			}
+			t.Errorf("warnings %v", said)
+		})
+	}
+}

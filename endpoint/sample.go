@@ -91,6 +91,7 @@ func (s *sampler) run(done *outcome) (err error) {
 		}
 		s.late = lateness{}
 		if !s.until(s.open, done) {
+			s.early = true
 			return s.r.ctx.Err()
 		}
 		if err := s.begin(); err != nil {

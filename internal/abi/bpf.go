@@ -1,0 +1,113 @@
+package abi
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// include/uapi/linux/bpf.h: small programs on tracepoints, and the array in
+// which they leave their sums. bpf(2) takes a union; each command has its part
+// of it here.
+
+// BPFInsn is struct bpf_insn. Regs holds the destination in its low half.
+type BPFInsn struct {
+	Code uint8
+	Regs uint8
+	Off  int16
+	Imm  int32
+}
+
+// BPFArray is an array of one value for each CPU
+// (BPF_MAP_TYPE_PERCPU_ARRAY, Linux 4.6).
+type BPFArray struct {
+	FD    int
+	value []uint64 // of every possible CPU in order
+	key   *uint32
+	look  *bpfLookup
+}
+
+type bpfLookup struct {
+	fd    uint32
+	_     uint32
+	key   uint64
+	value uint64
+	flags uint64
+}
+
+// NewBPFArray makes an array of values of so many words, zeroed; possible is
+// how many CPUs the kernel may ever have.
+func NewBPFArray(words, possible int) (*BPFArray, error) {
+	create := struct{ mapType, keySize, valueSize, maxEntries uint32 }{unix.BPF_MAP_TYPE_PERCPU_ARRAY, 4, uint32(8 * words), 1}
+	fd, err := bpf(unix.BPF_MAP_CREATE, unsafe.Pointer(&create), unsafe.Sizeof(create))
+	if err != nil {
+		return nil, err
+	}
+	a := &BPFArray{FD: fd, value: make([]uint64, words*possible), key: new(uint32)}
+	a.look = &bpfLookup{fd: uint32(fd), key: uint64(uintptr(unsafe.Pointer(a.key))), value: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(a.value))))}
+	return a, nil
+}
+
+// Read gives the words of CPU 0, then those of CPU 1, and so on, valid until
+// the next Read. It allocates nothing.
+func (a *BPFArray) Read() ([]uint64, error) {
+	_, err := bpf(unix.BPF_MAP_LOOKUP_ELEM, unsafe.Pointer(a.look), unsafe.Sizeof(*a.look))
+	return a.value, err
+}
+
+// Close gives it back; programs that use it keep it alive.
+func (a *BPFArray) Close() error { return unix.Close(a.FD) }
+
+// BPFRawTracepoint puts a program on a tracepoint until the descriptor that it
+// gives is closed (BPF_RAW_TRACEPOINT_OPEN, Linux 4.17).
+func BPFRawTracepoint(name string, program []BPFInsn) (fd int, err error) {
+	license := []byte("Apache-2.0\x00")
+	load := struct {
+		progType, insnCnt uint32
+		insns, license    uint64
+		logLevel, logSize uint32
+		logBuf            uint64
+		kernVersion       uint32
+		progFlags         uint32
+	}{
+		progType: unix.BPF_PROG_TYPE_RAW_TRACEPOINT, insnCnt: uint32(len(program)),
+		insns: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(program)))), license: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(license)))),
+	}
+	prog, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&load), unsafe.Sizeof(load))
+	runtime.KeepAlive(&program)
+	runtime.KeepAlive(&license)
+	if err != nil {
+		return -1, fmt.Errorf("load a program: %w", err)
+	}
+	defer unix.Close(prog) // the tracepoint holds it
+	text, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return -1, err
+	}
+	open := struct {
+		name   uint64
+		progFD uint32
+		_      uint32
+	}{name: uint64(uintptr(unsafe.Pointer(text))), progFD: uint32(prog)}
+	fd, err = bpf(unix.BPF_RAW_TRACEPOINT_OPEN, unsafe.Pointer(&open), unsafe.Sizeof(open))
+	runtime.KeepAlive(text)
+	if err != nil {
+		return -1, fmt.Errorf("tracepoint %s: %w", name, err)
+	}
+	return fd, nil
+}
+
+func bpf(cmd uintptr, attr unsafe.Pointer, size uintptr) (int, error) {
+	for tries := 0; ; tries++ {
+		fd, _, e := unix.Syscall(unix.SYS_BPF, cmd, uintptr(attr), size)
+		if e == unix.EAGAIN && tries < 10 {
+			continue // a signal came while the program was checked; the runtime sends some
+		}
+		if e != 0 {
+			return -1, e
+		}
+		return int(fd), nil
+	}
+}

@@ -2,76 +2,124 @@ package endpoint
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/cpuclock"
 	"zcbench/internal/procfile"
 )
 
-// cpuTime is CPU time of one end, cumulative, in seconds; iowait and idle are
-// nil where the scope cannot know them.
+// cpuTime is CPU time of one end, cumulative, in seconds; what the scope cannot
+// know is nil.
 type cpuTime struct {
 	busy         float64
-	iowait, idle *float64
+	second       *float64 // by another clock that was right when they were calibrated
+	ticks        *float64 // by the columns of /proc/stat
+	iowait, idle *float64 // likewise
 }
 
+// cpuClock reads the CPU time of a scope, and /proc/stat with it.
 type cpuClock interface {
 	read() (cpuTime, error)
+	// of is what one CPU was busy at the last reading, if that is known.
+	of(cpu int) (seconds float64, ok bool)
+	close()
 }
 
-// newCPUClock makes the clock of a scope; stat is read by the caller.
-func newCPUClock(scope Scope, cpus []int, stat *procfile.Stat) (cpuClock, error) {
+// calibrate finds out which clock of CPU time is right on this host, before
+// anything is changed or runs.
+func (r *run) calibrate() (err error) {
+	if r.stat, err = procfile.OpenStat("/"); err == nil {
+		err = r.stat.Read()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.p.Role, err)
+	}
+	if r.p.Scope != ScopeHost && r.p.Scope != ScopeCPUSet {
+		return nil // threads have an exact clock
+	}
+	dir, err := noJournal.Dir()
+	if err != nil {
+		dir = os.DevNull // nothing is kept
+	}
+	if r.calibration, err = cpuclock.For(r.ctx, dir, r.site().CPUs, AllowedCPUs()); err != nil {
+		return fmt.Errorf("%s: %w", r.p.Role, err)
+	}
+	return nil
+}
+
+// newCPUClock makes the clock of a scope, for cpus.
+func newCPUClock(scope Scope, cpus []int, stat *procfile.Stat, c cpuclock.Calibration) (cpuClock, error) {
 	switch scope {
 	case ScopeThread:
-		return processClock{}, nil
+		return processClock{stat}, nil
 	case ScopeHost, ScopeCPUSet:
-		if scope == ScopeCPUSet && len(cpus) == 0 {
+		if len(cpus) == 0 {
 			return nil, Errorf(Usage, "a cpuset scope needs CPUs")
 		}
-		if scope == ScopeHost {
-			cpus = nil
+		k, err := cpuclock.Open(c, cpus)
+		if err != nil {
+			return nil, err
 		}
-		return statClock{stat, cpus}, nil
+		return hostClock{k, stat, cpus, scope == ScopeHost}, nil
 	}
 	return nil, Errorf(Usage, "unknown CPU scope %q", clip(string(scope)))
 }
 
-// statClock is /proc/stat, summed over cpus, or over the host when there are
-// none. Busy is user + nice + system + irq + softirq + steal; guest time is in
-// user already, and iowait is idle time with a name (proc(5)).
-type statClock struct {
-	stat *procfile.Stat
-	cpus []int
+// hostClock is the calibrated clock, summed over CPUs, and the columns of
+// /proc/stat beside it. Those are user + nice + system + irq + softirq + steal;
+// guest time is in user already, and iowait is idle time with a name (proc(5)).
+type hostClock struct {
+	clock *cpuclock.Clock
+	stat  *procfile.Stat
+	cpus  []int
+	all   bool
 }
 
-func (c statClock) read() (cpuTime, error) {
-	total := c.stat.Total
-	if c.cpus != nil {
+func (c hostClock) read() (cpuTime, error) {
+	if err := c.clock.Read(c.stat); err != nil {
+		return cpuTime{}, err
+	}
+	total := c.stat.Total // known better than a sum, whose parts are rounded
+	if !c.all {
 		total = procfile.CPU{}
 		for _, n := range c.cpus {
-			if n >= len(c.stat.CPUs) || !c.stat.Online[n] {
-				return cpuTime{}, fmt.Errorf("/proc/stat has no CPU %d", n)
-			}
 			total.Add(&c.stat.CPUs[n])
 		}
 	}
-	iowait, idle := float64(total.Iowait)/procfile.Hz, float64(total.Idle)/procfile.Hz
-	return cpuTime{busy: float64(total.Busy()) / procfile.Hz, iowait: &iowait, idle: &idle}, nil
+	ticks, iowait, idle := float64(total.Busy())/procfile.Hz, float64(total.Iowait)/procfile.Hz, float64(total.Idle)/procfile.Hz
+	t := cpuTime{busy: c.clock.Busy(), ticks: &ticks, iowait: &iowait, idle: &idle}
+	if v, ok := c.clock.Second(); ok {
+		t.second = &v
+	}
+	return t, nil
 }
+
+func (c hostClock) of(cpu int) (float64, bool) { return c.clock.CPU(cpu), true }
+
+func (c hostClock) close() { c.clock.Close() }
 
 // processClock is the CPU time of every thread of this process, io_uring
 // workers included (clock_getres(2), CLOCK_PROCESS_CPUTIME_ID).
-type processClock struct{}
+type processClock struct{ stat *procfile.Stat }
 
-func (processClock) read() (cpuTime, error) {
+func (c processClock) read() (cpuTime, error) {
+	if err := c.stat.Read(); err != nil {
+		return cpuTime{}, err
+	}
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
 		return cpuTime{}, fmt.Errorf("read the process CPU clock: %w", err)
 	}
 	return cpuTime{busy: float64(ts.Nano()) / 1e9}, nil
 }
+
+func (processClock) of(int) (float64, bool) { return 0, false }
+
+func (processClock) close() {}
 
 // Monotonic is CLOCK_MONOTONIC in ns, the clock of Start.At and Sample.At.
 func Monotonic() int64 {

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -397,6 +398,13 @@ func (r *Result) describe(v *results.End, e *end) {
 	v.CopiedBytes = b.Copied - a.Copied
 	v.UnknownBytes = b.Unknown - a.Unknown
 	v.CPUPercent = percent(a, b, a.Busy, b.Busy)
+	v.CPUMethod = r.CPUMethod
+	if r.CPUError > 0 {
+		v.CPUError = &r.CPUError
+	}
+	if a.Ticks != nil && b.Ticks != nil {
+		v.CPUTicks = percent(a, b, *a.Ticks, *b.Ticks)
+	}
 	var idle *float64
 	if a.Iowait != nil && b.Iowait != nil {
 		v.IowaitPercent = percent(a, b, *a.Iowait, *b.Iowait)
@@ -434,21 +442,28 @@ func (r *Result) explain(facts results.Facts) {
 	}
 }
 
-// doubt compares the CPU figure with what the kernel charged to this end's own
-// threads by their exact run time. A kernel that accounts by timer ticks
-// (CONFIG_TICK_CPU_ACCOUNTING) samples the first, and can miss bursts that are
-// shorter than a tick.
+// doubt compares the CPU figure with other clocks of the same window: one that
+// was right too when they were calibrated, and the exact run time of this end's
+// own threads, which is a part of it.
 func (e *end) doubt(v *results.End) string {
+	r := e.result
 	if v.CPUPercent == nil || e.want.Scope == ScopeThread {
 		return ""
 	}
-	a, b := e.result.edges()
-	threads := (v.Counters["rusage_user_seconds"] + v.Counters["rusage_system_seconds"]) / (float64(b.At-a.At) / 1e9) * 100
-	if threads < *v.CPUPercent*1.05+1 {
+	a, b := r.edges()
+	seconds := float64(b.At-a.At) / 1e9
+	if a.Second != nil && b.Second != nil && apart(b.Busy-a.Busy, *b.Second-*a.Second, seconds, r.CPUScoped) {
+		second := (*b.Second - *a.Second) / seconds * 100
+		return results.Warn(results.ClocksDiffer, "%s: CPU time is %.1f%% by %s and %.1f%% by %s, which both were right when they were calibrated: they differ by %.1f%% of a CPU, and so may the truth",
+			e.role, *v.CPUPercent, r.CPUMethod, second, r.CPUSecond, math.Abs(second-*v.CPUPercent))
+	}
+	threads := v.Counters["rusage_user_seconds"] + v.Counters["rusage_system_seconds"]
+	threads -= r.CPUError / 100 * seconds
+	if threads < b.Busy-a.Busy || !apart(b.Busy-a.Busy, threads, seconds, r.CPUScoped) {
 		return ""
 	}
-	return fmt.Sprintf("%s: /proc/stat shows %.1f%% CPU, yet this end's own threads ran for %.1f%%: the kernel accounts by timer ticks and missed short bursts; longer runs come closer",
-		e.role, *v.CPUPercent, threads)
+	return results.Warn(results.ClocksDiffer, "%s: CPU time is %.1f%% by %s, yet this end's own threads ran for %.1f%%: the figure misses some of it, or threads ran on CPUs that are not counted",
+		e.role, *v.CPUPercent, r.CPUMethod, threads/seconds*100+r.CPUError)
 }
 
 // percent is CPU seconds over wall seconds, 100 for one CPU. The iowait of
@@ -484,6 +499,12 @@ func Interval(role Role, a, b Sample) results.Sample {
 	return s
 }
 
+// Bounds of what a peer may say of its clock.
+const (
+	maxMethod = 32
+	maxCPUs   = 1 << 14
+)
+
 // check refuses a peer's result that arithmetic cannot be done on.
 func (r *Result) check() error {
 	if r == nil || len(r.Samples) < 2 {
@@ -497,6 +518,12 @@ func (r *Result) check() error {
 	}
 	if len(r.Congestion) > maxControls || len(r.Options) > maxOptions {
 		return fmt.Errorf("a result with a congestion control of %d characters and %d options", len(r.Congestion), len(r.Options))
+	}
+	if strings.Trim(r.CPUMethod+r.CPUSecond, "abcdefghijklmnopqrstuvwxyz+") != "" {
+		return fmt.Errorf("a result with a clock of CPU time %q", clip(r.CPUMethod+r.CPUSecond))
+	}
+	if len(r.CPUMethod) > maxMethod || len(r.CPUSecond) > maxMethod || !(r.CPUError >= 0) || r.CPUError > 100*maxCPUs || r.CPUScoped < 0 || r.CPUScoped > maxCPUs {
+		return fmt.Errorf("a result with a clock of CPU time of %d characters, %d CPUs and an error of %g%%", len(r.CPUMethod), r.CPUScoped, r.CPUError)
 	}
 	if len(r.Flows) > maxFlows {
 		return fmt.Errorf("a result of %d flows", len(r.Flows))

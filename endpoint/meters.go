@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/internal/cpuclock"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 )
@@ -243,7 +244,7 @@ func (c *column) add(now uint64) float64 {
 }
 
 // report adds the window's figures to the result.
-func (m *meters) report(role Role, res *Result) {
+func (m *meters) report(role Role, res *Result, busy func(cpu int) *float64) {
 	a, b := res.edges()
 	seconds := float64(b.At-a.At) / 1e9
 	bytes := float64(b.bytes() - a.bytes())
@@ -272,12 +273,16 @@ func (m *meters) report(role Role, res *Result) {
 		}
 	}
 	for _, n := range slices.Sorted(maps.Keys(cpus)) {
-		if c := cpus[n]; !wasIdle(c) {
+		c := cpus[n]
+		c.Busy = busy(n)
+		if !wasIdle(c) {
 			res.CPUs = append(res.CPUs, *c)
 		}
 	}
-	if w := gap(res.CPUs, seconds); w != "" {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s", role, w))
+	if res.CPUMethod == cpuclock.Ticks {
+		if w := gap(res.CPUs, seconds); w != "" {
+			res.Warnings = append(res.Warnings, results.Warn(results.ClockCoarse, "%s: %s", role, w))
+		}
 	}
 	m.intervals(res)
 }
@@ -357,6 +362,9 @@ func (c *column) perCPU(cpus map[int]*results.CPUTime, seconds float64) {
 func wasIdle(c *results.CPUTime) bool {
 	const little = 0.5
 	did := 0.0
+	if c.Busy != nil {
+		did = *c.Busy
+	}
 	for state, share := range c.States {
 		if state != "idle" {
 			did += share
@@ -365,9 +373,10 @@ func wasIdle(c *results.CPUTime) bool {
 	return did < little
 }
 
-// gap says so when the kernel does not account for a CPU's whole time. It does
-// not where it samples busy time by timer ticks and measures idle time
-// (CONFIG_TICK_CPU_ACCOUNTING with NO_HZ): bursts between ticks are missed.
+// gap says so when the kernel does not account for a CPU's whole time, where its
+// ticks are the best clock there is. It does not where it samples busy time and
+// measures idle time (CONFIG_TICK_CPU_ACCOUNTING with NO_HZ): bursts between ticks
+// are missed.
 func gap(cpus []results.CPUTime, seconds float64) string {
 	worst, sum := -1, 100.0
 	for i, c := range cpus {
@@ -479,13 +488,10 @@ func (r *run) site() Site {
 
 // instrument opens the meters and the recorders that the run asks for.
 func (r *run) instrument(in *Instruments) (err error) {
-	if r.stat, err = procfile.OpenStat("/"); err == nil {
-		err = r.stat.Read()
-	}
-	if err != nil {
+	site := r.site()
+	if r.clock, err = newCPUClock(r.p.Scope, site.CPUs, r.stat, r.calibration); err != nil {
 		return fmt.Errorf("%s: %w", r.p.Role, err)
 	}
-	site := r.site()
 	if r.meters, err = openMeters(in, r.p.Counters, site); err != nil {
 		return fmt.Errorf("%s: %w", r.p.Role, err)
 	}
@@ -514,6 +520,9 @@ func (r *run) putAway() error {
 	err := r.meters.close()
 	for _, o := range r.recordings {
 		err = errors.Join(err, o.Close())
+	}
+	if r.clock != nil {
+		r.clock.close()
 	}
 	if r.stat != nil {
 		err = errors.Join(err, r.stat.Close())

@@ -48,7 +48,7 @@ func window(t *testing.T, in ...Meter) (*Result, *meters) {
 	m.take()
 	m.end()
 	res := &Result{Counters: map[string]float64{}, Samples: []Sample{{}, {At: 1e9}, {At: 3e9, Copied: 1000}}}
-	m.report(RX, res)
+	m.report(RX, res, func(int) *float64 { return nil })
 	if err := m.close(); err != nil {
 		t.Error(err)
 	}

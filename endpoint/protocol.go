@@ -206,6 +206,8 @@ type Sample struct {
 	Copied     uint64   `json:"copied"`
 	Unknown    uint64   `json:"unknown,omitempty"` // of Copied
 	Busy       float64  `json:"busy"`              // CPU seconds in the scope
+	Second     *float64 `json:"second,omitempty"`  // the same by a second clock, where there is one
+	Ticks      *float64 `json:"ticks,omitempty"`   // the same by the columns of /proc/stat; nil where the scope cannot know
 	Iowait     *float64 `json:"iowait"`            // CPU seconds; nil where the scope cannot know
 	Idle       *float64 `json:"idle"`              // likewise, iowait not included
 	// Verify is what crossed the interface in the warm-up; only the sample that
@@ -224,6 +226,12 @@ type Result struct {
 	Cut      bool               `json:"cut,omitempty"` // ended by force: totals of the ends need not agree
 	Warnings []string           `json:"warnings,omitempty"`
 	Flows    []FlowResult       `json:"flows,omitempty"` // in the window, by index
+	// Which clocks gave Sample.Busy and Sample.Second, how far the first was off
+	// when it was calibrated, in percent of one CPU, and over how many CPUs.
+	CPUMethod string  `json:"cpu_method,omitempty"`
+	CPUSecond string  `json:"cpu_second,omitempty"`
+	CPUError  float64 `json:"cpu_error,omitempty"`
+	CPUScoped int     `json:"cpu_scoped,omitempty"`
 	// What the data connections had.
 	Congestion string          `json:"congestion,omitempty"`
 	Socket     *results.Socket `json:"socket,omitempty"`

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/cpuclock"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 	"zcbench/ringcfg"
@@ -41,7 +42,10 @@ type run struct {
 	peer      netip.Addr // the only one let in, where it is valid
 	local     netip.Addr // where the payload arrives, where it is known
 
-	stat       *procfile.Stat
+	stat        *procfile.Stat
+	calibration cpuclock.Calibration
+	clock       cpuClock
+
 	meters     *meters
 	recordings []Recording
 
@@ -82,6 +86,9 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	params := Params{
 		Flows: p.Flows, Length: p.Length, Pattern: p.Pattern, Validate: p.Validate,
 		Interface: p.Interface, Options: p.Options, Window: p.Window, took: &r.took,
+	}
+	if err = r.calibrate(); err != nil {
+		return nil, err
 	}
 	if err = r.tune(&params); err == nil {
 		r.session, err = e.Open(params)
@@ -176,10 +183,6 @@ func (r *run) meet() error {
 // measure carries the payload from time at on, samples the window, and ends
 // the streams. It returns when the last byte has been accounted for.
 func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
-	clock, err := newCPUClock(r.p.Scope, r.p.ScopeSet, r.stat)
-	if err != nil {
-		return nil, err
-	}
 	// The collector shares the CPUs that are measured: it ran when the run was
 	// prepared, and does not again until the end.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
@@ -187,7 +190,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	for range r.conns {
 		r.counters = append(r.counters, &Counters{})
 	}
-	s, err := newSampler(r, clock, at+int64(r.p.Omit), live)
+	s, err := newSampler(r, r.clock, at+int64(r.p.Omit), live)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/cpuclock"
+	"zcbench/internal/procfile"
 	"zcbench/results"
 )
 
@@ -20,6 +22,7 @@ type sampler struct {
 	r       *run
 	layout  Layout
 	cpu     cpuClock
+	busy    []cpuBusy
 	open    int64 // CLOCK_MONOTONIC, ns
 	live    func(Sample)
 	samples []Sample
@@ -70,8 +73,15 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.p.Role, err)
 	}
+	var busy []cpuBusy
+	for _, n := range r.site().CPUs {
+		if _, ok := cpu.of(n); ok {
+			busy = append(busy, cpuBusy{cpu: n})
+		}
+	}
 	return &sampler{
-		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
+		busy: busy,
+		r:    r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
 		samples: make([]Sample, 0, n), crossed: make([]uint64, 0, n), flows: flows, curve: newCurve(),
 	}, nil
 }
@@ -226,14 +236,17 @@ func threadTime() int64 {
 }
 
 func (s *sampler) take() error {
-	if err := s.r.stat.Read(); err != nil {
-		return err
-	}
 	cpu, err := s.cpu.read()
 	if err != nil {
 		return err
 	}
-	v := Sample{Busy: cpu.busy, Iowait: cpu.iowait, Idle: cpu.idle}
+	v := Sample{Busy: cpu.busy, Second: cpu.second, Ticks: cpu.ticks, Iowait: cpu.iowait, Idle: cpu.idle}
+	for i := range s.busy {
+		now, _ := s.cpu.of(s.busy[i].cpu)
+		if s.busy[i].last = now; len(s.samples) == 0 {
+			s.busy[i].first = now
+		}
+	}
 	var n uint64
 	if len(s.samples) == 0 {
 		s.curve.add(s.r.counters)
@@ -327,7 +340,8 @@ func (s *sampler) finish(cut bool) (*Result, error) {
 	for name, v := range s.last.own {
 		res.Counters[name] = v - s.first.own[name]
 	}
-	s.r.meters.report(s.r.p.Role, &res)
+	s.clock(&res)
+	s.r.meters.report(s.r.p.Role, &res, s.busyCPU)
 	for _, o := range s.r.recordings {
 		notes, err := o.Report(&res)
 		if err != nil {
@@ -356,6 +370,66 @@ func (s *sampler) finish(cut bool) (*Result, error) {
 		res.Checked = &n
 	}
 	return &res, nil
+}
+
+// clock says by which clock CPU time was found, and what is known of it.
+func (s *sampler) clock(res *Result) {
+	r := s.r
+	if r.p.Scope == ScopeThread {
+		res.CPUMethod = "threads"
+		return
+	}
+	c := r.calibration
+	res.CPUMethod, res.CPUSecond, res.CPUError = c.Method, c.Second, c.Error
+	res.CPUScoped = len(s.busy)
+	const much = 5 // percent of a CPU
+	switch {
+	case c.Method == cpuclock.Schedstat:
+		// What runs while there is no task is in no task's time: that may be
+		// all the rest.
+		a, b := res.edges()
+		rest := 100*float64(len(s.busy)) - (b.Busy-a.Busy)/(float64(b.At-a.At)/1e9)*100
+		res.CPUError = max(c.Error, rest)
+		res.Warnings = append(res.Warnings, results.Warn(results.ClockBlind, "%s: CPU time is that of tasks: softirqs that ran while there was none are in no figure that this user may read on this kernel, and may add up to %.0f%%; run as root, or give the program CAP_BPF and CAP_PERFMON (setcap cap_bpf,cap_perfmon+ep)",
+			r.p.Role, res.CPUError))
+	case c.Noisy:
+		res.CPUError = 0 // not known
+		if a, b := res.edges(); !apart(b.Busy-a.Busy, *b.Ticks-*a.Ticks, float64(b.At-a.At)/1e9, len(s.busy)) {
+			break // it does not matter
+		}
+		res.Warnings = append(res.Warnings, results.Warn(results.ClockUncalibrated, "%s: other programs kept this host too busy to find out which of the kernel's figures of CPU time is right: this is %q, uncalibrated, and may be far off for short bursts; begin on a quiet host (a run later than in a minute tries again)", r.p.Role, c.Method))
+	case c.Error > much:
+		res.Warnings = append(res.Warnings, results.Warn(results.ClockCoarse, "%s: none of this kernel's figures of CPU time is right for short bursts: the best, %q, was off by %.1f%% of a CPU", r.p.Role, c.Method, c.Error))
+	}
+}
+
+// apart says whether two figures of CPU time, in seconds, differ by more than 3 %
+// of them, 1 % of a CPU, and what rounding to ticks explains: those of two columns
+// are rounded at both edges, on each CPU, which comes to no more than this in 999
+// of 1000 windows.
+func apart(a, b, window float64, cpus int) bool {
+	rounding := 2 * math.Sqrt(float64(max(1, cpus))) / procfile.Hz
+	return math.Abs(a-b) > 0.03*max(a, b)+0.01*window+rounding
+}
+
+// cpuBusy is what one CPU was busy where the window opened and closed, seconds.
+type cpuBusy struct {
+	cpu         int
+	first, last float64
+}
+
+// busyCPU is how busy a CPU was over the window, in percent; nil: not known.
+func (s *sampler) busyCPU(cpu int) *float64 {
+	a, b := s.samples[0], s.samples[len(s.samples)-1]
+	for _, c := range s.busy {
+		if c.cpu == cpu {
+			if v := percent(a, b, c.first, c.last); v != nil {
+				*v = round(*v)
+				return v
+			}
+		}
+	}
+	return nil
 }
 
 // count says how much crossed in the window and what of it was copied. The

@@ -54,7 +54,7 @@ var stateNames = []string{"user", "nice", "system", "irq", "softirq", "steal", "
 // left out.
 func cpuTimes(b *strings.Builder, ends []namedEnd) {
 	states, idle := map[string]bool{}, map[string]bool{}
-	some, clock := false, false
+	some, clock, busy := false, false, false
 	for _, e := range ends {
 		if e.end == nil {
 			continue
@@ -62,6 +62,7 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 		for _, c := range e.end.CPUs {
 			some = true
 			clock = clock || c.MHz > 0
+			busy = busy || c.Busy != nil
 			for name, v := range c.States {
 				states[name] = states[name] || v >= 0.05
 			}
@@ -82,6 +83,9 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 	cstates := slices.SortedFunc(maps.Keys(idle), byDepth)
 	cstates = slices.DeleteFunc(cstates, func(name string) bool { return !idle[name] })
 	head := []string{"", "CPU"}
+	if busy {
+		head = append(head, "busy")
+	}
 	head = append(head, shown...)
 	for _, name := range cstates {
 		head = append(head, clip(clean(name), 12))
@@ -96,13 +100,16 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 			continue
 		}
 		order := slices.SortedFunc(slices.Values(e.end.CPUs), func(a, b results.CPUTime) int {
-			return cmp.Or(cmp.Compare(a.States["idle"], b.States["idle"]), cmp.Compare(a.CPU, b.CPU))
+			return cmp.Or(cmp.Compare(most(b), most(a)), cmp.Compare(a.CPU, b.CPU))
 		})
 		most := order[:min(len(order), mostCPUs)]
 		left += len(order) - len(most)
 		slices.SortFunc(most, func(a, b results.CPUTime) int { return cmp.Compare(a.CPU, b.CPU) })
 		for _, c := range most {
 			row := []string{e.name, strconv.Itoa(c.CPU)}
+			if busy {
+				row = append(row, optional(c.Busy, ""))
+			}
 			for _, name := range shown {
 				row = append(row, percentOf(c.States, name))
 			}
@@ -119,7 +126,8 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 			rows = append(rows, row)
 		}
 	}
-	fmt.Fprintf(b, "\nTime of each CPU in %% of the window%s:\n", map[bool]string{true: ", and in which C-states it was idle"}[len(cstates) > 0])
+	fmt.Fprintf(b, "\nTime of each CPU in %% of the window%s%s:\n", map[bool]string{true: ": busy by the run's clock, then states by the kernel's timer ticks"}[busy],
+		map[bool]string{true: ", and in which C-states it was idle"}[len(cstates) > 0])
 	columns(b, rows, 1)
 	if left > 0 {
 		fmt.Fprintf(b, "  and %d CPUs that did less; the record (-J) has them\n", left)

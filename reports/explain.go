@@ -405,8 +405,11 @@ func fromTo(a, b float64) string {
 }
 
 // least is what the kernel says a CPU was busy; most is what it does not say
-// it was idle.
+// it was idle. Where the run had a clock that was calibrated they are that.
 func least(c results.CPUTime) float64 {
+	if c.Busy != nil {
+		return *c.Busy
+	}
 	total := 0.0
 	for state, v := range c.States {
 		if state != "idle" && state != "iowait" {
@@ -417,6 +420,9 @@ func least(c results.CPUTime) float64 {
 }
 
 func most(c results.CPUTime) float64 {
+	if c.Busy != nil {
+		return *c.Busy
+	}
 	return max(least(c), min(100, 100-c.States["idle"]-c.States["iowait"]))
 }
 

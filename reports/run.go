@@ -69,7 +69,7 @@ func measured(b *strings.Builder, r *results.Record) {
 	roi(b, "ROI per watt", "(Gbit/s)² / W", r.ROI.Power)
 	powerText(b, r)
 	if text := scopesText(r); text != "" {
-		b.WriteString(wrap("", "CPU: 100 % is one CPU; "+text))
+		b.WriteString(wrap("", "CPU: 100 % is one CPU; "+text+clockText(r)))
 	}
 	for _, e := range ends {
 		if e.end == nil {
@@ -124,6 +124,37 @@ func window(r *results.Record, role string) float64 {
 		return r.Window
 	}
 	return seconds
+}
+
+// clockText says how the ends' CPU time was found, and what ticks say of it.
+func clockText(r *results.Record) string {
+	var parts, ticks []string
+	for _, e := range []struct {
+		name string
+		end  *results.End
+	}{{"sender", r.TX}, {"receiver", r.RX}} {
+		if e.end == nil || e.end.CPUMethod == "" {
+			continue
+		}
+		text := clip(clean(e.end.CPUMethod), 24)
+		if e.end.CPUError != nil {
+			text += fmt.Sprintf(" (known within %.1f %%)", *e.end.CPUError)
+		}
+		if !slices.Contains(parts, text) {
+			parts = append(parts, text)
+		}
+		if e.end.CPUTicks != nil {
+			ticks = append(ticks, fmt.Sprintf("%s %.1f %%", e.name, *e.end.CPUTicks))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	text := "; by the clock " + strings.Join(parts, " and ")
+	if len(ticks) > 0 {
+		text += "; the ticks of /proc/stat say " + strings.Join(ticks, ", ")
+	}
+	return text
 }
 
 // scopesText says what each end's CPU time was counted over.

@@ -28,7 +28,8 @@ type Power struct {
 // is in it as a whole or not at all.
 type CPUTime struct {
 	CPU    int                `json:"cpu"`
-	States map[string]float64 `json:"states_percent"`            // user nice system irq softirq steal iowait idle
+	Busy   *float64           `json:"busy_percent,omitempty"`    // by End.CPUMethod
+	States map[string]float64 `json:"states_percent"`            // user nice system irq softirq steal iowait idle, by ticks
 	Idle   map[string]float64 `json:"cstates_percent,omitempty"` // residency by C-state
 	MHz    float64            `json:"mhz,omitempty"`             // mean of the samples
 }

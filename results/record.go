@@ -78,12 +78,21 @@ type End struct {
 	Bytes           uint64   `json:"bytes"` // ZeroCopiedBytes + CopiedBytes
 	ZeroCopiedBytes uint64   `json:"zero_copied_bytes"`
 	CopiedBytes     uint64   `json:"copied_bytes"`
-	UnknownBytes    uint64   `json:"unknown_bytes"`        // of CopiedBytes: whether they were copied is not known
-	CPUPercent      *float64 `json:"cpu_percent"`          // 100 is one CPU; nil: not measured
-	IowaitPercent   *float64 `json:"iowait_percent"`       // apart from CPUPercent; nil: not known in this scope
-	CPUScope        string   `json:"cpu_scope"`            // host, cpuset or thread
-	Congestion      string   `json:"congestion,omitempty"` // what the data sockets used, joined by + where they differ
-	Socket          *Socket  `json:"socket,omitempty"`     // what else they had
+	UnknownBytes    uint64   `json:"unknown_bytes"`  // of CopiedBytes: whether they were copied is not known
+	CPUPercent      *float64 `json:"cpu_percent"`    // 100 is one CPU; nil: not measured
+	IowaitPercent   *float64 `json:"iowait_percent"` // apart from CPUPercent; nil: not known in this scope
+	CPUScope        string   `json:"cpu_scope"`      // host, cpuset or thread
+	// CPUMethod names the clock of CPUPercent, which was calibrated as right on
+	// the end's host: idle, cpuidle, schedstat+interrupts, schedstat or ticks; or
+	// threads. CPUError is how far it was off then, in percent of one CPU; nil
+	// where nothing was calibrated.
+	CPUMethod string   `json:"cpu_method,omitempty"`
+	CPUError  *float64 `json:"cpu_error_percent,omitempty"`
+	// CPUTicks is what the columns of /proc/stat add up to, as other tools show
+	// it: a kernel that samples misses short bursts there.
+	CPUTicks   *float64 `json:"cpu_ticks_percent,omitempty"`
+	Congestion string   `json:"congestion,omitempty"` // what the data sockets used, joined by + where they differ
+	Socket     *Socket  `json:"socket,omitempty"`     // what else they had
 	// Options are those of the engine that it rounds, bounds or chooses, with
 	// the values that took effect.
 	Options  map[string]int    `json:"options,omitempty"`

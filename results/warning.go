@@ -45,6 +45,14 @@ const (
 	// BuffersHeld: the engine kept socket buffers small, for want of memory of
 	// its own.
 	BuffersHeld Code = "buffers-held"
+	// ClocksDiffer: two clocks of CPU time do not agree.
+	ClocksDiffer Code = "clocks-differ"
+	// ClockBlind: the clock of CPU time misses a kind of work.
+	ClockBlind Code = "clock-blind"
+	// ClockCoarse: no clock of CPU time is right for short bursts.
+	ClockCoarse Code = "clock-coarse"
+	// ClockUncalibrated: which clock of CPU time is right could not be found out.
+	ClockUncalibrated Code = "clock-uncalibrated"
 
 	// PowerCoarse: a meter's steps are large beside what it shows.
 	PowerCoarse Code = "power-coarse"

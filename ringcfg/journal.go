@@ -18,8 +18,8 @@ import (
 // boot forgets, as it forgets the settings.
 type Journal string
 
-// dir is the journal's directory, made if need be.
-func (j Journal) dir() (string, error) {
+// Dir is the journal's directory, made if need be: this user's own.
+func (j Journal) Dir() (string, error) {
 	dir := string(j)
 	if dir == "" {
 		dir = "/run/zcbench"

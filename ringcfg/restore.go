@@ -46,7 +46,7 @@ func (c *change) orphaned() bool { return !c.kept }
 
 // everyBook undoes which changes of every journal file; but is no error.
 func everyBook(ctx context.Context, j Journal, which func(*change) bool, but error) ([]Drift, error) {
-	dir, err := j.dir()
+	dir, err := j.Dir()
 	if err != nil {
 		return nil, err
 	}

@@ -288,7 +288,7 @@ type session struct {
 
 // begin takes the lock and opens the journal.
 func begin(iface string, j Journal, wait time.Duration) (*session, error) {
-	dir, err := j.dir()
+	dir, err := j.Dir()
 	if err != nil {
 		return nil, err
 	}

@@ -521,8 +521,8 @@ func (d *diagnosis) copies(r *results.Record) {
 		if e.end == nil || e.end.Bytes == 0 || !slices.Contains(zeroCopyEngines[e.role], e.end.Engine) {
 			continue
 		}
-		if v := e.end.Counters["copy_unknown_bytes"]; v > 0 {
-			d.unknown = append(d.unknown, fmt.Sprintf("how much of %s that %s moved at the %s the kernel copied", size(uint64(v)), clean(e.end.Engine), e.name))
+		if v := e.end.UnknownBytes; v > 0 {
+			d.unknown = append(d.unknown, fmt.Sprintf("how much of %s that %s moved at the %s the kernel copied", size(v), clean(e.end.Engine), e.name))
 			continue
 		}
 		copied := 100 * float64(e.end.CopiedBytes) / float64(e.end.Bytes)

@@ -13,6 +13,7 @@ import (
 	"zcbench/internal/abi"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl/netdev"
+	"zcbench/internal/perf"
 	"zcbench/internal/uring"
 	"zcbench/ringcfg"
 	"zcbench/udmabuf"
@@ -27,8 +28,8 @@ type zcrxEngine struct{}
 
 func (zcrxEngine) Name() string { return "zcrx" }
 
-// Elements of zcrxEngine's Counters.Extra. All but zcrxUnknown belong to a
-// ring and are counted on its first connection.
+// Elements of zcrxEngine's Counters.Extra. They belong to a ring and are counted
+// on its first connection.
 const (
 	zcrxCQEs = iota
 	zcrxRearms
@@ -39,7 +40,6 @@ const (
 	zcrxStalls
 	zcrxDepthMax
 	zcrxEmpty
-	zcrxUnknown
 )
 
 // Elements of its Counters.Syscalls.
@@ -59,16 +59,13 @@ func (zcrxEngine) Layout() endpoint.Layout {
 			// How often the kernel said that the NIC found no free buffer
 			// (Linux 7.2): once at most between two wake-ups.
 			"area_empty_events",
-			// Received from a queue by a kernel that keeps no statistics of
-			// its copying (before Linux 7.2): in zero-copied, unproven.
-			"copy_unknown_bytes",
 		},
 	}
 }
 
 func (zcrxEngine) Options() []endpoint.Option {
 	return append(endpoint.MemoryOptions("64M", "bytes of memory that each queue receives into, whatever the area is of"), []endpoint.Option{
-		{Name: "nodev", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "receive without a hardware queue, by copying (Linux 7.1); auto: where the interface has none"},
+		{Name: "nodev", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "receive without a hardware queue, by copying (Linux 7.1); auto: where the interface has none and neither queue nor queues is given"},
 		{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
 		{Name: "rings", Default: "1", Min: 1, Max: 64, Doc: "rings, each with a thread of its own; connections take turns"},
 		{Name: "queues", Default: "0", Min: 0, Max: 64, Doc: "hardware queues, each with an area of its own; 0 is one for each ring, fewer are shared by rings in turn (Linux 6.19)"},
@@ -153,6 +150,10 @@ func (zcrxEngine) queues(p endpoint.Params, o endpoint.Settings) int {
 		return n
 	case 1: // on
 		return 0
+	}
+	// A queue that was asked for is that queue, or an error.
+	if p.Options["queue"] != "" || p.Options["queues"] != "" || len(p.Queues) > 0 {
+		return n
 	}
 	if knowsRecvZC().Answer == feature.Yes && hasQueues(p.Interface) {
 		return n
@@ -281,6 +282,7 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, endpoint.Errorf(endpoint.Unsupported, "rings that share a queue need Linux 6.19: leave the option queues out")
 	}
 	s.fds = make([]atomic.Int32, s.flows)
+	s.watches = make([]watch, s.rings)
 	if s.netdev, err = netdev.Dial(); err != nil {
 		return nil, endpoint.Errorf(endpoint.Unsupported, "%w (zcrx needs Linux 6.15)", err)
 	}
@@ -290,6 +292,9 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 // maxRefill is the kernel's limit for a refill queue.
 const maxRefill = 32768
 
+// zcrxSession is also an endpoint.Doubter: payload that a NIC left in the linear
+// part of a packet, beside the headers, is copied into the area like any other,
+// but no statistic of the kernel has it (io_zcrx_recv_skb, Linux 6.15 to 7.3).
 type zcrxSession struct {
 	flows, rings       int
 	area               zcrxArea
@@ -302,6 +307,8 @@ type zcrxSession struct {
 	netdev             *netdev.Conn
 	fds                []atomic.Int32 // of the flows, for astray; 0 until they are known
 	empty              float64        // allocFailures when the window opened
+	watches            []watch        // of each ring's copies
+	seen               []copies       // by them when the window opened, then in it
 }
 
 // share is an area, with the queue it belongs to: ring i has share i modulo
@@ -320,9 +327,13 @@ func (s *zcrxSession) Workers() int { return s.rings }
 
 // Begin and End make the session an endpoint.Observer.
 func (s *zcrxSession) Begin() (err error) {
-	if len(s.queues) > 0 {
-		s.empty, _, err = allocFailures(s.netdev, s.iface.Index, s.queues)
+	if len(s.queues) == 0 {
+		return nil
 	}
+	if s.empty, _, err = allocFailures(s.netdev, s.iface.Index, s.queues); err != nil {
+		return err
+	}
+	s.seen, err = s.copies()
 	return err
 }
 
@@ -348,10 +359,98 @@ func (s *zcrxSession) End() (map[string]float64, []string, error) {
 	}
 	warnings = append(warnings, astray...)
 	c["flows_by_other_queues"] = float64(len(astray))
-	if !uring.QueryZeroCopyRX().Stats {
-		warnings = append(warnings, "rx: this kernel does not tell how much of what zcrx received it copied (Linux 7.2 does): all is counted as zero-copied, which is proven for none of it")
+	now, err := s.copies()
+	if err != nil {
+		return nil, nil, err
 	}
+	for i := range now {
+		now[i] = now[i].since(s.seen[i])
+	}
+	s.seen = now
 	return c, warnings, nil
+}
+
+// watch is of one ring's thread.
+type watch struct {
+	calls *perf.Counter // of the function that copies; nil: cannot be counted
+	why   error         // why
+
+	// The kernel's statistics, as the worker last saw them: it may be gone, and
+	// what they are in with it, when the window ends.
+	counted atomic.Uint64
+	stats   atomic.Bool
+}
+
+// copies are how often a ring's thread copied, and how often the kernel's
+// statistics have it, which are of all rings that share the queue.
+type copies struct {
+	calls, counted uint64
+	stats          bool
+}
+
+func (c copies) since(before copies) copies {
+	return copies{c.calls - before.calls, c.counted - before.counted, c.stats}
+}
+
+// copying is the kernel's function for every copy into an area.
+const copying = "io_zcrx_copy_chunk"
+
+// watch begins to look at the calling thread's copies. What is of a dma-buf needs
+// no look: no CPU can copy into it.
+func (s *zcrxSession) watch(w *watch) {
+	if s.area.kind != areaDMABuf {
+		w.calls, w.why = perf.CountCalls(copying)
+	}
+}
+
+func (s *zcrxSession) copies() ([]copies, error) {
+	all := make([]copies, len(s.watches))
+	for i := range s.watches {
+		w := &s.watches[i]
+		all[i].stats = w.stats.Load()
+		if i < len(s.shares) { // a ring that shares has the same
+			all[i].counted = w.counted.Load()
+		}
+		if w.calls == nil {
+			continue
+		}
+		var err error
+		if all[i].calls, _, err = w.calls.Read(); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// Doubt makes the session an endpoint.Doubter.
+func (s *zcrxSession) Doubt() endpoint.Doubt {
+	if len(s.queues) == 0 || s.area.kind == areaDMABuf {
+		return endpoint.Doubt{}
+	}
+	for i := range s.watches {
+		if w := &s.watches[i]; w.why != nil {
+			return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel does not count payload that header split missed, and calls of its %s cannot be counted: %v; an area that no CPU can copy into proves that nothing was (--zcrx-area dmabuf)", copying, w.why)}
+		}
+	}
+	return doubtOf(s.seen, s.iface)
+}
+
+// doubtOf is of what was copied in the window. A packet's linear part holds a
+// frame at most.
+func doubtOf(seen []copies, iface net.Interface) endpoint.Doubt {
+	var sum copies
+	stats := false
+	for _, c := range seen {
+		sum.calls, sum.counted, stats = sum.calls+c.calls, sum.counted+c.counted, stats || c.stats
+	}
+	missed := sum.calls - min(sum.calls, sum.counted)
+	switch {
+	case missed == 0:
+		return endpoint.Doubt{}
+	case !stats:
+		return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel copied %d times, and counts how much since Linux 7.2 only: look at flow rules and RSS (ethtool -n, -x)", missed)}
+	}
+	return endpoint.Doubt{Bytes: missed * uint64(iface.MTU), Why: fmt.Sprintf("of %d packets %s left payload beside the headers, where the kernel copies it and does not count how much: header split missed them (ethtool -g %s, and -S for the NIC's own count)", missed, iface.Name, iface.Name)}
 }
 
 // astray tells which flows came last by another queue than their ring's, as far
@@ -383,6 +482,11 @@ func (s *zcrxSession) Close() error {
 	if s.netdev != nil {
 		err = s.netdev.Close()
 	}
+	for i := range s.watches {
+		if w := &s.watches[i]; w.calls != nil {
+			err = errors.Join(err, w.calls.Close())
+		}
+	}
 	for i := range s.shares {
 		if s.shares[i].fd > 0 {
 			err = errors.Join(err, unix.Close(s.shares[i].fd))
@@ -406,6 +510,10 @@ func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
 	if err := w.open(s, i); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
+	if !w.copies {
+		w.watch = &s.watches[i]
+		s.watch(w.watch)
+	}
 	return w, nil
 }
 
@@ -423,6 +531,7 @@ type zcrxReceiver struct {
 	files      []int32
 	states     []zcrxConn
 	fds        []atomic.Int32 // the session's
+	watch      *watch         // likewise, of a queue
 
 	// starved is since when the kernel has found no free buffer.
 	starved time.Time
@@ -678,7 +787,7 @@ func (w *zcrxReceiver) failed(flow int, e unix.Errno) error {
 	case e == unix.EFAULT && !w.copies:
 		return fmt.Errorf("flow %d came by a queue that another program or ring receives from, and not by %s: a flow rule or the RSS table leads it there (%w)", flow+1, w.where, e)
 	case e == unix.ENOMEM && w.dmabuf:
-		return fmt.Errorf("flow %d came by another queue than %s, and the kernel copies nothing into a dma-buf: lead it to the queue, or take another area than dmabuf (%w)", flow+1, w.where, e)
+		return fmt.Errorf("flow %d came by another queue than %s, or header split missed some of it (ethtool -S), and the kernel copies nothing into a dma-buf: lead it to the queue, or take another area than dmabuf (%w)", flow+1, w.where, e)
 	}
 	return fmt.Errorf("%s, flow %d: %w", w.where, flow+1, e)
 }
@@ -687,18 +796,19 @@ func (w *zcrxReceiver) failed(flow int, e unix.Errno) error {
 // statistics are of the queue: which connection a copied byte was of, they do
 // not tell, and it is taken from the first ones.
 func (w *zcrxReceiver) count(conns []endpoint.Conn, total uint64) {
-	copied, known := total, true
+	copied := total
 	if !w.copies {
-		copied, known = w.zc.ClaimCopied(total)
+		// Where the kernel does not tell, the session's Doubt does.
+		copied, _ = w.zc.ClaimCopied(total)
+		n, known := w.zc.Copies()
+		w.watch.counted.Store(n)
+		w.watch.stats.Store(known)
 	}
 	for i := range conns {
 		st, n := &w.states[i], conns[i].Counters
 		part := min(copied, st.bytes)
 		n.Copied.Add(part)
 		n.ZeroCopied.Add(st.bytes - part)
-		if !known {
-			n.Extra[zcrxUnknown].Add(st.bytes)
-		}
 		copied -= part
 		st.bytes = 0
 	}

@@ -35,7 +35,7 @@ func TestLabZCRXRecord(t *testing.T) {
 			t.Errorf("%s is %v", name, c[name])
 		}
 	}
-	for _, name := range []string{"rearms", "refill_stalls", "cq_overflows", "copy_unknown_bytes", "pool_empty", "flows_by_other_queues"} {
+	for _, name := range []string{"rearms", "refill_stalls", "cq_overflows", "pool_empty", "flows_by_other_queues"} {
 		if v, ok := c[name]; !ok || v != 0 {
 			t.Errorf("%s is %v, %v, want 0", name, v, ok)
 		}

@@ -327,6 +327,15 @@ func (z *ZeroCopyRX) ClaimCopied(limit uint64) (bytes uint64, known bool) {
 	}
 }
 
+// Copies is how often the kernel has copied a fragment that another queue
+// received, for any of the rings. Known is as with ClaimCopied.
+func (z *ZeroCopyRX) Copies() (n uint64, known bool) {
+	if z.refill.stats == nil {
+		return 0, false
+	}
+	return atomic.LoadUint64(&z.refill.stats.CopyCount), true
+}
+
 // Close unmaps the refill queue, after the ring was closed, unless another ring
 // still uses it. The area is the caller's.
 func (z *ZeroCopyRX) Close() error {

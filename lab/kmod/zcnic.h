@@ -127,6 +127,8 @@ struct zcnic_wire_stats {		/* written under rx_lock */
 	u64 stopped;			/* dropped: queue or port down */
 	u64 unreadable;			/* dropped: not TCP, nowhere to put it */
 	u64 bad_dma;			/* dropped: not in direct-mapped RAM */
+	u64 linear;			/* payload left beside the headers */
+	u64 linear_bytes;		/* of it */
 };
 
 struct zcnic_tx_stats {			/* written by NAPI */
@@ -235,6 +237,7 @@ struct zcnic_pair {
 extern unsigned int zcnic_rate_mbit;
 extern unsigned int zcnic_delay_us;
 extern unsigned int zcnic_loss_ppm;
+extern unsigned int zcnic_linear_ppm;
 int zcnic_reconfigure(struct zcnic_port *port, u16 nqueues);
 void zcnic_raise(struct zcnic_queue *q);
 int zcnic_poll(struct napi_struct *napi, int budget);

@@ -33,6 +33,10 @@ unsigned int zcnic_loss_ppm;
 module_param_named(loss_ppm, zcnic_loss_ppm, uint, 0644);
 MODULE_PARM_DESC(loss_ppm, "frames lost by every wire, per million");
 
+unsigned int zcnic_linear_ppm;
+module_param_named(linear_ppm, zcnic_linear_ppm, uint, 0644);
+MODULE_PARM_DESC(linear_ppm, "small frames that header split misses, per million");
+
 /* The "interrupt" of a queue: its NAPI starts on the queue's own CPU, so that
  * work spreads, and stays put, as it does with one MSI-X vector a queue.
  */

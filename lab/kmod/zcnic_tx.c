@@ -207,9 +207,9 @@ static u32 zcnic_next_len(const struct zcnic_xfer *x,
 
 	if (!x->mss)
 		return left;
-	/* A lost frame is a lost segment. */
+	/* A lost frame is a lost segment, and one that is not split is one too. */
 	if (!(READ_ONCE(dev->features) & NETIF_F_GRO_HW) ||
-	    READ_ONCE(zcnic_loss_ppm))
+	    READ_ONCE(zcnic_loss_ppm) || READ_ONCE(zcnic_linear_ppm))
 		return min(left, x->mss);
 
 	max = min(x->v6 ? READ_ONCE(dev->gro_max_size) :
@@ -226,6 +226,11 @@ enum zcnic_push {
 	ZCNIC_WAIT,
 };
 
+static bool zcnic_chance(u32 ppm)
+{
+	return unlikely(ppm) && get_random_u32_below(1000000) < ppm;
+}
+
 /* Puts the frame of len payload bytes at x->off into the ring, or, when the
  * pool cannot give more buffers, as many of its segments as there is room for:
  * a super-frame needs more at once than a small area may have to spare.
@@ -238,7 +243,7 @@ static enum zcnic_push zcnic_push_frame(struct zcnic_queue *q,
 	struct sk_buff *skb = x->skb;
 	struct zcnic_cmpl *cmpl;
 	u32 avail, data, head;
-	bool ok = true;
+	bool ok = true, missed;
 
 	/* Pair with the releases in NAPI: what it gives us back, or new, is
 	 * ours from the index on.
@@ -248,8 +253,11 @@ static enum zcnic_push zcnic_push_frame(struct zcnic_queue *q,
 	/* See above. */
 	avail = smp_load_acquire(&rx->posted) - rx->used;
 
+	missed = rx->split && x->hdr_len && len > rx->hds_thresh &&
+		 x->hdr_len + len <= ZCNIC_HDR_LEN &&
+		 zcnic_chance(READ_ONCE(zcnic_linear_ppm));
 	for (;;) {
-		if (rx->split && x->hdr_len && len > rx->hds_thresh) {
+		if (rx->split && x->hdr_len && len > rx->hds_thresh && !missed) {
 			head = x->hdr_len;
 			data = len;
 		} else if (x->hdr_len + len <= ZCNIC_HDR_LEN) {
@@ -297,6 +305,10 @@ static enum zcnic_push zcnic_push_frame(struct zcnic_queue *q,
 		return ZCNIC_DROPPED;
 	}
 
+	if (missed) {
+		to->wire_stats.linear++;
+		to->wire_stats.linear_bytes += len;
+	}
 	cmpl->hdr_len = head;
 	cmpl->data_len = data;
 	cmpl->bufs = DIV_ROUND_UP(data, rx->buf_len);
@@ -318,13 +330,6 @@ static enum zcnic_push zcnic_push_frame(struct zcnic_queue *q,
 	x->seg += cmpl->gso_segs;
 	x->waited = false;
 	return ZCNIC_SENT;
-}
-
-static bool zcnic_lose(void)
-{
-	u32 ppm = READ_ONCE(zcnic_loss_ppm);
-
-	return unlikely(ppm) && get_random_u32_below(1000000) < ppm;
 }
 
 /* Carries the frame of q->xfer to its queue, or what is left of it. Returns
@@ -352,7 +357,7 @@ static bool zcnic_push(struct zcnic_queue *q)
 			break;
 		}
 		len = zcnic_next_len(x, rx);
-		if (!x->waited && zcnic_lose()) {
+		if (!x->waited && zcnic_chance(READ_ONCE(zcnic_loss_ppm))) {
 			q->tx_stats.lost++;
 			x->off += len;
 			x->seg++;

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"zcbench/internal/genl/ethtool"
+	"zcbench/internal/netpair"
+	"zcbench/internal/testutil"
+	"zcbench/results"
+)
+
+// copyWarnings are those of a record that tell of copies.
+func copyWarnings(r *results.Record) (all []string) {
+	for _, w := range r.Warnings {
+		switch results.CodeOf(w) {
+		case results.Copied, results.CopiesUnknown, results.CopiesUnreported:
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// wireParam sets a parameter of the lab's NICs for the test.
+func wireParam(t *testing.T, name string, value int) {
+	t.Helper()
+	path := "/sys/module/zcnic/parameters/" + name
+	if err := os.WriteFile(path, []byte(strconv.Itoa(value)), 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(path, []byte("0"), 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// splitMissed is how many bytes of payload the receiving NIC left beside the
+// headers, ever.
+func splitMissed(t *testing.T, pair *netpair.Pair) (n uint64) {
+	t.Helper()
+	if err := pair.RX.Do(func() error {
+		out, err := exec.Command("ethtool", "-S", pair.RX.Interface).Output()
+		for line := range strings.Lines(string(out)) {
+			// One for each queue.
+			if name, value, ok := strings.Cut(line, ": "); ok && strings.HasSuffix(name, "rx_split_missed_bytes") {
+				v, err := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
+				if err != nil {
+					return err
+				}
+				n += v
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// offload turns one of a NIC's off or on until the test ends.
+func offload(t *testing.T, end *netpair.End, name string, on bool) {
+	t.Helper()
+	set := func(on bool) error {
+		return end.Do(func() error {
+			c, err := ethtool.Dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return c.SetFeatures(end.Interface, map[string]bool{name: on})
+		})
+	}
+	if err := set(on); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := set(!on); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestLabQuietCopies: where nothing is copied, nothing is said of copies.
+func TestLabQuietCopies(t *testing.T) {
+	testutil.Lab(t)
+	for _, args := range [][]string{
+		{"--mode", "iouring"}, {"--mode", "devmem"}, {"--mode", "iouring", "--zcrx-area", "dmabuf"},
+		{"--tx", "msgzc", "--rx", "zcrx"}, {"--tx", "sendfile", "--rx", "devmem", "-P", "2"},
+		{"--tx", "msgzc", "--rx", "devmem", "-l", "4K"},
+		{"--tx", "sendzc", "--rx", "zcrx", "-l", "4K", "--tx-opt", "call=sendmsg"},
+	} {
+		r := measured(t, append([]string{"local", "--link", "zc0,zc1", "-t", "2"}, args...)...)
+		if w := copyWarnings(&r); w != nil || r.TX.CopiedBytes+r.RX.CopiedBytes+r.TX.UnknownBytes+r.RX.UnknownBytes != 0 {
+			t.Errorf("%v: %d bytes copied by the sender and %d by the receiver: %q", args, r.TX.CopiedBytes, r.RX.CopiedBytes, w)
+		}
+	}
+}
+
+// TestLabSendZCSmall: of sends that share packets the kernel says "copied" though
+// nothing was; most is proven not to be, the rest is unknown, none is copied.
+func TestLabSendZCSmall(t *testing.T) {
+	testutil.Lab(t)
+	for _, length := range []string{"1000", "4K", "16K"} {
+		r := measured(t, "local", "--link", "zc0,zc1", "--tx", "sendzc", "--rx", "baseline", "-t", "2", "-l", length)
+		share := 100 * float64(r.TX.UnknownBytes) / float64(r.TX.Bytes)
+		t.Logf("-l %s: of %d bytes, %d zero-copied, %.1f%% unknown; the kernel says copied of %.0f of %.0f sends", length, r.TX.Bytes, r.TX.ZeroCopiedBytes, share, r.TX.Counters["notifs_copied"], r.TX.Counters["notifs"])
+		if r.TX.CopiedBytes != r.TX.UnknownBytes || share > 50 {
+			t.Errorf("-l %s: %d bytes copied, of %d is it unknown", length, r.TX.CopiedBytes, r.TX.UnknownBytes)
+		}
+		w := strings.Join(copyWarnings(&r), "\n")
+		if r.TX.UnknownBytes > 0 && !strings.Contains(w, "sends shared packets") || strings.Contains(w, "["+string(results.Copied)+"]") {
+			t.Errorf("-l %s: warnings %q", length, w)
+		}
+	}
+}
+
+// TestLabSplitMissed: payload that a NIC leaves beside the headers is copied. The
+// kernel does not tell zcrx how much that was; it tells devmem.
+func TestLabSplitMissed(t *testing.T) {
+	pair := testutil.Lab(t)
+	wireParam(t, "linear_ppm", 10000)
+	for _, c := range []struct {
+		args    []string
+		unknown bool
+	}{
+		{[]string{"--rx", "zcrx"}, true},
+		{[]string{"--rx", "zcrx", "-P", "2", "--rx-opt", "rings=2"}, true},
+		{[]string{"--rx", "devmem"}, false},
+	} {
+		before := splitMissed(t, pair)
+		// Small segments: those are what the lab's NICs can miss.
+		r := measured(t, append([]string{"local", "--link", "zc0,zc1", "--tx", "baseline", "-t", "2", "-M", "128", "--validate"}, c.args...)...)
+		missed := splitMissed(t, pair) - before
+		e := r.RX
+		t.Logf("%v: %d bytes beside the headers over the whole run; in the window %d of %d copied, of %d is it unknown", c.args, missed, e.CopiedBytes, e.Bytes, e.UnknownBytes)
+		if missed == 0 {
+			t.Fatalf("%v: the NIC split everything", c.args)
+		}
+		w := strings.Join(copyWarnings(&r), "\n")
+		if c.unknown {
+			// In the window is most of the run.
+			if e.UnknownBytes < missed/3 || e.UnknownBytes != e.CopiedBytes || !strings.Contains(w, "header split missed them") {
+				t.Errorf("%v: %d bytes copied, of %d is it unknown: %q", c.args, e.CopiedBytes, e.UnknownBytes, w)
+			}
+			continue
+		}
+		if e.UnknownBytes != 0 || e.CopiedBytes < missed/3 || e.CopiedBytes > missed {
+			t.Errorf("%v: %d bytes copied, of %d is it unknown: %q", c.args, e.CopiedBytes, e.UnknownBytes, w)
+		}
+	}
+	// What cannot be copied cannot be received at all.
+	_, errs, code := run(t, "local", "--link", "zc0,zc1", "--tx", "baseline", "--rx", "zcrx", "--zcrx-area", "dmabuf", "-t", "2", "-M", "128")
+	if code != exitFailed || !strings.Contains(errs, "header split missed") {
+		t.Errorf("into a dma-buf: exit %d, %s", code, errs)
+	}
+}
+
+// TestLabNoScatterGather: over a NIC without, every sender's payload is copied,
+// and a dma-buf's, which no CPU can read, is not sent at all.
+func TestLabNoScatterGather(t *testing.T) {
+	pair := testutil.Lab(t)
+	offload(t, &pair.TX, "tx-scatter-gather", false)
+	for _, engine := range []string{"msgzc", "sendzc", "sendfile"} {
+		r := measured(t, "local", "--link", "zc0,zc1", "--tx", engine, "--rx", "baseline", "-t", "2")
+		if w := strings.Join(copyWarnings(&r), "\n"); r.TX.ZeroCopiedBytes != 0 || r.TX.UnknownBytes != 0 || !strings.Contains(w, "ethtool -K zc0 sg on") {
+			t.Errorf("%s: %d bytes zero-copied of %d: %q", engine, r.TX.ZeroCopiedBytes, r.TX.Bytes, w)
+		}
+	}
+}

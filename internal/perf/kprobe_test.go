@@ -1,0 +1,67 @@
+package perf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+)
+
+func TestBodies(t *testing.T) {
+	const text = `ffffffffaa6458bd t io_zcrx_copy_chunk.cold
+ffffffffaaedc0c0 t __pfx_io_zcrx_copy_chunk
+ffffffffaaedc0d0 t io_zcrx_copy_chunk
+ffffffffaaedc0e0 t io_zcrx_copy_chunks
+ffffffffaaedc0f0 t other.isra.0
+ffffffffaaedc100 t other.part.0 [module]
+`
+	for name, want := range map[string]string{"io_zcrx_copy_chunk": "[io_zcrx_copy_chunk]", "other": "[other.isra.0 other.part.0]", "absent": "[]"} {
+		if got := fmt.Sprint(bodies(text, name)); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+// TestCountCalls counts what this thread does, and nothing of others.
+func TestCountCalls(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	c, err := CountCalls("ksys_read")
+	var refused *Error
+	if errors.As(err, &refused) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	f, err := os.Open("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	before, _, err := c.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if _, err := f.ReadAt(make([]byte, 1), 0); err != nil { // pread: another function
+			t.Fatal(err)
+		}
+		if _, err := f.Seek(0, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, whole, err := c.Read()
+	// The second reading is itself a read, counted or not before it is done.
+	if n := after - before; err != nil || !whole || n < 10 || n > 12 {
+		t.Errorf("%d calls, %v, %v, want 10 and the reading", n, whole, err)
+	}
+	if _, err := CountCalls("no_such_function_of_the_kernel"); err == nil {
+		t.Error("calls of a function that there is not are counted")
+	}
+}

@@ -478,7 +478,7 @@ func (s *sampler) count(res *Result, cut bool) error {
 	window := b.bytes() - a.bytes()
 	share := func(n uint64) float64 { return 100 * float64(n) / float64(window) }
 	// This bound is for the worst order that copies can have come in.
-	if doubt > window/20 {
+	if a, b := res.edges(); doubt > window/20 && b.ZeroCopied > a.ZeroCopied {
 		res.Warnings = append(res.Warnings, results.Warn(results.CopiesUnknown, "%s: how much of the payload was copied is known to %d bytes (%.1f%% of the window) only, for the kernel tells of many bytes at once: take a longer --time or a smaller --length", role, doubt, share(doubt)))
 	}
 	if off := s.flows.bound(s.r.p.Length); off > 0 {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"zcbench/internal/egress"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
 )
@@ -72,6 +73,11 @@ func Show(iface string) (View, error) {
 		h.showNIC(&v)
 	}
 	v.Concerns = append(v.Concerns, concerns(v)...)
+	if iface != "" && v.Settings["feature.tx-scatter-gather"] != "off" { // that is told already
+		if w, err := egress.Interface(iface); err == nil && w.Verdict != egress.Clear {
+			v.Concerns = append(v.Concerns, Concern{"zero-copy sends", w.Why})
+		}
+	}
 	return v, nil
 }
 
@@ -179,7 +185,7 @@ func concerns(v View) []Concern {
 		add(is("feature.rx-lro", "on"), "feature.rx-lro", "LRO loses the bounds of segments: payload does not stay in whole pages")
 		add(is("feature.rx-gro", "off"), "feature.rx-gro", "every segment goes through the stack by itself")
 		add(is("feature.tx-tcp-segmentation", "off"), "feature.tx-tcp-segmentation", "the CPU cuts segments, reading each header")
-		add(is("feature.tx-scatter-gather", "off"), "feature.tx-scatter-gather", "without it every zero-copy send is copied into one buffer")
+		add(is("feature.tx-scatter-gather", "off"), "feature.tx-scatter-gather", "without it every zero-copy send is copied into one buffer, and the kernel does not report that")
 		add(is("feature.rx-checksum", "off"), "feature.rx-checksum", "the CPU reads all payload to check it")
 		add(strings.HasPrefix(s["link.mtu"], "1500"), "link.mtu", "a payload of 1448 bytes fills no page: TCP_ZEROCOPY_RECEIVE maps whole pages only (4148 gives 4096)")
 		add(below("ring.rx", 1024) && v.Limits["ring.rx-max"] >= 1024, "ring.rx", fmt.Sprintf("a short ring overruns at high rates (at most %d here)", v.Limits["ring.rx-max"]))

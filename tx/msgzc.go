@@ -7,6 +7,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/egress"
 	"zcbench/internal/feature"
 )
 
@@ -29,7 +30,7 @@ func (msgzc) Options() []endpoint.Option {
 	}
 }
 
-func (msgzc) Probe(string) feature.Verdict {
+func (msgzc) Probe(iface string) feature.Verdict {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
 		return feature.Undecided(fmt.Sprintf("make a TCP socket: %v", err), "run it where TCP over IPv4 is allowed")
@@ -38,7 +39,27 @@ func (msgzc) Probe(string) feature.Verdict {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ZEROCOPY, 1); err != nil {
 		return feature.Impossible(fmt.Sprintf("set SO_ZEROCOPY: %v", err), "Linux 4.14 or later")
 	}
+	if v := limited(feature.Possible(), iface); v.Reason != "" {
+		return v
+	}
 	return feature.Verdict{Answer: feature.Yes, Reason: "over loopback and veth the payload is copied on delivery"}
+}
+
+// limited adds to a yes what becomes of payload sent by reference on the way out
+// of an interface, possibly none.
+func limited(v feature.Verdict, iface string) feature.Verdict {
+	if v.Answer != feature.Yes || iface == "" {
+		return v
+	}
+	switch w, err := egress.Interface(iface); {
+	case err != nil:
+		v.Reason = err.Error()
+	case w.Verdict == egress.Copies:
+		v.Reason = "all payload is copied: " + w.Why
+	case w.Verdict == egress.Hidden:
+		v.Reason = "whether payload is copied is not known: " + w.Why
+	}
+	return v
 }
 
 func (e msgzc) Open(p endpoint.Params) (endpoint.Session, error) {

@@ -31,7 +31,7 @@ func (sendfile) Options() []endpoint.Option { return nil }
 
 // Probe sends a page through a UNIX socket: TCP takes pages by the same way,
 // and a namespace may have no interface up to connect over.
-func (sendfile) Probe(string) feature.Verdict {
+func (sendfile) Probe(iface string) feature.Verdict {
 	f, err := sealedFile(make([]byte, os.Getpagesize()))
 	if err != nil {
 		return feature.Impossible(err.Error(), "Linux 3.17 or later; allow memfd_create if a seccomp filter forbids it")
@@ -47,7 +47,7 @@ func (sendfile) Probe(string) feature.Verdict {
 	if n, err := unix.Sendfile(s[0], int(f.Fd()), &off, os.Getpagesize()); err != nil || n == 0 {
 		return feature.Impossible(fmt.Sprintf("sendfile from a memfd: %d bytes, %v", n, err), "allow sendfile if a seccomp filter forbids it")
 	}
-	return feature.Possible()
+	return limited(feature.Possible(), iface)
 }
 
 func (e sendfile) Open(p endpoint.Params) (endpoint.Session, error) {

@@ -64,8 +64,8 @@ func (sendZCEngine) Options() []endpoint.Option {
 // sendZCCalls are the words of the option call.
 var sendZCCalls = []string{"send", "sendmsg"}
 
-func (sendZCEngine) Probe(string) feature.Verdict {
-	return uring.ProbeSendZC()
+func (sendZCEngine) Probe(iface string) feature.Verdict {
+	return limited(uring.ProbeSendZC(), iface)
 }
 
 func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {

@@ -75,8 +75,8 @@ func totalJoules(r *results.Record) *float64 {
 		return nil
 	}
 	rx, tx := joules(r.RX), joules(r.TX)
-	if rx == nil || tx == nil {
-		return nil
+	if rx == nil || tx == nil || r.RX.Power.Scope != r.TX.Power.Scope {
+		return nil // joules of the wall and of a package have no sum
 	}
 	sum := *rx + *tx
 	return &sum

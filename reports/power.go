@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"zcbench/results"
@@ -23,7 +24,9 @@ func powerText(b *strings.Builder, r *results.Record) {
 		for i := range e.end.Meters {
 			m := &e.end.Meters[i]
 			if p := e.end.Power; p == nil || m.Meter != p.Meter {
-				b.WriteString(wrap("  of it: ", onePower(m)))
+				// One of the same scope that is not in the sum sees what is in it.
+				beside := p != nil && m.Scope == p.Scope && !slices.Contains(strings.Split(p.Meter, " + "), m.Meter)
+				b.WriteString(wrap(map[bool]string{false: "  of it: ", true: "  counted once, also: "}[beside], onePower(m)))
 			}
 		}
 	}
@@ -32,11 +35,17 @@ func powerText(b *strings.Builder, r *results.Record) {
 	}
 }
 
+// told is which share of the watts their bound must be to be shown.
+const told = 0.01
+
 // onePower is a meter's figures; what it saw is part of them, as watts of a
 // CPU package are no watts of a host.
 func onePower(p *results.Power) string {
 	unit := func(v float64) string { return fixed(v, decimals(figure{n: 1, max: v})) }
 	text := unit(p.Watts) + " W"
+	if p.Bound > told*p.Watts {
+		text += " ± " + unit(p.Bound)
+	}
 	if p.Min != nil && p.Max != nil {
 		text += fmt.Sprintf(" (%s to %s)", unit(*p.Min), unit(*p.Max))
 	}

@@ -56,3 +56,31 @@ func TestPowerIsToldWithWhatItSees(t *testing.T) {
 		}
 	}
 }
+
+// TestPowerCountedOnce: a meter that was left out of a sum is no part of it, and
+// what has no sum has none in a report.
+func TestPowerCountedOnce(t *testing.T) {
+	r := powered("wall")[0]
+	r.RX.Power.Meter, r.RX.Power.Bound = "a:1 + a:2", 6
+	for _, m := range []struct{ name, scope string }{{"a:1", "wall"}, {"a:2", "wall"}, {"b:1", "wall"}, {"c:1", "package"}} {
+		r.RX.Meters = append(r.RX.Meters, results.Power{Meter: m.name, Scope: m.scope, Watts: 100, Bound: 0.5})
+	}
+	var b bytes.Buffer
+	if err := Run(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(b.String()), " ")
+	for _, want := range []string{"Power, receiver: 200.0 W ± 6.000 (190.0", "of it: 100.0 W, at the wall, by a:1", "of it: 100.0 W, at the wall, by a:2", "counted once, also: 100.0 W, at the wall, by b:1", "of it: 100.0 W, of the CPU packages"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, &b)
+		}
+	}
+	r.TX.Power = &results.Power{Scope: "wall", Watts: 100, JoulesPerG: some(80)}
+	if got := totalJoules(&r); got == nil || *got != 240 {
+		t.Errorf("%v J/GB of both ends, want 240", got)
+	}
+	r.TX.Power.Scope = "package"
+	if got := totalJoules(&r); got != nil {
+		t.Errorf("%v J/GB of the wall and a package", *got)
+	}
+}

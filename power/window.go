@@ -162,7 +162,8 @@ func (s series) missing(t *Trace, w Window) error {
 		return cause("its energy counter did not change often enough: measure for longer, or give a finer meter")
 	}
 	if s.covers(length) {
-		if from, to := s.gap(length); !s.counter && to-from > max(length/2, 1.5*s.interval) {
+		// Most of the window without a value; of a short one that is a hiccup.
+		if from, to := s.gap(length); !s.counter && to-from > max(length/2, 1.5*s.interval, maxPace.Seconds()) {
 			return cause("there is no reading from %.1f to %.1f s of the %.1f s window", from, to, length)
 		}
 		return nil

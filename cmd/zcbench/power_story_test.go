@@ -116,6 +116,50 @@ func TestStoryPowerText(t *testing.T) {
 	waitGone(t, 5*time.Second)
 }
 
+// TestStoryPowerTrusted: what is tried first works without a word, and what would
+// be a wrong number is none, or says so.
+func TestStoryPowerTrusted(t *testing.T) {
+	needNamespaces(t)
+	codes := func(r results.Record) string {
+		var all []string
+		for _, w := range r.Warnings {
+			if c := string(results.CodeOf(w)); strings.HasPrefix(c, "power-") {
+				all = append(all, c)
+			}
+		}
+		return strings.Join(all, " ")
+	}
+	r := measured(t, "local", "-t", "2", "-O", "0.2", "--meter", "tx=exec:echo 340?interval=200ms", "--meter", "rx=exec:while echo 100; do sleep 0.02; done")
+	about(t, "the power of a command that prints once", r.TX.Watts, 340)
+	about(t, "both ends' power", r.Total.Watts, 440)
+	// What a run of it takes is of this machine, and may be told.
+	if r.TX.Power == nil || !strings.Contains(r.TX.Power.Source, "run again each 200ms") || strings.Trim(codes(r), "power-cost ") != "" {
+		t.Errorf("%+v, %q", r.TX.Power, r.Warnings)
+	}
+
+	zero := time.Now()
+	twice := meterLog(t, "watts", zero, func(float64) float64 { return 150 })
+	r = measured(t, "local", "-t", "0.5", "-O", "0.2", "--meter", "rx=replay:"+twice, "--meter", "rx=replay:"+filepath.Dir(twice)+"/./watts.csv", "--meter", "tx=replay:"+twice)
+	about(t, "the power of a meter given twice", r.RX.Watts, 150)
+	about(t, "both ends' power by one meter", r.Total.Watts, 150)
+	if got := codes(r); got != "power-twice power-twice" {
+		t.Errorf("warnings: %q", r.Warnings)
+	}
+
+	coarse := meterLog(t, "joules", zero, func(s float64) float64 { return 3600 * math.Floor((200*s+1e6)/3600) })
+	comma := filepath.Join(t.TempDir(), "comma.csv")
+	if err := os.WriteFile(comma, []byte(fmt.Sprintf("time,watts\n%d,100,5\n%d,100,5\n", zero.Unix(), zero.Unix()+60)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = measured(t, "local", "-t", "0.5", "-O", "0.2", "--meter", "rx=replay:"+coarse, "--meter", "tx=replay:"+comma)
+	if r.TX.Watts != nil || r.RX.Watts != nil && math.Abs(*r.RX.Watts-200) > r.RX.Power.Bound {
+		t.Errorf("%v W of a coarse counter, %v W of a decimal comma", r.RX.Power, r.TX.Power)
+	}
+	if text := strings.Join(r.Warnings, "\n"); !strings.Contains(text, "has 3 columns and the head has 2") || !strings.Contains(text, "power-") {
+		t.Errorf("warnings: %s", text)
+	}
+}
+
 // TestStoryMeterDies: the run goes on, and its power is missing.
 func TestStoryMeterDies(t *testing.T) {
 	needNamespaces(t)
@@ -156,6 +200,9 @@ func TestStoryMeterElsewhere(t *testing.T) {
 	}
 	r := record(t, string(out))
 	about(t, "the receiver's power", r.RX.Watts, 70)
+	if t.Failed() {
+		t.Logf("warnings: %q", r.Warnings)
+	}
 	if _, err := local("rx=rapl:@nobox"); err == nil {
 		t.Error("a host that does not exist was reached")
 	}

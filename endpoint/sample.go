@@ -484,8 +484,8 @@ func (s *sampler) count(res *Result, cut bool) error {
 	if off := s.flows.bound(s.r.p.Length); off > 0 {
 		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: this kernel does not tell what crossed a connection (TCP_INFO without tcpi_bytes_received): bytes count when a call is done, so those of the window may be off by %d (%.1f%%): take a longer --time", role, off, share(off)))
 	}
-	if off := s.doubt[0] + s.doubt[1]; off > window/100 {
-		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%): as it opened or closed, TCP could not be asked at once, because workers that share CPUs held their sockets; give this end more CPUs (-A), or a longer --time", role, off, share(off)))
+	if off := s.doubt[0] + s.doubt[1]; off > max(window/100, fewBytes) {
+		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%): as it opened or closed, TCP could not be asked at once, for a worker held its socket and had no CPU, or this process had none; give this end more CPUs (-A), or a longer --time", role, off, share(off)))
 	}
 	if held := max(s.held[0], s.held[1]); held > max(window/100, fewBytes) {
 		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%) against what the interfaces count: behind a loss, so many had arrived out of order as it opened or closed, and they count once the loss is repaired; take a longer --time", role, held, share(held)))

@@ -17,6 +17,7 @@ import (
 // did, what the hardware counted, profiles, and costs of system calls.
 func details(b *strings.Builder, r *results.Record) {
 	ends := []namedEnd{{"sender", r.TX}, {"receiver", r.RX}}
+	connections(b, r)
 	cpuTimes(b, ends)
 	for _, e := range ends {
 		if s := e.hardware(); s != "" {
@@ -35,6 +36,38 @@ func details(b *strings.Builder, r *results.Record) {
 	}
 }
 
+// connections is a line for each data connection, where there are several.
+func connections(b *strings.Builder, r *results.Record) {
+	if len(r.Flows) < 2 || r.Window <= 0 {
+		return
+	}
+	unknown := func(v *float64) string {
+		if v == nil {
+			return "–"
+		}
+		return fixed(*v, 0)
+	}
+	rows := [][]string{{"flow", "sent Gbit/s", "received Gbit/s", "retransmits", "rtt µs", "stood still s"}}
+	for i, f := range r.Flows[:min(len(r.Flows), mostFlows)] {
+		row := []string{strconv.Itoa(i + 1), "–", "–", "–", "–"}
+		still := 0.0
+		if e := f.TX; e != nil {
+			row[1], row[3], row[4] = fixed(float64(e.Bytes)*8/1e9/r.Window, 3), strconv.FormatUint(e.Retransmits, 10), unknown(e.RTT)
+			still = e.Stall
+		}
+		if e := f.RX; e != nil {
+			row[2] = fixed(float64(e.Bytes)*8/1e9/r.Window, 3)
+			still = max(still, e.Stall)
+		}
+		rows = append(rows, append(row, fixed(still, 2)))
+	}
+	b.WriteString("\nData connections, and the longest time that nothing came by each:\n")
+	columns(b, rows, 0)
+	if n := len(r.Flows) - mostFlows; n > 0 {
+		fmt.Fprintf(b, "  and %d others; the record (-J) has them\n", n)
+	}
+}
+
 type namedEnd struct {
 	name string
 	end  *results.End
@@ -45,6 +78,7 @@ const (
 	mostCPUs     = 8
 	mostSymbols  = 12
 	mostSyscalls = 12
+	mostFlows    = 8
 )
 
 // stateNames are those of /proc/stat in the order of its columns, idle last.

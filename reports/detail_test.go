@@ -32,6 +32,12 @@ func detailed() results.Record {
 	}
 	r.RX.Profile.Symbols[1].Module = "mlx5_core"
 	r.RX.Profile.Symbols[2].Name = strings.Repeat("generic[...]", 12) + "\x1b[31m"
+	for i := range 10 {
+		rtt := float64(i * 111)
+		end := results.ConnectionEnd{Bytes: 1e10, Retransmits: uint64(i * i * i * i), RTT: &rtt, Stall: float64(i) / 7}
+		r.Flows = append(r.Flows, results.Connection{RX: &end, TX: &end})
+	}
+	r.Flows[1].RX, r.Flows[2].TX = nil, nil
 	r.TX.SyscallCosts = []results.SyscallCost{
 		{Name: "io_uring_enter", Calls: 10500000, Errors: 12, Total: 9123.4567, Min: 0.65, Mean: 0.869, Max: 10234.5},
 		{Name: "futex", Calls: 3, Total: 0.004, Min: 1.2, Mean: 1.3, Max: 1.5},

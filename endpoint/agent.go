@@ -208,7 +208,7 @@ func (c *conversation) handshake() error {
 		return turnAway(c.link, errGarbage)
 	}
 	cpus := AllowedCPUs()
-	w := Welcome{BootID: BootID(), CPUs: cpus, Cores: Cores(cpus), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Power: len(a.Power)}
+	w := Welcome{BootID: BootID(), CPUs: cpus, Cores: Cores(cpus), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Process: ThisProcess(), Power: len(a.Power)}
 	if len(a.Token) > 0 {
 		if !hmac.Equal(m.Auth.MAC, mac(a.Token, "driver", theirs.Nonce, nonce)) {
 			return turnAway(c.link, Errorf(Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))
@@ -449,6 +449,8 @@ func (p *Prepare) check(l Limits) error {
 		within("number of CPUs", int64(len(p.CPUs)), 0, 1<<14),
 		within("number of counters' names", int64(len(p.Counters)), 0, 256),
 		within("number of counted CPUs", int64(len(p.ScopeSet)), 0, 1<<14),
+		within("number of CPUs that the other end counts", int64(len(p.PeerSet)), 0, 1<<14),
+		within("number of the run's processes", int64(len(p.Kin)), 0, 16),
 		within("data port", int64(p.DataPort), 0, 1<<16-1),
 		within("source port", int64(p.SourcePort), 0, 1<<16-1-maxFlows),
 	); err != nil {

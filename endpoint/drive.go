@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -116,6 +117,9 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 			ends = append(ends, e)
 		}
 	}
+	kin := kinOf(t.RX, t.TX)
+	rx.want.Kin, tx.want.Kin = kin, kin
+	rx.want.PeerSet, tx.want.PeerSet = tx.want.ScopeSet, rx.want.ScopeSet
 	var rec results.Record
 	for _, e := range ends {
 		v := &results.End{Engine: e.want.Engine, CPUScope: string(e.want.Scope), Syscalls: map[string]uint64{}, Counters: map[string]float64{}}
@@ -167,6 +171,7 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 	first := ends[0] // the receiver, where it is ours
 	rec.Started = first.result.window(first.want, first.offset).From.Format(time.RFC3339Nano)
 	err = summarize(&rec, rx, tx)
+	rec.Notes = append(rec.Notes, t.notes(&rec)...)
 	watts.read(ctx, &rec, rx, tx)
 	return rec, err
 }
@@ -188,6 +193,17 @@ func (t *Trial) compareHosts(ctx context.Context, rec *results.Record) (err erro
 		rec.Warnings = append(rec.Warnings, results.Warn(results.HostUnknown, "whether both ends run on one host is not known, since their boot IDs differ and /proc/vmstat or /proc/softirqs cannot be read on one of them; each end's cpu_percent is that of all CPUs it sees: if they are the same CPUs, it is counted twice"))
 	}
 	return nil
+}
+
+// notes are what is to be known of every run over such a pair.
+func (t *Trial) notes(rec *results.Record) (notes []string) {
+	nic, _ := rec.Facts.RX["nic"].(map[string]any)
+	steered := func(name string) bool { return strings.Contains(name, "rps") }
+	if t.shared == OneHost && t.RXWant.Scope == ScopeCPUSet && nic["kind"] == "veth" &&
+		!slices.ContainsFunc(slices.Collect(maps.Keys(t.RXWant.Settings)), steered) {
+		notes = append(notes, results.Warn(results.VethSoftirq, "a veth pair receives on the CPU that sends: the receiver's softirq is in the sender's CPU time, unless receive packet steering moves it (--softirq-cpus)"))
+	}
+	return notes
 }
 
 // half is one end's own record of a run that another process drives.

@@ -92,14 +92,15 @@ type auth struct {
 
 // Welcome tells the driver about the agent's host.
 type Welcome struct {
-	MAC     []byte `json:"mac,omitempty"`
-	BootID  string `json:"boot_id"` // equal on both ends: one shared host, but see Shared
-	CPUs    []int  `json:"cpus"`    // that the agent may run on
-	Cores   []int  `json:"cores"`   // of each of CPUs, as Cores gives them
-	Pinned  Pins   `json:"pinned"`
-	Limits  Limits `json:"limits"`
-	Version string `json:"version"`
-	Power   int    `json:"power,omitempty"` // meters of the agent\'s own user; watch opens them
+	MAC     []byte  `json:"mac,omitempty"`
+	BootID  string  `json:"boot_id"` // equal on both ends: one shared host, but see Shared
+	CPUs    []int   `json:"cpus"`    // that the agent may run on
+	Cores   []int   `json:"cores"`   // of each of CPUs, as Cores gives them
+	Pinned  Pins    `json:"pinned"`
+	Limits  Limits  `json:"limits"`
+	Version string  `json:"version"`
+	Process Process `json:"process"`         // of the agent
+	Power   int     `json:"power,omitempty"` // meters of the agent\'s own user; watch opens them
 }
 
 // Pins are what the agent's user fixed on its own command line; empty means
@@ -150,6 +151,8 @@ type Prepare struct {
 	CPUs     []int             `json:"cpus,omitempty"`   // worker i runs on CPUs[i mod len]
 	Scope    Scope             `json:"scope"`
 	ScopeSet []int             `json:"scope_cpus,omitempty"` // CPUs of a cpuset scope
+	PeerSet  []int             `json:"peer_cpus,omitempty"`  // CPUs of the other end's cpuset scope, where it is on this host
+	Kin      []Process         `json:"kin,omitempty"`        // processes of the run, which may be on this host
 	Counters []string          `json:"counters,omitempty"`   // meters by name, all or none; empty: those that are cheap
 
 	// Only a trusted driver (a pipe, or a token) may set these.

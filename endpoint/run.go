@@ -194,6 +194,10 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer s.others.close()
+	if r.p.Omit < lookAhead {
+		s.others.before = s.others.look()
+	}
 	if r.p.Raw && r.p.Role == RX && r.p.Omit == 0 {
 		// The payload may be there already, and all of it.
 		s.whole = true

@@ -41,6 +41,7 @@ type sampler struct {
 	after   waysOut
 	taps    string // who else gets what is sent
 	sight   *sight
+	others  *others
 	alarm   *alarm
 	sockets taken // when the window closed
 	unread  error // why they could not be looked at
@@ -80,8 +81,8 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, 
 		}
 	}
 	return &sampler{
-		busy: busy,
-		r:    r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
+		busy: busy, others: newOthers(&r.p, r.site().CPUs),
+		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
 		samples: make([]Sample, 0, n), crossed: make([]uint64, 0, n), flows: flows, curve: newCurve(),
 	}, nil
 }
@@ -100,6 +101,12 @@ func (s *sampler) run(done *outcome) (err error) {
 			_, _, _ = s.look() // so that the rate is known
 		}
 		s.late = lateness{}
+		if p.Omit >= lookAhead {
+			if !s.until(s.open-int64(lookAhead), done) {
+				return s.r.ctx.Err()
+			}
+			s.others.before = s.others.look()
+		}
 		if !s.until(s.open, done) {
 			s.early = true
 			return s.r.ctx.Err()
@@ -129,6 +136,7 @@ func (s *sampler) run(done *outcome) (err error) {
 		}
 		s.early = !whole
 		if !whole || p.Time > 0 && at == end {
+			s.others.closes(s.r.stat)
 			s.last = s.edge()
 			s.r.meters.end()
 			s.last.own["sampler_cpu_seconds"] = float64(threadTime()-s.cost) / 1e9
@@ -141,7 +149,9 @@ func (s *sampler) run(done *outcome) (err error) {
 			if err := s.r.ctx.Err(); err != nil {
 				return err
 			}
-			return s.observe()
+			err := s.observe()
+			s.others.after = s.others.look()
+			return err
 		}
 	}
 }
@@ -160,6 +170,7 @@ func (s *sampler) begin() error {
 	if err := s.take(); err != nil {
 		return err
 	}
+	s.others.opens(s.r.stat)
 	if o, ok := s.r.session.(Observer); ok {
 		return o.Begin()
 	}
@@ -342,6 +353,7 @@ func (s *sampler) finish(cut bool) (*Result, error) {
 	}
 	s.clock(&res)
 	s.r.meters.report(s.r.p.Role, &res, s.busyCPU)
+	s.others.report(&res)
 	for _, o := range s.r.recordings {
 		notes, err := o.Report(&res)
 		if err != nil {

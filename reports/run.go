@@ -32,8 +32,11 @@ func Run(w io.Writer, r results.Record) error {
 			crossing(&b, e.end.Verify)
 		}
 	}
-	if len(r.Warnings) > 0 {
+	if len(r.Warnings)+len(r.Notes) > 0 {
 		b.WriteByte('\n')
+	}
+	for _, text := range r.Notes {
+		b.WriteString(wrap("Note: ", clean(text)))
 	}
 	for _, text := range r.Warnings {
 		b.WriteString(wrap("Warning: ", clean(text)))

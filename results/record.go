@@ -61,6 +61,9 @@ type Record struct {
 	// Flows are the data connections, in the order of their ports.
 	Flows    []Connection `json:"flows"`
 	Warnings []string     `json:"warnings"`
+	// Notes say what holds of every run of this kind and a reader must know; they
+	// are no faults of the run. They have codes as warnings have.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Pair is one value for each end.

@@ -84,6 +84,19 @@ const (
 	// HostUnknown: nobody can tell whether both ends run on one host, and so
 	// whether the CPU time of both is the same.
 	HostUnknown Code = "host-unknown"
+	// CPUForeign: programs that are not of the run used the CPUs whose time is
+	// the end's cpu_percent.
+	CPUForeign Code = "cpu-foreign"
+	// CPUSteal: a hypervisor took time of those CPUs, which is in cpu_percent.
+	CPUSteal Code = "cpu-steal"
+	// CPUThrottled: a cgroup's quota stopped the end.
+	CPUThrottled Code = "cpu-throttled"
+	// SoftirqElsewhere: CPUs that no end counts spent time in softirq.
+	SoftirqElsewhere Code = "softirq-elsewhere"
+	// VethSoftirq, of a note: the receiver's softirq is the sender's CPU time.
+	VethSoftirq Code = "veth-softirq"
+	// ProcMasked: /proc/stat is shown by something that is not the kernel.
+	ProcMasked Code = "proc-masked"
 )
 
 // Warn makes a warning: words for people, with the code behind them as

@@ -8,11 +8,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"zcbench/internal/procfile"
 	"zcbench/results"
 )
 
@@ -55,11 +58,17 @@ func (s spaces) ip(t *testing.T, line string) {
 // it listens.
 func (s spaces) receive(t *testing.T, before []string, args ...string) {
 	t.Helper()
+	s.receiveBy(t, append([]string{"ip", "netns", "exec", s.b}, before...), args...)
+}
+
+// receiveBy is receive for words that enter b too.
+func (s spaces) receiveBy(t *testing.T, before []string, args ...string) {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := append(append([]string{"ip", "netns", "exec", s.b}, before...), path, "rx")
+	words := append(slices.Clone(before), path, "rx")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, words[0], append(words[1:], args...)...)
@@ -76,6 +85,12 @@ func (s spaces) receive(t *testing.T, before []string, args ...string) {
 			t.Logf("receiver: %s", said.String())
 		}
 	})
+	s.listening(t)
+}
+
+// listening waits for a socket of b on port 5301.
+func (s spaces) listening(t *testing.T) {
+	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		out, _ := exec.Command("ip", "netns", "exec", s.b, "cat", "/proc/net/tcp", "/proc/net/tcp6").Output()
 		if strings.Contains(string(out), ":14B5 ") { // 5301
@@ -224,4 +239,210 @@ func TestStoryOwnCPUs(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "CPU 1") {
 		t.Errorf("a sender on CPU 0 took CPU 1: %v\n%s", err, out)
 	}
+}
+
+// A veth pair charges the receiver's softirq to the sender, unless it is steered.
+func TestStoryVethNote(t *testing.T) {
+	noted := func(args ...string) bool {
+		r := measured(t, append([]string{"local", "--link", "veth", "-t", "0.3", "-O", "0.1"}, args...)...)
+		return slices.ContainsFunc(r.Notes, func(n string) bool { return results.CodeOf(n) == results.VethSoftirq })
+	}
+	needNamespaces(t)
+	if runtime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	if !noted() {
+		t.Error("nothing says whose the receiver's softirq is")
+	}
+	if noted("-A", "0,1", "--softirq-cpus", "0,1") {
+		t.Error("it was steered to the receiver's CPU")
+	}
+}
+
+// busyLoop burns one CPU until the test ends, by a program that has its own
+// name.
+func busyLoop(t *testing.T, cpu string, words ...string) {
+	t.Helper()
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "zcw-loop")
+	if err := os.Symlink(shell, name); err != nil {
+		t.Fatal(err)
+	}
+	words = append(words, "taskset", "-c", cpu, name, "-c", "while :; do :; done")
+	cmd := exec.Command(words[0], words[1:]...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+// slow gives the pair a rate at which neither end has much to do.
+func (s spaces) slow(t *testing.T) {
+	t.Helper()
+	out, err := exec.Command("ip", "netns", "exec", s.a, "tc", "qdisc", "add", "dev", "ha", "root", "tbf", "rate", "100mbit", "burst", "64kb", "latency", "50ms").CombinedOutput()
+	if err != nil {
+		t.Skipf("needs tc with tbf: %v\n%s", err, out)
+	}
+}
+
+// A program beside the run uses the CPU whose time is the receiver's figure.
+func TestStoryForeignLoad(t *testing.T) {
+	s := newSpaces(t)
+	if runtime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	s.slow(t)
+	s.receive(t, nil)
+	busyLoop(t, "1")
+	r := s.send(t, nil, "10.77.0.2", "-t", "2", "-O", "0.3", "-A", "0,1")
+	own := (r.RX.Counters["rusage_user_seconds"] + r.RX.Counters["rusage_system_seconds"]) / r.Window * 100
+	w := ""
+	for _, text := range r.Warnings {
+		if results.CodeOf(text) == results.CPUForeign && strings.HasPrefix(text, "rx:") {
+			w = text
+		}
+	}
+	if w == "" {
+		t.Fatalf("rx: %.1f%% CPU, %.1f%% its own threads', and nothing says whose the rest is: %q", *r.RX.CPUPercent, own, r.Warnings)
+	}
+	// On a loaded machine others use it too.
+	if foreign := r.RX.Counters["foreign_cpu_percent"]; foreign < 40 || foreign > 105 {
+		t.Errorf("%.1f%% foreign: %s", foreign, w)
+	}
+	if *r.RX.CPUPercent > 95 && !strings.Contains(w, "zcw-loop") && r.RX.Counters["foreign_cpu_percent"] > 95 {
+		t.Errorf("not the busy loop? %s", w)
+	}
+}
+
+// Receive softirq on a CPU that nobody counts is told.
+func TestStorySoftirqElsewhere(t *testing.T) {
+	s := newSpaces(t)
+	if runtime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("ip", "netns", "exec", s.b, path, "rx", "--raw", "-A", "1", "-t", "2", "-J", "-p", "5301")
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.listening(t)
+	before := netTicks(t)
+	// The veth pair delivers where it sends: on CPU 0.
+	sender := exec.Command("ip", "netns", "exec", s.a, "taskset", "-c", "0", path, "tx", "10.77.0.2", "--raw", "-t", "4", "-p", "5301", "-A", "0")
+	if err := sender.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sender.Wait() }()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("rx: %v\n%s%s", err, out.String(), errs.String())
+	}
+	// In over two seconds; what the window had of it is at most as much.
+	if share := float64(netTicks(t)-before) / 2; share < 20 {
+		t.Skipf("CPU 0 was busy with something else: %.0f%% of it softirq", share)
+	}
+	r := record(t, out.String())
+	if w := warned(r, results.SoftirqElsewhere); !strings.Contains(w, "CPUs 0,") {
+		t.Errorf("the softirq of CPU 0 is nobody's, and nothing says so: %q", r.Warnings)
+	}
+}
+
+// What shows /proc/stat in a container need not be the kernel.
+func TestStoryMaskedStat(t *testing.T) {
+	s := newSpaces(t)
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := filepath.Join(t.TempDir(), "stat")
+	if err := os.WriteFile(stat, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.receive(t, []string{"unshare", "-m", "--", "sh", "-c", "mount --bind " + stat + " /proc/stat && exec \"$@\"", "sh"}, "-1")
+	r := s.send(t, nil, "10.77.0.2", "-t", "0.5", "-O", "0.2", "-A", "0,1")
+	w := warned(r, results.ProcMasked)
+	if !strings.HasPrefix(w, "rx:") {
+		t.Errorf("/proc/stat of the receiver stands still, and nothing says so: %q", r.Warnings)
+	}
+}
+
+// A quota that stops an end again and again is told.
+func TestStoryThrottled(t *testing.T) {
+	s := newSpaces(t)
+	dir := quota(t, 5000, 20000) // short periods, or the end would be stopped for longer than the other waits
+	s.receiveBy(t, []string{"sh", "-c", "echo $$ >" + dir + "/cgroup.procs && exec ip netns exec " + s.b + " \"$@\"", "sh"}, "-1")
+	r := s.send(t, nil, "10.77.0.2", "-t", "2", "-O", "0.2")
+	w := warned(r, results.CPUThrottled)
+	b, err := os.ReadFile(dir + "/cpu.stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ns float64
+	for _, v := range []struct {
+		name string
+		unit float64
+	}{{"throttled_time ", 1}, {"throttled_usec ", 1000}} {
+		if _, after, ok := strings.Cut(string(b), v.name); ok {
+			text, _, _ := strings.Cut(after, "\n")
+			n, _ := strconv.ParseFloat(text, 64)
+			ns = n * v.unit
+		}
+	}
+	if ns < 0.5e9 { // of more than 2 s
+		t.Skip("the machine is too busy for the receiver to come by its quota")
+	}
+	if !strings.HasPrefix(w, "rx:") || !strings.Contains(w, dir) {
+		t.Errorf("the receiver had a quarter of a CPU, and nothing says so: %q", r.Warnings)
+	}
+}
+
+// quota makes a cgroup that may use so many µs of CPU time a period.
+func quota(t *testing.T, us, period int) string {
+	t.Helper()
+	name := fmt.Sprintf("zcw%d", os.Getpid())
+	for _, root := range []string{"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup"} {
+		dir := filepath.Join(root, name)
+		if os.Mkdir(dir, 0o755) != nil {
+			continue
+		}
+		t.Cleanup(func() {
+			for range 50 { // until its last process is gone
+				if os.Remove(dir) == nil {
+					return
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			t.Errorf("%s is left", dir)
+		})
+		if os.WriteFile(dir+"/cpu.max", fmt.Appendf(nil, "%d %d", us, period), 0) == nil ||
+			os.WriteFile(dir+"/cpu.cfs_period_us", fmt.Append(nil, period), 0) == nil && os.WriteFile(dir+"/cpu.cfs_quota_us", fmt.Append(nil, us), 0) == nil {
+			return dir
+		}
+	}
+	t.Skip("needs the CPU controller of cgroups")
+	return ""
+}
+
+// netTicks are the ticks that CPU 0 has spent in interrupts and softirq.
+func netTicks(t *testing.T) (n uint64) {
+	t.Helper()
+	s, err := procfile.OpenStat("/")
+	if err == nil {
+		defer s.Close()
+		err = s.Read()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CPUs[0].IRQ + s.CPUs[0].SoftIRQ
 }

@@ -1,0 +1,159 @@
+package endpoint
+
+import (
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"zcbench/internal/procfile"
+	"zcbench/results"
+)
+
+func TestProcessStat(t *testing.T) {
+	const line = "4242 (a) R (b) R 17 4242 17 0 -1 4194304 100 0 0 0 250 50 30 10 20 0 1 0 98765 1 1 18446744073709551615 1 1 1 0 0 0 0 0 0 0 0 0 17 3 0 0 0 0 0\n"
+	p, ok := parseProcess([]byte(line))
+	if want := (process{Process: Process{98765, "a) R (b"}, parent: 17, used: 300, children: 40, cpu: 3}); !ok || p != want {
+		t.Errorf("got %+v %t, want %+v", p, ok, want)
+	}
+	for _, bad := range []string{"", "1", "1 (x", "1 (x) R 1 2"} {
+		if p, ok := parseProcess([]byte(bad)); ok {
+			t.Errorf("%q is %+v", bad, p)
+		}
+	}
+	if p, ok := readProcess(os.Getpid()); !ok || p.parent != os.Getppid() || p.kernel || p.Start == 0 || p.cpu < 0 {
+		t.Errorf("this process: %+v %t", p, ok)
+	}
+	if p, ok := readProcess(2); ok && p.Name == "kthreadd" && !p.kernel {
+		t.Error("kthreadd is no kernel thread")
+	}
+}
+
+// looked is an end on CPU 1 of two, with 10 s between the looks.
+func looked(scope Scope, before, after map[int]process) *others {
+	o := &others{p: &Prepare{Role: RX, Scope: scope, PeerSet: []int{0}}, set: []int{1}}
+	now := Monotonic()
+	o.before, o.after = look{at: now - 10e9, processes: before}, look{at: now, processes: after}
+	return o
+}
+
+func TestForeign(t *testing.T) {
+	proc := func(start uint64, name string, parent int, used, children uint64, cpu int) process {
+		return process{Process: Process{start, name}, parent: parent, used: used, children: children, cpu: cpu}
+	}
+	self := os.Getpid()
+	const none = 1 << 22 // above every PID, so that there are no threads to look at
+	now := startTicks(Monotonic())
+	for _, c := range []struct {
+		name          string
+		scope         Scope
+		kin           []Process
+		before, after map[int]process
+		sum           float64
+		top           string
+	}{
+		{"nobody", ScopeHost, nil, map[int]process{}, map[int]process{self: proc(1, "zcbench", 1, 900, 0, 1)}, 0, ""},
+		{"a busy loop on ours", ScopeCPUSet, nil, map[int]process{none: proc(1, "loop", 1, 100, 0, 1)}, map[int]process{none: proc(1, "loop", 1, 1080, 0, 1)}, 98, "loop"},
+		{"on the other end's", ScopeCPUSet, nil, map[int]process{none: proc(1, "loop", 1, 100, 0, 0)}, map[int]process{none: proc(1, "loop", 1, 1080, 0, 0)}, 0, ""},
+		{"on the whole host's", ScopeHost, nil, map[int]process{none: proc(1, "loop", 1, 100, 0, 0)}, map[int]process{none: proc(1, "loop", 1, 1080, 0, 0)}, 98, "loop"},
+		{"of the run", ScopeHost, []Process{{7, "zcbench"}}, map[int]process{none: proc(7, "zcbench", 1, 100, 0, 1)},
+			map[int]process{none: proc(7, "zcbench", 1, 900, 0, 1), none + 1: proc(now, "sh", none, 300, 0, 1)}, 0, ""},
+		{"a kernel thread", ScopeHost, nil, map[int]process{none: {Process: Process{1, "ksoftirqd/1"}, kernel: true}}, map[int]process{none: {Process: Process{1, "ksoftirqd/1"}, kernel: true, used: 500}}, 0, ""},
+		// make -j: its children come and go, and what one that goes had used before
+		// is not of the window.
+		{"short-lived children", ScopeHost, nil,
+			map[int]process{none: proc(1, "make", 1, 10, 1000, 0), none + 1: proc(2, "cc", none, 200, 0, 1)},
+			map[int]process{none: proc(1, "make", 1, 10, 1700, 0)}, 50, "make"},
+		{"with children of their own", ScopeHost, nil,
+			map[int]process{none: proc(1, "make", 1, 10, 0, 0), none + 1: proc(2, "sh", none, 1, 4, 1), none + 2: proc(3, "go", none+1, 5000, 7000, 1)},
+			map[int]process{none: proc(1, "make", 1, 10, 12105, 0)}, 10, "make"},
+		{"the same number again", ScopeHost, nil, map[int]process{none: proc(1, "old", 1, 5000, 0, 1)}, map[int]process{none: proc(now-500, "new", 1, 250, 0, 1)}, 25, "new"},
+		{"not read before", ScopeHost, nil, map[int]process{}, map[int]process{none: proc(1, "old", 1, 5000, 0, 1)}, 0, ""},
+	} {
+		o := looked(c.scope, c.before, c.after)
+		o.p.Kin = c.kin
+		sum, list := o.foreign()
+		top := ""
+		if len(list) > 0 {
+			top = list[0].name
+		}
+		if sum < c.sum-0.1 || sum > c.sum+0.1 || top != c.top {
+			t.Errorf("%s: %.1f%%, most by %q; want %.1f%%, %q", c.name, sum, top, c.sum, c.top)
+		}
+	}
+}
+
+func TestOthersReport(t *testing.T) {
+	loop := func(used uint64) map[int]process {
+		return map[int]process{1 << 22: {Process: Process{1, "loop"}, used: used, cpu: 1}}
+	}
+	window := func(busy float64) *Result {
+		return &Result{Samples: []Sample{{}, {At: 10e9, Busy: busy}}, Counters: map[string]float64{}}
+	}
+	for _, c := range []struct {
+		name   string
+		busy   float64 // seconds of 10
+		before map[int]process
+		after  map[int]process
+		cpus   [2]procfile.CPU // what CPU 0, the other end's or nobody's, and 1 did
+		peer   []int
+		codes  []results.Code
+	}{
+		{"quiet", 3, loop(0), loop(30), [2]procfile.CPU{{SoftIRQ: 500}, {SoftIRQ: 100, System: 200}}, []int{0}, nil},
+		{"a busy loop", 10, loop(0), loop(981), [2]procfile.CPU{}, []int{0}, []results.Code{results.CPUForeign}},
+		{"little beside much", 10, loop(0), loop(90), [2]procfile.CPU{}, []int{0}, nil},
+		{"a hypervisor", 5, loop(0), loop(0), [2]procfile.CPU{{}, {Steal: 120}}, []int{0}, []results.Code{results.CPUSteal}},
+		// 89 ticks in 10 s of another end's CPU, and the same in nobody's.
+		{"softirq of the other end", 2, loop(0), loop(0), [2]procfile.CPU{{SoftIRQ: 89}, {}}, []int{0}, nil},
+		{"softirq in nobody's", 2, loop(0), loop(0), [2]procfile.CPU{{SoftIRQ: 89}, {}}, nil, []results.Code{results.SoftirqElsewhere}},
+	} {
+		o := looked(ScopeCPUSet, c.before, c.after)
+		o.p.PeerSet = c.peer
+		o.first, o.last = make([]procfile.CPU, 2), c.cpus[:]
+		res := window(c.busy)
+		o.report(res)
+		var codes []results.Code
+		for _, w := range res.Warnings {
+			codes = append(codes, results.CodeOf(w))
+		}
+		if !slices.Equal(codes, c.codes) {
+			t.Errorf("%s: %q, want %v", c.name, res.Warnings, c.codes)
+		}
+		if c.name == "a busy loop" && !strings.Contains(res.Warnings[0], "loop (pid 4194304, 98.1%)") {
+			t.Error(res.Warnings[0])
+		}
+	}
+}
+
+func TestCgroups(t *testing.T) {
+	const v1 = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n" +
+		"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct\n" +
+		"41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+	const v2 = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
+	for _, c := range []struct {
+		mine, mounts string
+		want         []cgroup
+	}{
+		{"0::/user.slice/bench\n", v2, []cgroup{{dir: "/sys/fs/cgroup/user.slice/bench", quota: "cpu.max"}, {dir: "/sys/fs/cgroup/user.slice", quota: "cpu.max"}, {dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
+		{"0::/\n", v2, []cgroup{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
+		{"5:cpu,cpuacct:/q\n4:memory:/m\n0::/\n", v1, []cgroup{{dir: "/sys/fs/cgroup/cpu,cpuacct/q", quota: "cpu.cfs_quota_us"}, {dir: "/sys/fs/cgroup/cpu,cpuacct", quota: "cpu.cfs_quota_us"}, {dir: "/sys/fs/cgroup/unified", quota: "cpu.max"}}},
+		// A container that shows its own part of the tree.
+		{"0::/docker/abc\n", strings.Replace(v2, " / /sys", " /docker/abc /sys", 1), []cgroup{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
+		{"0::/../other\n", v2, []cgroup{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
+		{"0::/x\n", "", nil},
+	} {
+		if got := cgroupsOf(c.mine, c.mounts); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%q: %v, want %v", c.mine, got, c.want)
+		}
+	}
+	for text, want := range map[string]throttle{
+		"usage_usec 5\nnr_periods 40\nnr_throttled 37\nthrottled_usec 2500000\n": {37, 2.5e9},
+		"nr_periods 40\nnr_throttled 37\nthrottled_time 2500000000\n":            {37, 2.5e9},
+		"": {},
+	} {
+		if got := parseThrottle([]byte(text)); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}

@@ -171,6 +171,9 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 	first := ends[0] // the receiver, where it is ours
 	rec.Started = first.result.window(first.want, first.offset).From.Format(time.RFC3339Nano)
 	err = summarize(&rec, rx, tx)
+	if t.RX != nil && t.TX != nil && t.shared != OneHost {
+		rec.Warnings = append(rec.Warnings, unlike(rec.Facts.RX, rec.Facts.TX)...)
+	}
 	rec.Notes = append(rec.Notes, t.notes(&rec)...)
 	watts.read(ctx, &rec, rx, tx)
 	return rec, err

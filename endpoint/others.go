@@ -38,6 +38,7 @@ func ThisProcess() Process {
 type others struct {
 	p             *Prepare
 	set           []int // CPUs that are counted, in order
+	workers       []int // CPUs that the workers are pinned to
 	cgroups       []cgroup
 	before, after look
 	first, last   []procfile.CPU // by number, at the edges of the window
@@ -77,8 +78,8 @@ const (
 	foreignShare = 0.1
 )
 
-func newOthers(p *Prepare, set []int) *others {
-	return &others{p: p, set: set, cgroups: ownCgroups()}
+func newOthers(p *Prepare, set, workers []int) *others {
+	return &others{p: p, set: set, workers: workers, cgroups: ownCgroups()}
 }
 
 func (o *others) close() {
@@ -352,6 +353,9 @@ func (o *others) report(res *Result) {
 		res.Warnings = append(res.Warnings, results.Warn(code, "%s: %s", o.p.Role, fmt.Sprintf(format, args...)))
 	}
 	o.throttled(warn, seconds)
+	if busy := o.siblings(seconds, coresOfAll(len(o.last))); len(busy) > 0 {
+		warn(results.SMTSibling, "CPUs %s were busy in the window and share a core with CPUs %s, where workers run: each slows the other down, and neither runs as it would alone; give --affinity CPUs of different cores (lscpu -e), or turn SMT off", cpuList(busy), cpuList(o.workers))
+	}
 	if !o.counted() {
 		return
 	}

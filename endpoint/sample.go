@@ -81,7 +81,7 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, 
 		}
 	}
 	return &sampler{
-		busy: busy, others: newOthers(&r.p, r.site().CPUs),
+		busy: busy, others: newOthers(&r.p, r.site().CPUs, r.workerCPUs()),
 		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
 		samples: make([]Sample, 0, n), crossed: make([]uint64, 0, n), flows: flows, curve: newCurve(),
 	}, nil

@@ -69,7 +69,7 @@ func (o *output) drift(r *results.Record, tunesCPU bool) []string {
 		cell       map[string]string
 	}{{"rx", h.first.RX, r.Facts.RX, cell.RX}, {"tx", h.first.TX, r.Facts.TX, cell.TX}} {
 		warn := func(name, was, since, is string) {
-			warnings = append(warnings, fmt.Sprintf("%s: %s was %s in the %s's first run and is %s now", e.role, name, orNone(was), since, orNone(is)))
+			warnings = append(warnings, results.Warn(results.HostChanged, "%s: %s was %s in the %s's first run and is %s now", e.role, name, orNone(was), since, orNone(is)))
 		}
 		stays := func(name string) bool {
 			return in(fixed, name) && !(tunesCPU && strings.HasPrefix(name, "cpu."))
@@ -126,7 +126,7 @@ func heat(r *results.Record) []string {
 			continue
 		}
 		if n := e.end.Counters["core_throttles"] + e.end.Counters["package_throttles"]; n > 0 {
-			warnings = append(warnings, fmt.Sprintf("%s: CPUs were slowed down %v times in the window because they were hot", e.role, n))
+			warnings = append(warnings, results.Warn(results.CPUHot, "%s: CPUs were slowed down %v times in the window because they were hot", e.role, n))
 		}
 	}
 	return warnings

@@ -26,15 +26,15 @@ func TestDrift(t *testing.T) {
 	}{
 		{record("a", facts("on", 1500)), false, nil},
 		{record("b", facts("on", 9000, "x")), false, nil}, // another cell has other settings
-		{record("a", facts("on", 1500, "y")), false, []string{`rx: nic.y was absent in the cell's first run and is "on" now`}},
+		{record("a", facts("on", 1500, "y")), false, []string{`rx: nic.y was absent in the cell's first run and is "on" now [host-changed]`}},
 		{record("b", facts("on", 9000, "x")), false, nil},
-		{record("b", facts("on", 4000, "x")), false, []string{`rx: nic.mtu was "9000" in the cell's first run and is "4000" now`}},
+		{record("b", facts("on", 4000, "x")), false, []string{`rx: nic.mtu was "9000" in the cell's first run and is "4000" now [host-changed]`}},
 		{record("b", facts("on", 1500)), false, []string{
-			`rx: nic.mtu was "9000" in the cell's first run and is "1500" now`, `rx: nic.x was "on" in the cell's first run and is absent now`,
+			`rx: nic.mtu was "9000" in the cell's first run and is "1500" now [host-changed]`, `rx: nic.x was "on" in the cell's first run and is absent now [host-changed]`,
 		}},
-		{record("c", facts("off", 1500)), false, []string{`rx: cpu.turbo was "on" in the pair's first run and is "off" now`}},
+		{record("c", facts("off", 1500)), false, []string{`rx: cpu.turbo was "on" in the pair's first run and is "off" now [host-changed]`}},
 		{record("c", facts("off", 1500)), true, nil}, // as in the cell's first run
-		{record("a", facts("off", 1500)), true, []string{`rx: cpu.turbo was "on" in the cell's first run and is "off" now`}},
+		{record("a", facts("off", 1500)), true, []string{`rx: cpu.turbo was "on" in the cell's first run and is "off" now [host-changed]`}},
 	} {
 		if got := o.drift(&c.r, c.tunesCPU); !slices.Equal(got, c.want) {
 			t.Errorf("record %d: %q, want %q", i, got, c.want)
@@ -48,7 +48,7 @@ func TestDrift(t *testing.T) {
 	}
 	hot := record("a", nil)
 	hot.RX, hot.TX = &results.End{Counters: map[string]float64{"core_throttles": 2, "package_throttles": 1}}, &results.End{}
-	if got := heat(&hot); !slices.Equal(got, []string{"rx: CPUs were slowed down 3 times in the window because they were hot"}) {
+	if got := heat(&hot); !slices.Equal(got, []string{"rx: CPUs were slowed down 3 times in the window because they were hot [cpu-hot]"}) {
 		t.Errorf("%q", got)
 	}
 }

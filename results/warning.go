@@ -95,6 +95,20 @@ const (
 	SoftirqElsewhere Code = "softirq-elsewhere"
 	// VethSoftirq, of a note: the receiver's softirq is the sender's CPU time.
 	VethSoftirq Code = "veth-softirq"
+	// NUMAFar: workers run on another NUMA node than the NIC.
+	NUMAFar Code = "numa-far"
+	// IOMMUTranslates: the NIC's memory accesses go through an IOMMU, and zero
+	// copy was measured.
+	IOMMUTranslates Code = "iommu-translates"
+	// SMTSibling: a CPU that shares a core with a worker's was busy.
+	SMTSibling Code = "smt-sibling"
+	// HostsDiffer: the two hosts run their CPUs by different rules.
+	HostsDiffer Code = "hosts-differ"
+	// HostChanged: a host, or its settings, are not what they were in an earlier
+	// run that this one is compared with.
+	HostChanged Code = "host-changed"
+	// CPUHot: CPUs were slowed down because of heat.
+	CPUHot Code = "cpu-hot"
 	// ProcMasked: /proc/stat is shown by something that is not the kernel.
 	ProcMasked Code = "proc-masked"
 )

@@ -11,7 +11,7 @@
 //	cpu         model, microcode, sockets, cores, threads, online, isolated,
 //	            nohz_full, smt, driver, governor, epp, min_khz, max_khz,
 //	            pstate, turbo, idle_driver, idle_governor
-//	numa        nodes, node0_cpus, node1_cpus, …
+//	numa        nodes, node0_cpus, node0_distance (to each node), node1_cpus, …
 //	memory      thp, thp_defrag, thp_shmem, hugepages_2048kB, …
 //	mitigations one for each file of /sys/devices/system/cpu/vulnerabilities
 //	sysctl      by their sysctl(8) names
@@ -238,6 +238,7 @@ func (c *collector) numa() {
 	for _, n := range nodes {
 		node := "node" + strconv.Itoa(n)
 		c.file("numa", node+"_cpus", "sys/devices/system/node/"+node+"/cpulist")
+		c.optional("numa", node+"_distance", "sys/devices/system/node/"+node+"/distance")
 	}
 }
 

@@ -1,0 +1,100 @@
+package endpoint
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"zcbench/internal/procfile"
+	"zcbench/results"
+)
+
+func codesOf(warnings []string) (codes []results.Code) {
+	for _, w := range warnings {
+		codes = append(codes, results.CodeOf(w))
+	}
+	return codes
+}
+
+func TestConditions(t *testing.T) {
+	host := func(node any, iommu string) results.Facts {
+		return results.Facts{
+			"numa": map[string]any{"nodes": 2, "node0_cpus": "0,2,4-6", "node1_cpus": "1,3,7", "node0_distance": "10 21", "node1_distance": "21 10"},
+			"nic":  map[string]any{"name": "eth1", "numa_node": node, "iommu": iommu},
+		}
+	}
+	for _, c := range []struct {
+		name     string
+		cpus     []int
+		zeroCopy bool
+		facts    results.Facts
+		codes    []results.Code
+		says     string
+	}{
+		{"all is near", []int{1, 3}, true, host(1.0, "none"), nil, ""},
+		{"far from the NIC", []int{1, 5}, true, host(1.0, "none"), []results.Code{results.NUMAFar}, "on CPUs 5, which are on another NUMA node than eth1 (node 1, distance 21)"},
+		{"a NIC of no node", []int{1, 5}, true, host(-1.0, "none"), nil, ""},
+		{"a host of one node", []int{0, 1}, true, results.Facts{"numa": map[string]any{"node0_cpus": "0-7"}, "nic": map[string]any{"numa_node": 0.0}}, nil, ""},
+		{"passthrough", []int{1}, true, host(1.0, "identity"), nil, ""},
+		{"lazy", []int{1}, true, host(1.0, "DMA-FQ"), []results.Code{results.IOMMUTranslates}, "lazily"},
+		{"strict", []int{1}, true, host(1.0, "DMA"), []results.Code{results.IOMMUTranslates}, "strictly"},
+		{"lazy, with copies", []int{1}, false, host(1.0, "DMA-FQ"), nil, ""},
+		{"not pinned", nil, true, host(1.0, "none"), nil, ""},
+		{"nothing known", []int{1}, true, nil, nil, ""},
+	} {
+		got := conditions(RX, c.cpus, c.zeroCopy, c.facts)
+		if !slices.Equal(codesOf(got), c.codes) || !strings.Contains(strings.Join(got, "\n"), c.says) {
+			t.Errorf("%s: %q, want %v with %q", c.name, got, c.codes, c.says)
+		}
+	}
+}
+
+func TestUnlikeHosts(t *testing.T) {
+	cpu := func(governor, turbo any) results.Facts {
+		f := map[string]any{"smt": "on"}
+		if governor != nil {
+			f["governor"] = governor
+		}
+		if turbo != nil {
+			f["turbo"] = turbo
+		}
+		return results.Facts{"cpu": f}
+	}
+	for _, c := range []struct {
+		rx, tx results.Facts
+		want   int
+	}{
+		{cpu("performance", "on"), cpu("performance", "on"), 0},
+		{cpu("performance", "on"), cpu("powersave", "on"), 1},
+		{cpu("performance", "off"), cpu("powersave", "on"), 2},
+		{cpu(nil, nil), cpu("powersave", "on"), 0}, // a virtual machine does not tell
+		{nil, cpu("powersave", "on"), 0},
+	} {
+		got := unlike(c.rx, c.tx)
+		if len(got) != c.want || c.want > 0 && results.CodeOf(got[0]) != results.HostsDiffer {
+			t.Errorf("%v and %v: %q", c.rx, c.tx, got)
+		}
+	}
+}
+
+func TestSiblings(t *testing.T) {
+	cores := []int{0, 1, 0, 1}
+	for _, c := range []struct {
+		workers []int
+		busy    [4]uint64 // ticks of 10 s
+		want    []int
+	}{
+		{[]int{0}, [4]uint64{900, 900, 50, 0}, nil}, // CPU 1 is another core
+		{[]int{0}, [4]uint64{900, 0, 150, 0}, []int{2}},
+		{[]int{0, 2}, [4]uint64{900, 0, 900, 0}, []int{0, 2}}, // two workers on a core
+		{nil, [4]uint64{900, 900, 900, 900}, nil},
+	} {
+		o := &others{p: &Prepare{}, workers: c.workers, first: make([]procfile.CPU, 4), last: make([]procfile.CPU, 4)}
+		for n, ticks := range c.busy {
+			o.last[n].System = ticks
+		}
+		if got := o.siblings(10, cores); !slices.Equal(got, c.want) {
+			t.Errorf("workers on %v, busy %v: siblings %v, want %v", c.workers, c.busy, got, c.want)
+		}
+	}
+}

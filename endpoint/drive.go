@@ -311,7 +311,7 @@ func summarize(rec *results.Record, rx, tx *end) error {
 	}
 	for _, e := range []*end{rx, tx} {
 		if e.result != nil && e.want.Scope == ScopeThread {
-			rec.Warnings = append(rec.Warnings, "both ends share this host's CPUs: cpu_percent is that of each end's threads; softirq work counts for the thread it interrupted; the times of single CPUs are of both")
+			rec.Warnings = append(rec.Warnings, results.Warn(results.CPUShared, "both ends share this host's CPUs: cpu_percent is that of each end's threads; softirq work counts for the thread it interrupted; the times of single CPUs are of both"))
 			break
 		}
 	}

@@ -84,6 +84,9 @@ const (
 	// HostUnknown: nobody can tell whether both ends run on one host, and so
 	// whether the CPU time of both is the same.
 	HostUnknown Code = "host-unknown"
+	// CPUShared: both ends ran on the same CPUs, and only their threads can be
+	// told apart.
+	CPUShared Code = "cpu-shared"
 	// CPUForeign: programs that are not of the run used the CPUs whose time is
 	// the end's cpu_percent.
 	CPUForeign Code = "cpu-foreign"

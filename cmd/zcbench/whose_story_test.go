@@ -320,6 +320,24 @@ func TestStoryForeignLoad(t *testing.T) {
 	}
 }
 
+// In a container the program cannot be seen, and the time is told all the same.
+func TestStoryForeignUnseen(t *testing.T) {
+	s := newSpaces(t)
+	if runtime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	s.slow(t)
+	s.receive(t, []string{"unshare", "-p", "-f", "--mount-proc", "--kill-child", "--"}, "-1")
+	busyLoop(t, "1")
+	r := s.send(t, nil, "10.77.0.2", "-t", "2", "-O", "0.3", "-A", "0,1")
+	if w := warned(r, results.CPUForeign); !strings.HasPrefix(w, "rx:") || !strings.Contains(w, "cannot be seen") {
+		t.Errorf("rx: %.1f%% CPU, and nothing says whose: %q", *r.RX.CPUPercent, r.Warnings)
+	}
+	if r.RX.CPUScope != "cpuset" {
+		t.Errorf("CPU scope %s", r.RX.CPUScope)
+	}
+}
+
 // Receive softirq on a CPU that nobody counts is told.
 func TestStorySoftirqElsewhere(t *testing.T) {
 	s := newSpaces(t)

@@ -15,6 +15,9 @@ type Option struct {
 	Name    string
 	Default string
 	Doc     string
+	// With is what another option must be for this one to do anything, as
+	// "mem=heap"; empty: nothing.
+	With string
 	// Words are the values it may have. When there are none it is a number
 	// of Min to Max, and K, M and G multiply by powers of 1024.
 	Words    []string
@@ -61,6 +64,15 @@ func ParseOptions(known []Option, given map[string]string) (Settings, error) {
 			return nil, Errorf(Usage, "option %s: %w", o.Name, err)
 		}
 		s[o.Name] = v
+	}
+	for _, o := range known {
+		if _, ok := given[o.Name]; !ok || o.With == "" {
+			continue
+		}
+		name, word, _ := strings.Cut(o.With, "=")
+		if i := slices.IndexFunc(known, func(o Option) bool { return o.Name == name }); known[i].Words[s[name]] != word {
+			return nil, Errorf(Usage, "option %s does nothing without %s", o.Name, o.With)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if _, ok := s[name]; ok {

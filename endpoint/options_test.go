@@ -50,6 +50,25 @@ func TestParseOptions(t *testing.T) {
 	s.Int("chunks")
 }
 
+// An option that another makes idle is refused, not ignored.
+func TestOptionWith(t *testing.T) {
+	known := MemoryOptions("1M", "")
+	for _, tc := range []struct {
+		given map[string]string
+		ok    bool
+	}{
+		{map[string]string{}, true},
+		{map[string]string{"mem": "heap", "mem-heap": "reserved"}, true},
+		{map[string]string{"mem-heap": "reserved"}, false},
+		{map[string]string{"mem": "fd", "mem-fd": "5"}, true},
+		{map[string]string{"mem": "heap", "mem-fd": "5"}, false},
+	} {
+		if _, err := ParseOptions(known, tc.given); (err == nil) != tc.ok || err != nil && KindOf(err) != Usage {
+			t.Errorf("%v: %v", tc.given, err)
+		}
+	}
+}
+
 func TestParseSize(t *testing.T) {
 	for text, want := range map[string]int{
 		"0": 0, "1": 1, "4096": 4096, "512K": 512 << 10, "512k": 512 << 10, "2M": 2 << 20, "3g": 3 << 30,

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"zcbench/results"
+	"zcbench/ringcfg"
 )
 
 // What was asked for is one thing, what the kernel gave another: it clamps
@@ -24,6 +26,7 @@ type taken struct {
 	// what waited for the receiver's window or the send buffer.
 	busy, waited uint64 // µs
 	napi         bool   // payload came by a queue that can be polled
+	v4           bool   // over IPv4
 }
 
 // unlimited is SO_MAX_PACING_RATE where there is none (net/core/sock.c).
@@ -51,6 +54,9 @@ func readBack(fds []int) (taken, error) {
 		// Where no queue has a NAPI instance of its own, as on veth, it is 0.
 		if n, e := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_INCOMING_NAPI_ID); e == nil && n != 0 {
 			t.napi = true
+		}
+		if sa, e := unix.Getsockname(fd); e == nil && fromSockaddr(sa).Addr().Is4() {
+			t.v4 = true
 		}
 		control, e := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
 		if err == nil {
@@ -134,7 +140,13 @@ func (r *run) settle(res *Result, first, last taken) {
 	// The kernel's MSS leaves out the options that every segment has, which
 	// TCP_MAXSEG as it is set does not.
 	if asked := r.p.MSS; asked != 0 && (s.MSS > asked || s.MSS < asked-mostOptions) {
-		warn(results.SettingNotTaken, "--set-mss %d was asked for, and segments have %d bytes: the MTU of the path or the other end allows no more (--set mtu=%d on both ends)", asked, s.MSS, asked+mostHeaders)
+		warn(results.SettingNotTaken, "--set-mss %d was asked for, and segments have %d bytes: the path or the other end allows no more; it takes an MTU of %d on both ends", asked, s.MSS, asked+mostHeaders)
+	}
+	if r.p.NoDelay && !s.NoDelay {
+		warn(results.SettingNotTaken, "--no-delay was asked for, and the sockets are without it: the engine %s took it off", r.engine.Name())
+	}
+	if text := r.bigTCP(last.v4); text != "" {
+		warn(results.SettingNotTaken, "%s", text)
 	}
 	if asked := r.p.Congestion; asked != "" && asked != last.congestion {
 		warn(results.SettingNotTaken, "--congestion %s was asked for, and the connections used %s", asked, last.congestion)
@@ -158,6 +170,33 @@ func (r *run) settle(res *Result, first, last taken) {
 		}
 	}
 }
+
+// bigTCP says that frames above 64 KiB were asked for of an interface in a way
+// that holds for IPv6 alone, and the run was over IPv4, which has a limit of its
+// own (ip-link(8), gso_ipv4_max_size; Linux 6.3).
+func (r *run) bigTCP(v4 bool) string {
+	kind := "gso"
+	if r.p.Role == RX {
+		kind = "gro"
+	}
+	name, own := "link."+kind+"-max-size", "link."+kind+"-ipv4-max-size"
+	asked, err := strconv.Atoi(r.p.Settings[name])
+	if err != nil || !v4 || asked <= legacyFrame {
+		return ""
+	}
+	now, err := ringcfg.Snapshot(r.p.Interface)
+	if err != nil {
+		return ""
+	}
+	if n, err := strconv.Atoi(now[own]); err == nil && n >= asked {
+		return ""
+	}
+	return fmt.Sprintf("%s=%d was asked for, and the run was over IPv4, whose frames keep to %s, which is %s: set that too", name, asked, own, now[own])
+}
+
+// legacyFrame is up to where the first limit is that of IPv4 too
+// (GSO_LEGACY_MAX_SIZE, linux/netdevice.h).
+const legacyFrame = 65536
 
 // Most bytes of options that a TCP header has, and of an IPv6 and a TCP header
 // without any.

@@ -150,6 +150,7 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err := s.open(o, p.Validate); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	p.Took("mem-size", s.buffer.Size())
 	p.Took("token-batch", s.batch)
 	p.Took("queue", int(s.queues[0]))
 	return s, nil

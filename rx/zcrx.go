@@ -234,6 +234,9 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		s.refill = s.area.size / unix.Getpagesize()
 	}
 	s.refill = min(powerOfTwo(s.refill), maxRefill)
+	if s.area.size > 0 { // else it is an inherited dma-buf
+		p.Took("mem-size", s.area.size)
+	}
 	p.Took("rings", s.rings)
 	p.Took("queues", n)
 	p.Took("wait-nr", int(s.want))

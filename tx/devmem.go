@@ -135,6 +135,7 @@ func (e devmem) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err := s.open(o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	p.Took("mem-size", s.buffer.Size())
 	return s, nil
 }
 

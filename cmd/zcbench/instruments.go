@@ -78,7 +78,7 @@ type recordFlags struct {
 }
 
 func (r *recordFlags) add(f *pflag.FlagSet) {
-	f.StringSliceVar(&r.counters, "counters", nil, "what to read beside the payload: all, none, or names (zcbench probe lists them); default is what is cheap")
+	f.StringSliceVar(&r.counters, "counters", nil, "what to read beside the payload: all, none, or names (zcbench probe lists them); default is what is cheap; of the receiver too where it may be asked (local, experiments, with a token)")
 	f.BoolVar(&r.profile, "profile", false, "sample where CPU time goes in the window; needs CAP_PERFMON (root)")
 	f.BoolVar(&r.syscalls, "syscalls", false, "time each system call of the threads that carry the payload, in the window; costs CPU, so not for comparisons; needs CAP_PERFMON (root)")
 }

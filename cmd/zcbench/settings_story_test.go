@@ -93,6 +93,9 @@ func TestStorySettingsTaken(t *testing.T) {
 	}{
 		{"-M 9000", []string{"rx: --set-mss 9000", "tx: --set-mss 9000"}},
 		{"-M 9000 --set mtu=9060", nil},
+		{"-4 --set gso-max-size=131072 --set gro-max-size=131072 -t 1 -O 0.5", []string{"rx: link.gro-max-size=131072 was asked for, and the run was over IPv4", "tx: link.gso-max-size=131072 was asked for, and the run was over IPv4"}},
+		{"-4 --tune-profile bigtcp -t 1 -O 0.5", nil},
+		{"-6 --set gso-max-size=131072 -t 1 -O 0.5", nil},
 		{"-w 1M -M 1000 -C reno -N --cport 40000", nil},
 		{"--rx mmap --rx-opt chunk=2M -w 1M", []string{"rx: chunk=2M was asked for, and the engine mmap took 1048576"}},
 		{"--rx mmap -w 1M", nil}, // the engine's own choice

@@ -182,7 +182,7 @@ func TestStoryEveryPair(t *testing.T) {
 				}
 				return
 			}
-			args := []string{"local", "--tx", pair[0], "--rx", pair[1], "-t", "0.5", "-O", "0.1", "-P", "2"}
+			args := []string{"local", "--tx", pair[0], "--rx", pair[1], "-t", "0.5", "-O", "0.1", "-P", "2", "-C", "reno"}
 			if pair[1] != "trunc" {
 				args = append(args, "--validate")
 			}
@@ -192,6 +192,12 @@ func TestStoryEveryPair(t *testing.T) {
 			}
 			if pair[1] != "trunc" && (r.RX.Counters["validated_bytes"] != r.RX.Counters["total_bytes"] || r.RX.Counters["total_bytes"] == 0) {
 				t.Errorf("validated %v of %v bytes", r.RX.Counters["validated_bytes"], r.RX.Counters["total_bytes"])
+			}
+			// What was asked was taken, and engines' own choices are no news.
+			for _, code := range []results.Code{results.SettingNotTaken, results.CongestionDiffers, results.PacingLimited, results.BuffersHeld} {
+				if w := with(r, code); len(w) > 0 {
+					t.Errorf("warnings %q", w)
+				}
 			}
 			// A veth pair copies MSG_ZEROCOPY data on delivery.
 			if (pair[0] == "msgzc" || pair[0] == "sendzc") && r.TX.ZeroCopiedBytes != 0 {

@@ -228,7 +228,7 @@ func shareOf(e *results.End) string {
 	if v := share(e); v != nil {
 		text := percent(*v) + " %"
 		if e.UnknownBytes > 0 {
-			text = "≥ " + text
+			text = "≥" + text
 		}
 		return text
 	}

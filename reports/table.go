@@ -150,7 +150,7 @@ func (r *Report) columns() []column {
 				f := figures[k]
 				cell = columnCell{f.text(places), f.relative(), f, false}
 				if col.of.unit == unitShare {
-					cell = columnCell{shareText(f), f.points(), f, true}
+					cell = columnCell{atLeast(c.runs, col.of) + shareText(f), f.points(), f, true}
 				}
 				switch {
 				case f.n == 0:
@@ -172,6 +172,21 @@ func (c *cell) count() string {
 		return fmt.Sprintf("%d/%d", len(c.runs), all)
 	}
 	return fmt.Sprint(len(c.runs))
+}
+
+// atLeast is the mark of a zero-copied share that may be more: of some payload
+// nobody can tell whether it was copied.
+func atLeast(runs []*run, of metric) string {
+	end := map[string]func(*results.Record) *results.End{"tx.zero_copied_percent": txEnd, "rx.zero_copied_percent": rxEnd}[of.name]
+	for _, r := range runs {
+		if end == nil {
+			break
+		}
+		if e := end(r.Record); e != nil && e.UnknownBytes > 0 {
+			return "≥"
+		}
+	}
+	return ""
 }
 
 func shareText(f figure) string {

@@ -30,3 +30,29 @@ func TestZCRXDoubt(t *testing.T) {
 		}
 	}
 }
+
+// TestZCRXExplicitQueue: a queue that was asked for is that queue, or an error,
+// whatever is known of the interface's first one; without, lo has none.
+func TestZCRXExplicitQueue(t *testing.T) {
+	e := zcrxEngine{}
+	for _, c := range []struct {
+		options map[string]string
+		want    int
+	}{
+		{nil, 0},
+		{map[string]string{"rings": "2"}, 0},
+		{map[string]string{"queue": "1"}, 1},
+		{map[string]string{"queue": "0", "rings": "2"}, 2},
+		{map[string]string{"queues": "2", "rings": "2"}, 2},
+		{map[string]string{"queue": "1", "nodev": "on"}, 0}, // that was asked for, too
+	} {
+		p := endpoint.Params{Flows: 2, Interface: "lo", Options: c.options}
+		o, err := endpoint.ParseOptions(e.Options(), c.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := e.queues(p, o); n != c.want {
+			t.Errorf("%v: %d queues, want %d", c.options, n, c.want)
+		}
+	}
+}

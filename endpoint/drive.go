@@ -352,12 +352,13 @@ func compare(rx, tx *end) (warnings []string) {
 		warnings = append(warnings, results.Warn(results.WindowsApart, "the ends measured at the same time for %.3f s only of %.3f s: the receiver's window began %+.3f s and ended %+.3f s after the sender's; figures of the two ends are not of one time",
 			max(0, common), longer, r.from-t.from, r.to-t.to))
 	}
-	// What one window has and the other has not: at its edges, and what was on
-	// its way then.
+	// What one window has and the other has not: at its edges, and what had
+	// arrived and its acknowledgement not. That is less than the shortest round
+	// trip, whatever queues the payload passes.
 	away := 0.0
 	for _, e := range []*end{rx, tx} {
 		for _, f := range e.result.Flows {
-			away = max(away, f.RTT/1e6)
+			away = max(away, f.MinRTT/1e6)
 		}
 	}
 	slack := math.Abs(r.from-t.from) + math.Abs(r.to-t.to) + 2*unsure + 2*away

@@ -152,6 +152,10 @@ func TestCompare(t *testing.T) {
 		return &end{want: &Prepare{Time: time.Second}, unsure: 1e6, result: &Result{Samples: []Sample{{At: from}, {At: to, Copied: bytes}}}}
 	}
 	const mb = 1000000
+	far := window(0, 1e9, 103*mb)
+	far.result.Flows = []FlowResult{{RTT: 90000, MinRTT: 20000}}
+	queued := window(0, 1e9, 103*mb)
+	queued.result.Flows = []FlowResult{{RTT: 90000, MinRTT: 20}}
 	for name, c := range map[string]struct {
 		rx, tx *end
 		codes  string
@@ -160,6 +164,8 @@ func TestCompare(t *testing.T) {
 		"in flight":                      {window(0, 1e9, 100*mb), window(2e6, 1e9+2e6, 100*mb+mb/2), ""},
 		"few bytes":                      {window(0, 1e9, 1000), window(0, 1e9, 60000), ""},
 		"one counts more":                {window(0, 1e9, 100*mb), window(0, 1e9, 103*mb), "bytes-differ"},
+		"far away":                       {window(0, 1e9, 100*mb), far, ""},
+		"behind a queue":                 {window(0, 1e9, 100*mb), queued, "bytes-differ"},
 		"one opened late":                {window(0, 1e9, 100*mb), window(9e8, 1e9, 10*mb), "windows-apart"},
 		"one is shifted":                 {window(0, 1e9, 100*mb), window(3e8, 13e8, 100*mb), "windows-apart"},
 		"they never met":                 {window(0, 1e9, 100*mb), window(3e9, 4e9, 100*mb), "windows-apart"},
@@ -184,6 +190,7 @@ func TestTiming(t *testing.T) {
 		from, to, late int64
 		interval       time.Duration
 		early          bool
+		endless        bool
 		codes          string
 	}{
 		"on time":                      {from: 0, to: 2e9, codes: ""},
@@ -193,8 +200,12 @@ func TestTiming(t *testing.T) {
 		"stopped in the middle":        {from: 0, to: 2e9, late: 5e8, codes: "sampler-late"},
 		"a sample late by an interval": {from: 0, to: 2e9, late: 105e6, interval: 100 * time.Millisecond, codes: "sampler-late"},
 		"ended early":                  {from: 0, to: 1e9, early: true, codes: "window-short"},
+		"ended, as was asked":          {from: 0, to: 1e9, early: true, endless: true},
 	} {
 		s := &sampler{r: &run{p: Prepare{Role: RX, Time: 2 * time.Second, Interval: c.interval}}, samples: []Sample{{At: c.from}, {At: c.to}}, early: c.early, late: lateness{by: c.late}}
+		if c.endless {
+			s.r.p.Time = 0
+		}
 		var codes []string
 		for _, w := range s.timing() {
 			codes = append(codes, string(results.CodeOf(w)))

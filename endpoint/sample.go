@@ -511,6 +511,9 @@ func (s *sampler) count(res *Result, cut bool) error {
 // timing compares when samples were taken with when they should have been.
 func (s *sampler) timing() (warnings []string) {
 	p, first, last := &s.r.p, s.samples[0].At, s.samples[len(s.samples)-1].At
+	if s.early && p.Time == 0 {
+		return nil // that was to be the end of it
+	}
 	if s.early {
 		return []string{results.Warn(results.WindowShort, "%s: the stream ended after %.3f s, before the window was over", p.Role, float64(last)/1e9)}
 	}

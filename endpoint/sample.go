@@ -499,8 +499,8 @@ func (s *sampler) count(res *Result, cut bool) error {
 	if off := s.doubt[0] + s.doubt[1]; off > max(window/100, fewBytes) {
 		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%): as it opened or closed, TCP could not be asked at once, for a worker held its socket and had no CPU, or this process had none; give this end more CPUs (-A), or a longer --time", role, off, share(off)))
 	}
-	if held := max(s.held[0], s.held[1]); held > max(window/100, fewBytes) {
-		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%) against what the interfaces count: behind a loss, so many had arrived out of order as it opened or closed, and they count once the loss is repaired; take a longer --time", role, held, share(held)))
+	if held := max(s.held[0], s.held[1]) - min(s.held[0], s.held[1]); held > max(window/100, fewBytes) {
+		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window are off by about %d (%.1f%%) against what the interfaces count: so many more or fewer waited behind a loss, out of order, as it closed than as it opened, and they count once the loss is repaired; take a longer --time", role, held, share(held)))
 	}
 	if w := stalled(role, res.Flows); w != "" && end.all > 0 {
 		res.Warnings = append(res.Warnings, w)

@@ -184,7 +184,8 @@ func (f *flows) strayed(c *flow) uint64 {
 	if i.Unacked == 0 || i.Sacked > i.Unacked || i.Bytes_sent < i.Bytes_retrans+i.Bytes_acked-c.base {
 		return 0
 	}
-	return flying / uint64(i.Unacked) * uint64(i.Sacked)
+	// What a qdisc of this host drops was sent all the same, and makes it more.
+	return min(flying/uint64(i.Unacked), uint64(i.Snd_mss)) * uint64(i.Sacked)
 }
 
 // bound is by how much bytes at both edges of the window may be off where TCP

@@ -53,12 +53,7 @@ func calibrate(cpus, allowed []int) (Calibration, error) {
 	defer stat.Close()
 	list := candidates("/", cpus)
 	defer list.close()
-	// The Go runtime shall not work beside.
-	runtime.GC()
-	defer debug.SetGCPercent(debug.SetGCPercent(-1))
-	if n := runtime.GOMAXPROCS(0); n < 6 {
-		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(6))
-	}
+	defer hush()()
 	var all []trial
 	var c Calibration
 	for i := range tries {
@@ -79,6 +74,18 @@ func calibrate(cpus, allowed []int) (Calibration, error) {
 		}
 	}
 	return c, nil
+}
+
+// hush keeps the Go runtime from working beside a load, until what it gives is
+// called.
+func hush() (end func()) {
+	debug.FreeOSMemory() // all at once, so that nothing is left to do
+	percent, procs := debug.SetGCPercent(-1), runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(max(procs, 6))
+	return func() {
+		runtime.GOMAXPROCS(procs)
+		debug.SetGCPercent(percent)
+	}
 }
 
 // judge chooses a clock by all trials. Whoever runs beside a trial only adds to

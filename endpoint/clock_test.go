@@ -1,0 +1,81 @@
+package endpoint
+
+import (
+	"math"
+	"testing"
+
+	"zcbench/internal/cpuclock"
+	"zcbench/results"
+)
+
+// What a run says of its clock: nothing on a quiet host, by how much two differ,
+// and what a clock cannot know.
+func TestClockWarnings(t *testing.T) {
+	sec := func(v float64) *float64 { return &v }
+	for _, c := range []struct {
+		name          string
+		c             cpuclock.Calibration
+		busy, ticks   float64  // seconds of the ten of the window
+		second        *float64 // likewise
+		threads       float64
+		code          results.Code
+		errorAtLeast  float64
+		errorIsNotOne bool
+	}{
+		{name: "an ordinary run", c: cpuclock.Calibration{Method: "idle", Error: 1.2}, busy: 7.2, ticks: 5.4, threads: 5, errorAtLeast: 1.2},
+		{name: "two clocks that agree", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(7.05), threads: 5, errorAtLeast: 1},
+		{name: "two that do not", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(6.1), threads: 5, code: results.ClocksDiffer},
+		{name: "threads ran for longer", c: cpuclock.Calibration{Method: "ticks", Error: 3}, busy: 3, ticks: 3, threads: 5, code: results.ClocksDiffer},
+		{name: "for a little longer", c: cpuclock.Calibration{Method: "idle", Error: 1}, busy: 3, ticks: 3, threads: 3.1},
+		{name: "softirqs that nobody saw", c: cpuclock.Calibration{Method: "schedstat", Error: 14}, busy: 7.2, ticks: 1, code: results.ClockBlind, errorAtLeast: 100 - 72},
+		{name: "a guess that matters", c: cpuclock.Calibration{Method: "idle", Error: 1, Noisy: true}, busy: 7.2, ticks: 5.4, code: results.ClockUncalibrated, errorIsNotOne: true},
+		{name: "a guess that does not", c: cpuclock.Calibration{Method: "idle", Error: 1, Noisy: true}, busy: 9.9, ticks: 9.95, errorIsNotOne: true},
+		{name: "no clock is right", c: cpuclock.Calibration{Method: "ticks", Error: 11}, busy: 7.2, ticks: 7.2, code: results.ClockCoarse, errorAtLeast: 11},
+	} {
+		r := &run{p: Prepare{Role: RX, Scope: ScopeCPUSet}, calibration: c.c}
+		s := &sampler{r: r, busy: []cpuBusy{{cpu: 1, first: 1, last: 1 + c.busy}}}
+		zero, ticks := 0.0, c.ticks
+		res := &Result{Samples: []Sample{{Ticks: &zero}, {At: 10e9, Busy: c.busy, Ticks: &ticks}}, Counters: map[string]float64{"rusage_user_seconds": c.threads}}
+		if c.second != nil {
+			res.Samples[0].Second, res.Samples[1].Second = &zero, c.second
+		}
+		s.samples = res.Samples
+		s.clock(res)
+		if err := res.check(); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		e := &end{role: RX, want: &r.p, result: res}
+		v := &results.End{}
+		res.describe(v, e)
+		warnings := res.Warnings
+		if w := e.doubt(v); w != "" {
+			warnings = append(warnings, w)
+		}
+		var code results.Code
+		if len(warnings) > 0 {
+			code = results.CodeOf(warnings[0])
+		}
+		if len(warnings) > 1 || code != c.code {
+			t.Errorf("%s: warnings %v, want %q", c.name, warnings, c.code)
+		}
+		if v.CPUMethod != c.c.Method || math.Abs(*v.CPUPercent-10*c.busy) > 1e-6 || math.Abs(*v.CPUTicks-10*c.ticks) > 1e-6 || math.Abs(*s.busyCPU(1)-10*c.busy) > 1e-3 || s.busyCPU(2) != nil {
+			t.Errorf("%s: %+v", c.name, v)
+		}
+		if c.errorIsNotOne != (v.CPUError == nil) || v.CPUError != nil && *v.CPUError < c.errorAtLeast-1e-9 {
+			t.Errorf("%s: error %v", c.name, v.CPUError)
+		}
+	}
+}
+
+// A peer's word for its clock is bounded.
+func TestClockOfPeer(t *testing.T) {
+	for _, r := range []Result{
+		{CPUMethod: "idle\x1b[2J"}, {CPUSecond: "Idle"}, {CPUMethod: "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
+		{CPUError: math.NaN()}, {CPUError: -1}, {CPUError: math.Inf(1)}, {CPUScoped: -1}, {CPUScoped: 1 << 20},
+	} {
+		r.Samples = []Sample{{}, {At: 1}}
+		if r.check() == nil {
+			t.Errorf("%+v is taken", r)
+		}
+	}
+}

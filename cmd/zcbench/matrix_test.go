@@ -23,6 +23,13 @@ import (
 	"zcbench/ringcfg"
 )
 
+// threeCPUs is twoCPUs with one more.
+func threeCPUs() results.Pair[experiment.Survey] {
+	at := twoCPUs()
+	at.RX.CPUs, at.TX.CPUs = []int{0, 1, 2}, []int{0, 1, 2}
+	return at
+}
+
 // twoCPUs is a pair within a machine on which every engine runs, with the
 // settings of an ordinary NIC.
 func twoCPUs() results.Pair[experiment.Survey] {
@@ -79,7 +86,7 @@ func TestShippedExperiments(t *testing.T) {
 			}
 			at := map[string]results.Pair[experiment.Survey]{}
 			for _, p := range spec.Pairs {
-				at[p.Name] = twoCPUs()
+				at[p.Name] = threeCPUs() // netdev-0x19 names CPU 2
 			}
 			p, err := spec.Expand(at, resolver())
 			if err != nil {
@@ -110,7 +117,7 @@ func TestNetdev0x19(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"e2100": twoCPUs()}, resolver())
+	p, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"e2100": threeCPUs()}, resolver())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -239,7 +239,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 	m := over(c.runs, f.of)
 	end := 0.0
 	if m.n > 0 {
-		s.Text, s.Width, end = shownMean(f.of, m, places), at(m.mean, top), m.mean
+		s.Text, s.Width, end = atLeast(c.runs, f.of)+shownMean(f.of, m, places), at(m.mean, top), m.mean
 		switch f.of.name {
 		case "tx.cpu_percent":
 			s.Text += r.mark(c, txEnd)

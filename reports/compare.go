@@ -241,6 +241,10 @@ func compare(x, y *cell, m metric) change {
 			}
 		}
 	}
+	if atLeast(x.runs, m)+atLeast(y.runs, m) != "" {
+		c.wont = "copies not known"
+		return c
+	}
 	if m.unit == unitWatts || m.unit == unitROIPower || m.unit == unitEnergy {
 		for _, end := range []func(*results.Record) *results.End{txEnd, rxEnd} {
 			if !slices.Equal(powerScopesOf([]*cell{x}, end), powerScopesOf([]*cell{y}, end)) {

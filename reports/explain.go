@@ -521,11 +521,14 @@ func (d *diagnosis) copies(r *results.Record) {
 		if e.end == nil || e.end.Bytes == 0 || !slices.Contains(zeroCopyEngines[e.role], e.end.Engine) {
 			continue
 		}
-		if v := e.end.UnknownBytes; v > 0 {
-			d.unknown = append(d.unknown, fmt.Sprintf("how much of %s that %s moved at the %s the kernel copied", size(v), clean(e.end.Engine), e.name))
-			continue
+		unknown := max(uint64(e.end.Counters["copy_unknown_bytes"]), e.end.UnknownBytes)
+		copied := 100 * float64(e.end.CopiedBytes-min(unknown, e.end.CopiedBytes)) / float64(e.end.Bytes)
+		if unknown > 0 {
+			d.unknown = append(d.unknown, fmt.Sprintf("how much of %s that %s moved at the %s the kernel copied", size(unknown), clean(e.end.Engine), e.name))
+			if copied < copiedMuch {
+				continue
+			}
 		}
-		copied := 100 * float64(e.end.CopiedBytes) / float64(e.end.Bytes)
 		if copied >= copiedMuch {
 			d.also = append(d.also, fmt.Sprintf("copying: a CPU copied %.1f %% of the payload at the %s, though %s means to copy nothing", copied, e.name, clean(e.end.Engine)))
 		} else {

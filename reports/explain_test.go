@@ -98,7 +98,14 @@ func TestDiagnose(t *testing.T) {
 		{"accounts with gaps", with(onNIC(100, 50, 11, 20, 10), func(r *results.Record) { r.TX.CPUs[1].States["idle"] = 0 }), byNobody, []string{"No CPU is known to have been full", "the sender's may have been. If not, waiting"}, "", "", "how busy each CPU of the sender was"},
 		{"heat", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.TX.Counters["core_throttles"] = 3 }), bySender, nil, "the sender's CPUs were slowed down 3 times", "", ""},
 		{"buffers in flight", with(onNIC(100, 30, 9, 40, 8), func(r *results.Record) { r.TX.Counters["window_full"] = 4 }), byNobody, nil, "4 times all of the sender's buffers were in flight", "", ""},
-		{"a kernel that does not tell what it copied", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.RX.UnknownBytes = 100 }), bySender, nil, "", "copying at the sender", "how much of 100 B that zcrx moved at the receiver"},
+		{"a kernel that does not tell what it copied, in bytes", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.RX.UnknownBytes = 100 }), bySender, nil, "", "copying at the sender", "how much of 100 B that zcrx moved at the receiver"},
+		{"a kernel that does not tell what it copied", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) { r.RX.Counters["copy_unknown_bytes"] = 100 }), bySender, nil, "", "copying at the sender", "how much of 100 B that zcrx moved at the receiver"},
+		{"of some payload nobody knows", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) {
+			r.TX.ZeroCopiedBytes, r.TX.CopiedBytes, r.TX.UnknownBytes = 20, 80, 80
+		}), bySender, nil, "", "copying at the receiver", "how much of 80 B that sendzc moved at the sender the kernel copied"},
+		{"of some payload nobody knows, some was copied", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) {
+			r.TX.ZeroCopiedBytes, r.TX.CopiedBytes, r.TX.UnknownBytes = 20, 80, 50
+		}), bySender, nil, "copying: a CPU copied 30.0 % of the payload at the sender", "", "how much of 50 B"},
 		{"unsteady", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) {
 			for _, v := range []float64{100, 100, 60, 100, 100} {
 				r.Samples = append(r.Samples, results.Sample{End: "rx", Gbps: v}, results.Sample{End: "tx", Gbps: 9 * v})

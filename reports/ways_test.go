@@ -220,3 +220,35 @@ func TestOneTimeZone(t *testing.T) {
 		t.Errorf("%q and %q", rows[0].Started, rows[1].Started)
 	}
 }
+
+// A share of zero-copied payload is a bound where of some nobody knows, and
+// bounds are not compared.
+func TestUnknownCopiesAreABound(t *testing.T) {
+	some := sixOf("c", nil)
+	for i := range some {
+		e := some[i].RX
+		e.Bytes, e.ZeroCopiedBytes, e.CopiedBytes, e.UnknownBytes = 100, 25, 75, 75
+	}
+	for _, c := range []struct {
+		name    string
+		records []results.Record
+		bound   bool
+	}{{"unknown", some, true}, {"known", sixOf("c", nil), false}} {
+		for _, format := range []string{"table", "markdown", "html"} {
+			var b bytes.Buffer
+			if err := plain(c.records).Write(&b, format); err != nil {
+				t.Fatal(err)
+			}
+			if told := strings.Contains(b.String(), "≥25.0"); told != c.bound || !c.bound && strings.Contains(b.String(), "≥") {
+				t.Errorf("%s, %s: told %v", c.name, format, told)
+			}
+		}
+		got, err := Compare(Of(c.records), Of(c.records), CompareOptions{Metrics: []string{"rx.zero_copied_percent"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wont := got.changes[0][0].wont; (wont == "copies not known") != c.bound {
+			t.Errorf("%s: compared: %q", c.name, wont)
+		}
+	}
+}

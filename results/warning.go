@@ -96,7 +96,7 @@ const (
 	CPUThrottled Code = "cpu-throttled"
 	// SoftirqElsewhere: CPUs that no end counts spent time in softirq.
 	SoftirqElsewhere Code = "softirq-elsewhere"
-	// VethSoftirq, of a note: the receiver's softirq is the sender's CPU time.
+	// VethSoftirq: the receiver's softirq is in the sender's CPU time; it is a note.
 	VethSoftirq Code = "veth-softirq"
 	// NUMAFar: workers run on another NUMA node than the NIC.
 	NUMAFar Code = "numa-far"

@@ -239,6 +239,10 @@ func compare(x, y *cell, m metric) change {
 				c.wont = "CPU counted in another way"
 				return c
 			}
+			if !clocksCompare(clocksOf([]*cell{x, y}, end)) {
+				c.wont = "CPU by another clock"
+				return c
+			}
 		}
 	}
 	if atLeast(x.runs, m)+atLeast(y.runs, m) != "" {
@@ -494,6 +498,9 @@ func (c *Comparison) remarks() []string {
 			name string
 			of   func(*results.Record) *results.End
 		}{{"sender", txEnd}, {"receiver", rxEnd}} {
+			if a, b := clocksOf([]*cell{p.old}, e.of), clocksOf([]*cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
+				list = append(list, fmt.Sprintf("%s: the %s's CPU is by another clock: %s → %s", p.old.label(), e.name, strings.Join(shorten(a), " / "), strings.Join(shorten(b), " / ")))
+			}
 			if a, b := metersOf([]*cell{p.old}, e.of), metersOf([]*cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
 				list = append(list, fmt.Sprintf("%s: the %s's power is of another meter: %s → %s", p.old.label(), e.name, strings.Join(shorten(a), " / "), strings.Join(shorten(b), " / ")))
 			}

@@ -217,6 +217,10 @@ func diagnose(r *results.Record) diagnosis {
 			d.unknown = append(d.unknown, "how busy each CPU of the "+e.name+" was")
 		}
 	}
+	one := []*cell{{runs: []*run{{Record: r}}}}
+	if slices.Contains(clocksOf(one, txEnd, rxEnd), byTicks) {
+		d.unknown = append(d.unknown, "CPU time in short bursts: it was counted by the kernel's timer ticks, which can miss them")
+	}
 	if r.TX != nil && r.RX != nil && r.RX.CPUScope == "thread" {
 		d.unknown = append(d.unknown, "softirq work by end: CPU was counted by thread, and both ends share the host")
 	}
@@ -383,8 +387,9 @@ func usageOf(r *results.Record, settings facts, e *results.End, role string) usa
 	if !ok || seconds <= 0 || settings.value("flows") != "1" || e.CPUScope == "thread" {
 		return u
 	}
-	if len(e.CPUs) > 0 {
-		// Threads may have run for part of the softirq's time too: at least.
+	if len(e.CPUs) > 0 && (e.CPUMethod == "" || e.CPUMethod == byTicks) {
+		// Threads may have run for part of the softirq's time too: at least. By
+		// another clock than the softirq's, which is ticks, it would be no bound.
 		u.others = u.least - u.softirq - ran
 	}
 	if ran > u.least {

@@ -294,6 +294,8 @@ type jsonCell struct {
 	RX       string                `json:"rx"`
 	TXScope  string                `json:"tx_cpu_scope"`
 	RXScope  string                `json:"rx_cpu_scope"`
+	TXClock  []string              `json:"tx_cpu_methods"`
+	RXClock  []string              `json:"rx_cpu_methods"`
 	TXPower  string                `json:"tx_power_scope"`
 	RXPower  string                `json:"rx_power_scope"`
 	Group    map[string]string     `json:"group"`
@@ -337,7 +339,7 @@ func (r *Report) writeJSON(w io.Writer) error {
 		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
 	}
 	for _, c := range r.cells {
-		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: c.scope(txEnd), RXScope: c.scope(rxEnd), TXPower: c.powerScope(txEnd), RXPower: c.powerScope(rxEnd), Group: map[string]string{}, Differs: c.differs,
+		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: c.scope(txEnd), RXScope: c.scope(rxEnd), TXClock: append([]string{}, clocksOf([]*cell{c}, txEnd)...), RXClock: append([]string{}, clocksOf([]*cell{c}, rxEnd)...), TXPower: c.powerScope(txEnd), RXPower: c.powerScope(rxEnd), Group: map[string]string{}, Differs: c.differs,
 			N: len(c.runs), Dropped: len(c.dropped), Failed: len(c.failed), Skipped: len(c.skipped),
 			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, r.warnings(c)...)}
 		for i, name := range r.by {

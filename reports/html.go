@@ -378,7 +378,7 @@ func (r *Report) bests() []best {
 	}
 	contests := []contest{{"Highest throughput", "Gbit/s", known("gbps"), decimals(each(cells, known("gbps"))...)}}
 	// ROI has a winner only where all CPU time was counted in one way.
-	if len(scopesOf(cells, txEnd, rxEnd)) == 1 {
+	if len(scopesOf(cells, txEnd, rxEnd)) == 1 && clocksCompare(clocksOf(cells, txEnd, rxEnd)) {
 		const unit = "(Gbit/s)² per CPU %"
 		places := decimals(each(cells, known("roi.cpu.tx"), known("roi.cpu.rx"), known("roi.cpu.total"))...)
 		contests = append(contests, contest{"Highest ROI, both ends", unit, known("roi.cpu.total"), places},

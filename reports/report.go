@@ -207,6 +207,9 @@ func (c *cell) doubts() []string {
 		if list := metersOf([]*cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's power was not measured by one meter in all runs (%s): its mean and ROI mix them", e.name, strings.Join(shorten(list), ", ")))
 		}
+		if list := clocksOf([]*cell{c}, e.of); len(list) > 1 && len(scopesOf([]*cell{c}, e.of)) == 1 {
+			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted by one clock in all runs (%s): its mean and ROI mix them", e.name, strings.Join(shorten(list), ", ")))
+		}
 		if list := scopesOf([]*cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name, strings.Join(list, ", ")))
 		}
@@ -427,6 +430,50 @@ func totalPowerScopesOf(cells []*cell) []string {
 	})
 }
 
+// byTicks is the clock of records that name none: the columns of /proc/stat,
+// which miss short bursts.
+const byTicks = "ticks"
+
+// clocksOf are the clocks that CPU time was counted by, sorted.
+func clocksOf(cells []*cell, ends ...func(*results.Record) *results.End) []string {
+	var list []string
+	for _, end := range ends {
+		for _, v := range distinct(cells, func(r *results.Record) string {
+			e := end(r)
+			switch {
+			case e == nil || e.CPUPercent == nil:
+				return ""
+			case e.CPUMethod == "" && e.CPUScope == "thread":
+				return "threads"
+			}
+			return cmp.Or(clip(clean(e.CPUMethod), 24), byTicks)
+		}) {
+			list = add(list, v)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// clocksCompare says whether figures by these clocks compare: all that were
+// calibrated do, ticks with nothing but ticks.
+func clocksCompare(clocks []string) bool {
+	return len(clocks) < 2 || !slices.Contains(clocks, byTicks)
+}
+
+// clockLegend names the clocks where records do, or where they are several.
+func clockLegend(cells []*cell) string {
+	list := clocksOf(cells, txEnd, rxEnd)
+	if len(list) == 0 || len(list) == 1 && list[0] == byTicks || len(list) == 1 && list[0] == "threads" {
+		return ""
+	}
+	text := " By the clock " + strings.Join(list, ", by the clock ") + "."
+	if !clocksCompare(list) {
+		text += " Ticks miss short bursts: they do not compare with the others."
+	}
+	return text
+}
+
 // metersOf are the meters that an end's power is of.
 func metersOf(cells []*cell, end func(*results.Record) *results.End) []string {
 	return distinct(cells, func(r *results.Record) string {
@@ -483,13 +530,13 @@ func legend(cells []*cell) string {
 	case 0:
 		return "it was not measured."
 	case 1:
-		return "counted for each end over " + scope(list[0]) + "."
+		return "counted for each end over " + scope(list[0]) + "." + clockLegend(cells)
 	}
 	var parts []string
 	for _, s := range list {
 		parts = append(parts, letter(s)+" over "+scope(s))
 	}
-	return "counted for an end: " + strings.Join(parts, "; ") + ". These do not compare."
+	return "counted for an end: " + strings.Join(parts, "; ") + ". These do not compare." + clockLegend(cells)
 }
 
 // marker gives the letters behind CPU figures, which are needed only when

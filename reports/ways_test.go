@@ -252,3 +252,71 @@ func TestUnknownCopiesAreABound(t *testing.T) {
 		}
 	}
 }
+
+// Clocks of CPU time are told where they differ; ticks compare with nothing
+// else, calibrated ones do.
+func TestClocksAreTold(t *testing.T) {
+	by := func(tx, rx string) func(*results.Record) {
+		return func(r *results.Record) {
+			for _, e := range []struct {
+				end    *results.End
+				method string
+			}{{r.TX, tx}, {r.RX, rx}} {
+				e.end.CPUMethod, e.end.CPUScope = e.method, "host"
+			}
+		}
+	}
+	all := func(f func(*results.Record)) []results.Record {
+		list := sixOf("c", nil)
+		for i := range list {
+			f(&list[i])
+		}
+		return list
+	}
+	text := func(records []results.Record) string {
+		var b bytes.Buffer
+		if err := Table(&b, records); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(strings.Fields(b.String()), " ")
+	}
+	if got := text(all(by("", ""))); strings.Contains(got, "clock") {
+		t.Errorf("of records that name none: %s", got)
+	}
+	if got := text(all(by("idle", "idle"))); !strings.Contains(got, "over all CPUs of its host. By the clock idle.") || strings.Contains(got, "not counted by one clock") {
+		t.Errorf("of one clock: %s", got)
+	}
+	mixed := append(all(by("idle", "idle"))[:3], all(by("ticks", "idle"))[3:]...)
+	if got := text(mixed); !strings.Contains(got, "the sender's CPU was not counted by one clock in all runs (idle, ticks)") || strings.Contains(got, "the receiver's CPU was not") || !strings.Contains(got, "they do not compare") {
+		t.Errorf("mixed: %s", got)
+	}
+	if list := plain(mixed).bests(); len(list) != 1 {
+		t.Errorf("a winner in ROI of clocks that do not compare: %+v", list)
+	}
+	for _, c := range []struct {
+		before, after func(*results.Record)
+		wont, remark  string
+	}{
+		{by("idle", "idle"), by("idle", "idle"), "", ""},
+		{by("", ""), by("ticks", "ticks"), "", ""},
+		{by("", ""), by("idle", "idle"), "CPU by another clock", "the sender's CPU is by another clock: ticks → idle"},
+		{by("idle", "idle"), by("schedstat", "idle"), "", "the sender's CPU is by another clock: idle → schedstat"},
+	} {
+		got, err := Compare(Of(all(c.before)), Of(all(c.after)), CompareOptions{Metrics: []string{"tx.cpu_percent", "roi.cpu.total"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		remarks := strings.Join(got.remarks(), "; ")
+		if got.changes[0][0].wont != c.wont || got.changes[1][0].wont != c.wont || strings.Contains(remarks, "clock") != (c.remark != "") || !strings.Contains(remarks, c.remark) {
+			t.Errorf("%q and %q, remarks %s; want %q and %q", got.changes[0][0].wont, got.changes[1][0].wont, remarks, c.wont, c.remark)
+		}
+	}
+	one := onNIC(100, 90, 9, 30, 20)
+	if d := diagnose(&one); !strings.Contains(strings.Join(d.unknown, ";"), "timer ticks") {
+		t.Errorf("explained by ticks without a word: %q", d.unknown)
+	}
+	by("idle", "idle")(&one)
+	if d := diagnose(&one); strings.Contains(strings.Join(d.unknown, ";"), "timer ticks") {
+		t.Errorf("explained by a clock: %q", d.unknown)
+	}
+}

@@ -325,18 +325,19 @@ func (m *metering) figure(w power.Window, base *power.Window) (results.Power, []
 	return p, warnings, nil
 }
 
-// edgesOf are the times between the samples of an end.
+// edgesOf are the times between the samples of an end, of which the first begins
+// as the window does.
 func edgesOf(samples []results.Sample, role Role, from time.Time) []time.Time {
 	var edges []time.Time
-	at := func(s float64) time.Time { return from.Add(time.Duration(s * float64(time.Second))) }
+	var first float64
 	for _, s := range samples {
 		if s.End != string(role) {
 			continue
 		}
 		if len(edges) == 0 {
-			edges = append(edges, at(s.Start))
+			first, edges = s.Start, append(edges, from)
 		}
-		edges = append(edges, at(s.Start+s.Seconds))
+		edges = append(edges, from.Add(time.Duration((s.Start+s.Seconds-first)*float64(time.Second))))
 	}
 	return edges
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -373,5 +374,15 @@ func TestPowerCountsOnce(t *testing.T) {
 	rec.Derive()
 	if rec.Total.Watts != nil || rec.ROI.Power.Total != nil || len(rec.Warnings) != 1 || results.CodeOf(rec.Warnings[0]) != results.PowerSum {
 		t.Errorf("the wall and a package: %v W, %q", rec.Total.Watts, rec.Warnings)
+	}
+}
+
+// TestEdgesOf: a window that opened late has its intervals where it was.
+func TestEdgesOf(t *testing.T) {
+	from := time.Unix(1000, 0)
+	samples := []results.Sample{{End: "tx", Start: 7, Seconds: 1}, {End: "rx", Start: 0.25, Seconds: 0.75}, {End: "rx", Start: 1, Seconds: 1}}
+	want := []time.Time{from, from.Add(750 * time.Millisecond), from.Add(1750 * time.Millisecond)}
+	if got := edgesOf(samples, RX, from); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -113,14 +113,23 @@ func judge(list list, trials []trial) Calibration {
 		best, fewest = min(best, c.Errors[m.name]), min(fewest, max(under[m.name], resolution))
 	}
 	if len(trials) == 0 || best > right && fewest <= right {
-		// Noise. It does not matter where one source alone never said too little.
+		// Noise. It does not matter where one source alone never said too little,
+		// or where all that did not said the same.
 		var left []string
-		for _, m := range list {
+		var where []int
+		for i, m := range list {
 			if !m.aid && under[m.name] <= right {
-				left = append(left, m.name)
+				left, where = append(left, m.name), append(where, i)
 			}
 		}
-		c.Noisy = slices.ContainsFunc(left, func(name string) bool { return source(name) != source(left[0]) })
+		c.Noisy = len(trials) == 0
+		for i := range left {
+			for _, t := range trials {
+				if source(left[i]) != source(left[0]) && math.Abs(t.said[where[i]]-t.said[where[0]]) > right {
+					c.Noisy = true
+				}
+			}
+		}
 		c.Method = left[0]
 		if c.Noisy && slices.Contains(left, SchedstatInterrupts) {
 			c.Method = SchedstatInterrupts // was right on all kernels so far, while it is not everywhere
@@ -198,7 +207,14 @@ func (b *bench) plant(l load) (trial, error) {
 	if _, ok := l.(softirqs); ok && !known {
 		interrupts = beyond / 2
 	}
-	t.low, t.high = t.own+interrupts, min(100, t.own+max(beyond, interrupts))
+	tasks := t.own
+	for i, m := range b.list {
+		if m.name == Schedstat {
+			tasks = max(tasks, t.said[i]) // strangers among them
+		}
+	}
+	t.low, t.high = min(100, tasks+interrupts), t.own+max(beyond, interrupts)
+	t.high = max(t.low, min(100, t.high))
 	return t, nil
 }
 

@@ -117,8 +117,9 @@ func TestJudge(t *testing.T) {
 			tr("30", 23, 25, 43, 40), tr("100", 45, 47, 46, 46), tr("30", 23, 25, 24, 8), tr("100", 45, 47, 66, 60),
 		}, Idle, "", 1, 1, false},
 		{"strangers all the time, and ticks that missed a load", names(Idle, Ticks), []trial{tr("30", 23, 25, 43, 12), tr("100", 45, 47, 66, 60)}, Idle, "", 1, 1, false},
-		{"strangers all the time", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 99), tr("100", 45, 47, 100, 99, 98)}, Idle, "", 1, 1, true},
-		{"the same, where the second is right on more kernels", names(Idle, SchedstatInterrupts, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 99, 99)}, SchedstatInterrupts, "", 1, 1, true},
+		{"strangers all the time", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 80), tr("100", 45, 47, 100, 99, 98)}, Idle, "", 1, 1, true},
+		{"strangers all the time, of whom all clocks say the same", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 99), tr("100", 45, 47, 100, 99, 98)}, Idle, "", 1, 1, false},
+		{"the same, where the second is right on more kernels", names(Idle, SchedstatInterrupts, Schedstat, Ticks), []trial{tr("30", 23, 25, 90, 98, 99, 99)}, SchedstatInterrupts, "", 1, 1, true},
 		{"nothing could be tried", names(Idle, Ticks), nil, Idle, "", 1, 1, true},
 		{"none is right", names(Idle, Ticks), []trial{tr("30", 23, 25, 12, 8)}, Idle, "", 11, 11, false},
 	} {

@@ -133,7 +133,7 @@ func TestStoryPowerTrusted(t *testing.T) {
 	about(t, "the power of a command that prints once", r.TX.Watts, 340)
 	about(t, "both ends' power", r.Total.Watts, 440)
 	// What a run of it takes is of this machine, and may be told.
-	if r.TX.Power == nil || !strings.Contains(r.TX.Power.Source, "run again each 200ms") || strings.Trim(codes(r), "power-cost ") != "" {
+	if r.TX.Power == nil || !strings.Contains(r.TX.Power.Source, "run again each 200ms") || strings.TrimSpace(strings.ReplaceAll(codes(r), string(results.PowerCost), "")) != "" {
 		t.Errorf("%+v, %q", r.TX.Power, r.Warnings)
 	}
 

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -48,7 +49,11 @@ func (s *sampler) copies(res *Result, cutOff uint64) {
 	}
 	unknown := last.Unknown - first.Unknown
 	if n := last.Copied - first.Copied - unknown; s.layout.ZeroCopy && n > 0 {
-		warn(results.Copied, "%.1f%% of the payload of %s was copied by a CPU%s", share(n), name, s.taps)
+		why := cmp.Or(s.taps, s.layout.Copied)
+		if why != "" {
+			why = ": " + why
+		}
+		warn(results.Copied, "%.1f%% of the payload of %s was copied by a CPU%s", share(n), name, why)
 	}
 	if cutOff > bytes/100 {
 		warn(results.CopiesUnknown, "whether a CPU copied %d bytes (%.1f%% of the window) is not known, and they stand as copied: the run was cut off before the kernel told", cutOff, share(cutOff))
@@ -101,7 +106,7 @@ func (r *run) taps() string {
 	if err != nil || len(names) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(": %s sees every packet of %s, and the kernel makes copies for that: end it for the run", strings.Join(names, ", "), iface)
+	return fmt.Sprintf("%s sees every packet of %s, and the kernel makes copies for that: end it for the run", strings.Join(names, ", "), iface)
 }
 
 // waysOut looks where the kernel would copy what a sender sends by reference; it

@@ -204,7 +204,7 @@ func (t *Trial) notes(rec *results.Record) (notes []string) {
 	steered := func(name string) bool { return strings.Contains(name, "rps") }
 	if t.shared == OneHost && t.RXWant.Scope == ScopeCPUSet && nic["kind"] == "veth" &&
 		!slices.ContainsFunc(slices.Collect(maps.Keys(t.RXWant.Settings)), steered) {
-		notes = append(notes, results.Warn(results.VethSoftirq, "a veth pair receives on the CPU that sends: the receiver's softirq is in the sender's CPU time, unless receive packet steering moves it (--softirq-cpus)"))
+		notes = append(notes, results.Warn(results.VethSoftirq, "a veth pair receives in softirq on the CPU that sends: most of what TCP does for the receiver is in the sender's CPU time, and what it does for acknowledgements in the receiver's, unless receive packet steering moves it (--softirq-cpus)"))
 	}
 	return notes
 }
@@ -224,7 +224,8 @@ func half(p *Prepare, facts results.Facts, res *Result) results.Record {
 	res.explain(facts)
 	rec.Samples = res.intervals(p.Role)
 	rec.Flows = res.connections(p.Role, nil)
-	rec.Warnings = append(res.Warnings, "this is one end's half of the run; the driver has the record of both")
+	rec.Warnings = res.Warnings
+	rec.Notes = append(rec.Notes, results.Warn(results.HalfRecord, "this is the %s's half of the run; the other end's output has the record of both", p.Role))
 	rec.Derive()
 	return rec
 }

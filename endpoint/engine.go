@@ -135,6 +135,9 @@ type Layout struct {
 	// ZeroCopy says that the engine exists to avoid copies, so that a run in
 	// which payload was copied carries a warning.
 	ZeroCopy bool
+	// Copied says why payload of such an engine is copied, and what to do about
+	// it; it follows a colon.
+	Copied string
 	// Unknown says why there can be bytes in Counters.Unknown, and what to do
 	// about it; it follows a colon.
 	Unknown string

@@ -139,8 +139,12 @@ func (r *run) settle(res *Result, first, last taken) {
 	}
 	// The kernel's MSS leaves out the options that every segment has, which
 	// TCP_MAXSEG as it is set does not.
+	headers := 20 + 20 // of IPv4 and TCP, without options
+	if !last.v4 {
+		headers = 40 + 20
+	}
 	if asked := r.p.MSS; asked != 0 && (s.MSS > asked || s.MSS < asked-mostOptions) {
-		warn(results.SettingNotTaken, "--set-mss %d was asked for, and segments have %d bytes: the path or the other end allows no more; it takes an MTU of %d on both ends", asked, s.MSS, asked+mostHeaders)
+		warn(results.SettingNotTaken, "--set-mss %d was asked for, and segments have %d bytes: the path or the other end allows no more; it takes an MTU of %d on both ends", asked, s.MSS, asked+headers)
 	}
 	if r.p.NoDelay && !s.NoDelay {
 		warn(results.SettingNotTaken, "--no-delay was asked for, and the sockets are without it: the engine %s took it off", r.engine.Name())
@@ -198,12 +202,8 @@ func (r *run) bigTCP(v4 bool) string {
 // (GSO_LEGACY_MAX_SIZE, linux/netdevice.h).
 const legacyFrame = 65536
 
-// Most bytes of options that a TCP header has, and of an IPv6 and a TCP header
-// without any.
-const (
-	mostOptions = 40
-	mostHeaders = 60
-)
+// mostOptions is how many bytes of options a TCP header has at most.
+const mostOptions = 40
 
 // pacing says whether TCP itself kept the flows from going faster, as far as
 // the kernel tells. It keeps a pacing rate for every connection, but holds to it
@@ -219,7 +219,7 @@ func pacing(res *Result, t taken) string {
 	case limit > 0 && gbps > 0.8*limit:
 		return fmt.Sprintf("the sockets are limited to %.3g Gbit/s (SO_MAX_PACING_RATE), and %.3g went: some program of this host sets that", limit, gbps)
 	case strings.Contains(t.congestion, "bbr") && at < nearPacing*gbps && t.waited < t.busy/2:
-		return fmt.Sprintf("%s let the flows go at %.3g Gbit/s when the window closed, and %.3g went: it may be what limited the run, not the engines; compare with --congestion reno", t.congestion, at, gbps)
+		return fmt.Sprintf("%s paces the flows by what it takes for the path's rate, %.3g Gbit/s when the window closed, and %.3g went: a link of that rate limited the run, or %[1]s did where the link could carry more, but not the engines; compare with --congestion reno", t.congestion, at, gbps)
 	}
 	return ""
 }

@@ -599,7 +599,10 @@ func used(r *results.Record) string {
 	if tx != "" && rx != "" && tx != rx {
 		return "sender " + tx + ", receiver " + rx
 	}
-	return cmp.Or(tx, rx)
+	if tx == "" && rx != "" {
+		return "receiver " + rx + "; the sender's, which counts, is not in this record"
+	}
+	return tx
 }
 
 // hostLine is about the first host that says something of itself, with all

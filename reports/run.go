@@ -56,7 +56,11 @@ func measured(b *strings.Builder, r *results.Record) {
 	}{{"sender", "tx", r.TX}, {"receiver", "rx", r.RX}}
 	for _, e := range ends {
 		if e.end == nil {
-			fmt.Fprintf(b, "%-9s %s\n", e.name, "a plain TCP peer: nothing is known of it")
+			what := "a plain TCP peer: nothing is known of it"
+			if r.Half() {
+				what = "its figures are in its own output"
+			}
+			fmt.Fprintf(b, "%-9s %s\n", e.name, what)
 			continue
 		}
 		seconds, rate := window(r, e.role), 0.0

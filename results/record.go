@@ -2,7 +2,10 @@
 // knows nothing of how they came about.
 package results
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Schema names this version of the record. A reader that meets another one
 // reports it rather than guess.
@@ -174,6 +177,11 @@ type ConnectionEnd struct {
 	MinRTT      *float64 `json:"min_rtt_us"`    // since the connection was made
 	Stall       float64  `json:"stall_seconds"` // the longest time that nothing crossed, at least
 	StallAt     float64  `json:"stall_start"`   // when that began, seconds into the window
+}
+
+// Half says that the record is of one end alone, whose peer has that of both.
+func (r *Record) Half() bool {
+	return slices.ContainsFunc(r.Notes, func(n string) bool { return CodeOf(n) == HalfRecord })
 }
 
 // Derive fills what follows from the two ends: Bytes, Total and ROI. Gbps and

@@ -96,6 +96,8 @@ const (
 	CPUThrottled Code = "cpu-throttled"
 	// SoftirqElsewhere: CPUs that no end counts spent time in softirq.
 	SoftirqElsewhere Code = "softirq-elsewhere"
+	// HalfRecord: the record is of one end alone, whose peer has that of both; it is a note.
+	HalfRecord Code = "half-record"
 	// VethSoftirq: the receiver's softirq is in the sender's CPU time; it is a note.
 	VethSoftirq Code = "veth-softirq"
 	// NUMAFar: workers run on another NUMA node than the NIC.

@@ -48,6 +48,9 @@ func (s *screen) started(settings map[string]any) {
 			if e, ok := settings[role]; ok {
 				return e
 			}
+			if settings["raw"] != true {
+				return "(its own output says)"
+			}
 			return "(not zcbench)"
 		}
 		fmt.Fprintf(s.out, "tx %v → rx %v, %v flow(s), %v bytes a call, %vs after %vs of warm-up\n",

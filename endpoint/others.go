@@ -48,7 +48,7 @@ type others struct {
 type look struct {
 	at        int64 // CLOCK_MONOTONIC, ns
 	processes map[int]process
-	own       int64 // CPU time of this process, ns
+	tasks     map[int]map[int]process // of processes with several threads, by PID and TID
 	throttles []throttle
 }
 
@@ -59,12 +59,13 @@ type process struct {
 	kernel   bool
 	used     uint64 // CPU time of all its threads, ticks
 	children uint64 // of children that it has waited for, ticks
-	cpu      int    // that its first thread ran on last
+	threads  int
+	cpu      int // that its first thread ran on last
 }
 
 // lookAhead is how long before the window the processes are read, and lookLimit
-// how long that may take; a host of so many that it is not enough has the oldest
-// left out.
+// how long that may take, with their threads; a host of so many that it is not
+// enough has the oldest left out.
 const (
 	lookAhead = 150 * time.Millisecond
 	lookLimit = 100 * time.Millisecond
@@ -91,24 +92,81 @@ func (o *others) close() {
 // counted says that the CPU figure holds all that the CPUs of the scope do.
 func (o *others) counted() bool { return o.p.Scope != ScopeThread }
 
-func (o *others) look() look {
+// look reads the processes; the second look, given the first, reads the threads of
+// those that have used time since.
+func (o *others) look(first *look) look {
 	l := look{at: Monotonic(), throttles: readThrottles(o.cgroups)}
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts) == nil {
-		l.own = ts.Nano()
+	if !o.counted() {
+		return l
 	}
-	if o.counted() {
-		l.processes = readProcesses()
+	end := l.at + int64(lookLimit)
+	l.processes = readProcesses(end)
+	if o.p.Scope != ScopeHost {
+		l.tasks = readTasks(l.busiest(first), end)
 	}
 	return l
+}
+
+// busiest are the processes whose threads are worth a look, the most important
+// first: those that used most since the first look, or, in that, most of their life.
+func (l *look) busiest(first *look) []int {
+	weight := map[int]float64{}
+	now := startTicks(l.at)
+	for pid, p := range l.processes {
+		var was process
+		if first != nil {
+			was = first.processes[pid]
+		}
+		if p.kernel || max(p.threads, was.threads) <= 1 || pid == os.Getpid() {
+			continue
+		}
+		used := float64(p.used) - float64(was.used)
+		if first == nil {
+			used /= float64(max(now, p.Start) - p.Start + 1)
+		}
+		if used != 0 {
+			weight[pid] = used
+		}
+	}
+	return slices.SortedFunc(maps.Keys(weight), func(a, b int) int { return cmp.Compare(weight[b], weight[a]) })
+}
+
+// readTasks reads the threads of processes until a time of CLOCK_MONOTONIC.
+func readTasks(pids []int, end int64) map[int]map[int]process {
+	all := make(map[int]map[int]process, len(pids))
+	for _, pid := range pids {
+		if Monotonic() > end {
+			break
+		}
+		path := fmt.Sprintf("/proc/%d/task", pid)
+		dir, err := os.Open(path)
+		if err != nil {
+			continue // it has ended
+		}
+		names, _ := dir.Readdirnames(-1) // what is missing counts as not seen
+		_ = dir.Close()                  // nothing was written
+		tasks := make(map[int]process, len(names))
+		for _, name := range names {
+			tid, err := strconv.Atoi(name)
+			if p, ok := readStat(path + "/" + name + "/stat"); ok && err == nil {
+				tasks[tid] = p
+			}
+			if Monotonic() > end {
+				break
+			}
+		}
+		all[pid] = tasks
+	}
+	return all
 }
 
 // opens and closes take what /proc/stat says at the edges of the window.
 func (o *others) opens(s *procfile.Stat)  { o.first = append(o.first[:0], s.CPUs...) }
 func (o *others) closes(s *procfile.Stat) { o.last = append(o.last[:0], s.CPUs...) }
 
-// readProcesses reads those that it can within lookLimit, the latest ones first.
-func readProcesses() map[int]process {
+// readProcesses reads those that it can until a time of CLOCK_MONOTONIC, the
+// latest ones first.
+func readProcesses(end int64) map[int]process {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
@@ -126,7 +184,6 @@ func readProcesses() map[int]process {
 	}
 	slices.Sort(pids)
 	all := make(map[int]process, len(pids))
-	end := Monotonic() + int64(lookLimit)
 	for _, pid := range slices.Backward(pids) {
 		if p, ok := readProcess(pid); ok {
 			all[pid] = p
@@ -179,6 +236,8 @@ func parseProcess(b []byte) (p process, ok bool) {
 			p.used += v
 		case 16, 17:
 			p.children += v // cutime and cstime
+		case 20:
+			p.threads = int(v)
 		case 22:
 			if !ok {
 				return p, false
@@ -193,59 +252,135 @@ func parseProcess(b []byte) (p process, ok bool) {
 	return p, true
 }
 
-// usage is what one program used between the two looks.
+// usage is what one program used of the CPUs that are counted, at the rate it had
+// between the two looks, in percent of one CPU.
 type usage struct {
-	pid  int
-	name string
-	cpu  float64 // percent of one CPU, of the CPUs that are counted
+	pid      int
+	name     string
+	cpu      float64
+	unplaced float64 // of children and threads that nobody saw, on whatever CPUs
 }
 
-// foreign lists the programs that are not of the run and used the CPUs that are
-// counted, those that used most first, and their sum.
-func (o *others) foreign() (sum float64, list []usage) {
+// foreign is what the programs that are not of the run used.
+type foreign struct {
+	sum, unplaced float64
+	list          []usage // those that used most first
+	bounded       bool    // the sum was more than there was room for
+}
+
+// foreign holds the programs that are not of the run to the time that they can
+// have had: rest, in percent of one CPU.
+func (o *others) foreign(rest float64) (f foreign) {
 	seconds := float64(o.after.at-o.before.at) / 1e9
 	if seconds <= 0 || o.before.processes == nil || o.after.processes == nil {
-		return 0, nil
+		return f
 	}
 	gone := o.gone()
 	for pid, p := range o.after.processes {
 		if p.kernel || o.kin(pid) {
 			continue
 		}
-		ticks := o.grown(pid, p, gone)
-		if ticks == 0 {
+		used, children := o.grown(pid, p, gone)
+		placed, unplaced := o.place(pid, p, float64(used))
+		if o.p.Scope == ScopeHost {
+			placed += float64(children) // wherever they ran
+		} else {
+			unplaced += float64(children)
+		}
+		if placed == 0 && unplaced == 0 {
 			continue
 		}
-		percent := float64(ticks) / procfile.Hz / seconds * 100
-		// What used less than this is not worth a look at its threads.
-		const little = 0.5
-		if percent >= little {
-			percent *= o.share(pid, p)
-		}
-		if percent > 0 {
-			sum += percent
-			list = append(list, usage{pid, p.Name, percent})
-		}
+		scale := 100 / (procfile.Hz * seconds)
+		f.list = append(f.list, usage{pid, p.Name, placed * scale, unplaced * scale})
+		f.sum += placed * scale
+		f.unplaced += unplaced * scale
 	}
-	slices.SortFunc(list, func(a, b usage) int { return cmp.Or(cmp.Compare(b.cpu, a.cpu), cmp.Compare(a.pid, b.pid)) })
-	return sum, list
+	// Time is counted and shared out by ticks in places, and the looks see more
+	// than the window.
+	rest = max(0, rest)
+	if f.bounded = f.sum > rest; f.bounded {
+		for i := range f.list {
+			f.list[i].cpu *= rest / f.sum
+		}
+		f.sum = rest
+	}
+	if room := rest - f.sum; f.unplaced > room {
+		for i := range f.list {
+			f.list[i].unplaced *= room / f.unplaced
+		}
+		f.unplaced = room
+	}
+	slices.SortFunc(f.list, func(a, b usage) int {
+		return cmp.Or(cmp.Compare(b.cpu, a.cpu), cmp.Compare(b.unplaced, a.unplaced), cmp.Compare(a.pid, b.pid))
+	})
+	return f
 }
 
-// grown is the CPU time that a process used between the looks, with that of
-// children it has waited for: those that began and ended in between are seen in
+// grown is the CPU time in ticks that a process used between the looks, and that
+// of children it has waited for: those that began and ended in between are seen in
 // their parent alone.
-func (o *others) grown(pid int, p process, gone map[int]uint64) uint64 {
+func (o *others) grown(pid int, p process, gone map[int]uint64) (used, children uint64) {
 	was, known := o.before.processes[pid]
 	if !known || was.Process.Start != p.Start {
-		const slack = 2 // ticks: the two clocks are read one after the other
-		if p.Start+slack < startTicks(o.before.at) {
-			return 0 // it was there before and was not read then
+		if !o.began(p) {
+			return 0, 0 // it was there before and was not read then
 		}
-		return p.used + p.children
+		return p.used, p.children
 	}
-	used := p.used - min(p.used, was.used)
-	children := p.children - min(p.children, was.children)
-	return used + children - min(children, gone[pid])
+	used = p.used - min(p.used, was.used)
+	children = p.children - min(p.children, was.children)
+	return used, children - min(children, gone[pid])
+}
+
+// began says that a process or thread began between the looks.
+func (o *others) began(p process) bool {
+	const slack = 2 // ticks: the two clocks are read one after the other
+	return p.Start+slack >= startTicks(o.before.at)
+}
+
+// place says what of the ticks that a process used between the looks was on the
+// CPUs that are counted, as far as the CPUs that its threads ran on at the looks
+// can tell, and what threads used that were not seen at both.
+func (o *others) place(pid int, p process, used float64) (in, unplaced float64) {
+	if o.p.Scope == ScopeHost {
+		return used, 0
+	}
+	// inside is how much of a thread's time was on ours.
+	inside := func(was, is process) (share float64) {
+		for _, t := range []process{was, is} {
+			if slices.Contains(o.set, t.cpu) {
+				share += 0.5
+			}
+		}
+		return share
+	}
+	was, known := o.before.processes[pid]
+	if known = known && was.Start == p.Start; !known {
+		was = process{cpu: p.cpu}
+	}
+	if p.threads <= 1 && was.threads <= 1 {
+		return used * inside(was, p), 0
+	}
+	all := 0.0
+	for tid, t := range o.after.tasks[pid] {
+		before, seen := o.before.tasks[pid][tid]
+		switch {
+		case seen && before.Start == t.Start:
+		case o.began(t) || known && was.used == 0:
+			before = process{cpu: t.cpu}
+		case known && tid == pid && was.threads <= 1:
+			before = was
+		default:
+			continue
+		}
+		grown := float64(t.used - min(t.used, before.used))
+		all += grown
+		in += grown * inside(before, t)
+	}
+	if all > used { // they are read one after the other
+		return in * used / all, 0
+	}
+	return in, used - all
 }
 
 // gone is what processes that have ended had used when they were seen, by the
@@ -301,39 +436,6 @@ func (o *others) kin(pid int) bool {
 	return false
 }
 
-// share is how much of a process's time was on the CPUs that are counted, as far
-// as its affinity and the CPUs that its threads ran on last can tell.
-func (o *others) share(pid int, p process) float64 {
-	if o.p.Scope == ScopeHost {
-		return 1
-	}
-	inside := func(cpu int) float64 {
-		if slices.Contains(o.set, cpu) {
-			return 1
-		}
-		return 0
-	}
-	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	if err != nil || len(threads) <= 1 {
-		if was, ok := o.before.processes[pid]; ok {
-			return (inside(was.cpu) + inside(p.cpu)) / 2
-		}
-		return inside(p.cpu)
-	}
-	all, in := 0.0, 0.0
-	const most = 256 // threads
-	for _, t := range threads[:min(len(threads), most)] {
-		if s, ok := readStat(fmt.Sprintf("/proc/%d/task/%s/stat", pid, t.Name())); ok {
-			all += float64(s.used)
-			in += float64(s.used) * inside(s.cpu)
-		}
-	}
-	if all == 0 {
-		return inside(p.cpu)
-	}
-	return in / all
-}
-
 // seesAll says that this process can see every other of the host.
 func seesAll() bool {
 	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO of linux/proc_ns.h
@@ -354,7 +456,7 @@ func (o *others) report(res *Result) {
 	}
 	o.throttled(warn, seconds)
 	if busy := o.siblings(seconds, coresOfAll(len(o.last))); len(busy) > 0 {
-		warn(results.SMTSibling, "CPUs %s were busy in the window and share a core with CPUs %s, where workers run: each slows the other down, and neither runs as it would alone; give --affinity CPUs of different cores (lscpu -e), or turn SMT off", cpuList(busy), cpuList(o.workers))
+		warn(results.SMTSibling, "cores are shared by %s, which did much in the window, and %s, where workers run: each slows the other down, and neither runs as it would alone; give --affinity CPUs of different cores (lscpu -e), or turn SMT off", named(busy), named(o.workers))
 	}
 	if !o.counted() {
 		return
@@ -365,32 +467,40 @@ func (o *others) report(res *Result) {
 	if kind := masked("/proc/stat"); kind != "" {
 		warn(results.ProcMasked, "/proc/stat is not the kernel's: %s is mounted over it and may leave out softirq and what others use, so cpu_percent may be too low; run this end outside the container, or unmount it (umount /proc/stat)", kind)
 	}
-	sum, list := o.foreign()
-	sum = min(sum, 100*float64(len(o.set)))
-	res.Counters["foreign_cpu_percent"] = round(sum)
-	switch hidden := o.hidden(seconds); {
-	case told(sum):
-		most := list[0]
-		warn(results.CPUForeign, "%.1f%% of a CPU went to programs that are not of the run, on the CPUs whose %.1f%% are this end's figure; most to %s (pid %d, %.1f%%): end them, or keep them off CPUs %s", sum, figure, printable(most.name), most.pid, most.cpu, cpuList(o.set))
-	case !seesAll() && hidden > 2*foreignLeast && hidden > 2*foreignShare*figure:
-		// Sampled by ticks, so it has to be more to be told.
-		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", hidden, figure)
+	own := (res.Counters["rusage_user_seconds"] + res.Counters["rusage_system_seconds"]) / seconds * 100
+	f := o.foreign(figure - own)
+	res.Counters["foreign_cpu_percent"] = round(f.sum)
+	hidden := o.hidden(own, seconds)
+	// Sampled by ticks, so it has to be more to be told.
+	hides := hidden > 2*foreignLeast && hidden > 2*foreignShare*figure
+	switch {
+	case told(f.sum):
+		most, bound, more := f.list[0], "about", ""
+		if f.bounded {
+			bound = "at most"
+		} else if told(f.unplaced) {
+			more = fmt.Sprintf("; what ended meanwhile used up to %.1f%% more, on CPUs that are not known", f.unplaced)
+		}
+		warn(results.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable(most.name), most.pid, most.cpu, more, named(o.set))
+	case told(f.sum+f.unplaced) && hides:
+		most := slices.MaxFunc(f.list, func(a, b usage) int { return cmp.Compare(a.unplaced, b.unplaced) })
+		warn(results.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to children or threads of %s (pid %d) that ended meanwhile, on CPUs that are not known: end it, or keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable(most.name), most.pid, named(o.set))
+	case !seesAll() && hides:
+		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", min(hidden, max(0, figure-own)), figure)
 	}
 	if steal := o.ticks(o.set, func(c *procfile.CPU) uint64 { return c.Steal }) / seconds; told(steal) {
-		warn(results.CPUSteal, "the hypervisor kept %.1f%% of a CPU for others on CPUs %s, and cpu_percent holds it: give this machine CPUs of its own", steal, cpuList(o.set))
+		warn(results.CPUSteal, "the hypervisor kept %.1f%% of a CPU for others on %s, and cpu_percent holds it: give this machine CPUs of its own", steal, named(o.set))
 	}
 	outside := o.outside()
 	if elsewhere := o.ticks(outside, func(c *procfile.CPU) uint64 { return c.IRQ + c.SoftIRQ }) / seconds; told(elsewhere) {
-		warn(results.SoftirqElsewhere, "CPUs %s, which no end counts, spent at least %.1f%% of a CPU in interrupts and softirq; what of it was for this run is missing in cpu_percent: take them into --affinity, or steer the interface's interrupts and receive packet steering to CPUs that are counted", cpuList(outside), elsewhere)
+		warn(results.SoftirqElsewhere, "%s, which no end counts, spent at least %.1f%% of a CPU in interrupts and softirq; what of it was for this run is missing in cpu_percent: take them into --affinity, or steer the interface's interrupts and receive packet steering to CPUs that are counted", named(outside), elsewhere)
 	}
 }
 
 // hidden is the time of the scope's tasks by ticks that is neither this process's
 // nor that of a program that can be seen, in percent of one CPU.
-func (o *others) hidden(seconds float64) float64 {
-	tasks := o.ticks(o.set, func(c *procfile.CPU) uint64 { return c.User + c.Nice + c.System }) / seconds
-	own := float64(o.after.own-o.before.own) / float64(max(1, o.after.at-o.before.at)) * 100
-	return tasks - own
+func (o *others) hidden(own, seconds float64) float64 {
+	return o.ticks(o.set, func(c *procfile.CPU) uint64 { return c.User + c.Nice + c.System })/seconds - own
 }
 
 // outside are the CPUs that neither end counts.
@@ -438,6 +548,14 @@ func cpuList(cpus []int) string {
 		i = k + 1
 	}
 	return strings.Join(parts, ",")
+}
+
+// named is a list of CPUs with their word before it.
+func named(cpus []int) string {
+	if len(cpus) == 1 {
+		return "CPU " + cpuList(cpus)
+	}
+	return "CPUs " + cpuList(cpus)
 }
 
 // kinOf are the processes of a run, for both of its ends.

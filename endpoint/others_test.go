@@ -14,7 +14,7 @@ import (
 func TestProcessStat(t *testing.T) {
 	const line = "4242 (a) R (b) R 17 4242 17 0 -1 4194304 100 0 0 0 250 50 30 10 20 0 1 0 98765 1 1 18446744073709551615 1 1 1 0 0 0 0 0 0 0 0 0 17 3 0 0 0 0 0\n"
 	p, ok := parseProcess([]byte(line))
-	if want := (process{Process: Process{98765, "a) R (b"}, parent: 17, used: 300, children: 40, cpu: 3}); !ok || p != want {
+	if want := (process{Process: Process{98765, "a) R (b"}, parent: 17, used: 300, children: 40, threads: 1, cpu: 3}); !ok || p != want {
 		t.Errorf("got %+v %t, want %+v", p, ok, want)
 	}
 	for _, bad := range []string{"", "1", "1 (x", "1 (x) R 1 2"} {
@@ -73,13 +73,139 @@ func TestForeign(t *testing.T) {
 	} {
 		o := looked(c.scope, c.before, c.after)
 		o.p.Kin = c.kin
-		sum, list := o.foreign()
+		f := o.foreign(200)
+		sum, list := f.sum, f.list
 		top := ""
 		if len(list) > 0 {
 			top = list[0].name
 		}
 		if sum < c.sum-0.1 || sum > c.sum+0.1 || top != c.top {
 			t.Errorf("%s: %.1f%%, most by %q; want %.1f%%, %q", c.name, sum, top, c.sum, c.top)
+		}
+	}
+}
+
+// TestForeignPlaced: a program's time is on the CPUs on which its threads had it
+// between the looks, and never more than the CPUs had left.
+func TestForeignPlaced(t *testing.T) {
+	const pid = 1 << 22
+	now := startTicks(Monotonic())
+	type tasks = map[int]process
+	proc := func(start, used, children uint64, threads, cpu int) process {
+		return process{Process: Process{start, "python3"}, parent: 1, used: used, children: children, threads: threads, cpu: cpu}
+	}
+	thread := func(start, used uint64, cpu int) process { return proc(start, used, 0, 2, cpu) }
+	for _, c := range []struct {
+		name                 string
+		scope                Scope
+		was, is              process
+		before, after        tasks // its threads
+		rest                 float64
+		sum, unplaced        float64
+		bounded              bool
+		placedTop, unplacedT float64 // of the list's first
+	}{
+		// python3 on CPU 1, whose children it pinned elsewhere: 4.58 s of theirs.
+		{"children elsewhere", ScopeCPUSet, proc(1, 100, 0, 1, 1), proc(1, 110, 458, 1, 1), nil, nil, 60, 1, 45.8, false, 1, 45.8},
+		{"children on the host", ScopeHost, proc(1, 100, 0, 1, 1), proc(1, 110, 458, 1, 1), nil, nil, 60, 46.8, 0, false, 46.8, 0},
+		{"more than was left", ScopeCPUSet, proc(1, 100, 0, 1, 1), proc(1, 907, 0, 1, 1), nil, nil, 63.3, 63.3, 0, true, 63.3, 0},
+		{"more than the host had left", ScopeHost, proc(1, 100, 0, 1, 1), proc(1, 907, 0, 1, 1), nil, nil, 63.3, 63.3, 0, true, 63.3, 0},
+		{"nothing was left", ScopeCPUSet, proc(1, 100, 0, 1, 1), proc(1, 907, 50, 1, 1), nil, nil, -3, 0, 0, true, 0, 0},
+		{"children beyond what was left", ScopeCPUSet, proc(1, 0, 0, 1, 1), proc(1, 100, 900, 1, 1), nil, nil, 30, 10, 20, false, 10, 20},
+		// What a thread did before the first look says nothing.
+		{"old work on ours", ScopeCPUSet, proc(1, 90000, 0, 2, 1), proc(1, 90600, 0, 2, 1), tasks{pid: thread(1, 90000, 1), pid + 1: thread(1, 0, 0)}, tasks{pid: thread(1, 90000, 1), pid + 1: thread(1, 600, 0)}, 90, 0, 0, false, 0, 0},
+		{"old work elsewhere", ScopeCPUSet, proc(1, 90000, 0, 2, 0), proc(1, 90600, 0, 2, 0), tasks{pid: thread(1, 90000, 0), pid + 1: thread(1, 0, 1)}, tasks{pid: thread(1, 90000, 0), pid + 1: thread(1, 600, 1)}, 90, 60, 0, false, 60, 0},
+		{"a new thread", ScopeCPUSet, proc(1, 1000, 0, 1, 0), proc(1, 1400, 0, 2, 0), nil, tasks{pid: thread(1, 1100, 0), pid + 1: thread(now-400, 300, 1)}, 90, 30, 0, false, 30, 0},
+		{"a thread that ended", ScopeCPUSet, proc(1, 1000, 0, 2, 1), proc(1, 1400, 0, 1, 1), tasks{pid: thread(1, 500, 1), pid + 1: thread(1, 500, 0)}, tasks{pid: thread(1, 600, 1)}, 90, 10, 30, false, 10, 30},
+		{"threads too many to be read", ScopeCPUSet, proc(1, 1000, 0, 900, 1), proc(1, 1400, 0, 900, 1), nil, nil, 90, 0, 40, false, 0, 40},
+		{"an old thread not read before", ScopeCPUSet, proc(1, 9000, 0, 2, 1), proc(1, 9400, 0, 2, 1), nil, tasks{pid: thread(1, 9000, 1), pid + 1: thread(1, 400, 1)}, 90, 0, 40, false, 0, 40},
+		{"a new process", ScopeCPUSet, process{}, proc(now-500, 400, 0, 2, 0), nil, tasks{pid: thread(now-500, 100, 0), pid + 1: thread(now-400, 300, 1)}, 90, 30, 0, false, 30, 0},
+		{"half of it moved", ScopeCPUSet, proc(1, 0, 0, 1, 0), proc(1, 400, 0, 1, 1), nil, nil, 90, 20, 0, false, 20, 0},
+	} {
+		before := map[int]process{}
+		if c.was.Start > 0 {
+			before[pid] = c.was
+		}
+		o := looked(c.scope, before, map[int]process{pid: c.is})
+		o.before.tasks, o.after.tasks = map[int]tasks{pid: c.before}, map[int]tasks{pid: c.after}
+		f := o.foreign(c.rest)
+		var top usage
+		if len(f.list) > 0 {
+			top = f.list[0]
+		}
+		for _, v := range [][2]float64{{f.sum, c.sum}, {f.unplaced, c.unplaced}, {top.cpu, c.placedTop}, {top.unplaced, c.unplacedT}} {
+			if v[0] < v[1]-0.1 || v[0] > v[1]+0.1 {
+				t.Errorf("%s: %+v, want %.1f%% and %.1f%% unplaced", c.name, f, c.sum, c.unplaced)
+			}
+		}
+		if f.bounded != c.bounded {
+			t.Errorf("%s: bounded %t", c.name, f.bounded)
+		}
+	}
+}
+
+// TestLookThreads: the looks see where threads of this machine are, those that
+// used most first.
+func TestLookThreads(t *testing.T) {
+	l := look{at: Monotonic(), processes: map[int]process{
+		10: {used: 100, threads: 2}, 11: {used: 900, threads: 2}, 12: {used: 50, threads: 1}, 13: {used: 5, threads: 2, kernel: true}, 14: {threads: 2},
+	}}
+	if got := l.busiest(nil); !slices.Equal(got, []int{11, 10}) {
+		t.Errorf("first look: %v", got)
+	}
+	first := look{processes: map[int]process{10: {used: 10, threads: 2}, 11: {used: 890, threads: 2}, 12: {used: 10, threads: 3}}}
+	if got := l.busiest(&first); !slices.Equal(got, []int{10, 12, 11}) {
+		t.Errorf("second look: %v", got)
+	}
+	self := os.Getpid()
+	if tasks := readTasks([]int{self}, Monotonic()+int64(lookLimit)); tasks[self][self].parent != os.Getppid() || len(tasks[self]) < 2 {
+		t.Errorf("threads of this process: %v", tasks)
+	}
+	if tasks := readTasks([]int{self}, Monotonic()-1); len(tasks) > 0 {
+		t.Errorf("threads were read beyond the limit: %v", tasks)
+	}
+}
+
+// TestForeignWords: the warning says how much of a sum is known, and that no more
+// than the CPUs were busy.
+func TestForeignWords(t *testing.T) {
+	loop := func(used, children uint64) map[int]process {
+		return map[int]process{1 << 22: {Process: Process{1, "loop"}, used: used, children: children, cpu: 1}}
+	}
+	for _, c := range []struct {
+		name   string
+		set    []int
+		busy   float64 // seconds of 10
+		own    float64
+		after  map[int]process
+		system uint64 // ticks of CPU 1
+		words  []string
+		sum    float64
+	}{
+		{"known", []int{1}, 7.22, 0.5, loop(300, 0), 0, []string{"rx: about 30.0% of a CPU", "on CPU 1 whose 72.2% are", "keep them off CPU 1"}, 30},
+		{"too much", []int{1}, 7.22, 0.5, loop(907, 0), 0, []string{"rx: at most 67.2% of a CPU", "(pid 4194304, 67.2%)"}, 67.2},
+		{"beside the threads", []int{0, 1}, 7.76, 0.89, loop(808, 0), 0, []string{"rx: at most 68.7% of a CPU", "on CPUs 0-1 whose 77.6% are", "keep them off CPUs 0-1"}, 68.7},
+		{"children", []int{1}, 7.22, 0.5, loop(200, 400), 0, []string{"rx: about 20.0% of a CPU", "up to 40.0% more, on CPUs that are not known"}, 20},
+		{"children that were elsewhere", []int{1}, 4.3, 4.27, loop(0, 458), 430, nil, 0},
+		{"children that may have been here", []int{1}, 7, 1, loop(0, 458), 600, []string{"rx: at most 45.8% of a CPU", "children or threads of loop (pid 4194304)"}, 0},
+		{"children beside softirq", []int{1}, 7, 1, loop(0, 458), 110, nil, 0},
+	} {
+		o := looked(ScopeCPUSet, loop(0, 0), c.after)
+		o.set = c.set
+		o.first, o.last = make([]procfile.CPU, 2), []procfile.CPU{{}, {System: c.system}}
+		res := &Result{Samples: []Sample{{}, {At: 10e9, Busy: c.busy}}, Counters: map[string]float64{"rusage_user_seconds": c.own / 2, "rusage_system_seconds": c.own / 2}}
+		o.report(res)
+		if got := res.Counters["foreign_cpu_percent"]; got < c.sum-0.1 || got > c.sum+0.1 {
+			t.Errorf("%s: %.1f%% foreign, want %.1f%%", c.name, got, c.sum)
+		}
+		all := strings.Join(res.Warnings, "\n")
+		if len(c.words) == 0 && seesAll() && all != "" {
+			t.Errorf("%s: %s", c.name, all)
+		}
+		for _, w := range c.words {
+			if !strings.Contains(all, w) {
+				t.Errorf("%s: %q lacks %q", c.name, all, w)
+			}
 		}
 	}
 }

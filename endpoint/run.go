@@ -196,7 +196,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	}
 	defer s.others.close()
 	if r.p.Omit < lookAhead {
-		s.others.before = s.others.look()
+		s.others.before = s.others.look(nil)
 	}
 	if r.p.Raw && r.p.Role == RX && r.p.Omit == 0 {
 		// The payload may be there already, and all of it.

@@ -105,7 +105,7 @@ func (s *sampler) run(done *outcome) (err error) {
 			if !s.until(s.open-int64(lookAhead), done) {
 				return s.r.ctx.Err()
 			}
-			s.others.before = s.others.look()
+			s.others.before = s.others.look(nil)
 		}
 		if !s.until(s.open, done) {
 			s.early = true
@@ -150,7 +150,7 @@ func (s *sampler) run(done *outcome) (err error) {
 				return err
 			}
 			err := s.observe()
-			s.others.after = s.others.look()
+			s.others.after = s.others.look(&s.others.before)
 			return err
 		}
 	}

@@ -312,8 +312,8 @@ func TestStoryForeignLoad(t *testing.T) {
 		t.Fatalf("rx: %.1f%% CPU, %.1f%% its own threads', and nothing says whose the rest is: %q", *r.RX.CPUPercent, own, r.Warnings)
 	}
 	// On a loaded machine others use it too.
-	if foreign := r.RX.Counters["foreign_cpu_percent"]; foreign < 40 || foreign > 105 {
-		t.Errorf("%.1f%% foreign: %s", foreign, w)
+	if foreign := r.RX.Counters["foreign_cpu_percent"]; foreign < 40 || foreign+own > *r.RX.CPUPercent+0.2 {
+		t.Errorf("%.1f%% foreign, %.1f%% own, of %.1f%%: %s", foreign, own, *r.RX.CPUPercent, w)
 	}
 	if *r.RX.CPUPercent > 95 && !strings.Contains(w, "zcw-loop") && r.RX.Counters["foreign_cpu_percent"] > 95 {
 		t.Errorf("not the busy loop? %s", w)
@@ -370,7 +370,7 @@ func TestStorySoftirqElsewhere(t *testing.T) {
 		t.Skipf("CPU 0 was busy with something else: %.0f%% of it softirq", share)
 	}
 	r := record(t, out.String())
-	if w := warned(r, results.SoftirqElsewhere); !strings.Contains(w, "CPUs 0,") {
+	if w := warned(r, results.SoftirqElsewhere); !strings.Contains(w, "CPU 0,") {
 		t.Errorf("the softirq of CPU 0 is nobody's, and nothing says so: %q", r.Warnings)
 	}
 }

@@ -479,12 +479,12 @@ func (o *others) report(res *Result) {
 		if f.bounded {
 			bound = "at most"
 		} else if told(f.unplaced) {
-			more = fmt.Sprintf("; what ended meanwhile used up to %.1f%% more, on CPUs that are not known", f.unplaced)
+			more = fmt.Sprintf("; what ended meanwhile, or was not read in time, used up to %.1f%% more, on CPUs that are not known", f.unplaced)
 		}
 		warn(results.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable(most.name), most.pid, most.cpu, more, named(o.set))
 	case told(f.sum+f.unplaced) && hides:
 		most := slices.MaxFunc(f.list, func(a, b usage) int { return cmp.Compare(a.unplaced, b.unplaced) })
-		warn(results.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to children or threads of %s (pid %d) that ended meanwhile, on CPUs that are not known: end it, or keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable(most.name), most.pid, named(o.set))
+		warn(results.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to children or threads of %s (pid %d) that ended meanwhile or were not read in time, on CPUs that are not known: end it, or keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable(most.name), most.pid, named(o.set))
 	case !seesAll() && hides:
 		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", min(hidden, max(0, figure-own)), figure)
 	}

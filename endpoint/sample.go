@@ -394,6 +394,10 @@ func (s *sampler) clock(res *Result) {
 	c := r.calibration
 	res.CPUMethod, res.CPUSecond, res.CPUError = c.Method, c.Second, c.Error
 	res.CPUScoped = len(s.busy)
+	if c.Method == cpuclock.Idle || c.Method == cpuclock.Ticks {
+		a, b := res.edges()
+		res.CPUError += 100 * rounding(len(s.busy)) / (float64(b.At-a.At) / 1e9)
+	}
 	const much = 5 // percent of a CPU
 	switch {
 	case c.Method == cpuclock.Schedstat:
@@ -415,13 +419,15 @@ func (s *sampler) clock(res *Result) {
 	}
 }
 
+// rounding is how far CPU time that counts in ticks may be off, in seconds: two
+// columns are rounded at both edges, on each CPU, which comes to no more than this
+// in 999 of 1000 windows.
+func rounding(cpus int) float64 { return 2 * math.Sqrt(float64(max(1, cpus))) / procfile.Hz }
+
 // apart says whether two figures of CPU time, in seconds, differ by more than 3 %
-// of them, 1 % of a CPU, and what rounding to ticks explains: those of two columns
-// are rounded at both edges, on each CPU, which comes to no more than this in 999
-// of 1000 windows.
+// of them, 1 % of a CPU, and what rounding to ticks explains.
 func apart(a, b, window float64, cpus int) bool {
-	rounding := 2 * math.Sqrt(float64(max(1, cpus))) / procfile.Hz
-	return math.Abs(a-b) > 0.03*max(a, b)+0.01*window+rounding
+	return math.Abs(a-b) > 0.03*max(a, b)+0.01*window+rounding(cpus)
 }
 
 // cpuBusy is what one CPU was busy where the window opened and closed, seconds.

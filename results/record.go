@@ -90,8 +90,8 @@ type End struct {
 	CPUScope        string   `json:"cpu_scope"`      // host, cpuset or thread
 	// CPUMethod names the clock of CPUPercent, which was calibrated as right on
 	// the end's host: idle, cpuidle, schedstat+interrupts, schedstat or ticks; or
-	// threads. CPUError is how far it was off then, in percent of one CPU; nil
-	// where nothing was calibrated.
+	// threads. CPUError is how far it was off then, in percent of one CPU, and what
+	// rounding to ticks adds over the window; nil where nothing was calibrated.
 	CPUMethod string   `json:"cpu_method,omitempty"`
 	CPUError  *float64 `json:"cpu_error_percent,omitempty"`
 	// CPUTicks is what the columns of /proc/stat add up to, as other tools show

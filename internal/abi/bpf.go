@@ -60,9 +60,8 @@ func (a *BPFArray) Read() ([]uint64, error) {
 // Close gives it back; programs that use it keep it alive.
 func (a *BPFArray) Close() error { return unix.Close(a.FD) }
 
-// BPFRawTracepoint puts a program on a tracepoint until the descriptor that it
-// gives is closed (BPF_RAW_TRACEPOINT_OPEN, Linux 4.17).
-func BPFRawTracepoint(name string, program []BPFInsn) (fd int, err error) {
+// BPFProgram loads a program for raw tracepoints.
+func BPFProgram(program []BPFInsn) (fd int, err error) {
 	license := []byte("Apache-2.0\x00")
 	load := struct {
 		progType, insnCnt uint32
@@ -75,13 +74,19 @@ func BPFRawTracepoint(name string, program []BPFInsn) (fd int, err error) {
 		progType: unix.BPF_PROG_TYPE_RAW_TRACEPOINT, insnCnt: uint32(len(program)),
 		insns: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(program)))), license: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(license)))),
 	}
-	prog, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&load), unsafe.Sizeof(load))
+	fd, err = bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&load), unsafe.Sizeof(load))
 	runtime.KeepAlive(&program)
 	runtime.KeepAlive(&license)
 	if err != nil {
 		return -1, fmt.Errorf("load a program: %w", err)
 	}
-	defer unix.Close(prog) // the tracepoint holds it
+	return fd, nil
+}
+
+// BPFRawTracepoint puts a loaded program on a tracepoint until the descriptor
+// that it gives is closed (BPF_RAW_TRACEPOINT_OPEN, Linux 4.17); the program's own
+// may be closed before.
+func BPFRawTracepoint(name string, program int) (fd int, err error) {
 	text, err := unix.BytePtrFromString(name)
 	if err != nil {
 		return -1, err
@@ -90,7 +95,7 @@ func BPFRawTracepoint(name string, program []BPFInsn) (fd int, err error) {
 		name   uint64
 		progFD uint32
 		_      uint32
-	}{name: uint64(uintptr(unsafe.Pointer(text))), progFD: uint32(prog)}
+	}{name: uint64(uintptr(unsafe.Pointer(text))), progFD: uint32(program)}
 	fd, err = bpf(unix.BPF_RAW_TRACEPOINT_OPEN, unsafe.Pointer(&open), unsafe.Sizeof(open))
 	runtime.KeepAlive(text)
 	if err != nil {

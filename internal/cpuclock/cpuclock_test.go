@@ -119,6 +119,8 @@ func TestJudge(t *testing.T) {
 		{"strangers all the time, and ticks that missed a load", names(Idle, Ticks), []trial{tr("30", 23, 25, 43, 12), tr("100", 45, 47, 66, 60)}, Idle, "", 1, 1, false},
 		{"strangers all the time", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 80), tr("100", 45, 47, 100, 99, 98)}, Idle, "", 1, 1, true},
 		{"strangers all the time, of whom all clocks say the same", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 99), tr("100", 45, 47, 100, 99, 98)}, Idle, "", 1, 1, false},
+		{"strangers, whom ticks miss by as much as makes them seem right", names(Idle, Ticks, "interrupts"), []trial{tr("30", 23, 25, 29, 26, 1), tr("100", 45, 47, 50, 46, 1), tr("softirq", 35, 40, 44, 39, 20)}, Idle, "", 1, 1, true},
+		{"ticks that were right by chance confirm nothing", names(Idle, Ticks), []trial{tr("30", 23, 25, 24, 23), tr("100", 45, 47, 46, 45)}, Idle, "", 1, 1, false},
 		{"the same, where the second is right on more kernels", names(Idle, SchedstatInterrupts, Schedstat, Ticks), []trial{tr("30", 23, 25, 90, 98, 99, 99)}, SchedstatInterrupts, "", 1, 1, true},
 		{"nothing could be tried", names(Idle, Ticks), nil, Idle, "", 1, 1, true},
 		{"none is right", names(Idle, Ticks), []trial{tr("30", 23, 25, 12, 8)}, Idle, "", 11, 11, false},
@@ -286,6 +288,21 @@ func allowed(t *testing.T) (cpus []int) {
 		}
 	}
 	return cpus
+}
+
+// What is kept is kept for those methods that would be tried, and is asked for
+// before each run: that must not touch the kernel's tracepoints.
+func TestAvailable(t *testing.T) {
+	cpus := allowed(t)
+	l := candidates("/", cpus)
+	l.close()
+	var want []string
+	for _, m := range l {
+		want = append(want, m.name)
+	}
+	if got := available("/", cpus); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
 }
 
 // Reading allocates nothing, with every method that is here.

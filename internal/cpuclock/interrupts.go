@@ -30,37 +30,69 @@ const (
 	words
 )
 
-// openInterrupts begins to sum.
-func openInterrupts() (_ *interrupts, err error) {
+// loadInterrupts is openInterrupts without putting the programs on tracepoints,
+// which changes the kernel's text and stops all CPUs for a moment: it tells whether
+// this user may.
+func loadInterrupts() (t *interrupts, begin, end int, err error) {
 	n, err := possibleCPUs()
 	if err != nil {
-		return nil, err
+		return nil, -1, -1, err
 	}
-	t := &interrupts{}
+	t = &interrupts{}
+	if t.sums, err = abi.NewBPFArray(words, n); err != nil {
+		return nil, -1, -1, err
+	}
+	if begin, err = abi.BPFProgram(program(t.sums.FD, false)); err == nil {
+		if end, err = abi.BPFProgram(program(t.sums.FD, true)); err == nil {
+			return t, begin, end, nil
+		}
+		unix.Close(begin)
+	}
+	t.close()
+	return nil, -1, -1, err
+}
+
+// mayInterrupts says whether openInterrupts would do.
+func mayInterrupts() bool {
+	t, begin, end, err := loadInterrupts()
+	if err != nil {
+		return false
+	}
+	unix.Close(begin)
+	unix.Close(end)
+	t.close()
+	return true
+}
+
+// openInterrupts begins to sum.
+func openInterrupts() (_ *interrupts, err error) {
+	t, begin, end, err := loadInterrupts()
 	defer func() {
 		if err != nil {
-			t.close()
 			err = fmt.Errorf("sum the time of interrupts by a program on the kernel's tracepoints: %w (it takes root, or CAP_BPF and CAP_PERFMON)", err)
 		}
 	}()
-	if t.sums, err = abi.NewBPFArray(words, n); err != nil {
+	if err != nil {
 		return nil, err
 	}
+	defer unix.Close(begin)
+	defer unix.Close(end)
 	// Ends before beginnings: an interrupt whose end is not seen would count
 	// for ever.
 	for _, at := range []struct {
 		tracepoint string
-		end        bool
+		program    int
 		may        bool // is not there on every machine
 	}{
-		{"softirq_exit", true, false}, {"irq_handler_exit", true, false}, {"local_timer_exit", true, true}, {"call_function_single_exit", true, true}, {"reschedule_exit", true, true},
-		{"softirq_entry", false, false}, {"irq_handler_entry", false, false}, {"local_timer_entry", false, true}, {"call_function_single_entry", false, true}, {"reschedule_entry", false, true},
+		{"softirq_exit", end, false}, {"irq_handler_exit", end, false}, {"local_timer_exit", end, true}, {"call_function_single_exit", end, true}, {"reschedule_exit", end, true},
+		{"softirq_entry", begin, false}, {"irq_handler_entry", begin, false}, {"local_timer_entry", begin, true}, {"call_function_single_entry", begin, true}, {"reschedule_entry", begin, true},
 	} {
-		fd, err := abi.BPFRawTracepoint(at.tracepoint, program(t.sums.FD, at.end))
+		fd, err := abi.BPFRawTracepoint(at.tracepoint, at.program)
 		if err != nil {
 			if at.may && errors.Is(err, unix.ENOENT) {
 				continue
 			}
+			t.close()
 			return nil, err
 		}
 		t.taps = append(t.taps, fd)

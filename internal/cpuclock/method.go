@@ -59,6 +59,29 @@ func candidates(root string, cpus []int) list {
 	return l
 }
 
+// available gives the names of what candidates would open, without any interrupt
+// being looked at.
+func available(root string, cpus []int) (names []string) {
+	may := mayInterrupts()
+	names = []string{Idle}
+	for _, name := range []string{CPUIdle, Schedstat} {
+		m, err := open(name, root, cpus)
+		if err != nil {
+			continue
+		}
+		m.close()
+		if name == Schedstat && may {
+			names = append(names, SchedstatInterrupts)
+		}
+		names = append(names, name)
+	}
+	names = append(names, Ticks)
+	if may {
+		names = append(names, "interrupts")
+	}
+	return names
+}
+
 func (l list) close() {
 	for _, c := range l {
 		c.close()

@@ -89,11 +89,7 @@ func place(cpus []int) (k key, err error) {
 		Kernel: unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Version[:]),
 		Stat:   st.Dev,
 	}
-	l := candidates("/", cpus)
-	defer l.close()
-	for _, m := range l {
-		k.Methods = append(k.Methods, m.name)
-	}
+	k.Methods = available("/", cpus)
 	return k, nil
 }
 

@@ -385,7 +385,10 @@ func (r *Result) connections(role Role, to []results.Connection) []results.Conne
 		}
 		e := &results.ConnectionEnd{
 			Bytes: f.Bytes, Retransmits: f.Retransmits, RTT: known(f.RTT), MinRTT: known(f.MinRTT),
-			Stall: round(float64(f.Stall) / 1e9), StallAt: round(float64(f.StallAt) / 1e9),
+		}
+		if !f.StallUnknown {
+			stall := round(float64(f.Stall) / 1e9)
+			e.Stall, e.StallAt = &stall, round(float64(f.StallAt)/1e9)
 		}
 		if role == RX {
 			to[i].RX = e

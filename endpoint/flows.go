@@ -40,9 +40,12 @@ type flow struct {
 	here     uint64 // position when that was asked
 	first    uint64 // position as the window opened
 
-	moved   int64 // when it was last seen to move: no later than it stands still since
-	longest int64 // that it stood still in the window, ns, at least
-	since   int64 // when that began
+	moved   int64  // when it was last seen to move: no later than it stands still since
+	still   uint64 // position then
+	limited uint64 // for how long the peer's window had held it back at the last look, µs
+	longest int64  // that it stood still in the window, ns, at least
+	since   int64  // when that began
+	unseen  int64  // the longest that it moved on in while nobody looked who was to, ns
 
 	strays        uint32 // segments that had come out of order when it last moved
 	again, resent uint32 // retransmitted segments, as the window opened and at the last look
@@ -51,16 +54,17 @@ type flow struct {
 	minRTT        uint32 // µs; 0: none was measured
 }
 
-// How often flows are looked at in the window for one that stands still, how
-// often once one does, and from when on that is worth a word. The last two
-// make sure that none of half a second is missed.
+// How often few flows are looked at in the window, and from when on one that
+// stands still is worth a word. A stall is known at both its ends to a look, so
+// that none of half a second is missed.
 const (
-	lookEvery  = int64(250 * time.Millisecond)
-	lookCloser = int64(50 * time.Millisecond)
-	standstill = int64(500*time.Millisecond) - lookCloser
+	lookEvery  = int64(50 * time.Millisecond)
+	standstill = int64(500*time.Millisecond) - 2*lookEvery
 	// fewFlows may be looked at so often, more of them in proportion less: to ask
-	// TCP of one takes some microseconds of a CPU.
-	fewFlows = 64
+	// TCP of one takes some microseconds of a CPU. Of closeFlows it is worth them
+	// while one stands still.
+	fewFlows   = 16
+	closeFlows = 64
 )
 
 // newFlows is called before any payload is sent.
@@ -93,7 +97,7 @@ func (f *flows) begin(whole bool) (crossed uint64, at int64, err error) {
 			c.last, c.here = 0, 0
 		}
 		c.first, c.again = c.here, c.resent
-		c.moved, c.longest, c.since = at, 0, at
+		c.moved, c.still, c.longest, c.since, c.unseen = at, c.last, 0, at, 0
 		crossed += c.here
 	}
 	return crossed, at, nil
@@ -109,6 +113,7 @@ const patience = int64(time.Millisecond)
 func (f *flows) look() (crossed uint64, at int64, err error) {
 	at = Monotonic() - f.opened
 	f.doubt, f.held = 0, 0
+	missed := at-f.looked > f.gap()+lateMuch
 	for i := range f.list {
 		c := &f.list[i]
 		position, err := f.position(i)
@@ -132,7 +137,10 @@ func (f *flows) look() (crossed uint64, at int64, err error) {
 			c.strays = f.info.Rcv_ooopack
 		}
 		f.held += f.strayed(c)
-		f.doubt += c.move(position, at, now, int64(quiet)*int64(time.Millisecond))
+		if missed && position > c.last {
+			c.unseen = max(c.unseen, now-c.seen)
+		}
+		f.doubt += c.move(position, f.trifle(c, now), at, now, int64(quiet)*int64(time.Millisecond))
 		if f.role == RX && f.info.State != abi.TCP_ESTABLISHED {
 			c.moved = now // it ended
 		}
@@ -208,34 +216,51 @@ func (f *flows) bound(length int) uint64 {
 	return uint64(sum)
 }
 
+// trifle is up to how many bytes do not count as movement of a flow, by info. A
+// sender whose peer has no room for a segment sends what there is room for as a
+// probe, a fifth of a second on: the peer takes nothing all the same.
+func (f *flows) trifle(c *flow, now int64) uint64 {
+	limited := f.info.Rwnd_limited - c.limited // µs
+	c.limited = f.info.Rwnd_limited
+	if f.coarse || f.role != TX || now-c.seen > 2*1000*int64(limited) {
+		return 0
+	}
+	return uint64(f.info.Snd_mss)
+}
+
 // move notes a position that was asked for at one time and seen at another, when
 // TCP had heard nothing for quiet. It gives by how much its guess of where the
 // flow was when it was asked may be off.
-func (c *flow) move(position uint64, asked, now, quiet int64) (doubt uint64) {
+func (c *flow) move(position, trifle uint64, asked, now, quiet int64) (doubt uint64) {
 	position = max(position, c.last) // of a reset connection
 	if wait := now - asked; wait > patience {
 		doubt = uint64(float64(position-c.last) * min(1, float64(wait)/float64(now-c.seen)))
 	}
-	if position > c.last {
-		c.moved = max(c.seen, now-quiet)
-	} else if now-c.moved > c.longest {
+	if position > c.still+trifle {
+		c.moved, c.still = max(c.seen, now-quiet), position
+	}
+	if now-c.moved > c.longest {
 		c.longest, c.since = now-c.moved, c.moved
 	}
 	c.last, c.seen, c.here = position, now, position-doubt
 	return doubt
 }
 
+// gap is how long after a look the next is due, where no flow stands still.
+func (f *flows) gap() int64 { return lookEvery * int64(1+len(f.list)/(fewFlows+1)) }
+
 // next is when to look again.
 func (f *flows) next() int64 {
-	if len(f.list) <= fewFlows {
+	gap := f.gap()
+	if len(f.list) <= closeFlows {
 		for i := range f.list {
 			// Once it has stood for long, how long matters less.
-			if age := f.looked - f.list[i].moved; age >= lookEvery-lookCloser && age < 4*lookEvery {
-				return f.looked + lookCloser
+			if age := f.looked - f.list[i].moved; age >= 2*lookEvery && age < int64(time.Second) {
+				gap = lookEvery
 			}
 		}
 	}
-	return f.looked + lookEvery*int64(1+len(f.list)/(fewFlows+1))
+	return f.looked + gap
 }
 
 // report is what each flow did in the window, and how far all had come at its
@@ -250,7 +275,7 @@ func (f *flows) report(cut bool) (all []FlowResult, last uint64) {
 		last += c.here
 		r := FlowResult{
 			Bytes: c.here - c.first, Retransmits: uint64(c.resent - c.again), MinRTT: float64(c.minRTT),
-			Stall: c.longest, StallAt: c.since,
+			Stall: c.longest, StallAt: c.since, StallUnknown: c.unseen > c.longest && c.longest < standstill,
 		}
 		if c.rtts > 0 {
 			r.RTT = float64(c.rtt) / float64(c.rtts)
@@ -281,7 +306,7 @@ func stalled(role Role, all []FlowResult) string {
 	if n == 0 {
 		return ""
 	}
-	return results.Warn(results.FlowStalled, "%s: %d of %d flows stood still for half a second or more: %s; nothing came in order meanwhile: look at the link, what it loses, the port and the other end", role, n, len(all), which)
+	return results.Warn(results.FlowStalled, "%s: %d of %d flows stood still for about half a second or more: %s; nothing came in order meanwhile: look at the link, what it loses, the port and the other end", role, n, len(all), which)
 }
 
 // mostNamed is how many flows a warning names; the record has all.

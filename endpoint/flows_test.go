@@ -68,21 +68,24 @@ func TestCurveIsBounded(t *testing.T) {
 
 const ms = int64(time.Millisecond)
 
-// A look at 250 ms, then at 50 while a flow stands: how long it stood is known
-// well enough to miss nothing of half a second.
+// How long a flow stood is known well enough to miss nothing of half a second,
+// even where the peer lets a probe of its window through meanwhile.
 func TestStalls(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		from, to int64 // it stands still, ms
 		quiet    bool  // TCP tells when it last heard
+		probe    bool  // that window has room for 10 bytes, which a probe brings
 		least    int64 // the stall that must be seen, ms
 	}{
-		{"half a second that TCP knows the begin of", 310, 810, true, 450},
-		{"half a second", 499, 1250, false, 500},
-		{"too short to matter", 300, 700, true, 0},
-		{"to the end", 1100, 3000, true, 1700},
-		{"from the start", 0, 900, false, 800},
-		{"never", 0, 0, true, 0},
+		{"half a second that TCP knows the begin of", 310, 810, true, false, 450},
+		{"three quarters", 499, 1250, false, false, 650},
+		{"half a second behind a window", 320, 820, false, true, 400},
+		{"half a second from just before a look", 349, 849, false, false, 400},
+		{"too short to matter", 310, 690, true, false, 0},
+		{"to the end", 1100, 3000, true, false, 1800},
+		{"from the start", 0, 900, false, false, 800},
+		{"never", 0, 0, true, false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := &flows{role: RX, list: make([]flow, 1)}
@@ -102,7 +105,11 @@ func TestStalls(t *testing.T) {
 				if c.quiet && now > c.from && now <= c.to {
 					quiet = now - c.from
 				}
-				fl.move(position(now), now*ms, now*ms, quiet*ms)
+				at, trifle := position(now), uint64(0)
+				if c.probe && now > c.from+200 && now <= c.to {
+					at, trifle = at+10, 1448
+				}
+				fl.move(at, trifle, now*ms, now*ms, quiet*ms)
 				f.looked = now * ms
 				now = f.next() / ms
 			}
@@ -113,7 +120,7 @@ func TestStalls(t *testing.T) {
 			if w := stalled(RX, all); (w != "") != (c.least > 0) {
 				t.Errorf("warning %q", w)
 			}
-			if looks > 40 {
+			if looks > 61 {
 				t.Errorf("%d looks in 3 s", looks)
 			}
 		})
@@ -123,14 +130,14 @@ func TestStalls(t *testing.T) {
 // A look that had to wait tells where the flow was when it was asked.
 func TestLookThatWaits(t *testing.T) {
 	c := flow{}
-	c.move(1000, 0, 0, 0)
-	if doubt := c.move(2000, 100*ms, 100*ms+patience, 0); doubt != 0 || c.here != 2000 {
+	c.move(1000, 0, 0, 0, 0)
+	if doubt := c.move(2000, 0, 100*ms, 100*ms+patience, 0); doubt != 0 || c.here != 2000 {
 		t.Errorf("answered at once: at %d, off by %d", c.here, doubt)
 	}
-	if doubt := c.move(4000, 200*ms, 301*ms, 0); doubt == 0 || c.here < 2980 || c.here > 3020 || c.here+doubt != 4000 {
+	if doubt := c.move(4000, 0, 200*ms, 301*ms, 0); doubt == 0 || c.here < 2980 || c.here > 3020 || c.here+doubt != 4000 {
 		t.Errorf("answered half way: at %d, off by %d", c.here, doubt)
 	}
-	if doubt := c.move(3000, 400*ms, 400*ms, 0); doubt != 0 || c.here != 4000 {
+	if doubt := c.move(3000, 0, 400*ms, 400*ms, 0); doubt != 0 || c.here != 4000 {
 		t.Errorf("ran backwards: at %d", c.here)
 	}
 }
@@ -195,6 +202,7 @@ func TestTiming(t *testing.T) {
 	}{
 		"on time":                      {from: 0, to: 2e9, codes: ""},
 		"a slice late":                 {from: 1e7, to: 2e9 + 2e7, late: 2e7, codes: ""},
+		"several slices late":          {from: 0, to: 2e9, late: 8e7, codes: ""},
 		"opened late":                  {from: 19e8, to: 2e9, late: 19e8, codes: "window-short sampler-late"},
 		"closed late":                  {from: 0, to: 25e8, late: 5e8, codes: "window-short sampler-late"},
 		"stopped in the middle":        {from: 0, to: 2e9, late: 5e8, codes: "sampler-late"},
@@ -212,6 +220,38 @@ func TestTiming(t *testing.T) {
 		}
 		if got := strings.Join(codes, " "); got != c.codes {
 			t.Errorf("%s: warnings %q, want %q", name, got, c.codes)
+		}
+	}
+}
+
+// A stop is counted from when the sampler last ran, less what it meant to sleep.
+func TestLateness(t *testing.T) {
+	var l lateness
+	l.note(1000*ms, 50*ms, 1052*ms)
+	l.note(1150*ms, 50*ms, 2150*ms) // stopped for 0.95 to 1 s
+	l.note(2160*ms, 100*ms, 2200*ms)
+	if l != (lateness{950 * ms, 1150 * ms, 2150 * ms}) {
+		t.Errorf("late by %d ms from %d to %d", l.by/ms, l.from/ms, l.to/ms)
+	}
+}
+
+// Of a time in which this end did not look, nobody knows that a flow moved.
+func TestStallUnseen(t *testing.T) {
+	for name, c := range map[string]struct {
+		longest, unseen int64
+		unknown         bool
+	}{
+		"all was seen":         {10 * ms, 0, false},
+		"did not look":         {10 * ms, 800 * ms, true},
+		"saw a stall, as well": {600 * ms, 800 * ms, false}, // at least
+	} {
+		f := &flows{role: RX, list: []flow{{longest: c.longest, unseen: c.unseen}}}
+		all, _ := f.report(true)
+		if all[0].StallUnknown != c.unknown {
+			t.Errorf("%s: unknown %t", name, all[0].StallUnknown)
+		}
+		if e := (&Result{Flows: all}).connections(RX, nil)[0].RX; (e.Stall == nil) != c.unknown {
+			t.Errorf("%s: the record has %v", name, e.Stall)
 		}
 	}
 }

@@ -258,6 +258,8 @@ type FlowResult struct {
 	MinRTT      float64 `json:"min_rtt_us"`  // 0: not known
 	Stall       int64   `json:"stall"`       // the longest time that nothing crossed, ns, at least
 	StallAt     int64   `json:"stall_at"`    // when it began, ns after the window opened
+	// StallUnknown says that this end did not look for longer than Stall.
+	StallUnknown bool `json:"stall_unknown,omitempty"`
 }
 
 type failure struct {

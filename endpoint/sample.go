@@ -64,6 +64,17 @@ type edge struct {
 // Intervals are at least this long; more would measure the sampler.
 const minInterval = 100 * time.Millisecond
 
+const (
+	// rateAhead is how long before the window the flows are looked at, so that the
+	// rate is known as it opens.
+	rateAhead = int64(250 * time.Millisecond)
+	// napMost bounds a sleep in the window: the process cannot be stopped for longer
+	// than that and lateMuch unseen. Only a process that is stopped, or shut out of
+	// its CPUs, is late by lateMuch: a busy host's scheduler takes some tens of ms.
+	napMost  = int64(100 * time.Millisecond)
+	lateMuch = int64(200 * time.Millisecond)
+)
+
 func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, error) {
 	n := 2
 	if r.p.Interval > 0 && r.p.Time > 0 {
@@ -97,7 +108,7 @@ func (s *sampler) run(done *outcome) (err error) {
 	p := &s.r.p
 	s.before = s.r.waysOut()
 	if len(s.samples) == 0 {
-		if s.until(s.open-lookEvery, done) {
+		if s.until(s.open-rateAhead, done) {
 			_, _, _ = s.look() // so that the rate is known
 		}
 		s.late = lateness{}
@@ -206,24 +217,23 @@ func (s *sampler) until(at int64, done *outcome) bool {
 		}
 		now := Monotonic()
 		if now >= at {
-			s.late.note(at, now)
 			return true
 		}
 		wait := at - now
 		if len(s.samples) > 0 {
 			next := s.open + s.flows.next()
 			if now >= next {
-				s.late.note(next, now)
 				_, _, _ = s.look() // what fails fails again in the next sample, which says so
 				continue
 			}
-			wait = min(wait, next-now)
+			wait = min(wait, next-now, napMost)
 		}
 		if len(s.r.recordings) > 0 && len(s.samples) > 0 {
 			const step = int64(50 * time.Millisecond)
 			wait = min(wait, step)
 		}
 		s.alarm.wait(wait)
+		s.late.note(now, wait, Monotonic())
 	}
 }
 
@@ -294,12 +304,13 @@ func (s *sampler) look() (crossed uint64, at int64, err error) {
 	return s.flows.look()
 }
 
-// lateness is the longest that the sampler was late, and for when.
-type lateness struct{ by, due int64 }
+// lateness is the sleep that the sampler was woken from latest: by how much, and
+// between which times it must have been stopped.
+type lateness struct{ by, from, to int64 }
 
-func (l *lateness) note(due, now int64) {
-	if now-due > l.by {
-		l.by, l.due = now-due, due
+func (l *lateness) note(asleep, wait, awake int64) {
+	if by := awake - asleep - wait; by > l.by {
+		*l = lateness{by, asleep, awake}
 	}
 }
 
@@ -527,13 +538,13 @@ func (s *sampler) timing() (warnings []string) {
 		warnings = append(warnings, results.Warn(results.WindowShort, "%s: the window was %.3f s long where %.3f s were asked for: it opened %.3f s and closed %.3f s late, for this process did not run then (it was stopped, or had no CPU)",
 			p.Role, float64(length)/1e9, p.Time.Seconds(), float64(first)/1e9, float64(last-int64(p.Time))/1e9))
 	}
-	allowed := tolerance(p.Time) + int64(30*time.Millisecond)
+	allowed := lateMuch
 	if p.Interval > 0 {
 		allowed = min(allowed, int64(p.Interval))
 	}
-	if s.late.by > allowed {
-		warnings = append(warnings, results.Warn(results.SamplerLate, "%s: this process did not run for %.3f s from %.3f s into the window on (it was stopped, or had no CPU), and sampled late; the figures hold for what is left of it",
-			p.Role, float64(s.late.by)/1e9, float64(s.late.due-s.open)/1e9))
+	if l := s.late; l.by > allowed {
+		warnings = append(warnings, results.Warn(results.SamplerLate, "%s: this process did not run for %.2f to %.2f s, somewhere from %.2f to %.2f s into the window (it was stopped, or had no CPU), and sampled late; the figures hold for what is left of it, and a flow that stood still meanwhile may not have been seen",
+			p.Role, float64(l.by)/1e9, float64(l.to-l.from)/1e9, float64(l.from-s.open)/1e9, float64(l.to-s.open)/1e9))
 	}
 	return warnings
 }

@@ -50,16 +50,22 @@ func connections(b *strings.Builder, r *results.Record) {
 	rows := [][]string{{"flow", "sent Gbit/s", "received Gbit/s", "retransmits", "rtt µs", "stood still s"}}
 	for i, f := range r.Flows[:min(len(r.Flows), mostFlows)] {
 		row := []string{strconv.Itoa(i + 1), "–", "–", "–", "–"}
-		still := 0.0
+		var still *float64
 		if e := f.TX; e != nil {
 			row[1], row[3], row[4] = fixed(float64(e.Bytes)*8/1e9/r.Window, 3), strconv.FormatUint(e.Retransmits, 10), unknown(e.RTT)
 			still = e.Stall
 		}
 		if e := f.RX; e != nil {
 			row[2] = fixed(float64(e.Bytes)*8/1e9/r.Window, 3)
-			still = max(still, e.Stall)
+			if e.Stall != nil && (still == nil || *e.Stall > *still) {
+				still = e.Stall
+			}
 		}
-		rows = append(rows, append(row, fixed(still, 2)))
+		stood := "–"
+		if still != nil {
+			stood = fixed(*still, 2)
+		}
+		rows = append(rows, append(row, stood))
 	}
 	b.WriteString("\nData connections, and the longest time that nothing came by each:\n")
 	columns(b, rows, 0)

@@ -34,7 +34,8 @@ func detailed() results.Record {
 	r.RX.Profile.Symbols[2].Name = strings.Repeat("generic[...]", 12) + "\x1b[31m"
 	for i := range 10 {
 		rtt := float64(i * 111)
-		end := results.ConnectionEnd{Bytes: 1e10, Retransmits: uint64(i * i * i * i), RTT: &rtt, Stall: float64(i) / 7}
+		stood := float64(i) / 7
+		end := results.ConnectionEnd{Bytes: 1e10, Retransmits: uint64(i * i * i * i), RTT: &rtt, Stall: &stood}
 		r.Flows = append(r.Flows, results.Connection{RX: &end, TX: &end})
 	}
 	r.Flows[1].RX, r.Flows[2].TX = nil, nil

@@ -175,7 +175,7 @@ type ConnectionEnd struct {
 	Retransmits uint64   `json:"retransmits"`   // segments that this end sent again
 	RTT         *float64 `json:"rtt_us"`        // mean of the smoothed round trips; nil: none was measured
 	MinRTT      *float64 `json:"min_rtt_us"`    // since the connection was made
-	Stall       float64  `json:"stall_seconds"` // the longest time that nothing crossed, at least
+	Stall       *float64 `json:"stall_seconds"` // the longest time that nothing crossed, at least; nil: this end did not run for longer, and saw none
 	StallAt     float64  `json:"stall_start"`   // when that began, seconds into the window
 }
 

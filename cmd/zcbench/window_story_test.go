@@ -185,6 +185,66 @@ func freeze(t *testing.T, pid int, d time.Duration) {
 	}
 }
 
+// stood is for how long an end saw its connection stand still; -1: it did not see.
+func stood(e *results.ConnectionEnd) float64 {
+	if e.Stall == nil {
+		return -1
+	}
+	return *e.Stall
+}
+
+// TestStoryShortFreeze: a receiver that is stopped for half a second and more, at
+// any point of the window, is known by both ends, as the interfaces saw it.
+func TestStoryShortFreeze(t *testing.T) {
+	needNamespaces(t)
+	for _, d := range []time.Duration{600 * time.Millisecond, 800 * time.Millisecond, time.Second} {
+		t.Run(d.String(), func(t *testing.T) {
+			l := testutil.NewLink(t, 0)
+			var from time.Time
+			r := during(t, func(rx, _ int) {
+				time.Sleep(470 * time.Millisecond)
+				from = time.Now()
+				freeze(t, rx, d)
+			}, "--link", l.TX+","+l.RX, "-t", "2.5", "-O", "0.5")
+			// It takes what its buffer holds, and then nothing but probes.
+			// The witness looks every 5 ms, if it has a CPU.
+			const blur = 40 * time.Millisecond
+			still := d - blur
+			for still > 0 {
+				if sent, _ := l.Crossed(from.Add(d-blur-still), from.Add(d-blur)); sent < 64<<10 {
+					break
+				}
+				still -= 5 * time.Millisecond
+			}
+			opened, err := time.Parse(time.RFC3339Nano, r.Started)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// All is seen but a look at either end, which may be late.
+			f := r.Flows[0]
+			if got := stood(f.TX); got < still.Seconds()-0.15 {
+				t.Errorf("tx saw %.3f s of %s: %q", got, still, r.Warnings)
+			}
+			if still >= 550*time.Millisecond && warning(&r, "tx:", results.FlowStalled) == "" {
+				t.Errorf("tx does not say that nothing crossed for %s: %q", still, r.Warnings)
+			}
+			if got := stood(f.RX); got >= 0 && got < still.Seconds()-0.15 {
+				t.Errorf("rx claims to have seen no more than %.3f s of %s", got, still)
+			}
+			var least, most, begin, end float64
+			w := warning(&r, "rx:", results.SamplerLate)
+			if _, err := fmt.Sscanf(w, "rx: this process did not run for %f to %f s, somewhere from %f to %f s", &least, &most, &begin, &end); err != nil {
+				t.Fatalf("rx does not say that it did not run: %q", r.Warnings)
+			}
+			at := from.Sub(opened).Seconds()
+			if most < d.Seconds()-0.01 || least < d.Seconds()-0.11 || begin > at+0.01 || end < at+d.Seconds()-0.01 {
+				t.Errorf("stopped for %s from %.3f s on, and it says %q", d, at, w)
+			}
+			t.Logf("tx saw %.3f s, rx %.3f s, the interface %s; stopped at %.3f s: %s", stood(f.TX), stood(f.RX), still, at, w)
+		})
+	}
+}
+
 // TestStoryFrozenEnd: an end that is stopped in the window does not pass for one
 // that worked all the time, at whatever point of the window.
 func TestStoryFrozenEnd(t *testing.T) {
@@ -231,8 +291,8 @@ func TestStoryLinkDown(t *testing.T) {
 		}
 	}
 	for i, f := range r.Flows {
-		if f.RX.Stall < 1 || f.TX.Stall < 1 || f.RX.StallAt > 1.5 {
-			t.Errorf("flow %d stood still for %.3f and %.3f s from %.3f s on", i+1, f.RX.Stall, f.TX.Stall, f.RX.StallAt)
+		if stood(f.RX) < 1 || stood(f.TX) < 1 || f.RX.StallAt > 1.5 {
+			t.Errorf("flow %d stood still for %.3f and %.3f s from %.3f s on", i+1, stood(f.RX), stood(f.TX), f.RX.StallAt)
 		}
 	}
 }
@@ -249,12 +309,12 @@ func TestStoryDeadFlow(t *testing.T) {
 				}
 			}, "-p", strconv.Itoa(port), "-t", "2", "-O", "0", "-P", strconv.Itoa(flows))
 			for _, end := range []string{"rx", "tx"} {
-				want := fmt.Sprintf("1 of %d flows stood still for half a second or more: flow %d for", flows, flows)
+				want := fmt.Sprintf("1 of %d flows stood still for about half a second or more: flow %d for", flows, flows)
 				if w := warning(&r, end+":", results.FlowStalled); !strings.Contains(w, want) {
 					t.Errorf("%s: warnings %q, want %q", end, r.Warnings, want)
 				}
 			}
-			if len(r.Flows) != flows || r.Flows[flows-1].RX.Stall < 1 || r.Flows[flows-1].TX.Stall < 1 || r.Flows[flows-1].TX.Retransmits == 0 {
+			if len(r.Flows) != flows || stood(r.Flows[flows-1].RX) < 1 || stood(r.Flows[flows-1].TX) < 1 || r.Flows[flows-1].TX.Retransmits == 0 {
 				t.Errorf("flows: %d, the dead one %+v and %+v", len(r.Flows), r.Flows[flows-1].RX, r.Flows[flows-1].TX)
 			}
 		})

@@ -112,10 +112,7 @@ func (s *sampler) run(done *outcome) (err error) {
 			_, _, _ = s.look() // so that the rate is known
 		}
 		s.late = lateness{}
-		if p.Omit >= lookAhead {
-			if !s.until(s.open-int64(lookAhead), done) {
-				return s.r.ctx.Err()
-			}
+		if p.Omit >= lookAhead && s.until(s.open-int64(lookAhead), done) {
 			s.others.before = s.others.look(nil)
 		}
 		if !s.until(s.open, done) {

@@ -152,11 +152,11 @@ func TestReceiverServes(t *testing.T) {
 	}
 	_, port, _ := service(t, "-4", "--max-time", "2", "--max-flows", "2", "--max-memory", "2M")
 	for args, want := range map[string]string{
-		"127.0.0.1 -t 3 -O 0":                "its --max-time",
-		"127.0.0.1 -t 0.2 -O 0 -P 3":         "its --max-flows",
-		"127.0.0.1 -t 0.2 -O 0 -l 2M":        "its --max-memory",
-		"::1 -t 0.2 -O 0":                    "reach zcbench rx",
-		"127.0.0.1 -t 0.2 -O 0 -P 2 -l 128K": "",
+		"127.0.0.1 -t 3 -O 0":              "its --max-time",
+		"127.0.0.1 -t 0.2 -O 0 -P 3":       "its --max-flows",
+		"127.0.0.1 -t 0.2 -O 0 -l 2M":      "its --max-memory",
+		"::1 -t 0.2 -O 0":                  "reach zcbench rx",
+		"127.0.0.1 -t 1 -O 0 -P 2 -l 128K": "",
 	} {
 		_, errs, code := run(t, append(append([]string{"tx"}, strings.Fields(args)...), "-p", port)...)
 		if (code == 0) != (want == "") || !strings.Contains(errs, want) {

@@ -261,7 +261,7 @@ func TestStoryVerify(t *testing.T) {
 func TestStoryVerifyOwn(t *testing.T) {
 	needNamespaces(t) // the right to capture comes with it
 	_, port, _ := service(t, "--verify")
-	r := measured(t, "tx", "127.0.0.1", "-p", port, "-t", "0.3", "-O", "0.4")
+	r := measured(t, "tx", "127.0.0.1", "-p", port, "-t", "0.3", "-O", "1.5")
 	if r.TX.Verify != nil || r.RX.Verify == nil || r.RX.Verify.Interface != "lo" || r.RX.Verify.Received.Bytes == 0 {
 		t.Errorf("sender %+v, receiver %+v", r.TX.Verify, r.RX.Verify)
 	}

@@ -21,7 +21,11 @@ import (
 // records know the first only, so it is looked up once, where a name comes in.
 func Name(name string) (string, error) {
 	l, err := netlink.LinkByName(name)
-	if err != nil {
+	var none netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &none):
+		return "", fmt.Errorf("there is no interface %s (%w); ip link lists them", name, err)
+	case err != nil:
 		return "", fmt.Errorf("interface %s: %w", name, err)
 	}
 	return l.Attrs().Name, nil

@@ -17,17 +17,39 @@ import (
 	"zcbench/results"
 )
 
-// Process tells one process of a host from all others, in whatever PID
-// namespace it is seen.
+// Process tells one process of a host from all others: by when it began, to a tick
+// of 10 ms, by what it is called, and within one PID namespace by its number.
 type Process struct {
-	Start uint64 `json:"start"` // ticks after boot, proc_pid_stat(5)
-	Name  string `json:"name"`
+	Start     uint64 `json:"start"` // ticks after boot, proc_pid_stat(5)
+	Name      string `json:"name"`
+	PID       int    `json:"pid"`
+	Namespace string `json:"pid_namespace"` // pid_namespaces(7); "": not known
+}
+
+// is says that a process seen here, by its number in a namespace, is this one.
+func (p Process) is(seen Process, pid int, namespace string) bool {
+	if namespace != "" && p.Namespace == namespace && p.PID != pid {
+		return false
+	}
+	return p.Start == seen.Start && p.Name == seen.Name
+}
+
+// pidNamespace is this process's, "" where it cannot be read.
+func pidNamespace() string {
+	ns, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return ""
+	}
+	return ns
 }
 
 // ThisProcess is the process that this is; the zero value where /proc does not
 // tell.
 func ThisProcess() Process {
-	p, _ := readProcess(os.Getpid())
+	p, ok := readProcess(os.Getpid())
+	if ok {
+		p.PID, p.Namespace = os.Getpid(), pidNamespace()
+	}
 	return p.Process
 }
 
@@ -40,6 +62,7 @@ type others struct {
 	set           []int // CPUs that are counted, in order
 	workers       []int // CPUs that the workers are pinned to
 	cgroups       []cgroup
+	namespace     string // of PIDs, this process's
 	before, after look
 	first, last   []procfile.CPU // by number, at the edges of the window
 }
@@ -80,7 +103,7 @@ const (
 )
 
 func newOthers(p *Prepare, set, workers []int) *others {
-	return &others{p: p, set: set, workers: workers, cgroups: ownCgroups()}
+	return &others{p: p, set: set, workers: workers, cgroups: ownCgroups(), namespace: pidNamespace()}
 }
 
 func (o *others) close() {
@@ -428,7 +451,7 @@ func (o *others) kin(pid int) bool {
 		if !ok {
 			return false
 		}
-		if pid == os.Getpid() || slices.Contains(o.p.Kin, p.Process) {
+		if pid == os.Getpid() || slices.ContainsFunc(o.p.Kin, func(k Process) bool { return k.is(p.Process, pid, o.namespace) }) {
 			return true
 		}
 		pid = p.parent
@@ -439,9 +462,8 @@ func (o *others) kin(pid int) bool {
 // seesAll says that this process can see every other of the host.
 func seesAll() bool {
 	const initial = "pid:[4026531836]" // PROC_PID_INIT_INO of linux/proc_ns.h
-	ns, err := os.Readlink("/proc/self/ns/pid")
-	_, first := readProcess(1) // hidepid= hides those of others, proc(5)
-	return err == nil && ns == initial && first
+	_, first := readProcess(1)         // hidepid= hides those of others, proc(5)
+	return pidNamespace() == initial && first
 }
 
 // report adds what was found to the result of the window.

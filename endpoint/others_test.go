@@ -57,7 +57,7 @@ func TestForeign(t *testing.T) {
 		{"a busy loop on ours", ScopeCPUSet, nil, map[int]process{none: proc(1, "loop", 1, 100, 0, 1)}, map[int]process{none: proc(1, "loop", 1, 1080, 0, 1)}, 98, "loop"},
 		{"on the other end's", ScopeCPUSet, nil, map[int]process{none: proc(1, "loop", 1, 100, 0, 0)}, map[int]process{none: proc(1, "loop", 1, 1080, 0, 0)}, 0, ""},
 		{"on the whole host's", ScopeHost, nil, map[int]process{none: proc(1, "loop", 1, 100, 0, 0)}, map[int]process{none: proc(1, "loop", 1, 1080, 0, 0)}, 98, "loop"},
-		{"of the run", ScopeHost, []Process{{7, "zcbench"}}, map[int]process{none: proc(7, "zcbench", 1, 100, 0, 1)},
+		{"of the run", ScopeHost, []Process{{Start: 7, Name: "zcbench"}}, map[int]process{none: proc(7, "zcbench", 1, 100, 0, 1)},
 			map[int]process{none: proc(7, "zcbench", 1, 900, 0, 1), none + 1: proc(now, "sh", none, 300, 0, 1)}, 0, ""},
 		{"a kernel thread", ScopeHost, nil, map[int]process{none: {Process: Process{Start: 1, Name: "ksoftirqd/1"}, kernel: true}}, map[int]process{none: {Process: Process{Start: 1, Name: "ksoftirqd/1"}, kernel: true, used: 500}}, 0, ""},
 		// make -j: its children come and go, and what one that goes had used before

@@ -37,7 +37,7 @@ func zcLayout(send string) endpoint.Layout {
 		Extra:    []string{"completions", "completion_ranges", "enobufs", "short_sends", "window_full", "outstanding_max"},
 		ZeroCopy: true,
 		Copied:   deliveryCopies,
-		Unknown:  "the kernel tells of many sends at once, and copying began or ended among these: see whether packets were captured for a while (/proc/net/packet), and take a longer --time",
+		Unknown:  "the kernel tells of many sends at once, and copying began or ended among these, or the connection ended before it had told: see whether packets were captured for a while (/proc/net/packet), and take a longer --time",
 	}
 }
 
@@ -60,6 +60,14 @@ type flight struct {
 	// what comes next has to confirm.
 	merged uint64 // bytes
 	copied bool
+
+	draining bool // no more is sent
+
+	// ended says that the connection is no more: completions are of sends that
+	// went nowhere, too, of which the kernel says that they were not copied.
+	ended bool
+	// sure says that no CPU can copy what is sent, whatever becomes of it.
+	sure bool
 }
 
 func newFlight() *flight { return &flight{queue: abi.NewErrQueue()} }
@@ -143,6 +151,7 @@ func (f *flight) reap(c endpoint.Conn) (n int, err error) {
 		case e != 0:
 			return n, fmt.Errorf("read the error queue of flow %d: %w", c.Index+1, e)
 		}
+		f.ended = f.ended || f.draining && !f.sure && hungUp(c.FD)
 		k, err := f.complete(c.Counters, ee.Info, ee.Data, ee.Code&unix.SO_EE_CODE_ZEROCOPY_COPIED != 0)
 		if err != nil {
 			return n, fmt.Errorf("flow %d: %w", c.Index+1, err)
@@ -177,6 +186,10 @@ func (f *flight) complete(n *endpoint.Counters, lo, hi uint32, copied bool) (int
 	} else {
 		fates{unknown: f.merged}.count(n)
 	}
+	if f.ended && !copied {
+		fates{unknown: first + merged}.count(n)
+		first, merged = 0, 0
+	}
 	f.merged, f.copied = merged, copied
 	told(first, copied).count(n)
 	n.Extra[zcCompletions].Add(uint64(count))
@@ -202,6 +215,7 @@ func told(bytes uint64, copied bool) fates {
 // drain waits until the kernel reads the region no more. That takes as long
 // as the peer does; the agent's shutdown ends it.
 func (f *flight) drain(c endpoint.Conn) error {
+	f.draining = true
 	defer f.settle(c.Counters)
 	for f.flying > 0 {
 		if f.await(c) != nil {
@@ -209,6 +223,14 @@ func (f *flight) drain(c endpoint.Conn) error {
 		}
 	}
 	return nil
+}
+
+// hungUp reports a connection that is shut down both ways, or gone. An error queue
+// with something in it is none.
+func hungUp(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd)}} // POLLHUP is always reported
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&unix.POLLHUP != 0
 }
 
 // linger gives a connection that hung up a little time: the last

@@ -205,10 +205,12 @@ func (s *devmemSession) fill() error {
 func (s *devmemSession) Workers() int { return s.params.Flows }
 
 func (s *devmemSession) Worker(i int) (endpoint.Worker, error) {
+	f := newFlight()
+	f.sure = true
 	return &devmemWorker{
 		iface: s.iface.Name, base: i * s.share, period: s.params.Pattern.Period, length: s.params.Length,
 		batch: s.batch, iovecs: s.iovecs,
-		msg: abi.NewDevmemSend(s.binding, s.iovecs), flight: newFlight(),
+		msg: abi.NewDevmemSend(s.binding, s.iovecs), flight: f,
 	}, nil
 }
 

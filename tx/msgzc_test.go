@@ -261,3 +261,33 @@ func TestMsgZCOptmem(t *testing.T) {
 		})
 	}
 }
+
+// TestEnded: what a connection that is gone says was not copied may never have
+// left, and comes first (sends 8 to 15 of a cut-off run); what was copied was.
+func TestEnded(t *testing.T) {
+	var n endpoint.Counters
+	f := newFlight()
+	for range 16 {
+		f.launch(10)
+	}
+	f.ended = true
+	for _, d := range []struct {
+		lo, hi uint32
+		copied bool
+	}{{8, 15, false}, {0, 7, true}} {
+		if _, err := f.complete(&n, d.lo, d.hi, d.copied); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.settle(&n)
+	if n.ZeroCopied.Load() != 0 || n.Copied.Load() != 160 || n.Unknown.Load() != 80 {
+		t.Errorf("%d zero-copied, %d copied, of which %d unknown", n.ZeroCopied.Load(), n.Copied.Load(), n.Unknown.Load())
+	}
+	_, senders := testutil.Connect(t, 1)
+	if hungUp(senders[0]) {
+		t.Error("hung up while it is open")
+	}
+	if err := unix.Shutdown(senders[0], unix.SHUT_RDWR); err != nil || !hungUp(senders[0]) {
+		t.Errorf("open after its shutdown (%v)", err)
+	}
+}

@@ -77,19 +77,15 @@ func openInterrupts() (_ *interrupts, err error) {
 	}
 	defer unix.Close(begin)
 	defer unix.Close(end)
-	// Ends before beginnings: an interrupt whose end is not seen would count
-	// for ever.
-	for _, at := range []struct {
-		tracepoint string
-		program    int
-		may        bool // is not there on every machine
-	}{
-		{"softirq_exit", end, false}, {"irq_handler_exit", end, false}, {"local_timer_exit", end, true}, {"call_function_single_exit", end, true}, {"reschedule_exit", end, true},
-		{"softirq_entry", begin, false}, {"irq_handler_entry", begin, false}, {"local_timer_entry", begin, true}, {"call_function_single_entry", begin, true}, {"reschedule_entry", begin, true},
-	} {
-		fd, err := abi.BPFRawTracepoint(at.tracepoint, at.program)
+	for _, name := range Tracepoints() {
+		program := begin
+		if strings.HasSuffix(name, "_exit") {
+			program = end
+		}
+		fd, err := abi.BPFRawTracepoint(name, program)
 		if err != nil {
-			if at.may && errors.Is(err, unix.ENOENT) {
+			everywhere := strings.HasPrefix(name, "softirq_") || strings.HasPrefix(name, "irq_handler_")
+			if !everywhere && errors.Is(err, unix.ENOENT) {
 				continue
 			}
 			t.close()
@@ -98,6 +94,16 @@ func openInterrupts() (_ *interrupts, err error) {
 		t.taps = append(t.taps, fd)
 	}
 	return t, nil
+}
+
+// Tracepoints are those that the time of interrupts is taken at, of which only
+// those of softirqs and of devices' handlers are there on every machine. Ends come
+// before beginnings: an interrupt whose end is not seen would count for ever.
+func Tracepoints() []string {
+	return []string{
+		"softirq_exit", "irq_handler_exit", "local_timer_exit", "call_function_single_exit", "reschedule_exit",
+		"softirq_entry", "irq_handler_entry", "local_timer_entry", "call_function_single_entry", "reschedule_entry",
+	}
 }
 
 // read gives each CPU's time, ns.

@@ -57,6 +57,7 @@ func serve() error {
 	if err != nil {
 		return fail(w, err)
 	}
+	settleTracepoints()
 	kind, err := setUp(job)
 	if err != nil {
 		return fail(w, err)

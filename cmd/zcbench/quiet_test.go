@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/procfs"
 
 	"zcbench/internal/procfile"
-	"zcbench/internal/testutil"
 	"zcbench/results"
 )
 
@@ -25,15 +24,6 @@ func TestStoryQuiet(t *testing.T) {
 		{"uring", "uring", "1"}, {"sendzc", "baseline", "1"}, {"msgzc", "mmap", "3"}, {"sendzc", "uring", "3"},
 	} {
 		quiet(t, veth, "local", "--tx", pair[0], "--rx", pair[1], "-t", "1.5", "-P", pair[2], "-C", "reno")
-	}
-}
-
-// TestLabQuiet: the same of the engines that need a NIC, of which nothing is
-// copied; what the software NIC is, is no matter of the run.
-func TestLabQuiet(t *testing.T) {
-	testutil.Lab(t)
-	for _, mode := range []string{"baseline", "msgzc", "devmem", "iouring"} {
-		quiet(t, nil, "local", "--link", "zc0,zc1", "--mode", mode, "-t", "2", "-C", "reno")
 	}
 }
 

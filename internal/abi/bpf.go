@@ -63,6 +63,10 @@ func (a *BPFArray) Close() error { return unix.Close(a.FD) }
 // BPFProgram loads a program for raw tracepoints.
 func BPFProgram(program []BPFInsn) (fd int, err error) {
 	license := []byte("Apache-2.0\x00")
+	var pin runtime.Pinner // an address as a number does not move with a stack
+	defer pin.Unpin()
+	pin.Pin(unsafe.SliceData(program))
+	pin.Pin(unsafe.SliceData(license))
 	load := struct {
 		progType, insnCnt uint32
 		insns, license    uint64
@@ -75,12 +79,29 @@ func BPFProgram(program []BPFInsn) (fd int, err error) {
 		insns: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(program)))), license: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(license)))),
 	}
 	fd, err = bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&load), unsafe.Sizeof(load))
-	runtime.KeepAlive(&program)
-	runtime.KeepAlive(&license)
 	if err != nil {
 		return -1, fmt.Errorf("load a program: %w", err)
 	}
 	return fd, nil
+}
+
+// BPFMisses is how often the kernel left a loaded program out because it would
+// have interrupted itself (struct bpf_prog_info's recursion_misses, Linux 5.12).
+func BPFMisses(program int) (uint64, error) {
+	type progInfo struct {
+		_               [208]byte // up to run_cnt
+		recursionMisses uint64
+	}
+	info := &progInfo{}
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	pin.Pin(info)
+	get := struct {
+		fd, infoLen uint32
+		info        uint64
+	}{uint32(program), uint32(unsafe.Sizeof(*info)), uint64(uintptr(unsafe.Pointer(info)))}
+	_, err := bpf(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&get), unsafe.Sizeof(get))
+	return info.recursionMisses, err
 }
 
 // BPFRawTracepoint puts a loaded program on a tracepoint until the descriptor
@@ -91,13 +112,15 @@ func BPFRawTracepoint(name string, program int) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	pin.Pin(text)
 	open := struct {
 		name   uint64
 		progFD uint32
 		_      uint32
 	}{name: uint64(uintptr(unsafe.Pointer(text))), progFD: uint32(program)}
 	fd, err = bpf(unix.BPF_RAW_TRACEPOINT_OPEN, unsafe.Pointer(&open), unsafe.Sizeof(open))
-	runtime.KeepAlive(text)
 	if err != nil {
 		return -1, fmt.Errorf("tracepoint %s: %w", name, err)
 	}

@@ -18,80 +18,79 @@ import (
 // Programs on the kernel's tracepoints sum it up, which needs CAP_BPF and
 // CAP_PERFMON.
 type interrupts struct {
-	sums *abi.BPFArray
-	taps []int
+	sums           *abi.BPFArray
+	programs, taps []int
 }
 
 // The words of a CPU.
 const (
 	wordDepth = iota // of interrupts within each other
 	wordSince        // when the outermost began, ns
+	wordEnd          // when it ended, ns
 	wordTotal        // ns
 	words
 )
 
-// loadInterrupts is openInterrupts without putting the programs on tracepoints,
-// which changes the kernel's text and stops all CPUs for a moment: it tells whether
-// this user may.
-func loadInterrupts() (t *interrupts, begin, end int, err error) {
+// bridge is the longest time between two interrupts, ns, that counts as theirs: it
+// takes a microsecond from a handler to the softirq that it raised, which no
+// tracepoint stands around, and at ten thousand packets a second that is a percent
+// of the CPU. To fall idle and be woken takes longer.
+const bridge = 3000
+
+// mayInterrupts says whether openInterrupts would do. It puts no program on a
+// tracepoint, which changes the kernel's text and stops all CPUs for a moment.
+func mayInterrupts() bool {
 	n, err := possibleCPUs()
 	if err != nil {
-		return nil, -1, -1, err
+		return false
 	}
-	t = &interrupts{}
-	if t.sums, err = abi.NewBPFArray(words, n); err != nil {
-		return nil, -1, -1, err
+	sums, err := abi.NewBPFArray(words, n)
+	if err != nil {
+		return false
 	}
-	if begin, err = abi.BPFProgram(program(t.sums.FD, false)); err == nil {
-		if end, err = abi.BPFProgram(program(t.sums.FD, true)); err == nil {
-			return t, begin, end, nil
-		}
-		unix.Close(begin)
-	}
-	t.close()
-	return nil, -1, -1, err
-}
-
-// mayInterrupts says whether openInterrupts would do.
-func mayInterrupts() bool {
-	t, begin, end, err := loadInterrupts()
+	defer sums.Close()
+	begin, err := abi.BPFProgram(program(sums.FD, false))
 	if err != nil {
 		return false
 	}
 	unix.Close(begin)
-	unix.Close(end)
-	t.close()
 	return true
 }
 
 // openInterrupts begins to sum.
 func openInterrupts() (_ *interrupts, err error) {
-	t, begin, end, err := loadInterrupts()
+	t := &interrupts{}
 	defer func() {
 		if err != nil {
+			t.close()
 			err = fmt.Errorf("sum the time of interrupts by a program on the kernel's tracepoints: %w (it takes root, or CAP_BPF and CAP_PERFMON)", err)
 		}
 	}()
+	n, err := possibleCPUs()
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(begin)
-	defer unix.Close(end)
+	if t.sums, err = abi.NewBPFArray(words, n); err != nil {
+		return nil, err
+	}
 	for _, name := range Tracepoints() {
-		program := begin
-		if strings.HasSuffix(name, "_exit") {
-			program = end
-		}
-		fd, err := abi.BPFRawTracepoint(name, program)
+		// The kernel leaves out a program that interrupts itself, and one beginning or
+		// end that is left out makes every sum after it wrong. So each tracepoint has
+		// a program of its own: none of these events comes while the same is handled.
+		p, err := abi.BPFProgram(program(t.sums.FD, strings.HasSuffix(name, "_exit")))
 		if err != nil {
+			return nil, err
+		}
+		tap, err := abi.BPFRawTracepoint(name, p)
+		if err != nil {
+			unix.Close(p)
 			everywhere := strings.HasPrefix(name, "softirq_") || strings.HasPrefix(name, "irq_handler_")
 			if !everywhere && errors.Is(err, unix.ENOENT) {
 				continue
 			}
-			t.close()
 			return nil, err
 		}
-		t.taps = append(t.taps, fd)
+		t.programs, t.taps = append(t.programs, p), append(t.taps, tap)
 	}
 	return t, nil
 }
@@ -125,8 +124,9 @@ func (t *interrupts) add(to []int64) error {
 }
 
 func (t *interrupts) close() {
-	for _, fd := range t.taps {
-		unix.Close(fd)
+	for i := range t.taps {
+		unix.Close(t.taps[i])
+		unix.Close(t.programs[i])
 	}
 	if t.sums != nil {
 		t.sums.Close()
@@ -177,8 +177,9 @@ func program(array int, end bool) []abi.BPFInsn {
 	if end {
 		code = append(code,
 			abi.BPFInsn{Code: jumpIfZero, Regs: r7, Off: leave}, // it began before anybody looked
-			abi.BPFInsn{Code: jumpUnlessZero, Regs: r7, Imm: 1, Off: 6},
+			abi.BPFInsn{Code: jumpUnlessZero, Regs: r7, Imm: 1, Off: 7},
 			call(helperTime),
+			store(wordEnd, r0),
 			load(r1, wordSince),
 			register(unix.BPF_SUB, r0, r1),
 			load(r1, wordTotal),
@@ -194,6 +195,12 @@ func program(array int, end bool) []abi.BPFInsn {
 			abi.BPFInsn{Code: jumpUnlessZero, Regs: r7, Imm: 1, Off: leave},
 			call(helperTime),
 			store(wordSince, r0),
+			load(r1, wordEnd),
+			register(unix.BPF_SUB, r0, r1),
+			abi.BPFInsn{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, Regs: r0, Imm: bridge, Off: 3},
+			load(r1, wordTotal),
+			register(unix.BPF_ADD, r1, r0),
+			store(wordTotal, r1),
 		)
 	}
 	code = append(code, number(unix.BPF_MOV, r0, 0), abi.BPFInsn{Code: unix.BPF_JMP | unix.BPF_EXIT})

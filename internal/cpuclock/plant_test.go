@@ -51,11 +51,12 @@ func TestPlanted(t *testing.T) {
 	defer all.close()
 	chosen, ticks, interrupts := -1, -1, -1
 	for i, m := range all {
+		if m.name == c.Method {
+			chosen = i
+		}
 		switch m.name {
 		case "interrupts":
 			interrupts = i
-		case c.Method:
-			chosen = i
 		case Ticks:
 			ticks = i
 		}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,32 +18,6 @@ import (
 // that another process can undo it. The empty one is a place that the next
 // boot forgets, as it forgets the settings.
 type Journal string
-
-// Dir is the journal's directory, made if need be: this user's own.
-func (j Journal) Dir() (string, error) {
-	dir := string(j)
-	if dir == "" {
-		dir = "/run/zcbench"
-		if os.MkdirAll(dir, 0o700) != nil || unix.Access(dir, unix.W_OK) != nil {
-			dir = os.Getenv("XDG_RUNTIME_DIR")
-			if dir == "" {
-				dir = os.TempDir()
-			}
-			dir = filepath.Join(dir, fmt.Sprintf("zcbench-%d", os.Getuid()))
-		}
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("make the journal's directory: %w", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return "", fmt.Errorf("the journal's directory %s: %w", dir, err)
-	}
-	if int(st.Uid) != os.Geteuid() && os.Geteuid() != 0 {
-		return "", fmt.Errorf("the journal's directory %s belongs to user %d", dir, st.Uid)
-	}
-	return dir, nil
-}
 
 // A journal file holds the transactions of one interface, or of none, one line
 // of JSON for each entry. Only the last line can be torn, by a crash while it
@@ -85,6 +60,40 @@ type change struct {
 	after  Settings // what is not as before; nil while in doubt
 	kept   bool
 	undone bool
+}
+
+// check refuses a change that no zcbench would have made.
+func (c *change) check() error {
+	if _, _, err := familyOf(c.Family); err != nil {
+		return err
+	}
+	for _, name := range c.Set.names() {
+		if !strings.HasPrefix(name, c.Family+".") {
+			return fmt.Errorf("%s is no setting of the family %s", name, c.Family)
+		}
+	}
+	return errors.Join(c.covers(c.Set), c.covers(c.Before))
+}
+
+// covers refuses settings that a change cannot have touched.
+func (c *change) covers(s Settings) error {
+	family, _, err := familyOf(c.Family)
+	if err != nil {
+		return err
+	}
+	for _, name := range s.names() {
+		if f, _, err := familyOf(name); err != nil {
+			return err
+		} else if f.group != family.group {
+			return fmt.Errorf("%s does not change with the family %s", name, c.Family)
+		}
+		if key, ok := sysctlKey(name); ok {
+			if err := mayBeSet(key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // book is an open journal file.
@@ -181,6 +190,9 @@ func (b *book) apply(tx **transaction, e entry) error {
 		if *tx == nil {
 			return errors.New("a change outside of a transaction")
 		}
+		if err := e.Change.check(); err != nil {
+			return err
+		}
 		e.Change.number, e.Change.tx = last+1, *tx
 		b.changes = append(b.changes, e.Change)
 	case e.Undo != nil:
@@ -202,6 +214,9 @@ func (b *book) apply(tx **transaction, e entry) error {
 	case e.Done != nil:
 		if last < 0 || *e.Done == nil {
 			return errors.New("a change done that was not announced")
+		}
+		if err := b.changes[last].covers(*e.Done); err != nil {
+			return err
 		}
 		b.changes[last].after = *e.Done
 	}

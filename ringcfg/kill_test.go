@@ -148,6 +148,10 @@ func another(r *rand.Rand, now Settings, name string) string {
 // TestMain lets the test program be the process that is killed: it applies and
 // undoes random settings, for ever.
 func TestMain(m *testing.M) {
+	if os.Getenv("RINGCFG_TEST_DIR") != "" {
+		sayDir()
+		return
+	}
 	if iface := os.Getenv("RINGCFG_TEST_VICTIM"); iface != "" {
 		fmt.Fprintln(os.Stderr, victim(iface, Journal(os.Getenv("RINGCFG_TEST_JOURNAL")), os.Getenv("RINGCFG_TEST_SEED")))
 		os.Exit(1)

@@ -253,6 +253,11 @@ func expand(name string, now Settings) ([]string, error) {
 		if _, _, err := familyOf(pattern); err != nil {
 			return nil, &kindError{ErrUsage, err}
 		}
+		if key, ok := sysctlKey(pattern); ok && !strings.Contains(key, "*") {
+			if err := mayBeSet(key); err != nil {
+				return nil, &kindError{ErrUsage, err}
+			}
+		}
 		if strings.HasPrefix(pattern, "flow.tcp") || strings.HasPrefix(pattern, "rss.context-") {
 			names = append(names, pattern)
 			continue

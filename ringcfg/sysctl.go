@@ -3,12 +3,14 @@ package ringcfg
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 )
 
-// sysctls are those that runs of TCP depend on; a user may name others.
+// sysctls are those that runs of TCP depend on; a user may name others that
+// mayBeSet lets through.
 var sysctls = []string{
 	"kernel.io_uring_disabled",
 	"kernel.numa_balancing",
@@ -40,6 +42,51 @@ var sysctls = []string{
 	"vm.compaction_proactiveness",
 	"vm.max_map_count",
 	"vm.zone_reclaim_mode",
+}
+
+// settable are patterns of the sysctls that zcbench may be asked to set: what
+// bears on how fast bytes move, and nothing that names programs, files or users.
+var settable = []string{
+	"kernel.io_uring_disabled",
+	"kernel.nmi_watchdog",
+	"kernel.numa_balancing",
+	"kernel.numa_balancing_promote_rate_limit_MBps",
+	"kernel.sched_*",
+	"kernel.soft_watchdog",
+	"kernel.timer_migration",
+	"kernel.watchdog",
+	"net.core.[^b]*", // and not bpf_*, which guards the kernel
+	"net.core.busy_*",
+	"net.ipv4.*",
+	"net.ipv6.*",
+	"net.mptcp.*",
+	"vm.compaction_proactiveness",
+	"vm.dirty_*",
+	"vm.max_map_count",
+	"vm.min_free_kbytes",
+	"vm.stat_interval",
+	"vm.swappiness",
+	"vm.watermark_*",
+	"vm.zone_reclaim_mode",
+}
+
+// mayBeSet refuses a sysctl that zcbench never sets, whoever asks for it: a
+// user, the other end, or a journal.
+func mayBeSet(key string) error {
+	for _, pattern := range settable {
+		if ok, _ := path.Match(pattern, key); ok {
+			return nil
+		}
+	}
+	return fmt.Errorf("sysctl %s is none that zcbench sets (net.core, net.ipv4, net.ipv6, net.mptcp, and what of kernel and vm bears on speed); set it yourself: sysctl -w", key)
+}
+
+// sysctlKey gives the sysctl that a setting is, if it is one.
+func sysctlKey(name string) (key string, ok bool) {
+	if key, ok = strings.CutPrefix(name, "sysctl."); !ok {
+		key, ok = strings.CutPrefix(name, "shared.")
+	}
+	return key, ok
 }
 
 // A sysctl of the network namespace, or any where the namespace is the initial
@@ -135,14 +182,14 @@ func writeSysctlFiles(prefix string, set Settings) error {
 
 func (h *host) hugePageFiles() map[string]string {
 	files := map[string]string{}
-	for _, path := range glob(h.root + "/sys/devices/system/node/node*/hugepages/hugepages-*/nr_hugepages") {
-		size := filepath.Dir(path)
+	for _, file := range glob(h.root + "/sys/devices/system/node/node*/hugepages/hugepages-*/nr_hugepages") {
+		size := filepath.Dir(file)
 		node := filepath.Dir(filepath.Dir(size))
-		files["hugepages."+filepath.Base(node)+"."+strings.TrimPrefix(filepath.Base(size), "hugepages-")] = path
+		files["hugepages."+filepath.Base(node)+"."+strings.TrimPrefix(filepath.Base(size), "hugepages-")] = file
 	}
 	if len(files) == 0 { // no NUMA in this kernel
-		for _, path := range glob(h.root + "/sys/kernel/mm/hugepages/hugepages-*/nr_hugepages") {
-			files["hugepages."+strings.TrimPrefix(filepath.Base(filepath.Dir(path)), "hugepages-")] = path
+		for _, file := range glob(h.root + "/sys/kernel/mm/hugepages/hugepages-*/nr_hugepages") {
+			files["hugepages."+strings.TrimPrefix(filepath.Base(filepath.Dir(file)), "hugepages-")] = file
 		}
 	}
 	return files
@@ -164,8 +211,8 @@ func readUDMABuf(h *host, to Settings) error { return readFiles(h.udmabufFiles()
 func writeUDMABuf(h *host, set Settings) error { return writeFiles(h.udmabufFiles(), set) }
 
 func readFiles(files map[string]string, to Settings) error {
-	for name, path := range files {
-		addFile(to, name, path)
+	for name, file := range files {
+		addFile(to, name, file)
 	}
 	return nil
 }
@@ -173,11 +220,11 @@ func readFiles(files map[string]string, to Settings) error {
 // writeFiles writes in order of name.
 func writeFiles(files map[string]string, set Settings) error {
 	for _, name := range set.names() {
-		path, ok := files[name]
+		file, ok := files[name]
 		if !ok {
 			return missing(name)
 		}
-		if err := writeFile(path, set[name]); err != nil {
+		if err := writeFile(file, set[name]); err != nil {
 			return fmt.Errorf("set %s to %s: %w", name, set[name], err)
 		}
 	}
@@ -187,11 +234,7 @@ func writeFiles(files map[string]string, set Settings) error {
 // addSysctls makes h read the sysctls that settings name beside the list.
 func (h *host) addSysctls(names []string) {
 	for _, n := range names {
-		key, ok := strings.CutPrefix(n, "sysctl.")
-		if !ok {
-			key, ok = strings.CutPrefix(n, "shared.")
-		}
-		if ok && !strings.Contains(key, "*") && !slices.Contains(h.sysctls(), key) {
+		if key, ok := sysctlKey(n); ok && !strings.Contains(key, "*") && !slices.Contains(h.sysctls(), key) {
 			h.extra = append(h.extra, key)
 		}
 	}

@@ -28,6 +28,8 @@ type flows struct {
 	doubt uint64
 	// held is how many bytes the receivers held then, behind a loss.
 	held uint64
+	// waits are a receiver's where TCP tells of them, else of no flow.
+	waits waits
 }
 
 // flow is one connection. Positions are bytes since it was made.
@@ -82,6 +84,9 @@ func newFlows(role Role, fds []int, counters []*Counters, opened int64) (*flows,
 			c.base = f.info.Bytes_acked
 		}
 	}
+	if role == RX && !f.coarse {
+		f.waits = newWaits(fds)
+	}
 	return f, nil
 }
 
@@ -100,6 +105,7 @@ func (f *flows) begin(whole bool) (crossed uint64, at int64, err error) {
 		c.moved, c.still, c.longest, c.since, c.unseen = at, c.last, 0, at, 0
 		crossed += c.here
 	}
+	f.waits.begin(at)
 	return crossed, at, nil
 }
 
@@ -147,6 +153,9 @@ func (f *flows) look() (crossed uint64, at int64, err error) {
 		crossed += c.here
 	}
 	f.looked = at
+	if len(f.waits.list) > 0 {
+		f.waits.look(f.list)
+	}
 	return crossed, at, nil
 }
 
@@ -287,10 +296,24 @@ func (f *flows) report(cut bool) (all []FlowResult, last uint64) {
 
 // stalled says which flows stood still, nothing where none did for long.
 func stalled(role Role, all []FlowResult) string {
-	var which string
-	n := 0
-	for i, r := range all {
-		if r.Stall < standstill {
+	var times []still
+	for _, r := range all {
+		times = append(times, still{r.Stall, r.StallAt})
+	}
+	which, n := longStill(times)
+	if n == 0 {
+		return ""
+	}
+	return results.Warn(results.FlowStalled, "%s: %d of %d flows stood still for about half a second or more: %s; nothing came in order meanwhile: look at the link, what it loses, the port and the other end", role, n, len(all), which)
+}
+
+// still is for how long a flow stood, and from when on, ns.
+type still struct{ long, from int64 }
+
+// longStill names the flows that stood for long, and says how many did.
+func longStill(all []still) (which string, n int) {
+	for i, s := range all {
+		if s.long < standstill {
 			continue
 		}
 		switch n++; {
@@ -298,15 +321,12 @@ func stalled(role Role, all []FlowResult) string {
 			if which != "" {
 				which += "; "
 			}
-			which += fmt.Sprintf("flow %d for %.2f s from %.2f s into the window on", i+1, float64(r.Stall)/1e9, float64(r.StallAt)/1e9)
+			which += fmt.Sprintf("flow %d for %.2f s from %.2f s into the window on", i+1, float64(s.long)/1e9, float64(s.from)/1e9)
 		case n == mostNamed+1:
 			which += "; …"
 		}
 	}
-	if n == 0 {
-		return ""
-	}
-	return results.Warn(results.FlowStalled, "%s: %d of %d flows stood still for about half a second or more: %s; nothing came in order meanwhile: look at the link, what it loses, the port and the other end", role, n, len(all), which)
+	return which, n
 }
 
 // mostNamed is how many flows a warning names; the record has all.

@@ -207,10 +207,13 @@ func TestTiming(t *testing.T) {
 		"closed late":                  {from: 0, to: 25e8, late: 5e8, codes: "window-short sampler-late"},
 		"stopped in the middle":        {from: 0, to: 2e9, late: 5e8, codes: "sampler-late"},
 		"a sample late by an interval": {from: 0, to: 2e9, late: 105e6, interval: 100 * time.Millisecond, codes: "sampler-late"},
-		"ended early":                  {from: 0, to: 1e9, early: true, codes: "window-short"},
-		"ended, as was asked":          {from: 0, to: 1e9, early: true, endless: true},
+		"stopped for an interval, a nap of which it would have slept": {from: 0, to: 2e9, late: 105e6 - napMost, interval: 100 * time.Millisecond, codes: "sampler-late"},
+		"ended early":         {from: 0, to: 1e9, early: true, codes: "window-short"},
+		"ended, as was asked": {from: 0, to: 1e9, early: true, endless: true},
 	} {
-		s := &sampler{r: &run{p: Prepare{Role: RX, Time: 2 * time.Second, Interval: c.interval}}, samples: []Sample{{At: c.from}, {At: c.to}}, early: c.early, late: lateness{by: c.late}}
+		s := &sampler{r: &run{p: Prepare{Role: RX, Time: 2 * time.Second, Interval: c.interval}}, samples: []Sample{{At: c.from}, {At: c.to}}, early: c.early}
+		s.late.much = s.r.p.late()
+		s.late.note(0, 0, c.late)
 		if c.endless {
 			s.r.p.Time = 0
 		}
@@ -224,14 +227,74 @@ func TestTiming(t *testing.T) {
 	}
 }
 
-// A stop is counted from when the sampler last ran, less what it meant to sleep.
+// A stop is counted from when the sampler last ran, less what it meant to sleep,
+// wherever in its round it was stopped.
 func TestLateness(t *testing.T) {
-	var l lateness
+	l := lateness{much: 200 * ms}
 	l.note(1000*ms, 50*ms, 1052*ms)
 	l.note(1150*ms, 50*ms, 2150*ms) // stopped for 0.95 to 1 s
 	l.note(2160*ms, 100*ms, 2200*ms)
-	if l != (lateness{950 * ms, 1150 * ms, 2150 * ms}) {
-		t.Errorf("late by %d ms from %d to %d", l.by/ms, l.from/ms, l.to/ms)
+	l.note(2500*ms, 50*ms, 2550*ms) // and for 0.3 s before it slept
+	l.note(2560*ms, 50*ms, 2760*ms)
+	if want := (lateness{950 * ms, 1150 * ms, 2150 * ms, 200 * ms, 2, 1250 * ms, 2760 * ms}); l != want {
+		t.Errorf("%+v, want %+v", l, want)
+	}
+}
+
+// An engine that takes nothing though there is something to take is told of;
+// one that waits for more is not, nor one that takes all.
+func TestWaits(t *testing.T) {
+	fds := socketPair(t)
+	f, err := newFlows(RX, fds[:1], []*Counters{{}}, Monotonic())
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(seen int64) wait {
+		t.Helper()
+		if f.list[0].last, err = f.position(0); err != nil {
+			t.Fatal(err)
+		}
+		f.list[0].seen = seen
+		f.waits.look(f.list)
+		return f.waits.list[0]
+	}
+	send := func(n int) {
+		t.Helper()
+		if _, err := unix.Write(fds[1], make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "they are there", func() bool {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fds[0]), Events: unix.POLLIN}}, 0)
+			return err == nil && n == 1
+		})
+	}
+	f.waits.begin(0)
+	look(900 * ms)
+	if w := f.waits.warning(); w != "" {
+		t.Errorf("there was nothing to take: %s", w)
+	}
+	send(1000)
+	f.waits.begin(1000 * ms)
+	for at := 1000 * ms; at <= 1600*ms; at += 50 * ms {
+		if at == 1300*ms {
+			if _, err := unix.Read(fds[0], make([]byte, 10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		look(at)
+	}
+	if v := f.waits.list[0]; v.longest != 300*ms || f.waits.warning() != "" {
+		t.Errorf("10 bytes were taken half way: %+v", v)
+	}
+	if v := look(1750 * ms); v.longest != 450*ms || v.at != 1300*ms || results.CodeOf(f.waits.warning()) != results.PayloadWaited {
+		t.Errorf("nothing was taken since: %+v, %q", v, f.waits.warning())
+	}
+	f.waits.begin(2000 * ms)
+	if err := unix.SetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_RCVLOWAT, 5000); err != nil {
+		t.Fatal(err)
+	}
+	if v := look(3000 * ms); v.longest != 0 {
+		t.Errorf("it waits for 5000 bytes: %+v", v)
 	}
 }
 

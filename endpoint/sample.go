@@ -69,9 +69,11 @@ const (
 	// rate is known as it opens.
 	rateAhead = int64(250 * time.Millisecond)
 	// napMost bounds a sleep in the window: the process cannot be stopped for longer
-	// than that and lateMuch unseen. Only a process that is stopped, or shut out of
-	// its CPUs, is late by lateMuch: a busy host's scheduler takes some tens of ms.
-	napMost  = int64(100 * time.Millisecond)
+	// than that and what it may be late unseen, which is lateMuch, or half of a
+	// shorter interval: what lasts for an interval is told. Only a process that is
+	// stopped, or shut out of its CPUs, is late by so much: a busy host's scheduler
+	// takes some tens of ms.
+	napMost  = int64(minInterval / 2)
 	lateMuch = int64(200 * time.Millisecond)
 )
 
@@ -95,7 +97,16 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, 
 		busy: busy, others: newOthers(&r.p, r.site().CPUs, r.workerCPUs()),
 		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
 		samples: make([]Sample, 0, n), crossed: make([]uint64, 0, n), flows: flows, curve: newCurve(),
+		late: lateness{much: r.p.late()},
 	}, nil
+}
+
+// late is by how much a sampler may be late before that is told.
+func (p *Prepare) late() int64 {
+	if p.Interval > 0 {
+		return min(lateMuch, int64(p.Interval)/2)
+	}
+	return lateMuch
 }
 
 // run returns when the window has closed, or the streams ended before, or
@@ -111,7 +122,7 @@ func (s *sampler) run(done *outcome) (err error) {
 		if s.until(s.open-rateAhead, done) {
 			_, _, _ = s.look() // so that the rate is known
 		}
-		s.late = lateness{}
+		s.late = lateness{much: s.late.much}
 		if p.Omit >= lookAhead && s.until(s.open-int64(lookAhead), done) {
 			s.others.before = s.others.look(nil)
 		}
@@ -301,13 +312,32 @@ func (s *sampler) look() (crossed uint64, at int64, err error) {
 	return s.flows.look()
 }
 
-// lateness is the sleep that the sampler was woken from latest: by how much, and
-// between which times it must have been stopped.
-type lateness struct{ by, from, to int64 }
+// lateness is by how much the sampler ran late. The process was stopped then for
+// by at least, somewhere between two times, the longest time of all.
+type lateness struct {
+	by, from, to int64
+	much         int64 // from which on it counts
+	times        int   // how often it was as late as that
+	sum          int64 // by how much all of them together
+	awake        int64 // when it last woke up; 0: it has not slept
+}
 
+// note sees a sleep, and what passed since the one before.
 func (l *lateness) note(asleep, wait, awake int64) {
-	if by := awake - asleep - wait; by > l.by {
-		*l = lateness{by, asleep, awake}
+	if l.awake != 0 {
+		l.add(asleep-l.awake, l.awake, asleep)
+	}
+	l.add(awake-asleep-wait, asleep, awake)
+	l.awake = awake
+}
+
+func (l *lateness) add(by, from, to int64) {
+	if by > l.by {
+		l.by, l.from, l.to = by, from, to
+	}
+	if by > l.much {
+		l.times++
+		l.sum += by
 	}
 }
 
@@ -516,8 +546,10 @@ func (s *sampler) count(res *Result, cut bool) error {
 	if held := max(s.held[0], s.held[1]) - min(s.held[0], s.held[1]); held > max(window/100, fewBytes) {
 		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window are off by about %d (%.1f%%) against what the interfaces count: so many more or fewer waited behind a loss, out of order, as it closed than as it opened, and they count once the loss is repaired; take a longer --time", role, held, share(held)))
 	}
-	if w := stalled(role, res.Flows); w != "" && end.all > 0 {
-		res.Warnings = append(res.Warnings, w)
+	for _, w := range []string{stalled(role, res.Flows), s.flows.waits.warning()} {
+		if w != "" && end.all > 0 {
+			res.Warnings = append(res.Warnings, w)
+		}
 	}
 	return nil
 }
@@ -535,13 +567,16 @@ func (s *sampler) timing() (warnings []string) {
 		warnings = append(warnings, results.Warn(results.WindowShort, "%s: the window was %.3f s long where %.3f s were asked for: it opened %.3f s and closed %.3f s late, for this process did not run then (it was stopped, or had no CPU)",
 			p.Role, float64(length)/1e9, p.Time.Seconds(), float64(first)/1e9, float64(last-int64(p.Time))/1e9))
 	}
-	allowed := lateMuch
-	if p.Interval > 0 {
-		allowed = min(allowed, int64(p.Interval))
-	}
-	if l := s.late; l.by > allowed {
-		warnings = append(warnings, results.Warn(results.SamplerLate, "%s: this process did not run for %.2f to %.2f s, somewhere from %.2f to %.2f s into the window (it was stopped, or had no CPU), and sampled late; the figures hold for what is left of it, and a flow that stood still meanwhile may not have been seen",
-			p.Role, float64(l.by)/1e9, float64(l.to-l.from)/1e9, float64(l.from-s.open)/1e9, float64(l.to-s.open)/1e9))
+	if l := s.late; l.times > 0 {
+		idle, others := "took nothing of what arrived", ""
+		if p.Role == TX {
+			idle = "sent nothing but what the kernel had"
+		}
+		if l.times > 1 {
+			others = fmt.Sprintf(", the longest of %d such times, %.2f s together", l.times, float64(l.sum)/1e9)
+		}
+		warnings = append(warnings, results.Warn(results.SamplerLate, "%s: this process did not run for %.2f to %.2f s, somewhere from %.2f to %.2f s into the window%s (it was stopped, or had no CPU): its engine %s then, and it sampled late; the figures hold for what is left of the window, and a flow that stood still meanwhile may not have been seen",
+			p.Role, float64(l.by)/1e9, float64(l.to-l.from)/1e9, float64(l.from-s.open)/1e9, float64(l.to-s.open)/1e9, others, idle))
 	}
 	return warnings
 }

@@ -20,6 +20,9 @@ const (
 	SamplerLate Code = "sampler-late"
 	// FlowStalled: nothing crossed a connection for half a second or more.
 	FlowStalled Code = "flow-stalled"
+	// PayloadWaited: for half a second or more a receiver's engine took nothing of
+	// what had arrived.
+	PayloadWaited Code = "payload-waited"
 	// BytesCoarse: bytes count only when a whole call was done, for the kernel
 	// does not tell what crossed.
 	BytesCoarse Code = "bytes-coarse"

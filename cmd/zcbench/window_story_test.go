@@ -8,12 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"zcbench/internal/testutil"
 	"zcbench/results"
@@ -194,12 +197,21 @@ func stood(e *results.ConnectionEnd) float64 {
 }
 
 // TestStoryShortFreeze: a receiver that is stopped for half a second and more, at
-// any point of the window, is known by both ends, as the interfaces saw it.
+// any point of the window, says when it took nothing, also where a slow link goes
+// on filling its window; the sender says how long nothing crossed, as the
+// interfaces saw it.
 func TestStoryShortFreeze(t *testing.T) {
 	needNamespaces(t)
-	for _, d := range []time.Duration{600 * time.Millisecond, 800 * time.Millisecond, time.Second} {
-		t.Run(d.String(), func(t *testing.T) {
-			l := testutil.NewLink(t, 0)
+	for _, c := range []struct {
+		rate uint64
+		d    time.Duration
+	}{
+		{0, 600 * time.Millisecond}, {0, 800 * time.Millisecond}, {0, time.Second},
+		{20_000_000, 600 * time.Millisecond},
+	} {
+		d := c.d
+		t.Run(fmt.Sprintf("%d Mbit %s", c.rate/1_000_000, d), func(t *testing.T) {
+			l := testutil.NewLink(t, c.rate)
 			var from time.Time
 			r := during(t, func(rx, _ int) {
 				time.Sleep(470 * time.Millisecond)
@@ -237,11 +249,87 @@ func TestStoryShortFreeze(t *testing.T) {
 				t.Fatalf("rx does not say that it did not run: %q", r.Warnings)
 			}
 			at := from.Sub(opened).Seconds()
+			if !strings.Contains(w, "its engine took nothing of what arrived then") {
+				t.Errorf("rx does not say that it took nothing: %s", w)
+			}
 			if most < d.Seconds()-0.01 || least < d.Seconds()-0.11 || begin > at+0.01 || end < at+d.Seconds()-0.01 {
 				t.Errorf("stopped for %s from %.3f s on, and it says %q", d, at, w)
 			}
 			t.Logf("tx saw %.3f s, rx %.3f s, the interface %s; stopped at %.3f s: %s", stood(f.TX), stood(f.RX), still, at, w)
 		})
+	}
+}
+
+// TestStoryBriefFreeze: what is stopped for little more than an interval says so,
+// whichever end it is.
+func TestStoryBriefFreeze(t *testing.T) {
+	needNamespaces(t)
+	for _, whom := range []string{"rx", "tx"} {
+		r := during(t, func(rx, tx int) {
+			freeze(t, map[string]int{"rx": rx, "tx": tx}[whom], 110*time.Millisecond)
+		}, "-t", "1", "-O", "0.2")
+		if warning(&r, whom+":", results.SamplerLate) == "" {
+			t.Errorf("%s does not say that it stood still: %q", whom, r.Warnings)
+		}
+	}
+}
+
+// TestStoryWorkerStops: a receiver of which only the thread that takes the payload
+// is stopped, as for want of a CPU, says that the payload waited.
+func TestStoryWorkerStops(t *testing.T) {
+	needNamespaces(t)
+	for _, engine := range []string{"baseline", "mmap", "uring"} {
+		t.Run(engine, func(t *testing.T) {
+			r := during(t, func(rx, _ int) { stopThread(t, busiest(t, rx), 900*time.Millisecond) },
+				"--rx", engine, "-t", "2", "-O", "1")
+			w := warning(&r, "rx:", results.PayloadWaited)
+			if !strings.Contains(w, "payload of 1 of 1 flows") || warning(&r, "", results.SamplerLate) != "" {
+				t.Errorf("warnings %q", r.Warnings)
+			}
+		})
+	}
+}
+
+// busiest is the thread of a process that has used most CPU time.
+func busiest(t *testing.T, pid int) (tid int) {
+	t.Helper()
+	most := -1
+	all, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/[0-9]*/schedstat", pid))
+	for _, s := range all {
+		b, err := os.ReadFile(s)
+		if err != nil {
+			continue // it is gone
+		}
+		ran, _, _ := strings.Cut(string(b), " ")
+		if n, err := strconv.Atoi(ran); err == nil && n > most {
+			most = n
+			tid, _ = strconv.Atoi(filepath.Base(filepath.Dir(s)))
+		}
+	}
+	if tid == 0 {
+		t.Fatalf("process %d has no threads", pid)
+	}
+	return tid
+}
+
+// stopThread stops one thread as a debugger does, with which a kernel may not let
+// us do that.
+func stopThread(t *testing.T, tid int, d time.Duration) {
+	t.Helper()
+	runtime.LockOSThread() // whose thread it is that traces
+	defer runtime.UnlockOSThread()
+	if err := unix.PtraceSeize(tid); err != nil {
+		t.Skipf("needs the right to trace a thread: %v", err)
+	}
+	if err := unix.PtraceInterrupt(tid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.Wait4(tid, nil, unix.WALL, nil); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(d)
+	if err := unix.PtraceDetach(tid); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -345,7 +433,7 @@ func TestStoryQuietWindow(t *testing.T) {
 				said = slices.DeleteFunc(codes(&r), func(c results.Code) bool {
 					return !slices.Contains([]results.Code{
 						results.WindowShort, results.WindowsApart, results.SamplerLate, results.FlowStalled,
-						results.BytesCoarse, results.BytesDiffer, results.CutOff, results.CopiesUnknown,
+						results.PayloadWaited, results.BytesCoarse, results.BytesDiffer, results.CutOff, results.CopiesUnknown,
 					}, c)
 				})
 				if len(said) == 0 {

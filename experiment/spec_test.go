@@ -334,6 +334,26 @@ func TestShardsAndOnly(t *testing.T) {
 	}
 }
 
+// TestLoadIsBounded: text of a megabyte that nests or repeats itself is a mistake
+// with its line, before a parser spends minutes and gigabytes on it.
+func TestLoadIsBounded(t *testing.T) {
+	laughs := "about: &a0 ha\nbase:\n"
+	for i := range 9 {
+		laughs += fmt.Sprintf("  b%d: &a%d [%s]\n", i, i+1, strings.Repeat(fmt.Sprintf("*a%d,", i), 9))
+	}
+	for text, want := range map[string]string{
+		"axes: " + strings.Repeat("[", 10_000):       "line 1: more than 32 levels",
+		strings.Repeat("- ", 100_000):                "more than 20000 words and signs",
+		"about: |\n" + strings.Repeat(" a\n", 1<<19): "more than 1048576 bytes",
+		laughs: "aliases stand for more than 100000 values",
+	} {
+		_, err := Load("f.yaml", []byte(text), flags())
+		if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.20q: %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestQueues(t *testing.T) {
 	s := mustLoad(t, `
 hosts: {a: {ssh: a, iface: x}, a2: {ssh: a, iface: y}, b: {ssh: b}, c: {ssh: c}, d: {ssh: d}}

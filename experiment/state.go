@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/internal/bounded"
 	"zcbench/results"
 )
 
@@ -104,7 +105,7 @@ func (c Choice) Over(was Choice) Choice {
 // ReadState looks at an output directory; ok is false when no experiment has
 // begun there.
 func ReadState(dir string) (s State, ok bool, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, StateFile))
+	b, err := bounded.ReadFile(filepath.Join(dir, StateFile), bounded.Large)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, false, nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 
 	"zcbench/endpoint"
+	"zcbench/internal/plainyaml"
 )
 
 // node is a piece of YAML with its place: what the library decodes into maps
@@ -39,6 +40,9 @@ const (
 )
 
 func parseYAML(text []byte) (node, error) {
+	if err := plainyaml.Check(text, true); err != nil {
+		return node{}, endpoint.Errorf(endpoint.Usage, "%w", err)
+	}
 	f, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		var at yaml.Error
@@ -53,11 +57,32 @@ func parseYAML(text []byte) (node, error) {
 	return (&converter{anchors: map[string]node{}}).node(f.Docs[0].Body)
 }
 
+// maxNodes bounds what a few aliases of aliases can stand for.
+const maxNodes = 100_000
+
 // converter knows the anchors met so far.
-type converter struct{ anchors map[string]node }
+type converter struct {
+	anchors map[string]node
+	nodes   int // that the text stands for, so far
+}
+
+// size is how many nodes it is.
+func (n node) size() int {
+	all := 1
+	for _, v := range n.list {
+		all += v.size()
+	}
+	for _, p := range n.keys {
+		all += p.value.size()
+	}
+	return all
+}
 
 func (c *converter) node(a ast.Node) (node, error) {
 	n := node{line: lineOf(a)}
+	if c.nodes++; c.nodes > maxNodes {
+		return n, mistake(n.line, "its aliases stand for more than %d values", maxNodes)
+	}
 	switch v := a.(type) {
 	case nil:
 		n.kind = empty
@@ -78,6 +103,7 @@ func (c *converter) node(a ast.Node) (node, error) {
 		if !ok {
 			return n, mistake(n.line, "no anchor is called %q before this line", v.Value.GetToken().Value)
 		}
+		c.nodes += value.size()
 		return value, nil
 	case *ast.TagNode:
 		return c.node(v.Value)

@@ -36,7 +36,7 @@ func openReplay(path string) (Meter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSpec, err)
 	}
-	m := &replay{info: Info{Name: "replay:" + filepath.Base(path), Scope: Other, Pushed: true}, file: f, r: bufio.NewReader(f)}
+	m := &replay{info: Info{Name: "replay:" + filepath.Base(path), Scope: Other, Pushed: true}, file: f, r: bufio.NewReaderSize(f, maxReplayLine)}
 	if st, err := f.Stat(); err == nil {
 		if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 			m.info.Of = []string{fmt.Sprintf("file:%s-%d-%d", element(thisHost()), sys.Dev, sys.Ino)}
@@ -129,11 +129,17 @@ func parseTime(text string) (time.Time, error) {
 	return time.Unix(s, int64(ns*1e9)), nil
 }
 
+// maxReplayLine is far above what a line of readings takes.
+const maxReplayLine = 64 << 10
+
 // next gives a whole line, or io.EOF.
 func (m *replay) next() (string, error) {
 	for {
-		text, err := m.r.ReadString('\n')
-		if m.part += text; err != nil {
+		text, err := m.r.ReadSlice('\n')
+		if m.part += string(text); len(m.part) > maxReplayLine || errors.Is(err, bufio.ErrBufferFull) {
+			return "", fmt.Errorf("line %d is longer than %d bytes", m.line+1, maxReplayLine)
+		}
+		if err != nil {
 			return "", err
 		}
 		line := strings.TrimSpace(m.part)

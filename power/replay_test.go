@@ -7,6 +7,23 @@ import (
 	"testing"
 )
 
+// TestReplayLine: what has no lines is refused, however large it is.
+func TestReplayLine(t *testing.T) {
+	if _, err := openReplay("/dev/zero"); err == nil || !strings.Contains(err.Error(), "line 1 is longer than") {
+		t.Error(err)
+	}
+	path := filepath.Join(t.TempDir(), "log.csv")
+	put(t, "", path, "time,watts\n"+strings.Repeat("1", maxReplayLine)+"\n1772366400,100\n")
+	m, err := openReplay(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if r, err := m.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "line 2 is longer than") {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
 // TestReplayCommas: a comma where a point belongs makes one column more, and half
 // a number is none.
 func TestReplayCommas(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
+
+	"zcbench/internal/bounded"
 )
 
 // web asks a meter that answers in JSON over HTTP.
@@ -130,7 +131,7 @@ func (t *target) verification() (*tls.Config, error) {
 	case insecure:
 		c.InsecureSkipVerify = true
 	case ca != "":
-		pem, err := os.ReadFile(ca)
+		pem, err := bounded.ReadFile(ca, bounded.Small)
 		if err != nil {
 			return nil, fmt.Errorf("%w: option ca: %w", ErrSpec, err)
 		}

@@ -49,12 +49,19 @@ func Lines(r io.Reader) iter.Seq2[Line, error] {
 	}
 }
 
+// maxDocuments is that of several records as long as a line may be.
+const maxDocuments = 4 * maxLine
+
 // Documents yields the records of a file in which they are written over
 // several lines, as zcbench's -J prints one; the whole file is held in
-// memory. After what is not JSON nothing follows.
+// memory, so that it must not be larger than maxDocuments. After what is not
+// JSON nothing follows.
 func Documents(r io.Reader) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
-		all, err := io.ReadAll(r)
+		all, err := io.ReadAll(io.LimitReader(r, maxDocuments+1))
+		if err == nil && len(all) > maxDocuments {
+			err = fmt.Errorf("more than %d bytes: of more there is a line for each record, as jq -c . makes them", maxDocuments)
+		}
 		if err != nil {
 			yield(Line{}, fmt.Errorf("read records: %w", err))
 			return

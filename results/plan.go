@@ -3,9 +3,10 @@ package results
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"zcbench/internal/bounded"
 )
 
 // Files of a directory that an experiment is measured into.
@@ -42,7 +43,7 @@ type PlannedCell struct {
 // ReadPlan reads a directory's plan and its experiment's name. An error is
 // fs.ErrNotExist where there is none.
 func ReadPlan(dir string) (experiment string, p Plan, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, PlanFile))
+	b, err := bounded.ReadFile(filepath.Join(dir, PlanFile), bounded.Large)
 	if err != nil {
 		return "", p, fmt.Errorf("read what was planned: %w", err)
 	}

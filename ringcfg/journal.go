@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/bounded"
 )
 
 // Journal is a directory in which every change is noted before it is made, so
@@ -118,7 +120,7 @@ func openBook(path string) (*book, error) {
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
 	b := &book{f: f}
-	text, err := os.ReadFile(path)
+	text, err := bounded.ReadFile(path, bounded.Large)
 	if err == nil {
 		var good int
 		if good, err = b.parse(text); err == nil {

@@ -5,12 +5,14 @@ import (
 	"embed"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
+
+	"zcbench/internal/bounded"
+	"zcbench/internal/plainyaml"
 )
 
 // Profile is a set of settings with a name.
@@ -63,7 +65,7 @@ func LoadProfile(name string) (Profile, error) {
 	if slices.Contains(Profiles(), name) {
 		b, err = shipped.ReadFile(path.Join("profiles", name+".yaml"))
 	} else if strings.ContainsAny(name, "/.") {
-		b, err = os.ReadFile(name)
+		b, err = bounded.ReadFile(name, bounded.Small)
 	} else {
 		return Profile{}, usage("no profile is called %q; there are %s, and yours by a path such as ./mine.yaml", name, strings.Join(Profiles(), ", "))
 	}
@@ -81,6 +83,9 @@ func LoadProfile(name string) (Profile, error) {
 // with its line.
 func parseProfile(b []byte) (Profile, error) {
 	var p Profile
+	if err := plainyaml.Check(b, false); err != nil {
+		return Profile{}, err
+	}
 	if err := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(&p); err != nil {
 		return Profile{}, err
 	}

@@ -35,6 +35,9 @@ func TestProfiles(t *testing.T) {
 		{"settings:\n  mtu: [1, 2]\n", "one value"},
 		{"settings:\n  mtu:\n    a: 1\n", "one value"},
 		{"about: nothing\n", "no settings"},
+		{"settings: " + strings.Repeat("{mtu: ", 100_000), "more than"},
+		{"settings:\n  mtu: &a 1\n  tso: *a\n", "line 3: aliases are not read"},
+		{"settings:\n  mtu: &a " + strings.Repeat("[", 1000), "more than 32 levels"},
 		{"", "EOF"},
 	} {
 		path := filepath.Join(t.TempDir(), "mine.yaml")

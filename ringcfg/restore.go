@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/bounded"
 )
 
 // Restore puts back all that the journal holds for an interface in the network
@@ -63,7 +65,7 @@ func everyBook(ctx context.Context, j Journal, which func(*change) bool, but err
 }
 
 func undoFile(ctx context.Context, path string, which func(*change) bool) ([]Drift, error) {
-	text, err := os.ReadFile(path)
+	text, err := bounded.ReadFile(path, bounded.Large)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil // its process has just ended
 	}

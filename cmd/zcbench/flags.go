@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/internal/bounded"
 	"zcbench/internal/netif"
 )
 
@@ -178,7 +178,7 @@ func (r *runFlags) token() ([]byte, error) {
 }
 
 func readToken(path string) ([]byte, error) {
-	b, err := os.ReadFile(path)
+	b, err := bounded.ReadFile(path, bounded.Small)
 	if err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "read the token: %w", err)
 	}

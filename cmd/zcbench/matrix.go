@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/experiment"
 	"zcbench/experiments"
+	"zcbench/internal/bounded"
 	"zcbench/results"
 )
 
@@ -35,7 +36,7 @@ func loadSpec(args []string, command string) (*experiment.Spec, error) {
 	var text []byte
 	var err error
 	if strings.ContainsAny(name, "/.") {
-		text, err = os.ReadFile(name)
+		text, err = bounded.ReadFile(name, bounded.Small)
 	} else if text, err = experiments.Files.ReadFile(name + ".yaml"); err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "no experiment is called %q; there are %s, and yours by a path such as ./mine.yaml", name, strings.Join(shippedSpecs(), ", "))
 	}
@@ -88,7 +89,7 @@ type savedFacts struct {
 const factsSchema = "zcbench-facts/1"
 
 func readFacts(path string) (map[string]results.Pair[experiment.Survey], error) {
-	b, err := os.ReadFile(path)
+	b, err := bounded.ReadFile(path, bounded.Large)
 	if err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "read the facts: %w", err)
 	}

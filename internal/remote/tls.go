@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"zcbench/internal/bounded"
 )
 
 // pinPrefix says what the rest of a pin is: a hash of the agent's public key,
@@ -57,7 +59,7 @@ func pinOf(c *x509.Certificate) string {
 const pemType = "PRIVATE KEY"
 
 func loadKey(path string) (ed25519.PrivateKey, error) {
-	b, err := os.ReadFile(path)
+	b, err := bounded.ReadFile(path, bounded.Small)
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeKey(path)
 	}

@@ -1,0 +1,34 @@
+// Package bounded reads what people and other programs wrote, within limits:
+// a file of the wrong kind, or one that was made to do harm, costs a line of
+// error and neither minutes nor memory.
+package bounded
+
+import (
+	"fmt"
+	"io"
+	"os"
+)
+
+// Limits of what is read whole.
+const (
+	Small = 1 << 20  // what people write: specs, profiles, tokens, keys
+	Large = 64 << 20 // what zcbench writes of hosts and experiments
+)
+
+// ReadFile is os.ReadFile for a file of at most limit bytes.
+func ReadFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	// Its size says nothing of a device or a pipe.
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is too large: more than %d bytes", path, limit)
+	}
+	return b, nil
+}

@@ -15,7 +15,7 @@ import (
 
 // runCompare tells what changed from one set of records to another, and fails
 // where something got worse.
-func runCompare(_ context.Context, c *cli, args []string) error {
+func runCompare(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "compare", "compare OLD NEW [flags]")
 	format := f.String("format", "", strings.Join(reports.CompareFormats(), ", ")+" (default by -o's ending, else table)")
 	output := f.StringP("output", "o", "", "file to write; .md, .csv and .json say the format")
@@ -36,22 +36,26 @@ func runCompare(_ context.Context, c *cli, args []string) error {
 	if !slices.Contains(reports.CompareFormats(), *format) {
 		return endpoint.Errorf(endpoint.Usage, "compare has no format %q; it has %s", *format, strings.Join(reports.CompareFormats(), ", "))
 	}
-	before, err := loadRecords(c, "compare", f.Args()[:1])
+	var cmp *reports.Comparison
+	err := writeTo(ctx, c, *output, func(w io.Writer) error {
+		before, err := loadRecords(c, "compare", f.Args()[:1])
+		if err != nil {
+			return err
+		}
+		after, err := loadRecords(c, "compare", f.Args()[1:])
+		if err != nil {
+			return err
+		}
+		cmp, err = reports.Compare(before, after, reports.CompareOptions{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, Threshold: float64(threshold)})
+		if errors.Is(err, reports.ErrNothingToCompare) {
+			return err
+		}
+		if err != nil {
+			return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+		}
+		return cmp.Write(w, *format)
+	})
 	if err != nil {
-		return err
-	}
-	after, err := loadRecords(c, "compare", f.Args()[1:])
-	if err != nil {
-		return err
-	}
-	cmp, err := reports.Compare(before, after, reports.CompareOptions{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, Threshold: float64(threshold)})
-	if errors.Is(err, reports.ErrNothingToCompare) {
-		return err
-	}
-	if err != nil {
-		return &endpoint.Error{Kind: endpoint.Usage, Err: err}
-	}
-	if err := writeTo(c, *output, func(w io.Writer) error { return cmp.Write(w, *format) }); err != nil {
 		return err
 	}
 	if blind := cmp.Blind(); blind != "" {

@@ -29,7 +29,7 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 	if f.NArg() > 0 {
 		return endpoint.Errorf(endpoint.Usage, "demo takes no argument, got %q", f.Arg(0))
 	}
-	spec, err := loadSpec([]string{"demo"}, "demo")
+	spec, err := loadSpec(ctx, []string{"demo"}, "demo")
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	page := filepath.Join(*dir, "report.html")
-	if err := writeTo(c, page, func(w io.Writer) error { return reports.HTML(w, all) }); err != nil {
+	if err := writeTo(ctx, c, page, func(w io.Writer) error { return reports.HTML(w, all) }); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "page:    %s\n", page)

@@ -86,7 +86,7 @@ func becomeRoot(ctx context.Context, c *cli) error {
 		return fmt.Errorf("find this program: %w", err)
 	}
 	cmd := exec.Command(self, os.Args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, c.stdout, c.stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, beneath(c.stdout), c.stderr
 	cmd.Env = append(os.Environ(), delegated+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
@@ -107,6 +107,9 @@ func becomeRoot(ctx context.Context, c *cli) error {
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
 		return errReported{&endpoint.Error{Kind: kindOfExit(exit.ExitCode()), Err: errDelegated}}
+	}
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGPIPE {
+		return errPipe
 	}
 	if err != nil {
 		return fmt.Errorf("run in a user namespace: %w", err)

@@ -66,7 +66,12 @@ func main() {
 		s := <-signals
 		cancel(endpoint.Errorf(endpoint.Interrupted, "ended by signal: %s", s))
 	}()
-	err := dispatch(ctx, &cli{stdin: stdio{os.Stdin, os.Stdout}, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // its death would leave settings changed
+	out := newOutput(os.Stdout, func() { cancel(errPipe) })
+	err := dispatch(ctx, &cli{stdin: stdio{os.Stdin, os.Stdout}, stdout: out, stderr: os.Stderr}, os.Args[1:])
+	if err = out.end(err); errors.Is(err, errPipe) {
+		dieOfPipe()
+	}
 	os.Exit(exitCode(err, os.Stderr))
 }
 

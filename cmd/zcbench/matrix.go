@@ -28,7 +28,7 @@ func choiceFlags(f *pflag.FlagSet, c *experiment.Choice) {
 
 // loadSpec reads one that zcbench comes with by its name, or one of the user's
 // by its path.
-func loadSpec(args []string, command string) (*experiment.Spec, error) {
+func loadSpec(ctx context.Context, args []string, command string) (*experiment.Spec, error) {
 	if len(args) != 1 {
 		return nil, endpoint.Errorf(endpoint.Usage, "%s wants one SPEC: the path of a file, or one of %s", command, strings.Join(shippedSpecs(), ", "))
 	}
@@ -36,7 +36,13 @@ func loadSpec(args []string, command string) (*experiment.Spec, error) {
 	var text []byte
 	var err error
 	if strings.ContainsAny(name, "/.") {
-		text, err = bounded.ReadFile(name, bounded.Small)
+		err = interruptible(ctx, func() (err error) { // it may be a pipe
+			text, err = bounded.ReadFile(name, bounded.Small)
+			return err
+		})
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
 	} else if text, err = experiments.Files.ReadFile(name + ".yaml"); err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "no experiment is called %q; there are %s, and yours by a path such as ./mine.yaml", name, strings.Join(shippedSpecs(), ", "))
 	}

@@ -80,7 +80,7 @@ func TestShippedExperiments(t *testing.T) {
 	}
 	for _, name := range shippedSpecs() {
 		t.Run(name, func(t *testing.T) {
-			spec, err := loadSpec([]string{name}, "plan")
+			spec, err := loadSpec(t.Context(), []string{name}, "plan")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +113,7 @@ func TestShippedExperiments(t *testing.T) {
 
 // The talk's runs are the talk's.
 func TestNetdev0x19(t *testing.T) {
-	spec, err := loadSpec([]string{"netdev-0x19"}, "plan")
+	spec, err := loadSpec(t.Context(), []string{"netdev-0x19"}, "plan")
 	if err != nil {
 		t.Fatal(err)
 	}

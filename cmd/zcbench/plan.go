@@ -26,7 +26,7 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	spec, err := loadSpec(f.Args(), "plan")
+	spec, err := loadSpec(ctx, f.Args(), "plan")
 	if err != nil {
 		return err
 	}

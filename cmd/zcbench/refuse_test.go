@@ -109,7 +109,7 @@ func TestEveryFlag(t *testing.T) {
 	study(t, other, 1)
 	facts := filepath.Join(dir, "facts.json")
 	{
-		spec, err := loadSpec([]string{"quick"}, "plan")
+		spec, err := loadSpec(t.Context(), []string{"quick"}, "plan")
 		if err != nil {
 			t.Fatal(err)
 		}

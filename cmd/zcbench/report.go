@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +15,7 @@ import (
 )
 
 // runReport shows what records hold.
-func runReport(_ context.Context, c *cli, args []string) error {
+func runReport(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "report", "report DIR|FILE… [flags]")
 	format := f.String("format", "", strings.Join(reports.Formats(), ", ")+" (default by -o's ending, else table)")
 	output := f.StringP("output", "o", "", "file to write; .html, .md, .csv and .json say the format")
@@ -55,29 +54,27 @@ func runReport(_ context.Context, c *cli, args []string) error {
 			return err
 		}
 	}
-	set, err := loadRecords(c, "report", f.Args())
-	if err != nil {
-		return err
-	}
-	r, err := set.Report(reports.Options{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, References: *references})
-	if err != nil {
-		return &endpoint.Error{Kind: endpoint.Usage, Err: err}
-	}
-	if *explain != "" || !reports.TellsPlan(*format) {
-		tellPlan(c, "report", set)
-	}
-	if *explain != "" {
-		var text strings.Builder
-		err := r.Explain(&text, *explain)
-		if errors.Is(err, reports.ErrWhichCell) {
-			return &endpoint.Error{Kind: endpoint.Usage, Err: err}
-		}
+	return writeTo(ctx, c, *output, func(w io.Writer) error {
+		set, err := loadRecords(c, "report", f.Args())
 		if err != nil {
 			return err
 		}
-		return writeTo(c, *output, func(w io.Writer) error { _, err := io.WriteString(w, text.String()); return err })
-	}
-	return writeTo(c, *output, func(w io.Writer) error { return r.Write(w, *format) })
+		r, err := set.Report(reports.Options{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, References: *references})
+		if err != nil {
+			return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+		}
+		if *explain != "" || !reports.TellsPlan(*format) {
+			tellPlan(c, "report", set)
+		}
+		if *explain == "" {
+			return r.Write(w, *format)
+		}
+		err = r.Explain(w, *explain)
+		if errors.Is(err, reports.ErrWhichCell) {
+			return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+		}
+		return err
+	})
 }
 
 // formatOf is what the ending of a file asks for.
@@ -119,24 +116,4 @@ func tellPlan(c *cli, command string, set *reports.Set) {
 	for _, text := range set.Plan {
 		fmt.Fprintf(c.stderr, "zcbench %s: %s\n", command, text)
 	}
-}
-
-// writeTo writes to the file at path, or to stdout where there is none.
-func writeTo(c *cli, path string, write func(io.Writer) error) (err error) {
-	if path == "" {
-		w := bufio.NewWriter(c.stdout)
-		return errors.Join(write(w), w.Flush())
-	}
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("make the report: %w", err)
-	}
-	defer func() {
-		err = errors.Join(err, f.Close())
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", path, err)
-		}
-	}()
-	w := bufio.NewWriter(f)
-	return errors.Join(write(w), w.Flush())
 }

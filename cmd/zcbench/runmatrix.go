@@ -35,7 +35,7 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	spec, err := loadSpec(f.Args(), "run")
+	spec, err := loadSpec(ctx, f.Args(), "run")
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func TestStoryEveryPair(t *testing.T) {
 	for _, f := range answers.Engines {
 		can[f.Direction+" "+f.Engine] = f
 	}
-	spec, err := loadSpec([]string{"demo"}, "demo")
+	spec, err := loadSpec(t.Context(), []string{"demo"}, "demo")
 	if err != nil {
 		t.Fatal(err)
 	}

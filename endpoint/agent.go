@@ -149,7 +149,7 @@ func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 			}
 			return nil
 		case m := <-requests:
-			if err := c.handle(ctx, m); err != nil {
+			if err := contain(func() error { return c.handle(ctx, m) }); err != nil {
 				if a.Observe != nil {
 					a.Observe(Event{Err: err})
 				}
@@ -310,8 +310,8 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 	if r.p.Raw && r.p.Role == RX {
 		s.At = Monotonic() // the window opens when the stranger comes
 	}
-	if ahead := s.At - Monotonic(); ahead > int64(connectWait) {
-		return Errorf(Failed, "start %.1f s ahead: clocks of the two ends disagree", float64(ahead)/1e9)
+	if err := s.check(Monotonic()); err != nil {
+		return err
 	}
 	if err := c.link.send(message{Started: &started{}}); err != nil {
 		return err
@@ -417,71 +417,6 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 		p.Counters = a.Counters
 	}
 	return engines[i], nil
-}
-
-// Bounds that no run needs to exceed, so that arithmetic on a peer's numbers
-// cannot overflow.
-const (
-	maxFlows  = 1024
-	maxLength = 1 << 30
-	maxTime   = 7 * 24 * time.Hour
-)
-
-func (p *Prepare) check(l Limits) error {
-	within := func(what string, v, low, high int64) error {
-		if v < low || v > high {
-			return Errorf(Usage, "%s is %d; it must be from %d to %d", what, v, low, high)
-		}
-		return nil
-	}
-	least := int64(1)
-	if p.Raw && p.Role == RX {
-		least = 0
-	}
-	if err := errors.Join(
-		within("number of flows", int64(p.Flows), 1, maxFlows),
-		within("length in bytes", int64(p.Length), 1, maxLength),
-		within("pattern period in bytes", int64(p.Pattern.Period), 1, maxLength),
-		within("window in bytes", int64(p.Window), 0, maxLength),
-		within("MSS in bytes", int64(p.MSS), 0, 1<<16),
-		within("time in ns", int64(p.Time), least, int64(maxTime)),
-		within("warm-up in ns", int64(p.Omit), 0, int64(maxTime)),
-		within("interval in ns", int64(p.Interval), 0, int64(maxTime)),
-		within("number of CPUs", int64(len(p.CPUs)), 0, 1<<14),
-		within("number of counters' names", int64(len(p.Counters)), 0, 256),
-		within("number of counted CPUs", int64(len(p.ScopeSet)), 0, 1<<14),
-		within("number of CPUs that the other end counts", int64(len(p.PeerSet)), 0, 1<<14),
-		within("number of the run's processes", int64(len(p.Kin)), 0, 16),
-		within("data port", int64(p.DataPort), 0, 1<<16-1),
-		within("source port", int64(p.SourcePort), 0, 1<<16-1-maxFlows),
-	); err != nil {
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		return Errorf(Usage, "%s", first)
-	}
-	if p.Pattern.Period%p.Length != 0 {
-		return Errorf(Usage, "the pattern's period %d is not a multiple of the length %d", p.Pattern.Period, p.Length)
-	}
-	if p.Verify && p.Omit == 0 {
-		return Errorf(Usage, "--verify looks at the warm-up, and there is none: give --omit")
-	}
-	if p.Interval > 0 && p.Interval < minInterval {
-		return Errorf(Usage, "interval %s is below %s", p.Interval, minInterval)
-	}
-	for _, cpu := range append(slices.Clone(p.CPUs), p.ScopeSet...) {
-		if err := within("CPU number", int64(cpu), 0, 1<<14); err != nil {
-			return err
-		}
-	}
-	memory := int64(p.Flows) * (int64(p.Length) + int64(p.Pattern.Period) + 2*int64(p.Window))
-	switch {
-	case l.Flows > 0 && p.Flows > l.Flows:
-		return Errorf(Denied, "%d flows are asked for and the receiver allows %d (its --max-flows)", p.Flows, l.Flows)
-	case l.Time > 0 && p.Omit+p.Time > l.Time:
-		return Errorf(Denied, "a run of %s is asked for and the receiver allows %s (its --max-time)", p.Omit+p.Time, l.Time)
-	case l.Memory > 0 && memory > l.Memory:
-		return Errorf(Denied, "%d MiB of buffers are asked for and the receiver allows %d MiB (its --max-memory)", memory>>20, l.Memory>>20)
-	}
-	return nil
 }
 
 func names(engines []Engine) string {

@@ -41,6 +41,11 @@ func (r *run) calibrate() (err error) {
 	if r.p.Scope != ScopeHost && r.p.Scope != ScopeCPUSet {
 		return nil // threads have an exact clock
 	}
+	for _, n := range r.p.ScopeSet {
+		if n >= len(r.stat.Online) || !r.stat.Online[n] {
+			return Errorf(Usage, "%s: CPU %d is to be counted, and /proc/stat has none of that number", r.p.Role, n)
+		}
+	}
 	dir, err := noJournal.Dir()
 	if err != nil {
 		dir = os.DevNull // nothing is kept

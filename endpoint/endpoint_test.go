@@ -519,33 +519,3 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
-
-// FuzzServe feeds an agent whole conversations; it must end every one.
-func FuzzServe(f *testing.F) {
-	hi := `{"hello":{"magic":"zcbench","protocol":1,"version":"x","nonce":""}}` + "\n" + `{"auth":{}}` + "\n"
-	f.Add([]byte(hi + `{"clock":{"now":1}}` + "\n"))
-	f.Add([]byte(hi + `{"start":{"at":0}}` + "\n"))
-	f.Add([]byte(hi + `{"prepare":{"role":"tx","engine":"plain"}}` + "\n"))
-	f.Fuzz(func(t *testing.T, words []byte) {
-		a := &Agent{Version: "test", RX: []Engine{plain{role: RX, openErr: errors.New("closed")}}, DataPort: 5302}
-		ours, theirs := net.Pipe()
-		done := make(chan struct{})
-		go func() { _ = a.Serve(context.Background(), theirs); close(done) }()
-		go func() {
-			buf := make([]byte, 1<<16)
-			for {
-				if _, err := ours.Read(buf); err != nil {
-					return
-				}
-			}
-		}()
-		_ = ours.SetWriteDeadline(time.Now().Add(5 * time.Second))
-		_, _ = ours.Write(words)
-		ours.Close()
-		select {
-		case <-done:
-		case <-time.After(10 * time.Second):
-			t.Fatal("the agent did not end")
-		}
-	})
-}

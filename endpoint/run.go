@@ -75,6 +75,9 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	r := &run{p: p, engine: e, peer: peer, local: localAddress(&p, local)}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	defer func() {
+		if v := recover(); v != nil {
+			err = mistake(v)
+		}
 		if err != nil {
 			r.abort(err)
 			err = errors.Join(err, r.close())
@@ -144,7 +147,11 @@ func (r *run) work(w *worker, i int) {
 			return
 		}
 	}
-	ew, err := r.session.Worker(i)
+	var ew Worker
+	err := contain(func() (err error) {
+		ew, err = r.session.Worker(i)
+		return err
+	})
 	w.opened <- err
 	if err != nil {
 		w.done <- nil
@@ -152,14 +159,14 @@ func (r *run) work(w *worker, i int) {
 	}
 	conns, ok := <-w.conns
 	if ok {
-		err = ew.Run(conns, &r.stop)
+		err = contain(func() error { return ew.Run(conns, &r.stop) })
 		if r.p.Role == TX {
 			for _, c := range conns {
 				_ = unix.Shutdown(c.FD, unix.SHUT_WR) // the receiver's end of stream; an aborted one is gone already
 			}
 		}
 	}
-	w.done <- errors.Join(err, ew.Close())
+	w.done <- errors.Join(err, contain(ew.Close))
 }
 
 // meet waits for the sender's connections.
@@ -212,7 +219,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	sampled := make(chan error, 1)
 	go func() {
 		punctual()
-		sampled <- s.run(done)
+		sampled <- contain(func() error { return s.run(done) })
 	}()
 	if err := <-sampled; err != nil {
 		return nil, err

@@ -44,8 +44,8 @@ func (c *conversation) survey(ctx context.Context, s Survey) error {
 	if !c.trusted || c.agent.Survey == nil {
 		return Errorf(Denied, "this agent tells nothing of its host to a peer without a token")
 	}
-	if s.Role != RX && s.Role != TX {
-		return Errorf(Usage, "unknown role %q", clip(string(s.Role)))
+	if err := s.check(); err != nil {
+		return err
 	}
 	if s.Interface == "" && s.Address == "" && s.To == "" && c.local.IsValid() {
 		// Where the driver came in.

@@ -77,9 +77,6 @@ func (a *Agent) record(ctx context.Context, specs []string, lenient, trusted boo
 	if len(specs) > 0 && !trusted {
 		return nil, Errorf(Denied, "without a token a peer may not name meters; give them to zcbench rx itself, or both ends a --token-file")
 	}
-	if len(specs) > maxMeters {
-		return nil, Errorf(Usage, "%d meters are more than the %d of a run", len(specs), maxMeters)
-	}
 	for i, spec := range append(specs[:len(specs):len(specs)], a.Power...) {
 		kind, err := power.Describe(spec)
 		if err == nil && i < r.own && !a.Trusted && (kind.AsUser || !kind.Local) {
@@ -211,6 +208,9 @@ const quietSlack = 5 * time.Minute
 
 func (c *conversation) watch(ctx context.Context, m watch) error {
 	c.endWatch()
+	if err := m.check(); err != nil {
+		return err
+	}
 	if l := c.agent.Limits.Time; !c.trusted && l > 0 && (m.Quiet <= 0 || m.Quiet > l+quietSlack) {
 		return Errorf(Denied, "an idle baseline of up to %s is asked for and the receiver allows %s (its --max-time)", m.Quiet, l)
 	}
@@ -227,8 +227,8 @@ func (c *conversation) tell(ctx context.Context, m tell) error {
 	if c.power == nil {
 		return Errorf(Failed, "tell without watch")
 	}
-	if ahead := m.Until - Monotonic(); ahead > int64(connectWait) {
-		return Errorf(Failed, "what meters say until %.1f s ahead: clocks of the two ends disagree", float64(ahead)/1e9)
+	if err := m.check(Monotonic()); err != nil {
+		return err
 	}
 	c.link.setDeadline(idleWait + tellWait)
 	v := &said{Traces: []trace{}}

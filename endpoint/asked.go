@@ -1,0 +1,228 @@
+package endpoint
+
+import (
+	"cmp"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Bounds that no run needs to exceed, so that neither arithmetic on a peer's
+// numbers overflows, nor its words fill a screen or a disk.
+const (
+	maxFlows    = 1024
+	maxLength   = 1 << 30
+	maxTime     = 7 * 24 * time.Hour
+	maxPorts    = 1 << 16
+	maxWord     = 64       // of a name or a small value
+	maxValue    = 16 << 10 // of a setting: the RSS table of a large NIC
+	maxSettings = 256
+	maxKin      = 16
+	maxSpec     = 4 << 10 // of a meter's address: a command may be long
+)
+
+// check holds every field of a request to what it can mean, and then to what this
+// agent's user allows.
+func (p *Prepare) check(l Limits) error {
+	for _, check := range []func() error{p.numbers, p.cpus, p.words} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if p.Pattern.Period%p.Length != 0 {
+		return Errorf(Usage, "the pattern's period %d is not a multiple of the length %d", p.Pattern.Period, p.Length)
+	}
+	if p.Verify && p.Omit == 0 {
+		return Errorf(Usage, "--verify looks at the warm-up, and there is none: give --omit")
+	}
+	if p.Interval > 0 && p.Interval < minInterval {
+		return Errorf(Usage, "interval %s is below %s", p.Interval, minInterval)
+	}
+	memory := int64(p.Flows) * (int64(p.Length) + int64(p.Pattern.Period) + 2*int64(p.Window))
+	switch {
+	case l.Flows > 0 && p.Flows > l.Flows:
+		return Errorf(Denied, "%d flows are asked for and the receiver allows %d (its --max-flows)", p.Flows, l.Flows)
+	case l.Time > 0 && p.Time == 0:
+		return Errorf(Denied, "a run without end is asked for and the receiver allows %s (its --max-time)", l.Time)
+	case l.Time > 0 && p.Omit+p.Time > l.Time:
+		return Errorf(Denied, "a run of %s is asked for and the receiver allows %s (its --max-time)", p.Omit+p.Time, l.Time)
+	case l.Memory > 0 && memory > l.Memory:
+		return Errorf(Denied, "%d MiB of buffers are asked for and the receiver allows %d MiB (its --max-memory)", memory>>20, l.Memory>>20)
+	}
+	return nil
+}
+
+func inBounds(what string, v, low, high int64) error {
+	if v < low || v > high {
+		return Errorf(Usage, "%s is %d; it must be from %d to %d", what, v, low, high)
+	}
+	return nil
+}
+
+func (p *Prepare) numbers() error {
+	least := int64(1)
+	if p.Raw && p.Role == RX {
+		least = 0
+	}
+	for _, n := range []struct {
+		what         string
+		v, low, high int64
+	}{
+		{"number of flows", int64(p.Flows), 1, maxFlows},
+		{"length in bytes", int64(p.Length), 1, maxLength},
+		{"pattern period in bytes", int64(p.Pattern.Period), 1, maxLength},
+		{"window in bytes", int64(p.Window), 0, maxLength},
+		{"MSS in bytes", int64(p.MSS), 0, 1 << 16},
+		{"time in ns", int64(p.Time), least, int64(maxTime)},
+		{"warm-up in ns", int64(p.Omit), 0, int64(maxTime)},
+		{"interval in ns", int64(p.Interval), 0, int64(maxTime)},
+		{"data port", int64(p.DataPort), 0, maxPorts - 1},
+		{"source port", int64(p.SourcePort), 0, maxPorts - 1 - maxFlows},
+	} {
+		if err := inBounds(n.what, n.v, n.low, n.high); err != nil {
+			return err
+		}
+	}
+	if p.Family != 0 && p.Family != 4 && p.Family != 6 {
+		return Errorf(Usage, "address family %d is neither 4 nor 6", p.Family)
+	}
+	return nil
+}
+
+func (p *Prepare) cpus() error {
+	for _, set := range []struct {
+		what string
+		cpus []int
+	}{{"CPUs", p.CPUs}, {"counted CPUs", p.ScopeSet}, {"CPUs that the other end counts", p.PeerSet}} {
+		if err := inBounds("number of "+set.what, int64(len(set.cpus)), 0, maxCPUs); err != nil {
+			return err
+		}
+		for _, cpu := range set.cpus {
+			if err := inBounds("number of one of the "+set.what, int64(cpu), 0, maxCPUs-1); err != nil {
+				return err
+			}
+		}
+	}
+	switch p.Scope {
+	case ScopeHost, ScopeThread:
+	case ScopeCPUSet:
+		if len(p.ScopeSet) == 0 {
+			return Errorf(Usage, "the CPU time of a set of CPUs is asked for, and the set has none")
+		}
+	default:
+		return Errorf(Usage, "unknown CPU scope %q", clip(string(p.Scope)))
+	}
+	return nil
+}
+
+func (p *Prepare) words() error {
+	for _, a := range []struct{ what, text string }{{"receiver address", p.Host}, {"bind address", p.Bind}, {"address of the data connections", p.Peer}} {
+		if a.text == "" {
+			continue
+		}
+		if addr, err := netip.ParseAddr(a.text); err != nil || len(addr.Zone()) > maxWord {
+			return Errorf(Usage, "%s: %q is no IP address", a.what, clip(a.text))
+		}
+	}
+	if err := checkInterface(p.Interface); err != nil {
+		return err
+	}
+	if len(p.Congestion) > maxControls || strings.Trim(p.Congestion, controlLetters) != "" {
+		return Errorf(Usage, "%q names no congestion control", clip(p.Congestion))
+	}
+	if err := inBounds("number of counters' names", int64(len(p.Counters)), 0, 256); err != nil {
+		return err
+	}
+	for _, name := range p.Counters {
+		if !isText(name, maxWord) {
+			return Errorf(Usage, "%q names no counters", clip(name))
+		}
+	}
+	if err := inBounds("number of the run's processes", int64(len(p.Kin)), 0, maxKin); err != nil {
+		return err
+	}
+	for _, k := range p.Kin {
+		if !isText(k.Namespace, maxWord) || len(k.Name) > maxWord || k.PID < 0 || k.PID > math.MaxInt32 {
+			return Errorf(Usage, "process %d %q in %q is none", k.PID, clip(k.Name), clip(k.Namespace))
+		}
+	}
+	for _, m := range []struct {
+		what        string
+		of          map[string]string
+		many, value int
+	}{{"option", p.Options, maxOptions, maxWord}, {"setting", p.Settings, maxSettings, maxValue}, {"setting", p.Optional, maxSettings, maxValue}} {
+		if err := inBounds("number of "+m.what+"s", int64(len(m.of)), 0, int64(m.many)); err != nil {
+			return err
+		}
+		for name, value := range m.of {
+			if !isText(name, 2*maxWord) || !isText(strings.ReplaceAll(value, "\t", " "), m.value) {
+				return Errorf(Usage, "%s %q cannot be %q", m.what, clip(name), clip(value))
+			}
+		}
+	}
+	return nil
+}
+
+// checkInterface refuses what the kernel has no interface by, before the name
+// becomes a part of a path.
+func checkInterface(name string) error {
+	const altname = 127 // ALTIFNAMSIZ of linux/if.h, less its end
+	if name == "." || name == ".." || len(name) > altname || strings.ContainsFunc(name, func(r rune) bool {
+		return r == '/' || r == ':' || unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}) {
+		return Errorf(Usage, "%q names no interface", clip(name))
+	}
+	return nil
+}
+
+// controlLetters are those of congestion controls, whose names become those of
+// kernel modules.
+const controlLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+
+// isText says that a peer's words are printable and no longer than they may be.
+func isText(s string, most int) bool {
+	return len(s) <= most && !slices.ContainsFunc([]rune(s), func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// check holds a start to the present: the ends' clocks were compared just before.
+func (s *Start) check(now int64) error {
+	if s.At > now+int64(connectWait) || s.At < now-int64(prepareWait) {
+		return Errorf(Failed, "start at %.1f s where it is %.1f s now: clocks of the two ends disagree", float64(s.At)/1e9, float64(now)/1e9)
+	}
+	return nil
+}
+
+func (w *watch) check() error {
+	if len(w.Specs) > maxMeters {
+		return Errorf(Usage, "%d meters are more than the %d of a run", len(w.Specs), maxMeters)
+	}
+	for _, spec := range w.Specs {
+		if !isText(spec, maxSpec) {
+			return Errorf(Usage, "a meter's address of %d characters, or with some that cannot be shown", len(spec))
+		}
+	}
+	return inBounds("time until meters are asked, in ns,", int64(w.Quiet), 0, int64(2*maxTime))
+}
+
+func (t *tell) check(now int64) error {
+	if t.Until > now+int64(connectWait) {
+		return Errorf(Failed, "what meters say until %.1f s where it is %.1f s now: clocks of the two ends disagree", float64(t.Until)/1e9, float64(now)/1e9)
+	}
+	const ages = 1 << 62 // ns; a driver that asks for all says 0 on its own clock
+	return cmp.Or(inBounds("beginning of what meters said, in ns,", t.From, -ages, ages), inBounds("end of what meters said, in ns,", t.Until, -ages, ages))
+}
+
+func (s *Survey) check() error {
+	if s.Role != RX && s.Role != TX {
+		return Errorf(Usage, "unknown role %q", clip(string(s.Role)))
+	}
+	for _, a := range []string{s.Address, s.To} {
+		if addr, err := netip.ParseAddr(a); a != "" && (err != nil || len(addr.Zone()) > maxWord) {
+			return Errorf(Usage, "%q is no IP address", clip(a))
+		}
+	}
+	return checkInterface(s.Interface)
+}

@@ -1,0 +1,143 @@
+package endpoint
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a peer may write into each field of a prepare, and never more. None of it
+// gets as far as an engine, a file or a clock.
+func TestAskedIsBounded(t *testing.T) {
+	base := Prepare{
+		Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000},
+		Time: time.Second, Scope: ScopeHost, DataPort: 5302,
+	}
+	many := func(n int) []int { return make([]int, n) }
+	long := strings.Repeat("x", 1<<10)
+	a := &Agent{RX: []Engine{plain{role: RX}}, DataPort: 5302}
+	if p := base; true {
+		if _, err := a.admit(&p, true); err != nil {
+			t.Fatalf("the run that the others differ from: %v", err)
+		}
+	}
+	for name, change := range map[string]func(*Prepare){
+		"no role":                     func(p *Prepare) { p.Role = "" },
+		"no engine":                   func(p *Prepare) { p.Engine = "" },
+		"a cpuset without CPUs":       func(p *Prepare) { p.Scope = ScopeCPUSet },
+		"no scope":                    func(p *Prepare) { p.Scope = "" },
+		"a scope of none":             func(p *Prepare) { p.Scope = "galaxy" },
+		"a family that is none":       func(p *Prepare) { p.Family = 5 },
+		"a worker's CPU":              func(p *Prepare) { p.CPUs = []int{-1} },
+		"a counted CPU":               func(p *Prepare) { p.Scope, p.ScopeSet = ScopeCPUSet, []int{1 << 20} },
+		"a CPU of the other end":      func(p *Prepare) { p.PeerSet = []int{-5} },
+		"many CPUs":                   func(p *Prepare) { p.CPUs = many(1 << 15) },
+		"many counted CPUs":           func(p *Prepare) { p.ScopeSet = many(1 << 15) },
+		"many CPUs of the other end":  func(p *Prepare) { p.PeerSet = many(1 << 15) },
+		"many processes":              func(p *Prepare) { p.Kin = make([]Process, 17) },
+		"a process below zero":        func(p *Prepare) { p.Kin = []Process{{PID: -1}} },
+		"a process of a long name":    func(p *Prepare) { p.Kin = []Process{{Name: long}} },
+		"a namespace of a long name":  func(p *Prepare) { p.Kin = []Process{{Namespace: long}} },
+		"many counters":               func(p *Prepare) { p.Counters = make([]string, 257) },
+		"a counter of a long name":    func(p *Prepare) { p.Counters = []string{long} },
+		"a host that is no address":   func(p *Prepare) { p.Host = "localhost" },
+		"a bind address that is none": func(p *Prepare) { p.Bind = "eth0" },
+		"a peer that is no address":   func(p *Prepare) { p.Peer = "::1%" + long },
+		"an interface with a path":    func(p *Prepare) { p.Interface = "../../../etc" },
+		"an interface of dots":        func(p *Prepare) { p.Interface = ".." },
+		"an interface of a long name": func(p *Prepare) { p.Interface = long },
+		"an interface with a space":   func(p *Prepare) { p.Interface = "eth0 up" },
+		"a congestion control's path": func(p *Prepare) { p.Congestion = "../bbr" },
+		"a long congestion control":   func(p *Prepare) { p.Congestion = long },
+		"many options":                func(p *Prepare) { p.Options = numbered(65) },
+		"a long option":               func(p *Prepare) { p.Options = map[string]string{long: "1"} },
+		"an option's long value":      func(p *Prepare) { p.Options = map[string]string{"a": long} },
+		"many settings":               func(p *Prepare) { p.Settings = numbered(257) },
+		"many optional settings":      func(p *Prepare) { p.Optional = numbered(257) },
+		"a long setting":              func(p *Prepare) { p.Settings = map[string]string{long: "1"} },
+		"a setting's long value":      func(p *Prepare) { p.Settings = map[string]string{"mtu": strings.Repeat(long, 17)} },
+		"a setting with an escape":    func(p *Prepare) { p.Settings = map[string]string{"mtu": "\x1b[2J"} },
+		"a source port":               func(p *Prepare) { p.SourcePort = -1 },
+		"a source port too high":      func(p *Prepare) { p.SourcePort = 65530 },
+		"a data port":                 func(p *Prepare) { p.DataPort = -1 },
+		"a data port too high":        func(p *Prepare) { p.DataPort = 65536 },
+		"a segment size":              func(p *Prepare) { p.MSS = -1 },
+		"a window":                    func(p *Prepare) { p.Window = -1 },
+		"an interval":                 func(p *Prepare) { p.Interval = -1 },
+		"a warm-up":                   func(p *Prepare) { p.Omit = -1 },
+	} {
+		p := base
+		change(&p)
+		if _, err := a.admit(&p, true); err == nil || KindOf(err) != Usage || len(err.Error()) > 1<<10 || strings.ContainsAny(err.Error(), "\n\x1b") {
+			t.Errorf("%s: %.2000v of kind %s", name, err, KindOf(err))
+		}
+	}
+}
+
+func numbered(n int) map[string]string {
+	m := map[string]string{}
+	for i := range n {
+		m["o"+itoa(i)] = "1"
+	}
+	return m
+}
+
+// A panic while a peer is served is the end of that run alone, and says where.
+func TestMistakesAreContained(t *testing.T) {
+	for name, where := range map[string]*faulty{
+		"as the engine opens":   {open: true},
+		"as a worker is made":   {worker: true},
+		"as payload is carried": {run: true},
+	} {
+		where.plain = plain{role: RX}
+		addr := server(t, &Agent{RX: []Engine{where}})
+		c, err := dialServer(t, addr, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: time.Second, Scope: ScopeThread}
+		pr, err := c.prepare(t.Context(), &p)
+		if where.run {
+			if err != nil {
+				t.Fatal(err)
+			}
+			data, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", itoa(pr.DataPort)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer data.Close()
+		}
+		if err == nil {
+			_, err = c.measure(t.Context(), Start{At: Monotonic()}, 20*time.Second, nil)
+		}
+		if err == nil || !strings.Contains(err.Error(), "a mistake in zcbench: oops (zcbench/endpoint.") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, _, err := c.clockOffset(t.Context()); err != nil {
+			t.Errorf("%s: and then: %v", name, err)
+		}
+		c.Close()
+	}
+}
+
+// faulty is an engine with a mistake.
+type faulty struct {
+	plain
+	open, worker, run bool
+}
+
+func (f *faulty) Open(p Params) (Session, error) {
+	if f.open {
+		panic("oops")
+	}
+	return PerFlow(p.Flows, func(int) (Worker, error) {
+		if f.worker {
+			panic("oops")
+		}
+		return f, nil
+	}), nil
+}
+
+func (f *faulty) Run([]Conn, *Stop) error { panic("oops") }
+func (f *faulty) Close() error            { return nil }

@@ -1,0 +1,483 @@
+package endpoint
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net"
+	"os"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"zcbench/results"
+)
+
+// dice decide what a stranger says: a fuzzer's bytes, which run out, or chance.
+type dice struct {
+	b      []byte
+	chance *rand.Rand
+}
+
+func (d *dice) over() bool { return d.chance == nil && len(d.b) == 0 }
+
+func (d *dice) roll(n int) int {
+	if d.chance != nil {
+		return d.chance.IntN(n)
+	}
+	if len(d.b) == 0 {
+		return 0
+	}
+	v := d.b[0]
+	d.b = d.b[1:]
+	return int(v) % n
+}
+
+func pick[T any](d *dice, of ...T) T { return of[d.roll(len(of))] }
+
+// Values that a stranger puts where something else belongs.
+var (
+	strangeNumbers = []int64{0, 1, -1, 2, 5, 63, 64, 65, 1023, 1 << 14, 1 << 16, 1 << 20, 1 << 30, 1 << 31, 1e9, 1 << 62, math.MaxInt64, math.MinInt64}
+	strangeWords   = []string{
+		"", "x", "rx", "tx", "plain", "host", "cpuset", "thread", "all", "none", "lo", "..", "../../etc/passwd", "127.0.0.1", "::1", "fe80::1%lo",
+		"256.1.1.1", "reno", "\x1b[2J", "\x00", "-1", "on", "18446744073709551616", "meter", "rapl:", "exec:false", "hwmon:x", "replay:/dev/zero",
+		"sysctl.kernel.core_pattern", "mtu", strings.Repeat("a", 100), strings.Repeat("b", 20<<10),
+	}
+)
+
+// mutate changes some fields, at any depth, of a value that can be set.
+func (d *dice) mutate(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() || d.roll(8) == 0 {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		d.mutate(v.Elem())
+	case reflect.Struct:
+		if n := v.NumField(); n > 0 {
+			if f := v.Field(d.roll(n)); f.CanSet() {
+				d.mutate(f)
+			}
+		}
+	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[json.RawMessage]() {
+			v.SetBytes([]byte(pick(d, "null", "{}", `{"x":[]}`)))
+			return
+		}
+		s := reflect.MakeSlice(v.Type(), pick(d, 0, 1, 2, 3, 100), 100)
+		for i := range min(s.Len(), 3) {
+			d.mutate(s.Index(i))
+		}
+		v.Set(s)
+	case reflect.Map:
+		m := reflect.MakeMap(v.Type())
+		for range pick(d, 0, 1, 2, 100) {
+			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			d.mutate(key)
+			d.mutate(value)
+			m.SetMapIndex(key, value)
+		}
+		v.Set(m)
+	case reflect.String:
+		words := strangeWords
+		switch v.Type() {
+		case reflect.TypeFor[Scope]():
+			words = []string{"host", "cpuset", "thread", ""}
+		case reflect.TypeFor[Role]():
+			words = []string{"rx", "tx", ""}
+		}
+		v.SetString(pick(d, words...))
+	case reflect.Bool:
+		v.SetBool(d.roll(2) == 1)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(pick(d, strangeNumbers...))
+	case reflect.Uint64, reflect.Uint8:
+		v.SetUint(uint64(pick(d, strangeNumbers...)))
+	case reflect.Float64:
+		v.SetFloat(pick(d, 0, -1, 1e300, 0.5))
+	}
+}
+
+// stranger talks to an agent, and expects an answer to each thing it says.
+type stranger struct {
+	d         *dice
+	conn      net.Conn
+	r         *bufio.Reader
+	token     []byte
+	port      int // of data
+	flows     int // that the agent waits for
+	data      []net.Conn
+	said      *int64 // messages
+	elsewhere bool   // data connections are to come from another address
+	barred    bool   // its data connections do not count, so that a start waits for them in vain
+	longest   longest
+	states    map[string]int
+}
+
+var errHungUp = errors.New("the agent hung up")
+
+// longest is for how long an answer was waited for, and what was said before.
+type longest struct {
+	time.Duration
+	what string
+}
+
+func (w *longest) note(d time.Duration, said []byte) {
+	if d > w.Duration {
+		*w = longest{d, string(said[:min(len(said), 300)])}
+	}
+}
+
+// line sends one and gives the answer.
+func (s *stranger) line(b []byte) (message, error) {
+	*s.said++
+	_ = s.conn.SetDeadline(time.Now().Add(20 * time.Second))
+	begun := time.Now()
+	if _, err := s.conn.Write(append(b, '\n')); err != nil {
+		return message{}, errHungUp
+	}
+	m, err := s.answer()
+	if !s.barred {
+		s.longest.note(time.Since(begun), b)
+	}
+	return m, err
+}
+
+func (s *stranger) answer() (message, error) {
+	line, err := s.r.ReadBytes('\n')
+	if timedOut(err) {
+		return message{}, fmt.Errorf("no answer: %w", err)
+	}
+	if err != nil {
+		return message{}, errHungUp
+	}
+	m, err := decode(line)
+	if err == nil && m.Error != nil && strings.Contains(m.Error.Text, errMistake.Error()) {
+		err = errors.New(m.Error.Text)
+	}
+	return m, err
+}
+
+func (s *stranger) say(m message) (message, error) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return message{}, err
+	}
+	return s.line(b)
+}
+
+// meet shakes hands; nil, and no error, is an agent that turned it away.
+func (s *stranger) meet() (*Welcome, error) {
+	h := hello{Magic: magic, Protocol: protocol, Version: "test", Nonce: []byte("nonce")}
+	if s.d.roll(16) == 1 {
+		s.d.mutate(reflect.ValueOf(&h).Elem())
+	}
+	m, err := s.say(message{Hello: &h})
+	if err != nil || m.Hello == nil {
+		return nil, hungUp(err)
+	}
+	a := auth{}
+	if len(s.token) > 0 {
+		a.MAC = mac(s.token, "driver", h.Nonce, m.Hello.Nonce)
+	}
+	first := message{Auth: &a}
+	switch s.d.roll(32) {
+	case 1:
+		s.d.mutate(reflect.ValueOf(&a).Elem())
+	case 2:
+		s.d.mutate(reflect.ValueOf(&first).Elem())
+	}
+	m, err = s.say(first)
+	if err != nil || m.Welcome == nil {
+		return nil, hungUp(err)
+	}
+	return m.Welcome, nil
+}
+
+func hungUp(err error) error {
+	if errors.Is(err, errHungUp) {
+		return nil
+	}
+	return err
+}
+
+// talk says things until the dice are used up, or the agent has had enough.
+func (s *stranger) talk(most int) error {
+	defer s.leave()
+	w, err := s.meet()
+	if err != nil || w == nil {
+		return err
+	}
+	s.states["welcome"]++
+	for range most {
+		if s.d.over() {
+			return nil
+		}
+		if err := s.once(); err != nil {
+			return hungUp(err)
+		}
+	}
+	return nil
+}
+
+func (s *stranger) leave() {
+	s.conn.Close()
+	for _, c := range s.data {
+		c.Close()
+	}
+}
+
+func (s *stranger) once() error {
+	garbage := []string{"", "{}", "null", "[]", `{"clock":{"now":1}}{"clock":{"now":1}}`, `{"clock":{"now":1},"survey":{}}`, `{"prepare":{"shape":1}}`, strings.Repeat(`{"prepare":`, 2000), "\x00\xff", strings.Repeat("z", maxRequest+1)}
+	prepare := Prepare{
+		Role: RX, Engine: "plain", Flows: pick(s.d, 1, 2), Length: 1000, Pattern: Pattern{Seed: 1, Period: 2000},
+		Time: 10 * time.Millisecond, Scope: ScopeThread,
+	}
+	var m message
+	what := s.d.roll(24)
+	switch what {
+	case 0:
+		m.Clock = &clock{Now: 1, Count: s.d.roll(2) == 1}
+	case 1, 2, 3, 4, 5, 6, 7, 8:
+		m.Prepare = &prepare
+		for range pick(s.d, 0, 1, 1, 2, 3) {
+			s.d.mutate(reflect.ValueOf(&prepare).Elem())
+		}
+	case 9, 10, 11, 12, 13:
+		m.Start = &Start{At: Monotonic() + int64(time.Millisecond)}
+	case 14:
+		m.Start = &Start{}
+		s.d.mutate(reflect.ValueOf(m.Start).Elem())
+	case 15:
+		m.Watch = &watch{Quiet: time.Second}
+	case 16:
+		m.Watch = &watch{}
+		s.d.mutate(reflect.ValueOf(m.Watch).Elem())
+	case 17:
+		m.Tell = &tell{Until: Monotonic()}
+	case 18:
+		m.Tell = &tell{}
+		s.d.mutate(reflect.ValueOf(m.Tell).Elem())
+	case 19:
+		m.Survey = &Survey{Role: RX}
+		s.d.mutate(reflect.ValueOf(m.Survey).Elem())
+	case 20:
+		m.Hold = &hold{Ticket: "x"}
+		s.d.mutate(reflect.ValueOf(m.Hold).Elem())
+	case 21, 22: // what only an agent says, or anything
+		s.d.mutate(reflect.ValueOf(&m).Elem())
+	case 23:
+		_, err := s.line([]byte(pick(s.d, garbage...)))
+		return err
+	}
+	if m.Start != nil && s.flows > 0 {
+		s.barred = s.elsewhere
+		if err := s.connect(); err != nil {
+			return err
+		}
+	}
+	got, err := s.say(m)
+	s.barred = false
+	if err != nil {
+		return err
+	}
+	switch {
+	case got.Prepared != nil:
+		s.states["prepared"]++
+		s.flows, s.port, s.elsewhere = prepare.Flows, got.Prepared.DataPort, prepare.Peer != ""
+		if prepare.Role == TX {
+			s.flows = 0
+		}
+	case got.Started != nil:
+		s.states["started"]++
+		s.flows = 0
+		for got.Result == nil && got.Error == nil && err == nil {
+			got, err = s.answer() // of the run's own length
+		}
+		if got.Result != nil {
+			s.states["result"]++
+		}
+		return err
+	case got.Error != nil && (m.Prepare != nil || m.Start != nil):
+		s.flows = 0
+	case got.Watched != nil:
+		s.states["watched"]++
+	case got.Said != nil:
+		s.states["said"]++
+	}
+	return nil
+}
+
+// connect makes the data connections, that send for a little and end.
+func (s *stranger) connect() error {
+	for i := range s.flows {
+		c, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", itoa(s.port+i)))
+		if err != nil { // it may be asked to listen elsewhere
+			s.barred = true
+			continue
+		}
+		s.data = append(s.data, c)
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := c.Write(make([]byte, 1000)); err != nil {
+			return err
+		}
+		long := pick(s.d, 0, 10*time.Millisecond, 100*time.Millisecond)
+		time.AfterFunc(long, func() { c.Close() })
+	}
+	return nil
+}
+
+// strangeAgent is one whose engines, meters and instruments do no harm.
+func strangeAgent(token []byte, port int, opened *atomic.Int64) *Agent {
+	meter := Meter{Name: "meter", Open: func(Site) (Reader, error) { return idleReader{opened}, nil }}
+	return &Agent{
+		Version: "test", Token: token, DataPort: port, Bind: "127.0.0.1", NoTune: true,
+		RX:     []Engine{plain{role: RX, opened: opened, options: []Option{Switch("switch", false, "")}}},
+		TX:     []Engine{plain{role: TX, opened: opened}},
+		Limits: Limits{Time: 100 * time.Millisecond, Flows: 4, Memory: 1 << 20},
+		Facts:  func(string) results.Facts { return results.Facts{} },
+		Survey: func(context.Context, Survey) (any, error) { return 1, nil },
+		Instruments: Instruments{Meters: []Meter{meter},
+			Profiler: Recorder{Name: "none", Open: func(Site) (Recording, error) { return nil, Errorf(Unsupported, "no profiler") }}},
+	}
+}
+
+type idleReader struct{ opened *atomic.Int64 }
+
+func (r idleReader) Quantities() []Quantity { return []Quantity{{Name: "idle"}} }
+func (r idleReader) Read(to []uint64) error { r.opened.Add(0); return nil }
+func (r idleReader) Close() error           { return nil }
+
+var strangeToken = []byte("0123456789abcdef")
+
+// FuzzStrangers has strangers drive a real agent through all of its states, with
+// and without a token. The agent answers all they say, and ends with the link.
+func FuzzStrangers(f *testing.F) {
+	seeds := rand.New(rand.NewPCG(1, 2))
+	for i := range 40 {
+		b := make([]byte, 8+8*i)
+		for k := 0; k < len(b); k += 8 {
+			binary.LittleEndian.PutUint64(b[k:], seeds.Uint64())
+		}
+		f.Add(i%2 == 0, b)
+	}
+	f.Fuzz(func(t *testing.T, trusted bool, b []byte) {
+		var opened atomic.Int64
+		var token []byte
+		if trusted {
+			token = strangeToken
+		}
+		port := freePorts(t, 5)
+		a := strangeAgent(token, port, &opened)
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() { _ = a.Serve(context.Background(), theirs); close(done) }()
+		var said int64
+		s := &stranger{d: &dice{b: b}, conn: ours, r: bufio.NewReader(ours), token: token, said: &said, states: map[string]int{}}
+		if err := s.talk(len(b)); err != nil {
+			t.Error(err)
+		}
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the agent did not end")
+		}
+		if n := opened.Load(); n != 0 {
+			t.Errorf("%d sessions left open", n)
+		}
+	})
+}
+
+// TestStrangers is some messages over TCP, or, on a quiet machine, as many as
+// ZCBENCH_STRANGERS says, each answered within a second.
+func TestStrangers(t *testing.T) {
+	total := int64(400)
+	if v := os.Getenv("ZCBENCH_STRANGERS"); v != "" {
+		if _, err := fmt.Sscan(v, &total); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const side = 8 // agents beside each other, half of them with a token
+	before := fds(t)
+	var mu sync.Mutex
+	var opened atomic.Int64
+	all, states, longest := int64(0), map[string]int{}, longest{}
+	t.Run("talk", func(t *testing.T) {
+		base := freePorts(t, 8*side)
+		for i := range side {
+			t.Run(itoa(i), func(t *testing.T) {
+				t.Parallel()
+				var token []byte
+				if i%2 == 0 {
+					token = strangeToken
+				}
+				a := strangeAgent(token, base+8*i, &opened)
+				addr := serve(t, a)
+				chance := rand.New(rand.NewPCG(uint64(i), uint64(total)))
+				var said int64
+				for said < total/side {
+					c, err := net.Dial("tcp4", addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					s := &stranger{d: &dice{chance: chance}, conn: c, r: bufio.NewReader(c), token: token, said: &said, states: map[string]int{}}
+					if err := s.talk(1 + chance.IntN(100)); err != nil {
+						t.Fatal(err)
+					}
+					mu.Lock()
+					longest.note(s.longest.Duration, []byte(s.longest.what))
+					for k, n := range s.states {
+						states[k] += n
+					}
+					mu.Unlock()
+				}
+				mu.Lock()
+				all += said
+				mu.Unlock()
+			})
+		}
+	})
+	t.Logf("%d messages, states %v, the longest wait for an answer %s, after %s", all, states, longest.Duration, longest.what)
+	if os.Getenv("ZCBENCH_STRANGERS") != "" && longest.Duration > time.Second {
+		t.Error("an answer took more than a second")
+	}
+	for _, state := range []string{"welcome", "prepared", "started", "result", "watched", "said"} {
+		if states[state] == 0 {
+			t.Errorf("no stranger got as far as %s", state)
+		}
+	}
+	eventually(t, "sessions closed", func() bool { return opened.Load() == 0 })
+	eventually(t, "descriptors closed", func() bool { return fds(t) <= before })
+}
+
+// serve has an agent listen until the test ends.
+func serve(t *testing.T, a *Agent) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Listen(ctx, l, false) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("listen: %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Error("the server did not end")
+		}
+	})
+	return l.Addr().String()
+}

@@ -9,115 +9,253 @@ import (
 // words: "window-short". A code that was once published keeps its meaning.
 type Code string
 
-// Codes of warnings. Each holds for the end that the text names.
+// Codes of warnings. Each holds for the end that the text names. The first
+// paragraph of its comment is what it says, the second what to do about it.
 const (
 	// WindowShort: the window that was measured is not as long as was asked.
+	//
+	// Compare nothing with this run: repeat it, with a longer --time where the
+	// stream ended early, and look for what stopped an end (a debugger, a
+	// suspended VM, a full CPU) where one did.
 	WindowShort Code = "window-short"
 	// WindowsApart: the two ends did not measure at the same time.
+	//
+	// Repeat the run. Where it happens again, one end gets no CPU when it should:
+	// give it CPUs of its own (--affinity) or stop what else runs there.
 	WindowsApart Code = "windows-apart"
 	// SamplerLate: an end's process did not run for a while within the window,
 	// or took a sample late.
+	//
+	// Repeat the run on a host with a CPU to spare. In a VM, look whether its own
+	// host is full (steal).
 	SamplerLate Code = "sampler-late"
 	// FlowStalled: nothing crossed a connection for half a second or more.
+	//
+	// Look at the retransmits and round trips in `flows`, at the link (`ip -s
+	// link`) and at drops. With many flows on a slow link a longer --time and
+	// fewer flows help.
 	FlowStalled Code = "flow-stalled"
 	// PayloadWaited: for half a second or more a receiver's engine took nothing of
 	// what had arrived.
+	//
+	// Give the receiver's workers CPU of their own (--affinity), or look for what
+	// held them up; of zcrx and devmem, give more memory (--mem).
 	PayloadWaited Code = "payload-waited"
 	// BytesCoarse: bytes count only when a whole call was done, for the kernel
 	// does not tell what crossed.
+	//
+	// Take a longer --time, so that the edges of the window matter less, or a
+	// smaller --length; the text says by how many bytes throughput may be off.
 	BytesCoarse Code = "bytes-coarse"
 	// BytesDiffer: the ends moved different amounts in one window.
+	//
+	// Take a longer --time and a warm-up (--omit). Where it stays, trust
+	// throughput to the share in the text only.
 	BytesDiffer Code = "bytes-differ"
 	// CutOff: data was in flight long after the window and was given up.
+	//
+	// Use fewer flows, a smaller --window or a slower sender, so that what is
+	// queued leaves in time; the figures of the window itself hold.
 	CutOff Code = "cut-off"
 	// CopiesUnknown: of some payload nobody can tell whether a CPU copied it.
+	//
+	// Do as the text says (it names what hides the copies) before you claim zero
+	// copy; the bytes stand as copied until then.
 	CopiesUnknown Code = "copies-unknown"
 	// Copied: an engine that means to avoid copies had its payload copied.
+	//
+	// Remove what the text names (a capture, an interface without scatter-gather,
+	// header split or steering that misses), or compare this engine as one that
+	// copies.
 	Copied Code = "copied"
 	// CopiesUnreported: the kernel copied payload that it reports as not copied.
+	//
+	// Turn scatter-gather and checksum offload of the sender's interface on
+	// (`ethtool -K IFACE sg on tx on`), or send by another one.
 	CopiesUnreported Code = "copies-unreported"
 	// SettingNotTaken: the kernel, the NIC or the engine had another value than
 	// was asked for.
+	//
+	// Do as the text says to get the value, or ask for the one that was used; the
+	// record has what took effect.
 	SettingNotTaken Code = "setting-not-taken"
 	// CongestionDiffers: the ends used two congestion controls, and none was
 	// asked for.
+	//
+	// Give --congestion: the sender then has it, and so does the receiver where
+	// both ends have a token or run on one machine.
 	CongestionDiffers Code = "congestion-differs"
 	// PacingLimited: TCP let the sender's connections go little faster than
 	// they went.
+	//
+	// Where engines are to be compared, give --congestion reno (or cubic), or
+	// remove the limit that the text names; where the link is that slow, nothing
+	// is wrong with the run.
 	PacingLimited Code = "pacing-limited"
 	// BuffersHeld: the engine kept socket buffers small, for want of memory of
 	// its own.
+	//
+	// Give the engine more memory (--mem udmabuf:SIZE) or raise net.core.rmem_max,
+	// as the text says.
 	BuffersHeld Code = "buffers-held"
 	// ClocksDiffer: two clocks of CPU time do not agree.
+	//
+	// Take no conclusion that the difference in the text could turn around.
+	// Calibrate anew on a quiet host, or run as root, who may read better clocks.
 	ClocksDiffer Code = "clocks-differ"
 	// ClockBlind: the clock of CPU time misses a kind of work.
+	//
+	// Run as root, or give the program CAP_BPF and CAP_PERFMON (`setcap
+	// cap_bpf,cap_perfmon+ep bin/zcbench`).
 	ClockBlind Code = "clock-blind"
 	// ClockCoarse: no clock of CPU time is right for short bursts.
+	//
+	// Take `cpu_error_percent` as the error of CPU and ROI. A kernel with
+	// CONFIG_IRQ_TIME_ACCOUNTING or CONFIG_VIRT_CPU_ACCOUNTING_GEN, or root, has
+	// better clocks.
 	ClockCoarse Code = "clock-coarse"
 	// ClockUncalibrated: which clock of CPU time is right could not be found out.
+	//
+	// Begin on a quiet host: the first run later than in a minute tries again.
 	ClockUncalibrated Code = "clock-uncalibrated"
 
 	// PowerCoarse: a meter's steps are large beside what it shows.
+	//
+	// Measure for longer (--time), or give a meter with finer steps.
 	PowerCoarse Code = "power-coarse"
 	// PowerSlow: a meter has few values in the window.
+	//
+	// Measure for longer (--time), or have the meter asked more often
+	// (?interval=).
 	PowerSlow Code = "power-slow"
 	// PowerGap: for some of the window there is no reading.
+	//
+	// Repeat the run; where it happens again, look at the network to the meter and
+	// at what else asks it.
 	PowerGap Code = "power-gap"
 	// PowerBlind: a meter does not see the load.
+	//
+	// Give a meter that sees the whole host, or wait longer between the baseline
+	// and the run.
 	PowerBlind Code = "power-blind"
 	// PowerLate: a meter's values seem to be of another time than they say.
+	//
+	// Tell the meter's delay in its name, KIND+3s:ADDRESS, or measure for longer.
 	PowerLate Code = "power-late"
 	// PowerLost: some readings failed, or cannot be.
+	//
+	// Look at the meter and the network to it; the watts are those of the readings
+	// that are left.
 	PowerLost Code = "power-lost"
 	// PowerWrap: an energy counter started anew or may have wrapped unseen.
+	//
+	// Have the meter read more often (?interval=), or keep other programs from
+	// resetting it.
 	PowerWrap Code = "power-wrap"
 	// PowerCost: reading a meter takes CPU time that matters.
+	//
+	// Read the meter less often (?interval=), or from another host
+	// (KIND:ADDRESS@HOST).
 	PowerCost Code = "power-cost"
 	// PowerMissing: a meter gave no figure.
+	//
+	// The text says why; `zcbench power read --meter KIND:ADDRESS` tries it
+	// without a run.
 	PowerMissing Code = "power-missing"
 	// PowerClock: how far apart the clocks of a meter's host and ours are is not
 	// known well enough.
+	//
+	// Synchronise the clocks of both hosts (NTP, PTP), or measure for longer.
 	PowerClock Code = "power-clock"
 	// PowerShared: a meter sees more than the end that it was given for.
+	//
+	// Give a meter of a single end, or take the total alone.
 	PowerShared Code = "power-shared"
 	// PowerTwice: two meters see the same, which counts once.
+	//
+	// Nothing, if the one that counts is the one you meant; else leave the other
+	// one out of --meter.
 	PowerTwice Code = "power-twice"
 	// PowerSum: watts are summed of meters that may see the same.
+	//
+	// Leave one out if they see the same; if they do not, the sum is right.
 	PowerSum Code = "power-sum"
 	// HostUnknown: nobody can tell whether both ends run on one host, and so
 	// whether the CPU time of both is the same.
+	//
+	// Run zcbench outside of what hides /proc on the end that the text names, or
+	// pin both ends to CPUs of their own (--affinity on each).
 	HostUnknown Code = "host-unknown"
 	// CPUShared: both ends ran on the same CPUs, and only their threads can be
 	// told apart.
+	//
+	// Pin the ends to CPUs of their own (--affinity; `zcbench local` does with two
+	// CPUs or more). Else compare with runs that have this warning only.
 	CPUShared Code = "cpu-shared"
 	// CPUForeign: programs that are not of the run used the CPUs whose time is
 	// the end's cpu_percent.
+	//
+	// Stop the programs that the text names, or move the run to other CPUs
+	// (--affinity); CPU and ROI are of both.
 	CPUForeign Code = "cpu-foreign"
 	// CPUSteal: a hypervisor took time of those CPUs, which is in cpu_percent.
+	//
+	// Run where the hypervisor gives this VM CPUs of its own; the stolen time is
+	// no work of the run.
 	CPUSteal Code = "cpu-steal"
 	// CPUThrottled: a cgroup's quota stopped the end.
+	//
+	// Raise the quota of the cgroup that the text names (cpu.max, or the
+	// container's CPU limit), or use less CPU: these figures are the quota's.
 	CPUThrottled Code = "cpu-throttled"
 	// SoftirqElsewhere: CPUs that no end counts spent time in softirq.
+	//
+	// Count those CPUs to an end (--affinity and --softirq-cpus name them), or
+	// steer the NIC's interrupts to the CPUs of the run.
 	SoftirqElsewhere Code = "softirq-elsewhere"
 	// HalfRecord: the record is of one end alone, whose peer has that of both; it is a note.
+	//
+	// Take the other end's record for comparisons.
 	HalfRecord Code = "half-record"
 	// VethSoftirq: the receiver's softirq is in the sender's CPU time; it is a note.
+	//
+	// Compare both ends' total with one another, or give --softirq-cpus, which
+	// moves the receiver's softirq to CPUs of its own.
 	VethSoftirq Code = "veth-softirq"
 	// NUMAFar: workers run on another NUMA node than the NIC.
+	//
+	// Run the workers on the CPUs that the text names (--affinity).
 	NUMAFar Code = "numa-far"
 	// IOMMUTranslates: the NIC's memory accesses go through an IOMMU, and zero
 	// copy was measured.
+	//
+	// Note it beside the figures, and compare with a boot with iommu.passthrough=1
+	// if what it costs matters.
 	IOMMUTranslates Code = "iommu-translates"
 	// SMTSibling: a CPU that shares a core with a worker's was busy.
+	//
+	// Leave the sibling idle: choose other CPUs (--affinity), stop what runs
+	// there, or turn SMT off.
 	SMTSibling Code = "smt-sibling"
 	// HostsDiffer: the two hosts run their CPUs by different rules.
+	//
+	// Make the governor, turbo and mitigations of both hosts alike, or compare
+	// ends only with the same end of other runs.
 	HostsDiffer Code = "hosts-differ"
 	// HostChanged: a host, or its settings, are not what they were in an earlier
 	// run that this one is compared with.
+	//
+	// Find out who changed it, put it back, and repeat the runs from before or
+	// after; do not compare across the change.
 	HostChanged Code = "host-changed"
 	// CPUHot: CPUs were slowed down because of heat.
+	//
+	// Let it cool, repeat with a longer cooldown between runs, or set a fixed
+	// frequency below the limit.
 	CPUHot Code = "cpu-hot"
 	// ProcMasked: /proc/stat is shown by something that is not the kernel.
+	//
+	// Run outside of the container, or with the kernel's own /proc mounted.
 	ProcMasked Code = "proc-masked"
 )
 

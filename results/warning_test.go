@@ -51,8 +51,8 @@ jq -r 'select(.warnings | any(test("\\[flow-stalled\\]$"))) | .id' results.jsonl
 A run of status ´ok´ without warnings is one in which nothing of the kind was
 seen. Reports gather the warnings of a cell's runs below the figures.
 
-| code | what it says |
-|---|---|
+| code | what it says | what to do |
+|---|---|---|
 `
 
 // Every code is documented, in docs/warnings.md as in the source.
@@ -64,6 +64,7 @@ func TestWarningsAreDocumented(t *testing.T) {
 	var doc bytes.Buffer
 	doc.WriteString(strings.ReplaceAll(docHead, "´", "`"))
 	names := map[string]string{} // by code
+	cell := strings.NewReplacer("|", "\\|")
 	for _, d := range file.Decls {
 		g, ok := d.(*ast.GenDecl)
 		if !ok || g.Tok != token.CONST {
@@ -79,9 +80,15 @@ func TestWarningsAreDocumented(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text, ok := strings.CutPrefix(strings.Join(strings.Fields(v.Doc.Text()), " "), name+": ")
+			says, cure, _ := strings.Cut(v.Doc.Text(), "\n\n")
+			text, ok := strings.CutPrefix(strings.Join(strings.Fields(says), " "), name+": ")
 			if !ok || !strings.HasSuffix(text, ".") {
 				t.Errorf("the comment on %s is no sentence that begins with %q", name, name+": ")
+				continue
+			}
+			cure = strings.Join(strings.Fields(cure), " ")
+			if !strings.HasSuffix(cure, ".") {
+				t.Errorf("the comment on %s has no second paragraph that says what to do", name)
 			}
 			if CodeOf(Warn(Code(code), "x")) != Code(code) || !regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`).MatchString(code) {
 				t.Errorf("%s: %q is no code of lower-case words with - between", name, code)
@@ -90,7 +97,7 @@ func TestWarningsAreDocumented(t *testing.T) {
 				t.Errorf("%s and %s are both %q", other, name, code)
 			}
 			names[code] = name
-			fmt.Fprintf(&doc, "| `%s` | %s%s |\n", code, strings.ToUpper(text[:1]), strings.ReplaceAll(text[1:], "|", "\\|"))
+			fmt.Fprintf(&doc, "| `%s` | %s%s | %s |\n", code, strings.ToUpper(text[:1]), cell.Replace(text[1:]), cell.Replace(cure))
 		}
 	}
 	if len(names) == 0 {

@@ -9,6 +9,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/perf"
+	"zcbench/results"
 )
 
 // pmu is what the CPUs' own counters say the payload took, over the scope's
@@ -106,12 +107,12 @@ func (r *perfReader) Read(to []uint64) error {
 	return nil
 }
 
-// Notes tells of counters that were not ours all the time.
-func (r *perfReader) Notes() []string {
+// Warnings tells of counters that were not ours all the time.
+func (r *perfReader) Warnings() (warnings []string) {
 	if !r.shared {
 		return nil
 	}
-	return []string{"the hardware has too few counters for all that use them (perf, the NMI watchdog): values are extrapolated from the time they were counted"}
+	return []string{results.Warn(results.CountersShared, "the hardware has too few counters for all that use them (perf, the NMI watchdog): values are extrapolated from the time they were counted")}
 }
 
 func (r *perfReader) Close() error {

@@ -240,10 +240,10 @@ const (
 	leastStack  = 1000 // one of so many samples
 )
 
-func (p *profiler) Report(res *endpoint.Result) (warnings []string, err error) {
+func (p *profiler) Report(res *endpoint.Result) (notes, warnings []string, err error) {
 	kernel, err := perf.KernelSymbols()
 	if err != nil {
-		warnings = append(warnings, fmt.Sprintf("profile: %v", err))
+		warnings = append(warnings, results.Warn(results.RecordingGaps, "the profile lacks the kernel's names: %v", err))
 	}
 	out := &results.Profile{Event: p.event, Samples: p.all, Lost: p.lost, Hz: profileHz}
 	n := namer{kernel: kernel, own: p.own, program: filepath.Base(os.Args[0]), procs: map[uint32]string{}}
@@ -259,11 +259,11 @@ func (p *profiler) Report(res *endpoint.Result) (warnings []string, err error) {
 	if p.event == "cpu-clock" {
 		text += "; by a timer, because there is no PMU here: what runs with interrupts off shows where they are turned on again"
 	}
-	warnings = append(warnings, text)
+	notes = append(notes, results.Warn(results.RecordingCost, "%s", text))
 	if p.slow {
-		warnings = append(warnings, "the kernel throttled the profile: it has gaps (sysctl kernel.perf_cpu_time_max_percent)")
+		warnings = append(warnings, results.Warn(results.RecordingGaps, "the kernel throttled the profile: it has gaps (sysctl kernel.perf_cpu_time_max_percent)"))
 	}
-	return warnings, nil
+	return notes, warnings, nil
 }
 
 // namer turns addresses into names.

@@ -39,11 +39,11 @@ func recorder(t *testing.T, r endpoint.Recorder, s endpoint.Site) endpoint.Recor
 func report(t *testing.T, r endpoint.Recording) (*endpoint.Result, string) {
 	t.Helper()
 	var res endpoint.Result
-	w, err := r.Report(&res)
+	notes, warnings, err := r.Report(&res)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &res, strings.Join(w, "\n")
+	return &res, strings.Join(append(notes, warnings...), "\n")
 }
 
 // spin uses CPU time on this thread, in the kernel and in this function.

@@ -161,7 +161,7 @@ func (t *tracer) Close() error {
 	return errors.Join(errs...)
 }
 
-func (t *tracer) Report(res *endpoint.Result) (warnings []string, err error) {
+func (t *tracer) Report(res *endpoint.Result) (notes, warnings []string, err error) {
 	res.SyscallCosts = []results.SyscallCost{}
 	for id, c := range t.costs {
 		if c.calls == 0 {
@@ -179,11 +179,11 @@ func (t *tracer) Report(res *endpoint.Result) (warnings []string, err error) {
 	slices.SortFunc(res.SyscallCosts, func(a, b results.SyscallCost) int {
 		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Name, b.Name))
 	})
-	warnings = append(warnings, "system calls were traced: figures include its cost; times include what a call waited")
+	notes = append(notes, results.Warn(results.RecordingCost, "system calls were traced: figures include its cost; times include what a call waited"))
 	if t.lost > 0 {
-		warnings = append(warnings, fmt.Sprintf("%d records of system calls were lost, so there were more: the trace could not keep up", t.lost))
+		warnings = append(warnings, results.Warn(results.RecordingGaps, "%d records of system calls were lost, so there were more: the trace could not keep up", t.lost))
 	}
-	return warnings, nil
+	return notes, warnings, nil
 }
 
 // syscallName gives the name of one that a program such as this makes.

@@ -8,6 +8,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/procfile"
+	"zcbench/results"
 )
 
 // thermal is how hot the CPU packages are and how often they were slowed down
@@ -93,7 +94,7 @@ func (r *valueReader) throttling(root string, cpus []int) error {
 		} else {
 			core += fmt.Sprint(" cpu", n)
 		}
-		for _, c := range []struct{ file, of, name, warning string }{
+		for _, c := range []struct{ file, of, name, means string }{
 			{"core_throttle_count", core, "core_throttles", "a core was slowed down because it was too hot"},
 			{"package_throttle_count", pkg, "package_throttles", "a CPU package was slowed down because it was too hot"},
 		} {
@@ -108,7 +109,7 @@ func (r *valueReader) throttling(root string, cpus []int) error {
 				return err
 			}
 			seen[c.name+c.of] = true
-			r.add(f, endpoint.Quantity{Name: c.name, Warning: c.warning})
+			r.add(f, endpoint.Quantity{Name: c.name, Code: results.CPUHot, Means: c.means})
 		}
 	}
 	return nil

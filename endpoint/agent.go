@@ -334,7 +334,7 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 	if err != nil {
 		return err
 	}
-	res.Warnings = append(res.Warnings, r.drift...)
+	res.Warnings = append(res.Warnings, r.warned...)
 	res.Warnings = append(res.Warnings, conditions(r.p.Role, r.workerCPUs(), r.engine.Layout().ZeroCopy, c.facts)...)
 	if err := c.link.send(message{Result: res}); err != nil {
 		return err

@@ -225,7 +225,7 @@ func half(p *Prepare, facts results.Facts, res *Result) results.Record {
 	rec.Samples = res.intervals(p.Role)
 	rec.Flows = res.connections(p.Role, nil)
 	rec.Warnings = res.Warnings
-	rec.Notes = append(rec.Notes, results.Warn(results.HalfRecord, "this is the %s's half of the run; the other end's output has the record of both", p.Role))
+	rec.Notes = append(res.Notes, results.Warn(results.HalfRecord, "this is the %s's half of the run; the other end's output has the record of both", p.Role))
 	rec.Derive()
 	return rec
 }
@@ -281,11 +281,12 @@ func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
 // that contradict each other.
 func summarize(rec *results.Record, rx, tx *end) error {
 	rec.Status = results.OK
+	var notes []string
 	if rx.result != nil {
 		rec.Window, rec.Gbps = rx.result.rate()
 	} else {
 		rec.Window, rec.Gbps = tx.result.rate()
-		rec.Warnings = append(rec.Warnings, "the receiver is a plain TCP peer: bytes and Gbit/s are the sender's own")
+		rec.Notes = append(rec.Notes, results.Warn(results.PlainPeer, "the receiver is a plain TCP peer: bytes and Gbit/s are the sender's own"))
 	}
 	for _, e := range []*end{rx, tx} {
 		if e.result == nil {
@@ -300,15 +301,17 @@ func summarize(rec *results.Record, rx, tx *end) error {
 		rec.Samples = append(rec.Samples, e.result.intervals(e.role)...)
 		rec.Flows = e.result.connections(e.role, rec.Flows)
 		rec.Warnings = append(rec.Warnings, e.result.Warnings...)
-		if w := e.doubt(v); w != "" {
-			rec.Warnings = append(rec.Warnings, w)
+		notes = append(notes, e.result.Notes...)
+		if warning := e.doubt(v); warning != "" {
+			rec.Warnings = append(rec.Warnings, warning)
 		}
 		if e.unsure > int64(e.want.Time/100) && e.want.Time > 0 {
-			rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s: the ends' clocks are known to each other within %s only, over 1%% of the window", e.role, time.Duration(e.unsure)))
+			rec.Warnings = append(rec.Warnings, results.Warn(results.ClocksUnsure, "%s: the ends' clocks are known to each other within %s only, over 1%% of the window", e.role, time.Duration(e.unsure)))
 		}
 	}
+	rec.Notes = append(rec.Notes, ofBoth(notes)...)
 	if tx.c == nil {
-		rec.Warnings = append(rec.Warnings, "the sender is a plain TCP peer: nothing is known of its CPU and copies")
+		rec.Notes = append(rec.Notes, results.Warn(results.PlainPeer, "the sender is a plain TCP peer: nothing is known of its CPU and copies"))
 	}
 	for _, e := range []*end{rx, tx} {
 		if e.result != nil && e.want.Scope == ScopeThread {
@@ -316,8 +319,8 @@ func summarize(rec *results.Record, rx, tx *end) error {
 			break
 		}
 	}
-	if w := differ(rx, tx); w != "" {
-		rec.Warnings = append(rec.Warnings, w)
+	if warning := differ(rx, tx); warning != "" {
+		rec.Warnings = append(rec.Warnings, warning)
 	}
 	if rx.result != nil && tx.result != nil {
 		rec.Warnings = append(rec.Warnings, compare(rx, tx)...)
@@ -332,9 +335,26 @@ func summarize(rec *results.Record, rx, tx *end) error {
 		if rx.want.Engine != "null" && tx.want.Engine != "null" {
 			return Errorf(Failed, "no payload crossed in the window")
 		}
-		rec.Warnings = append(rec.Warnings, "the null engine moves no payload: the CPU figures are zcbench's own")
+		rec.Notes = append(rec.Notes, results.Warn(results.NullEngine, "the null engine moves no payload: the CPU figures are zcbench's own"))
 	}
 	return nil
+}
+
+// ofBoth says once what is so of both ends.
+func ofBoth(endNotes []string) (notes []string) {
+	rx, tx := string(RX)+": ", string(TX)+": "
+	for _, note := range endNotes {
+		ofRX, isRX := strings.CutPrefix(note, rx)
+		ofTX, isTX := strings.CutPrefix(note, tx)
+		switch {
+		case isRX && slices.Contains(endNotes, tx+ofRX):
+			notes = append(notes, "both ends: "+strings.TrimPrefix(note, rx))
+		case isTX && slices.Contains(endNotes, rx+ofTX): // as just said
+		default:
+			notes = append(notes, note)
+		}
+	}
+	return notes
 }
 
 // compare finds what the two ends' windows do not agree on.
@@ -469,7 +489,7 @@ func (r *Result) explain(facts results.Facts) {
 // doubt compares the CPU figure with other clocks of the same window: one that
 // was right too when they were calibrated, and the exact run time of this end's
 // own threads, which is a part of it.
-func (e *end) doubt(v *results.End) string {
+func (e *end) doubt(v *results.End) (warning string) {
 	r := e.result
 	if v.CPUPercent == nil || e.want.Scope == ScopeThread {
 		return ""

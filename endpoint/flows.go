@@ -295,7 +295,7 @@ func (f *flows) report(cut bool) (all []FlowResult, last uint64) {
 }
 
 // stalled says which flows stood still, nothing where none did for long.
-func stalled(role Role, all []FlowResult) string {
+func stalled(role Role, all []FlowResult) (warning string) {
 	var times []still
 	for _, r := range all {
 		times = append(times, still{r.Stall, r.StallAt})

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"zcbench/internal/procfile"
+	"zcbench/results"
 )
 
 // Meter reads something that the kernel or the hardware counts beside the
@@ -46,10 +47,10 @@ type Reader interface {
 	Close() error
 }
 
-// Noter is a Reader that may have something to say of its values.
-type Noter interface {
-	// Notes is called once, after the window.
-	Notes() []string
+// Warner is a Reader that may have something to say of its values.
+type Warner interface {
+	// Warnings is called once, after the window.
+	Warnings() []string
 }
 
 // Quantity is one value of a meter. Several of one name, of different CPUs or
@@ -72,9 +73,10 @@ type Quantity struct {
 	// Sparse leaves a Total out of the results where it did not grow: for long
 	// lists of which few matter.
 	Sparse bool
-	// Warning is what a Total above 0 means, where a reader must know: "the CPU
-	// was throttled".
-	Warning string
+	// Code is that of the warning that a Total above 0 is, where a reader must
+	// know; Means is what it says: "the CPU was throttled".
+	Code  results.Code
+	Means string
 }
 
 // Form says how raw values become results.
@@ -113,8 +115,8 @@ type Recording interface {
 	Poll()        // some time has passed, 100 ms at most; from the sampler's thread
 	End() error   // the window closes
 	// Report adds to the result, after the last byte is in, and gives what a
-	// reader of it must know.
-	Report(*Result) (warnings []string, err error)
+	// reader of it must know: notes of any such recording, and warnings.
+	Report(*Result) (notes, warnings []string, err error)
 	Close() error
 }
 

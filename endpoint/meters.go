@@ -50,7 +50,7 @@ type meters struct {
 	series  []string  // names, as in results.Sample.Series
 	rows    []float64 // a value for each of series, for each interval
 	missing map[string]string
-	notes   []string
+	absent  []string // of those that all asked for
 }
 
 type openMeter struct {
@@ -73,8 +73,8 @@ type column struct {
 }
 
 // openMeters opens what names ask for. A meter that was asked for by its own
-// name must open; of the others it is only said why not: where the user wants
-// all, as a warning.
+// name must open; of the others the facts say why not, and where the user wants
+// all, a note which.
 func openMeters(in *Instruments, names []string, site Site) (_ *meters, err error) {
 	chosen, err := in.chosen(names)
 	if err != nil {
@@ -93,10 +93,11 @@ func openMeters(in *Instruments, names []string, site Site) (_ *meters, err erro
 			m.add(c, r)
 		case slices.Contains(names, c.Name):
 			return nil, fmt.Errorf("counters %s: %w", c.Name, err)
-		case slices.Contains(names, AllCounters):
-			m.notes = append(m.notes, fmt.Sprintf("no counters %s: %v", c.Name, err))
 		default:
 			m.missing["counters."+c.Name] = err.Error()
+			if slices.Contains(names, AllCounters) {
+				m.absent = append(m.absent, c.Name)
+			}
 		}
 	}
 	return m, nil
@@ -248,8 +249,8 @@ func (m *meters) report(role Role, res *Result, busy func(cpu int) *float64) {
 	a, b := res.edges()
 	seconds := float64(b.At-a.At) / 1e9
 	bytes := float64(b.bytes() - a.bytes())
-	for _, n := range m.notes {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s", role, n))
+	if len(m.absent) > 0 {
+		res.Notes = append(res.Notes, results.Warn(results.CountersMissing, "%s: this host has not all counters, and not %s: zcbench probe says why, and what it would take", role, strings.Join(m.absent, ", ")))
 	}
 	if len(m.missing) > 0 {
 		res.Missing = m.missing
@@ -257,13 +258,13 @@ func (m *meters) report(role Role, res *Result, busy func(cpu int) *float64) {
 	cpus := map[int]*results.CPUTime{}
 	for _, o := range m.list {
 		if o.err != nil {
-			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: counters %s are missing: %v", role, o.Name, o.err))
+			res.Warnings = append(res.Warnings, results.Warn(results.CountersMissing, "%s: counters %s are missing: %v", role, o.Name, o.err))
 			continue
 		}
 		o.counters(role, res, bytes)
-		if n, ok := o.reader.(Noter); ok {
-			for _, text := range n.Notes() {
-				res.Warnings = append(res.Warnings, fmt.Sprintf("%s: counters %s: %s", role, o.Name, text))
+		if r, ok := o.reader.(Warner); ok {
+			for _, warning := range r.Warnings() {
+				res.Warnings = append(res.Warnings, fmt.Sprintf("%s: counters %s: ", role, o.Name)+warning)
 			}
 		}
 		for i := range o.columns {
@@ -321,14 +322,14 @@ func (o *openMeter) counters(role Role, res *Result, bytes float64) {
 		case f.Form == Gauge && f.n > 0:
 			res.Counters[name] = f.sum / float64(f.n)
 		case f.Form == Total && f.total < 0:
-			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s of counters %s ran backwards in the window (something was reset) and is left out", role, name, o.Name))
+			res.Warnings = append(res.Warnings, results.Warn(results.CountersReset, "%s: %s of counters %s ran backwards in the window (something was reset) and is left out", role, name, o.Name))
 		case f.Form == Total && !(f.Sparse && f.total == 0):
 			res.Counters[name] = f.total
 			if f.PerByte && bytes > 0 {
 				res.Counters[name+"_per_byte"] = f.total / bytes
 			}
-			if f.Warning != "" && f.total > 0 {
-				res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s (%s: %.0f in the window)", role, f.Warning, name, f.total))
+			if f.Code != "" && f.total > 0 {
+				res.Warnings = append(res.Warnings, results.Warn(f.Code, "%s: %s (%s: %.0f in the window)", role, f.Means, name, f.total))
 			}
 		}
 	}

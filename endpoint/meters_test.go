@@ -64,7 +64,7 @@ func same(t *testing.T, what string, got, want map[string]float64) {
 
 func TestTotals(t *testing.T) {
 	s := &script{
-		q: []Quantity{{Name: "packets"}, {Name: "packets"}, {Name: "drops", Wrap: math.MaxUint32, Warning: "packets were dropped"},
+		q: []Quantity{{Name: "packets"}, {Name: "packets"}, {Name: "drops", Wrap: math.MaxUint32, Code: results.CPUHot, Means: "packets were dropped"},
 			{Name: "cycles", PerByte: true, Quiet: true}, {Name: "bytes", Scale: 64}, {Name: "still"}},
 		rows: [][]uint64{
 			{10, 1000, math.MaxUint32 - 1, 5000, 0, 7},
@@ -79,7 +79,7 @@ func TestTotals(t *testing.T) {
 	}
 	same(t, "first second", res.Series[0], map[string]float64{"packets_per_second": 110, "drops_per_second": 1, "bytes_per_second": 64})
 	same(t, "the other two", res.Series[1], map[string]float64{"packets_per_second": 100, "drops_per_second": 2.5, "bytes_per_second": 64})
-	if w := strings.Join(res.Warnings, "\n"); w != "rx: packets were dropped (drops: 6 in the window)" || !s.closed {
+	if w := strings.Join(res.Warnings, "\n"); w != "rx: packets were dropped (drops: 6 in the window) [cpu-hot]" || !s.closed {
 		t.Errorf("warnings %q, closed %v", w, s.closed)
 	}
 }
@@ -184,16 +184,16 @@ func TestChoice(t *testing.T) {
 		names   string
 		open    string
 		missing int
-		notes   int
+		absent  string
 		err     string
 	}{
-		{"", "a", 1, 0, ""},
-		{"none", "", 0, 0, ""},
-		{"all", "a c", 0, 2, ""},
-		{"a", "a", 0, 0, ""},
-		{"c a", "a c", 0, 0, ""},
-		{"a d", "", 0, 0, "counters d: no such thing here"},
-		{"nosuch", "", 0, 0, "there are: a b c d"},
+		{"", "a", 1, "", ""},
+		{"none", "", 0, "", ""},
+		{"all", "a c", 2, "b d", ""},
+		{"a", "a", 0, "", ""},
+		{"c a", "a c", 0, "", ""},
+		{"a d", "", 0, "", "counters d: no such thing here"},
+		{"nosuch", "", 0, "", "there are: a b c d"},
 	} {
 		m, err := openMeters(in, strings.Fields(c.names), Site{})
 		if c.err != "" {
@@ -206,8 +206,8 @@ func TestChoice(t *testing.T) {
 		for _, o := range m.list {
 			open = append(open, o.Name)
 		}
-		if err != nil || strings.Join(open, " ") != c.open || len(m.missing) != c.missing || len(m.notes) != c.notes {
-			t.Errorf("%q: open %v, missing %v, notes %v, %v", c.names, open, m.missing, m.notes, err)
+		if err != nil || strings.Join(open, " ") != c.open || len(m.missing) != c.missing || strings.Join(m.absent, " ") != c.absent {
+			t.Errorf("%q: open %v, missing %v, absent %v, %v", c.names, open, m.missing, m.absent, err)
 		}
 	}
 }
@@ -251,10 +251,10 @@ func (p *tape) Poll()        { p.note("poll") }
 func (p *tape) End() error   { p.note("end"); return nil }
 func (p *tape) Close() error { p.note("close"); return nil }
 
-func (p *tape) Report(res *Result) ([]string, error) {
+func (p *tape) Report(res *Result) (notes, warnings []string, err error) {
 	p.note("report")
 	res.SyscallCosts = []results.SyscallCost{{Name: "poll", Calls: 7}}
-	return []string{"it was taped"}, nil
+	return []string{"it was taped"}, nil, nil
 }
 
 func (p *tape) recorder() Recorder {
@@ -311,7 +311,7 @@ func TestInstruments(t *testing.T) {
 	if len(r.RX.SyscallCosts) != 1 || r.RX.SyscallCosts[0].Calls != 7 || len(r.TX.SyscallCosts) != 0 {
 		t.Errorf("costs %+v, %+v", r.RX.SyscallCosts, r.TX.SyscallCosts)
 	}
-	if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, "rx: it was taped") || strings.Contains(w, "absent") {
+	if w := strings.Join(append(r.Notes, r.Warnings...), "\n"); !strings.Contains(w, "rx: it was taped") || strings.Contains(w, "absent") {
 		t.Errorf("warnings %s", w)
 	}
 	if m, _ := r.Facts.RX["missing"].(map[string]any); m["counters.absent"] != "buy one" {

@@ -3,7 +3,6 @@ package endpoint
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -254,17 +253,17 @@ func fillPower(rec *results.Record, all []*metering, windows map[Role]power.Wind
 			bytes = end.Bytes
 		}
 		widestOnes := slices.DeleteFunc(slices.Clone(mine), func(m *metering) bool { return m.trace.Info.Scope != mine[0].trace.Info.Scope })
-		counted, told := once(widestOnes, true)
-		for _, text := range told {
-			rec.Warnings = append(rec.Warnings, who+", "+text)
+		counted, warnings := once(widestOnes, true)
+		for _, warning := range warnings {
+			rec.Warnings = append(rec.Warnings, who+", "+warning)
 		}
 		var figures, summed []results.Power
 		var parts [][]*float64
 		whole := true
 		for _, m := range mine {
 			p, warnings, err := m.figure(w, base)
-			for _, text := range warnings {
-				rec.Warnings = append(rec.Warnings, fmt.Sprintf("%s, meter %s: %s", who, m.trace.Info.Name, text))
+			for _, warning := range warnings {
+				rec.Warnings = append(rec.Warnings, who+", meter "+m.trace.Info.Name+": "+warning)
 			}
 			m.counts = slices.Contains(counted, m)
 			if err != nil {
@@ -309,7 +308,7 @@ func fillPower(rec *results.Record, all []*metering, windows map[Role]power.Wind
 
 // figure is one meter over the window, and over the baseline where there is
 // one.
-func (m *metering) figure(w power.Window, base *power.Window) (results.Power, []string, error) {
+func (m *metering) figure(w power.Window, base *power.Window) (_ results.Power, warnings []string, _ error) {
 	p, warnings, err := m.trace.Over(w)
 	if base == nil || err != nil {
 		return p, warnings, err

@@ -228,6 +228,7 @@ type Result struct {
 	Checked  *uint64            `json:"checked,omitempty"`
 	Cut      bool               `json:"cut,omitempty"` // ended by force: totals of the ends need not agree
 	Warnings []string           `json:"warnings,omitempty"`
+	Notes    []string           `json:"notes,omitempty"`
 	Flows    []FlowResult       `json:"flows,omitempty"` // in the window, by index
 	// Which clocks gave Sample.Busy and Sample.Second, how far the first was off
 	// when it was calibrated, in percent of one CPU, and over how many CPUs.

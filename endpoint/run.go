@@ -52,7 +52,7 @@ type run struct {
 	undo    ringcfg.Undo
 	took    took     // options of the engine
 	changes []string // settings changed for the run
-	drift   []string // settings that somebody else changed meanwhile
+	warned  []string // of settings that somebody else changed meanwhile
 
 	look func(context.Context) (*results.Crossing, error) // at the headers of the warm-up; nil: none
 

@@ -393,20 +393,23 @@ func (s *sampler) finish(cut bool) (*Result, error) {
 	s.r.meters.report(s.r.p.Role, &res, s.busyCPU)
 	s.others.report(&res)
 	for _, o := range s.r.recordings {
-		notes, err := o.Report(&res)
+		notes, warnings, err := o.Report(&res)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.r.p.Role, err)
 		}
-		for _, n := range notes {
-			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s", s.r.p.Role, n))
+		for _, note := range notes {
+			res.Notes = append(res.Notes, string(s.r.p.Role)+": "+note)
+		}
+		for _, warning := range warnings {
+			res.Warnings = append(res.Warnings, string(s.r.p.Role)+": "+warning)
 		}
 	}
 	if seen := res.Samples[0].Verify; seen != nil {
-		for _, w := range seen.Warnings() {
-			res.Warnings = append(res.Warnings, fmt.Sprintf("%s: %s", s.r.p.Role, w))
+		for _, warning := range seen.Warnings() {
+			res.Warnings = append(res.Warnings, string(s.r.p.Role)+": "+warning)
 		}
 	} else if s.r.p.Verify {
-		res.Warnings = append(res.Warnings, fmt.Sprintf("%s: nothing was verified: the run had no warm-up (--omit)", s.r.p.Role))
+		res.Warnings = append(res.Warnings, results.Warn(results.VerifyMissing, "%s: nothing was verified: the run had no warm-up (--omit)", s.r.p.Role))
 	}
 	if len(s.r.checkers) > 0 {
 		var n uint64
@@ -546,9 +549,9 @@ func (s *sampler) count(res *Result, cut bool) error {
 	if held := max(s.held[0], s.held[1]) - min(s.held[0], s.held[1]); held > max(window/100, fewBytes) {
 		res.Warnings = append(res.Warnings, results.Warn(results.BytesCoarse, "%s: bytes of the window are off by about %d (%.1f%%) against what the interfaces count: so many more or fewer waited behind a loss, out of order, as it closed than as it opened, and they count once the loss is repaired; take a longer --time", role, held, share(held)))
 	}
-	for _, w := range []string{stalled(role, res.Flows), s.flows.waits.warning()} {
-		if w != "" && end.all > 0 {
-			res.Warnings = append(res.Warnings, w)
+	for _, warning := range []string{stalled(role, res.Flows), s.flows.waits.warning()} {
+		if warning != "" && end.all > 0 {
+			res.Warnings = append(res.Warnings, warning)
 		}
 	}
 	return nil

@@ -261,7 +261,7 @@ const (
 
 // differ says that the ends used two congestion controls. With one that was
 // asked for, the sender has it, and where the receiver could be asked too, both.
-func differ(rx, tx *end) string {
+func differ(rx, tx *end) (warning string) {
 	if rx.result == nil || tx.result == nil || tx.want.Congestion != "" {
 		return ""
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"zcbench/internal/genl/ethtool"
+	"zcbench/results"
 	"zcbench/ringcfg"
 )
 
@@ -142,7 +143,7 @@ func (r *run) untune() error {
 	drift, err := r.undo(context.Background())
 	r.undo = nil
 	for _, d := range drift {
-		r.drift = append(r.drift, fmt.Sprintf("%s: %s", r.p.Role, d))
+		r.warned = append(r.warned, results.Warn(results.SettingChanged, "%s: %s", r.p.Role, d))
 	}
 	if err != nil {
 		return fmt.Errorf("put the settings of %s back: %w (zcbench tune restore -i %s tries again)", r.p.Interface, err, r.p.Interface)

@@ -64,7 +64,7 @@ func (w *wait) note(taken uint64, more bool, now int64) {
 }
 
 // warning says of which flows payload waited for long, nothing where of none.
-func (w *waits) warning() string {
+func (w *waits) warning() (warning string) {
 	var all []still
 	for _, v := range w.list {
 		all = append(all, still{v.longest, v.at})

@@ -56,13 +56,12 @@ func (o *output) remember(r *results.Record) {
 
 // drift says in which facts a run's hosts differ from those of earlier runs.
 // tunesCPU says that the experiment itself changes settings of the CPUs.
-func (o *output) drift(r *results.Record, tunesCPU bool) []string {
+func (o *output) drift(r *results.Record, tunesCPU bool) (warnings []string) {
 	h := o.facts[r.Pair]
 	if h == nil {
 		return nil
 	}
 	cell, repeated := h.cells[r.Cell]
-	var warnings []string
 	for _, e := range []struct {
 		role       string
 		first, now results.Facts
@@ -113,21 +112,4 @@ func orNone(v string) string {
 		return "absent"
 	}
 	return fmt.Sprintf("%q", v)
-}
-
-// heat says whether CPUs were slowed down in the window because they were hot.
-func heat(r *results.Record) []string {
-	var warnings []string
-	for _, e := range []struct {
-		role string
-		end  *results.End
-	}{{"rx", r.RX}, {"tx", r.TX}} {
-		if e.end == nil {
-			continue
-		}
-		if n := e.end.Counters["core_throttles"] + e.end.Counters["package_throttles"]; n > 0 {
-			warnings = append(warnings, results.Warn(results.CPUHot, "%s: CPUs were slowed down %v times in the window because they were hot", e.role, n))
-		}
-	}
-	return warnings
 }

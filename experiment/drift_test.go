@@ -46,9 +46,4 @@ func TestDrift(t *testing.T) {
 	if got := o.drift(&other, false); got != nil {
 		t.Errorf("another pair: %q", got)
 	}
-	hot := record("a", nil)
-	hot.RX, hot.TX = &results.End{Counters: map[string]float64{"core_throttles": 2, "package_throttles": 1}}, &results.End{}
-	if got := heat(&hot); !slices.Equal(got, []string{"rx: CPUs were slowed down 3 times in the window because they were hot [cpu-hot]"}) {
-		t.Errorf("%q", got)
-	}
 }

@@ -342,7 +342,7 @@ func (s *state) measure(ctx context.Context, run *Run, trial endpoint.Trial) (re
 		rec.Status, rec.Reason = results.Failed, cause.Error()
 	}
 	if err := s.hook(context.WithoutCancel(ctx), "after-run", s.Plan.Spec.Hooks.AfterRun, run); err != nil {
-		rec.Warnings = append(rec.Warnings, err.Error())
+		rec.Warnings = append(rec.Warnings, results.Warn(results.HookFailed, "%v", err))
 	}
 	return rec, nil
 }
@@ -385,7 +385,7 @@ func (s *state) sign(run *Run, rec *results.Record) *results.Record {
 	if rec.Status == results.OK {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		rec.Warnings = append(rec.Warnings, append(s.out.drift(rec, s.tunesCPU), heat(rec)...)...)
+		rec.Warnings = append(rec.Warnings, s.out.drift(rec, s.tunesCPU)...)
 	}
 	return rec
 }

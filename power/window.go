@@ -33,10 +33,10 @@ var ErrCoarse = errors.New("its steps are too coarse for this window")
 
 // Over gives the mean power over a window, and what its reader must know. An
 // error says why there is no figure.
-func (t *Trace) Over(w Window) (results.Power, []string, error) {
+func (t *Trace) Over(w Window) (_ results.Power, warnings []string, _ error) {
 	p := results.Power{Meter: t.Info.Name, Scope: string(t.Info.Scope), Resolution: t.Info.Resolution, Source: t.Info.Source}
 	c := t.clean(w.From)
-	warnings := c.warnings(t)
+	warnings = c.warnings(t)
 	length := w.To.Sub(w.From).Seconds()
 	s, loaded := t.choose(&c, w)
 	p.Energy, p.Samples, p.Interval = s.counter, s.within(length), s.interval
@@ -186,7 +186,7 @@ type cleaned struct {
 	energy []point // the counter, unwrapped, only where it changed
 	absurd int
 	sample float64 // one of the absurd values
-	doubts []string
+	warned []string
 	// Of the counter, as series has them.
 	quantum, late float64
 }
@@ -313,7 +313,7 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 			c.absurd, c.sample = c.absurd+1, p.v // its neighbours say otherwise
 			continue
 		case step < 0:
-			c.doubts = append(c.doubts, results.Warn(results.PowerWrap, "its energy counter fell from %g to %g J, and it has no known wrap", before.v, p.v))
+			c.warned = append(c.warned, results.Warn(results.PowerWrap, "its energy counter fell from %g to %g J, and it has no known wrap", before.v, p.v))
 			c.energy, total, before = []point{{p.t, 0}}, 0, p
 			continue
 		}
@@ -329,19 +329,18 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 			rates = append(rates, p.v)
 		}
 		if longest*median(rates) > top/2 {
-			c.doubts = append(c.doubts, results.Warn(results.PowerWrap, "its energy counter wraps every %g J; in %.1f s without a reading it may have done so more than once", top, longest))
+			c.warned = append(c.warned, results.Warn(results.PowerWrap, "its energy counter wraps every %g J; in %.1f s without a reading it may have done so more than once", top, longest))
 		}
 	}
 }
 
 // warnings are what holds for any window.
-func (c *cleaned) warnings(t *Trace) []string {
-	var all []string
+func (c *cleaned) warnings(t *Trace) (warnings []string) {
 	if c.absurd > 0 {
-		all = append(all, results.Warn(results.PowerLost, "%d of %d readings cannot be (such as %g) and were left out", c.absurd, len(t.Readings), c.sample))
+		warnings = append(warnings, results.Warn(results.PowerLost, "%d of %d readings cannot be (such as %g) and were left out", c.absurd, len(t.Readings), c.sample))
 	}
 	if t.Lost > 0 {
-		all = append(all, results.Warn(results.PowerLost, "%d of %d reads failed, the latest with: %v", t.Lost, t.Lost+len(t.Readings), t.Err))
+		warnings = append(warnings, results.Warn(results.PowerLost, "%d of %d reads failed, the latest with: %v", t.Lost, t.Lost+len(t.Readings), t.Err))
 	}
-	return append(all, c.doubts...)
+	return append(warnings, c.warned...)
 }

@@ -1,7 +1,5 @@
 package results
 
-import "fmt"
-
 // Crossing is what a capture of headers saw cross an interface.
 type Crossing struct {
 	Interface string    `json:"interface"`
@@ -36,20 +34,19 @@ type Flow struct {
 }
 
 // Warnings are what a reader of a run must know of its Crossing.
-func (c *Crossing) Warnings() []string {
-	var w []string
+func (c *Crossing) Warnings() (warnings []string) {
 	switch {
 	case c.Received.Frames+c.Sent.Frames == 0:
-		w = append(w, fmt.Sprintf("verify saw no frame of the run cross %s: its payload goes another way", c.Interface))
+		warnings = append(warnings, Warn(VerifyMissing, "verify saw no frame of the run cross %s: its payload goes another way", c.Interface))
 	case c.Received.Bytes+c.Sent.Bytes == 0:
 		// A packet socket gets a copy of what MSG_ZEROCOPY sends, and there is
 		// none of memory that no CPU may read: skb_copy_ubufs() refuses.
-		w = append(w, fmt.Sprintf("verify saw no payload cross %s, only acknowledgements: the kernel shows no capture what is sent from a dma-buf", c.Interface))
+		warnings = append(warnings, Warn(VerifyMissing, "verify saw no payload cross %s, only acknowledgements: the kernel shows no capture what is sent from a dma-buf", c.Interface))
 	}
 	for _, f := range c.Received.Flows {
 		if f.Elsewhere > 0 {
-			w = append(w, fmt.Sprintf("verify saw %d of %d frames of %s come on other queues than the %v of its flow rule", f.Elsewhere, f.Frames, f.Flow, f.Steered))
+			warnings = append(warnings, Warn(WrongQueue, "verify saw %d of %d frames of %s come on other queues than the %v of its flow rule", f.Elsewhere, f.Frames, f.Flow, f.Steered))
 		}
 	}
-	return w
+	return warnings
 }

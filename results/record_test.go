@@ -74,11 +74,11 @@ func TestCrossingWarnings(t *testing.T) {
 		crossing Crossing
 		want     []string
 	}{
-		{Crossing{Interface: "eth1"}, []string{"verify saw no frame of the run cross eth1: its payload goes another way"}},
-		{Crossing{Interface: "eth1", Received: Direction{Frames: 1}}, []string{"verify saw no payload cross eth1, only acknowledgements: the kernel shows no capture what is sent from a dma-buf"}},
+		{Crossing{Interface: "eth1"}, []string{"verify saw no frame of the run cross eth1: its payload goes another way [verify-missing]"}},
+		{Crossing{Interface: "eth1", Received: Direction{Frames: 1}}, []string{"verify saw no payload cross eth1, only acknowledgements: the kernel shows no capture what is sent from a dma-buf [verify-missing]"}},
 		{Crossing{Received: Direction{Frames: 1}, Sent: Direction{Frames: 1, Bytes: 1}}, nil},
 		{Crossing{Received: Direction{Frames: 5, Bytes: 5, Flows: []Flow{{Flow: "a", Frames: 3, Steered: []uint32{1}}, {Flow: "b", Frames: 2, Steered: []uint32{1, 2}, Elsewhere: 2}}}},
-			[]string{"verify saw 2 of 2 frames of b come on other queues than the [1 2] of its flow rule"}},
+			[]string{"verify saw 2 of 2 frames of b come on other queues than the [1 2] of its flow rule [wrong-queue]"}},
 	} {
 		if got := c.crossing.Warnings(); !slices.Equal(got, c.want) {
 			t.Errorf("%+v: %q, want %q", c.crossing, got, c.want)

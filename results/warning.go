@@ -79,6 +79,13 @@ const (
 	// Do as the text says to get the value, or ask for the one that was used; the
 	// record has what took effect.
 	SettingNotTaken Code = "setting-not-taken"
+	// SettingChanged: somebody else changed a setting that the run had made, and
+	// it was left so.
+	//
+	// Look who did (a network manager, another zcbench); what the run had asked
+	// for may not have held to its end: repeat it. Set the value by hand if it is
+	// not what you want.
+	SettingChanged Code = "setting-changed"
 	// CongestionDiffers: the ends used two congestion controls, and none was
 	// asked for.
 	//
@@ -257,6 +264,78 @@ const (
 	//
 	// Run outside of the container, or with the kernel's own /proc mounted.
 	ProcMasked Code = "proc-masked"
+	// PlainPeer: one end is a TCP program that is not zcbench, and what it moved
+	// and spent is not known; it is a note.
+	//
+	// Take throughput and the figures of the end that is there; for both ends run
+	// zcbench at each, without --raw.
+	PlainPeer Code = "plain-peer"
+	// NullEngine: the null engine moves no payload, and the CPU figures are
+	// zcbench's own; it is a note.
+	//
+	// Compare it with other runs' CPU to see what zcbench itself costs; it has no
+	// throughput.
+	NullEngine Code = "null-engine"
+	// ClocksUnsure: how far apart the ends' clocks are is known to more than 1% of
+	// the window only, and so is when each measured.
+	//
+	// Measure for longer (--time), or control the run over a network that is not
+	// busy with it.
+	ClocksUnsure Code = "clocks-unsure"
+	// CountersMissing: some counters are not in the record, because this host
+	// lacks them or reading them failed; it is a note where --counters all asked
+	// for them.
+	//
+	// `zcbench probe` says of each what it would take; `missing` in the record's
+	// facts says what went wrong.
+	CountersMissing Code = "counters-missing"
+	// CountersReset: a counter ran backwards in the window, since something reset
+	// it, and is left out.
+	//
+	// Repeat the run, and keep a driver's reset or another program from clearing
+	// the counters meanwhile.
+	CountersReset Code = "counters-reset"
+	// CountersShared: the hardware's counters were shared with other programs, and
+	// values are extrapolated.
+	//
+	// End other users of the PMU (perf, `sysctl kernel.nmi_watchdog=0`), or ask
+	// for fewer with --counters.
+	CountersShared Code = "counters-shared"
+	// RecordingCost: a profile or a trace of system calls was taken, and the
+	// figures include its cost; it is a note.
+	//
+	// Compare with other runs only those that have it; leave --profile and
+	// --syscalls out of comparisons.
+	RecordingCost Code = "recording-cost"
+	// RecordingGaps: a profile or a trace has gaps: samples, records or names are
+	// missing.
+	//
+	// Take a shorter --time or fewer flows, raise
+	// kernel.perf_cpu_time_max_percent, or run as root to see the kernel's names,
+	// as the text says.
+	RecordingGaps Code = "recording-gaps"
+	// VerifyMissing: --verify saw nothing, or less than it is for.
+	//
+	// Give a warm-up (--omit 1 or more) and the interface that the payload really
+	// takes; what is sent from a dma-buf no capture can see.
+	VerifyMissing Code = "verify-missing"
+	// WrongQueue: payload came by another queue than the one that its flow was led
+	// to.
+	//
+	// Look at the NIC's flow rules and RSS (`ethtool -n IFACE`, `ethtool -x
+	// IFACE`); `zcbench tune verify -i IFACE` shows where each flow arrives.
+	WrongQueue Code = "wrong-queue"
+	// BuffersEmpty: the NIC found no free buffer for some packets and dropped
+	// them.
+	//
+	// Give the engine more memory (--mem SIZE; of zcrx, --rx-opt mem-size=SIZE),
+	// or smaller bursts (--window).
+	BuffersEmpty Code = "buffers-empty"
+	// HookFailed: the experiment's after-run hook failed; the run itself had
+	// ended.
+	//
+	// Look at what the hook was to put back, and whether later runs found it so.
+	HookFailed Code = "hook-failed"
 )
 
 // Warn makes a warning: words for people, with the code behind them as

@@ -373,7 +373,7 @@ func (s *devmemSession) End() (map[string]float64, []string, error) {
 	}
 	var warnings []string
 	if n := c[poolEmpty]; n > 0 {
-		warnings = append(warnings, fmt.Sprintf("rx: the dma-buf was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--mem udmabuf:SIZE)", n, s.buffer.Size()>>10))
+		warnings = append(warnings, results.Warn(results.BuffersEmpty, "rx: the dma-buf was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--mem udmabuf:SIZE)", n, s.buffer.Size()>>10))
 	}
 	if held := s.held.Load(); held > 0 {
 		cure := "a larger dma-buf allows more (--mem udmabuf:SIZE)"

@@ -15,6 +15,7 @@ import (
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/perf"
 	"zcbench/internal/uring"
+	"zcbench/results"
 	"zcbench/ringcfg"
 	"zcbench/udmabuf"
 )
@@ -340,7 +341,7 @@ func (s *zcrxSession) Begin() (err error) {
 	return err
 }
 
-func (s *zcrxSession) End() (map[string]float64, []string, error) {
+func (s *zcrxSession) End() (_ map[string]float64, warnings []string, _ error) {
 	if len(s.queues) == 0 {
 		return nil, nil, nil
 	}
@@ -349,19 +350,18 @@ func (s *zcrxSession) End() (map[string]float64, []string, error) {
 		return nil, nil, err
 	}
 	c := map[string]float64{}
-	var warnings []string
 	if counted {
 		c[poolEmpty] = n - s.empty
 	}
 	if n > s.empty {
-		warnings = append(warnings, fmt.Sprintf("rx: the area was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, s.area.size>>10))
+		warnings = append(warnings, results.Warn(results.BuffersEmpty, "rx: the area was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, s.area.size>>10))
 	}
-	astray, err := s.astray()
+	astrayWarnings, err := s.astray()
 	if err != nil {
 		return nil, nil, err
 	}
-	warnings = append(warnings, astray...)
-	c["flows_by_other_queues"] = float64(len(astray))
+	warnings = append(warnings, astrayWarnings...)
+	c["flows_by_other_queues"] = float64(len(astrayWarnings))
 	now, err := s.copies()
 	if err != nil {
 		return nil, nil, err
@@ -473,7 +473,7 @@ func (s *zcrxSession) astray() (warnings []string, err error) {
 		if err != nil || by == 0 || own.NAPI == 0 || uint32(by) == own.NAPI {
 			continue
 		}
-		warnings = append(warnings, fmt.Sprintf("rx: flow %d came by another queue of %s than %d, its ring's, and is copied: look at flow rules and RSS (ethtool -n, -x)", i+1, s.iface.Name, q))
+		warnings = append(warnings, results.Warn(results.WrongQueue, "rx: flow %d came by another queue of %s than %d, its ring's, and is copied: look at flow rules and RSS (ethtool -n, -x)", i+1, s.iface.Name, q))
 	}
 	return warnings, nil
 }

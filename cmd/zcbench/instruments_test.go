@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,7 +106,7 @@ func TestStoryCountersChosen(t *testing.T) {
 	if _, errs, code := run(t, "local", "--counters", "all,cpu"); code != exitUsage || !strings.Contains(errs, "alone") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
-	// What probe calls impossible is an error for who insists, a warning for who
+	// What probe calls impossible is an error for who insists, a note for who
 	// wants all there is, and a missing fact for anyone else.
 	for name, v := range probed(t) {
 		if v.Answer == "yes" || strings.HasPrefix(name, "--") || strings.Contains(v.Reason, "--iface") {
@@ -116,13 +117,19 @@ func TestStoryCountersChosen(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", name, code, errs)
 		}
 		all := measured(t, "local", "--counters", "all", "-t", "0.3", "-O", "0")
-		if w := strings.Join(all.Warnings, "\n"); !strings.Contains(w, "rx: no counters "+name+": ") {
-			t.Errorf("%s: warnings %s", name, w)
+		missing, _ := all.Facts.TX["missing"].(map[string]any)
+		i := slices.IndexFunc(all.Notes, func(n string) bool { return results.CodeOf(n) == results.CountersMissing })
+		if i < 0 || !strings.Contains(all.Notes[i], name) || missing["counters."+name] == nil || len(all.Notes) > i+2 {
+			t.Errorf("%s: notes %q, missing %v", name, all.Notes, missing)
+		}
+		if slices.ContainsFunc(all.Warnings, func(w string) bool { return results.CodeOf(w) == results.CountersMissing }) {
+			t.Errorf("%s: warnings %q", name, all.Warnings)
 		}
 		usual := measured(t, "local", "-t", "0.3", "-O", "0")
-		missing, _ := usual.Facts.TX["missing"].(map[string]any)
-		if s, _ := missing["counters."+name].(string); s == "" || strings.Contains(strings.Join(usual.Warnings, "\n"), "no counters") {
-			t.Errorf("%s: missing %v, warnings %v", name, missing, usual.Warnings)
+		missing, _ = usual.Facts.TX["missing"].(map[string]any)
+		told := func(n string) bool { return results.CodeOf(n) == results.CountersMissing }
+		if s, _ := missing["counters."+name].(string); s == "" || slices.ContainsFunc(append(usual.Notes, usual.Warnings...), told) {
+			t.Errorf("%s: missing %v, notes %v, warnings %v", name, missing, usual.Notes, usual.Warnings)
 		}
 		break
 	}
@@ -167,8 +174,8 @@ func TestStoryProfile(t *testing.T) {
 			t.Errorf("no %s and %s in\n%s", c.function, c.kernel, all)
 		}
 	}
-	if w := strings.Join(r.Warnings, "\n"); strings.Count(w, "x: a profile was taken") != 2 || r.Settings["profile"] != true {
-		t.Errorf("warnings %s, settings %v", w, r.Settings)
+	if w := strings.Join(r.Notes, "\n"); strings.Count(w, "both ends: a profile was taken") != 1 || r.Settings["profile"] != true {
+		t.Errorf("notes %s, settings %v", w, r.Settings)
 	}
 }
 
@@ -203,8 +210,8 @@ func TestStorySyscalls(t *testing.T) {
 			}
 		}
 	}
-	if w := strings.Join(r.Warnings, "\n"); strings.Count(w, "x: system calls were traced") != 2 {
-		t.Errorf("warnings %s", w)
+	if w := strings.Join(r.Notes, "\n"); strings.Count(w, "both ends: system calls were traced") != 1 {
+		t.Errorf("notes %s", w)
 	}
 	out, _, _ := run(t, "local", "--syscalls", "--profile", "-t", "0.3", "-O", "0")
 	for _, want := range []string{"System calls of the sender's payload threads", "Where the CPU time of the receiver went", "Time of each CPU in % of the window"} {

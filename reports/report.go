@@ -148,7 +148,7 @@ func (s *Set) notes(cells []*cell) []note {
 			add(c, fmt.Sprintf("congestion control %s, and others here have %s: beside them it is compared too", own[0], strings.Join(shorten(without(controls, own[0])), "; ")))
 		}
 		for _, r := range c.runs {
-			for _, w := range r.Warnings {
+			for _, w := range slices.Concat(r.Notes, r.Warnings) {
 				add(c, clean(w))
 			}
 		}

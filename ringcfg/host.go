@@ -3,7 +3,6 @@ package ringcfg
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -21,20 +20,22 @@ import (
 // host is the machine, and the interface if there is one, seen from a network
 // namespace.
 type host struct {
-	root    string // where /proc, /sys and /dev of the machine are; not empty in tests
-	iface   string // empty: only what is not an interface's
-	index   int
-	mac     string
-	driver  string
-	ns      netns.NsHandle
-	initial netns.NsHandle // the namespace of PID 1; closed when it is not to be had
-	link    *netlink.Handle
-	eth     *ethtool.Conn
-	dev     *netdev.Conn // nil before Linux 6.3
-	sys     string       // a sysfs that shows ns; empty when none does
-	sysfd   *os.File     // holds sys where it is ours
-	latency *os.File     // holds the latency limit of cpu.dma-latency
-	extra   []string     // sysctls to read beside those of the list
+	root     string // where /proc, /sys and /dev of the machine are; not empty in tests
+	iface    string // empty: only what is not an interface's
+	index    int
+	driver   string
+	ns       netns.NsHandle
+	space    space
+	identity identity       // of the interface
+	wide     bool           // shared.NAME is read and written in the initial namespace too
+	initial  netns.NsHandle // the namespace of PID 1; closed when it is not to be had
+	link     *netlink.Handle
+	eth      *ethtool.Conn
+	dev      *netdev.Conn // nil before Linux 6.3
+	sys      string       // a sysfs that shows ns; empty when none does
+	sysfd    *os.File     // holds sys where it is ours
+	latency  *os.File     // holds the latency limit of cpu.dma-latency
+	extra    []string     // sysctls to read beside those of the list
 }
 
 // within runs f on a thread inside a network namespace. The thread ends with
@@ -66,7 +67,11 @@ func openHost(ns netns.NsHandle, iface string) (*host, error) {
 	if initial, err := netns.GetFromPath("/proc/1/ns/net"); err == nil {
 		h.initial = initial
 	}
-	if err := within(ns, h.open); err != nil {
+	var err error
+	if h.space, err = spaceOf(ns); err == nil {
+		err = within(ns, h.open)
+	}
+	if err != nil {
 		h.close()
 		return nil, err
 	}
@@ -81,15 +86,14 @@ func (h *host) open() (err error) {
 	if err != nil {
 		return err
 	}
-	i, err := net.InterfaceByName(name)
-	if err != nil {
-		return fmt.Errorf("interface %s: %w", name, err)
-	}
-	h.iface = name
-	h.index, h.mac = i.Index, i.HardwareAddr.String()
 	if h.link, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return fmt.Errorf("netlink: %w", err)
 	}
+	l, err := h.link.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", name, err)
+	}
+	h.iface, h.index, h.identity = name, l.Attrs().Index, identityOf(l)
 	if h.eth, err = ethtool.Dial(); err != nil {
 		return err
 	}
@@ -109,7 +113,7 @@ func (h *host) openSysfs() {
 	dir := filepath.Join("/sys/class/net", h.iface)
 	index, _ := readFile(filepath.Join(dir, "ifindex"))
 	mac, _ := readFile(filepath.Join(dir, "address"))
-	if index == fmt.Sprint(h.index) && mac == h.mac && (!h.initial.IsOpen() || h.ns.Equal(h.initial)) {
+	if index == fmt.Sprint(h.index) && mac == h.identity.MAC && (!h.initial.IsOpen() || h.ns.Equal(h.initial)) {
 		h.sys = "/sys"
 		return
 	}

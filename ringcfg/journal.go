@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ type Journal string
 
 // A journal file holds the transactions of one interface, or of none, one line
 // of JSON for each entry. Only the last line can be torn, by a crash while it
-// was written: then the change it announces was never made.
+// was written, and then has no end: the change it announces was never made.
 type entry struct {
 	Begin *transaction `json:"begin,omitempty"`
 	// Change announces a change of the transaction begun last; it is in doubt
@@ -45,10 +46,9 @@ type transaction struct {
 	PID       int       `json:"pid"`
 	Time      time.Time `json:"time"`
 	Boot      string    `json:"boot"`
-	Interface string    `json:"interface,omitempty"`
-	Driver    string    `json:"driver,omitempty"`
-	MAC       string    `json:"mac,omitempty"`
-	Namespace uint64    `json:"namespace"` // inode
+	Interface string    `json:"interface,omitempty"` // what it was called
+	Identity  identity  `json:"identity,omitzero"`
+	Namespace space     `json:"namespace"`
 }
 
 // change is one write to one family.
@@ -56,6 +56,9 @@ type change struct {
 	Family string   `json:"family"`
 	Set    Settings `json:"set"`
 	Before Settings `json:"before"` // the whole group
+	// Host are those of a namespace's sysctls that are the machine's: they
+	// outlive it.
+	Host []string `json:"host,omitempty"`
 
 	number int
 	tx     *transaction
@@ -98,49 +101,103 @@ func (c *change) covers(s Settings) error {
 	return nil
 }
 
-// book is an open journal file.
+// book is a journal file, which begins to exist with its first entry: one that
+// is empty is damaged. Who writes to it holds its lock.
 type book struct {
-	f       *os.File
+	path    string
+	f       *os.File // nil: there is none yet
+	size    int64
 	changes []*change
+	// lost is the first note that could not be written since it was opened.
+	lost error
+	// sealed books are damaged, and take no notes.
+	sealed bool
 }
 
-// bookPath names the file for an interface in a namespace.
-func bookPath(dir, iface string, ns uint64) string {
-	if iface == "" {
+// bookPath names the file for the interface of an index in a namespace.
+func bookPath(dir string, index int, ns space) string {
+	if index == 0 {
 		return filepath.Join(dir, "host.journal")
 	}
-	return filepath.Join(dir, fmt.Sprintf("%d-%s.journal", ns, iface))
+	return filepath.Join(dir, fmt.Sprintf("%d-%d.journal", ns.Inode, index))
 }
 
-// openBook opens a journal file, making it if need be, and cuts a torn line
-// off its end.
-func openBook(path string) (*book, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+// damage is a journal that makes no sense from some line on.
+type damage struct{ err error }
+
+func (d *damage) Error() string { return d.err.Error() }
+
+// readBook reads a journal file. Of one that is damaged the changes before the
+// damage are given along with the error.
+func readBook(path string) (*book, error) {
+	b := &book{path: path}
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EISDIR):
+		return b, &damage{err}
+	case err != nil:
+		return b, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		f.Close()
+		return b, &damage{errors.Join(err, errors.New("no file"))}
+	}
+	text, err := io.ReadAll(io.LimitReader(f, bounded.Large))
 	if err != nil {
-		return nil, fmt.Errorf("open the journal: %w", err)
+		f.Close()
+		return b, err
 	}
-	b := &book{f: f}
-	text, err := bounded.ReadFile(path, bounded.Large)
-	if err == nil {
-		var good int
-		if good, err = b.parse(text); err == nil {
-			err = errors.Join(f.Truncate(int64(good)), seekEnd(f))
-		}
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
+	good, err := b.parse(text)
+	switch {
+	case err != nil:
+	case good == 0:
+		err = errors.New("it is empty")
+	case len(text) == bounded.Large:
+		err = errors.New("it is too large")
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("journal %s: %w", path, err)
+		return b, &damage{err}
 	}
+	b.f, b.size = f, int64(good)
 	return b, nil
 }
 
-func seekEnd(f *os.File) error {
-	_, err := f.Seek(0, 2)
-	return err
+// openBook opens a journal file to go on with it. One that is damaged is set
+// aside, under a name that is given, for Restore.
+func openBook(path string) (_ *book, aside string, err error) {
+	// Its maker was killed before it had an entry.
+	if err := ignoreMissing(os.Remove(path + unborn)); err != nil {
+		return nil, "", fmt.Errorf("open the journal: %w", err)
+	}
+	b, err := readBook(path)
+	var bad *damage
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return b, "", nil
+	case errors.As(err, &bad):
+		aside = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(path, ".journal"), time.Now().UnixNano(), damaged)
+		if err := os.Rename(path, aside); err != nil {
+			return nil, "", fmt.Errorf("set the damaged journal %s aside: %w", path, err)
+		}
+		return &book{path: path}, aside, nil
+	case err != nil:
+		return nil, "", fmt.Errorf("open the journal %s: %w", path, err)
+	}
+	// A torn line is written over.
+	if err := b.f.Truncate(b.size); err != nil {
+		b.f.Close()
+		return nil, "", fmt.Errorf("open the journal %s: %w", path, err)
+	}
+	return b, "", nil
 }
+
+// Ends of file names.
+const (
+	unborn  = ".new"     // a journal until its first entry is whole
+	damaged = ".damaged" // one that was set aside
+)
 
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
@@ -163,13 +220,10 @@ func (b *book) parse(text []byte) (good int, err error) {
 		line++
 		var e entry
 		if err := json.Unmarshal(rest[:end], &e); err != nil {
-			if end+1 == len(rest) {
-				return good, nil // torn, and written over
-			}
-			return 0, fmt.Errorf("line %d: %w", line, err)
+			return good, fmt.Errorf("line %d: %w", line, err)
 		}
 		if err := b.apply(&tx, e); err != nil {
-			return 0, fmt.Errorf("line %d: %w", line, err)
+			return good, fmt.Errorf("line %d: %w", line, err)
 		}
 		good += end + 1
 		rest = rest[end+1:]
@@ -225,19 +279,67 @@ func (b *book) apply(tx **transaction, e entry) error {
 	return nil
 }
 
-// write appends an entry and waits until it is stored.
+// write appends an entry and waits until it is stored. What could not be
+// stored whole is taken away again.
 func (b *book) write(e entry) error {
 	line, err := json.Marshal(e)
+	if err == nil {
+		line = append(line, '\n')
+		if b.f == nil {
+			err = b.create(line)
+		} else if _, err = b.f.WriteAt(line, b.size); err == nil {
+			err = b.f.Sync()
+		}
+		if err == nil {
+			b.size += int64(len(line))
+		} else if b.f != nil {
+			err = errors.Join(err, b.f.Truncate(b.size))
+		}
+	}
 	if err != nil {
-		return fmt.Errorf("write the journal: %w", err)
-	}
-	if _, err := b.f.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("write the journal: %w", err)
-	}
-	if err := b.f.Sync(); err != nil {
-		return fmt.Errorf("write the journal: %w", err)
+		return fmt.Errorf("write the journal %s: %w", b.path, err)
 	}
 	return nil
+}
+
+// note is write for what is true already, and is no reason to stop.
+func (b *book) note(e entry) {
+	if b.sealed {
+		return
+	}
+	if err := b.write(e); err != nil && b.lost == nil {
+		b.lost = err
+	}
+}
+
+// create makes the file with its first line in it.
+func (b *book) create(line []byte) error {
+	f, err := os.OpenFile(b.path+unborn, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(line); err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(b.path+unborn, b.path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(b.path))
+	}
+	if err != nil {
+		f.Close()
+		return errors.Join(err, ignoreMissing(os.Remove(b.path+unborn)))
+	}
+	b.f = f
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // open lists the changes that are not undone, last first.
@@ -253,11 +355,14 @@ func (b *book) open() []*change {
 
 // close closes the file, and removes it when nothing in it is left to undo.
 func (b *book) close() error {
-	defer b.f.Close()
-	if len(b.open()) > 0 {
+	if b.f == nil {
 		return nil
 	}
-	if err := os.Remove(b.f.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	defer b.f.Close()
+	if len(b.open()) > 0 {
+		return b.lost
+	}
+	if err := ignoreMissing(os.Remove(b.path)); err != nil {
 		return fmt.Errorf("remove the journal: %w", err)
 	}
 	return nil
@@ -297,7 +402,7 @@ func takeLock(path, what string, wait time.Duration) (*lock, error) {
 
 // tryLock gives no lock when somebody else has it, or has just removed it.
 func tryLock(path string) (*lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -311,10 +416,10 @@ func tryLock(path string) (*lock, error) {
 		}
 	}
 	if err == nil {
-		comm, _ := readFile("/proc/self/comm") // for people to read
-		if err = f.Truncate(0); err == nil {
-			_, err = fmt.Fprintf(f, "process %d (%s)\n", os.Getpid(), comm)
-		}
+		// For people to read: a full disk takes it from them, and the lock holds.
+		comm, _ := readFile("/proc/self/comm")
+		_ = f.Truncate(0)
+		_, _ = fmt.Fprintf(f, "process %d (%s)\n", os.Getpid(), comm)
 	}
 	if err != nil {
 		f.Close()

@@ -236,13 +236,13 @@ func killMany(t *testing.T, e *netpair.End, seed uint64, rounds int) {
 		if len(glob(string(j)+"/*.journal")) > 0 {
 			recovered++
 		}
-		var drift []Drift
+		var done Restored
 		err := e.Do(func() (err error) {
-			drift, err = Recover(context.Background(), j)
+			done, err = Recover(context.Background(), j)
 			return err
 		})
-		if err != nil || len(drift) > 0 {
-			t.Fatalf("round %d: recover: %v, %v", round, drift, err)
+		if err != nil || len(done.Drift)+len(done.Gone) > 0 {
+			t.Fatalf("round %d: recover: %v, %v", round, done, err)
 		}
 		if after := state(t, e); after != before {
 			t.Fatalf("round %d: not as before:\n%s", round, lineDiff(before, after))

@@ -179,11 +179,11 @@ func TestPlanted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			text := fmt.Sprintf(`{"begin":{"pid":1,"boot":%q,"namespace":1}}`+"\n"+`{"change":`+change+"}\n", bootID(), "/tmp/planted")
+			text := fmt.Sprintf(`{"begin":{"pid":1,"boot":%q,"namespace":{"inode":1}}}`+"\n"+`{"change":`+change+"}\n", bootID(), "/tmp/planted")
 			if err := os.WriteFile(filepath.Join(dir, "host.journal"), []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := RestoreAll(context.Background(), Journal(dir))
+			_, err := RestoreAll(context.Background(), Journal(dir), "")
 			if err == nil || !strings.Contains(err.Error(), "line 2") {
 				t.Errorf("restore: %v", err)
 			}

@@ -280,15 +280,16 @@ func expand(name string, now Settings) ([]string, error) {
 
 // session is the right to change one interface, and what was changed.
 type session struct {
-	h        *host
-	dir      string
-	wait     time.Duration
-	book     *book
-	lock     *lock
-	nsLock   *lock
-	hostLock *lock
-	made     []*change
-	waited   bool // for memory providers
+	h      *host
+	others []*host // that changes of the journal were made to
+	dir    string
+	path   string // of the journal
+	aside  string // where a damaged one was put that was there
+	wait   time.Duration
+	book   *book
+	locks  map[string]*lock // by path
+	made   []*change
+	waited bool // for memory providers
 }
 
 // begin takes the lock and opens the journal.
@@ -301,18 +302,13 @@ func begin(iface string, j Journal, wait time.Duration) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	ns, err := inode(h.ns)
-	if err != nil {
-		h.close()
-		return nil, err
-	}
-	return beginOn(h, bookPath(dir, h.iface, ns), wait)
+	return beginOn(h, bookPath(dir, h.index, h.space), wait)
 }
 
 // beginOn is begin for a host that is open already, which it takes over, and
 // the journal file of the path.
 func beginOn(h *host, path string, wait time.Duration) (_ *session, err error) {
-	s := &session{h: h, dir: filepath.Dir(path), wait: wait}
+	s := &session{h: h, dir: filepath.Dir(path), path: path, wait: wait, locks: map[string]*lock{}}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -321,28 +317,47 @@ func beginOn(h *host, path string, wait time.Duration) (_ *session, err error) {
 	what := "the host"
 	if h.iface != "" {
 		what = "interface " + h.iface
+	} else if filepath.Base(path) != "host.journal" {
+		what = "the journal " + filepath.Base(path)
 	}
-	if s.lock, err = takeLock(strings.TrimSuffix(path, ".journal")+".lock", what, wait); err != nil {
+	if err := s.take(lockPath(path), what); err != nil {
 		return nil, err
 	}
-	if s.book, err = openBook(path); err != nil {
-		return nil, err
+	if strings.HasSuffix(path, damaged) {
+		return s, nil
 	}
-	for _, c := range s.book.changes {
-		h.addSysctls(c.Set.names())
+	if s.book, s.aside, err = openBook(path); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
+
+func lockPath(book string) string { return strings.TrimSuffix(book, ".journal") + ".lock" }
 
 func (s *session) close() error {
 	var err error
 	if s.book != nil {
 		err = s.book.close()
 	}
-	s.hostLock.release()
-	s.nsLock.release()
-	s.lock.release()
+	for _, l := range s.locks {
+		l.release()
+	}
+	for _, h := range s.others {
+		h.close()
+	}
 	s.h.close()
+	return err
+}
+
+// take takes a lock until the session is closed.
+func (s *session) take(path, what string) error {
+	if s.locks[path] != nil {
+		return nil
+	}
+	l, err := takeLock(path, what, s.wait)
+	if err == nil {
+		s.locks[path] = l
+	}
 	return err
 }
 
@@ -350,22 +365,14 @@ func (s *session) close() error {
 // interface's. The sysctls that each network namespace has are apart from the
 // host's, so that the two ends of a link within one machine can both have
 // theirs.
-func (s *session) takeFor(f family, names []string) (err error) {
+func (s *session) takeFor(h *host, f family, names []string) error {
 	switch {
-	case f.group == device || s.h.iface == "" || len(names) == 0:
-	case f.group == "sysctl" && s.h.own(names):
-		if s.nsLock == nil {
-			ns, err := inode(s.h.ns)
-			if err != nil {
-				return err
-			}
-			s.nsLock, err = takeLock(filepath.Join(s.dir, fmt.Sprintf("%d.lock", ns)), "this network namespace", s.wait)
-			return err
-		}
-	case s.hostLock == nil:
-		s.hostLock, err = takeLock(filepath.Join(s.dir, "host.lock"), "the host", s.wait)
+	case f.group == device || len(names) == 0:
+		return nil
+	case f.group == "sysctl" && h.own(names):
+		return s.take(filepath.Join(s.dir, fmt.Sprintf("%d.lock", h.space.Inode)), "this network namespace")
 	}
-	return err
+	return s.take(filepath.Join(s.dir, "host.lock"), "the host")
 }
 
 func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
@@ -383,7 +390,7 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 		return Grant{}, err
 	}
 	for _, f := range families {
-		if err := s.takeFor(f, set[f.name].names()); err != nil {
+		if err := s.takeFor(h, f, set[f.name].names()); err != nil {
 			return Grant{}, err
 		}
 	}
@@ -394,7 +401,7 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 		return Grant{}, usage("cpu.dma-latency lasts only as long as the process that sets it; switch idle states off instead (cpu.*.idle-C6 = off)")
 	}
 	if err := s.announce(); err != nil {
-		return Grant{}, err
+		return Grant{}, fmt.Errorf("%w; nothing was changed", err)
 	}
 	for _, f := range families {
 		if len(set[f.name]) == 0 {
@@ -438,6 +445,9 @@ func (s *session) set(ctx context.Context, f family, set Settings) (Settings, er
 		return nil, err
 	}
 	c := &change{Family: f.name, Set: set, Before: before, number: len(s.book.changes)}
+	if f.name == "sysctl" {
+		c.Host = slices.DeleteFunc(set.names(), func(name string) bool { return slices.Contains(s.h.owned(set.names()), name) })
+	}
 	if err := s.book.write(entry{Change: c}); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/vishvananda/netns"
 )
 
 // sysctls are those that runs of TCP depend on; a user may name others that
@@ -105,14 +107,15 @@ func readSysctls(h *host, to Settings) error {
 }
 
 func readShared(h *host, to Settings) error {
-	if h.inInitial() {
+	own := Settings{}
+	if !h.inInitial() {
+		if err := readSysctls(h, own); err != nil {
+			return err
+		}
+	} else if !h.wide {
 		return nil
 	}
-	own := Settings{}
-	if err := readSysctls(h, own); err != nil {
-		return err
-	}
-	return within(h.initial, func() error {
+	return within(h.widest(), func() error {
 		for _, name := range h.sysctls() {
 			if own["sysctl."+name] == "" {
 				addFile(to, "shared."+name, sysctlFile(name))
@@ -120,6 +123,14 @@ func readShared(h *host, to Settings) error {
 		}
 		return nil
 	})
+}
+
+// widest is the namespace that shows all sysctls.
+func (h *host) widest() netns.NsHandle {
+	if h.initial.IsOpen() {
+		return h.initial
+	}
+	return h.ns
 }
 
 // inInitial says whether the namespace is the initial one, or the only one
@@ -134,22 +145,20 @@ func isOwn(name string) bool {
 }
 
 // own says whether the namespace has all of some sysctls for itself.
-func (h *host) own(names []string) bool { return h.owned(names) == len(names) }
+func (h *host) own(names []string) bool { return len(h.owned(names)) == len(names) }
 
-// ownAny says whether it has any of them for itself. The others are the
+// owned are those that the namespace has for itself. The others are the
 // machine's, under this name where the initial namespace cannot be entered.
-func (h *host) ownAny(names []string) bool { return h.owned(names) > 0 }
-
-func (h *host) owned(names []string) (n int) {
+func (h *host) owned(names []string) (own []string) {
 	_ = within(h.ns, func() error { // a namespace that cannot be entered has none
 		for _, name := range names {
 			if isOwn(strings.TrimPrefix(name, "sysctl.")) {
-				n++
+				own = append(own, name)
 			}
 		}
 		return nil
 	})
-	return n
+	return own
 }
 
 func (h *host) sysctls() []string { return slices.Concat(sysctls, h.extra) }
@@ -165,7 +174,7 @@ func writeSysctls(h *host, set Settings) error {
 }
 
 func writeShared(h *host, set Settings) error {
-	return within(h.initial, func() error { return writeSysctlFiles("shared.", set) })
+	return within(h.widest(), func() error { return writeSysctlFiles("shared.", set) })
 }
 
 func writeSysctlFiles(prefix string, set Settings) error {

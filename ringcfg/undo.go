@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,68 +14,96 @@ import (
 // changes of its queue: io_uring frees one a while after its process died.
 const providerWait = 10 * time.Second
 
-// undo puts back the changes that this session made.
+// undo puts back the changes that this session made. Where one could not be
+// undone, those before it that it may cover stay too.
 func (s *session) undo(ctx context.Context) ([]Drift, error) {
 	var all []Drift
 	var errs []error
-	for i := len(s.made) - 1; i >= 0; i-- {
-		drift, err := s.undoChange(ctx, s.made[i])
-		all = append(all, drift...)
+	stuck := map[string]bool{}
+	for _, c := range slices.Backward(s.made) {
+		f, _, err := familyOf(c.Family)
+		if err == nil && !stuck[f.group] {
+			var done Restored
+			done, err = s.undoChange(ctx, s.h, c)
+			all = append(all, done.Drift...)
+			stuck[f.group] = err != nil
+		}
 		errs = append(errs, err)
 	}
 	return all, errors.Join(errs...)
 }
 
-// undoChange puts back one change and what the kernel changed along with it.
+// removable says that a setting can be made not to exist, and to exist again.
+// Others come and go with what they belong to, such as channels.
+func removable(name string) bool {
+	return strings.HasPrefix(name, "flow.") || strings.HasPrefix(name, "rss.context-")
+}
+
+// undoChange puts back one change and what the kernel changed along with it,
+// on the host that it was made to.
 //
 // A change that is known to have been done is put back where nobody has
 // changed it since. One in doubt, because its process was killed in the
 // middle of it, has no record of what it led to: then everything in its group
 // that is not as before is put back.
-func (s *session) undoChange(ctx context.Context, c *change) ([]Drift, error) {
-	f, _, err := familyOf(c.Family + ".")
+//
+// It does so also where the journal takes no more notes, for want of space:
+// what is put back already does no harm a second time.
+func (s *session) undoChange(ctx context.Context, h *host, c *change) (done Restored, err error) {
+	f, _, err := familyOf(c.Family)
 	if err != nil {
-		return nil, err
+		return done, err
 	}
-	now, err := s.h.snapshot(f.group)
+	now, err := h.snapshot(f.group)
 	if err != nil {
-		return nil, err
+		return done, err
 	}
 	names := c.after.names()
 	if c.after == nil {
 		names = differing(c.Before, now)
 	}
 	ours := Settings{}
-	var drift []Drift
 	for _, name := range names {
+		was := c.Before[name]
 		switch {
-		case now[name] == c.Before[name]:
+		case now[name] == was:
+		case was == "" && !removable(name):
+		case now[name] == "" && !removable(name):
+			ours[name] = was // if it comes back, with what it belongs to
 		case c.after != nil && now[name] != c.after[name]:
-			drift = append(drift, Drift{name, c.Before[name], c.after[name], now[name]})
+			done.Drift = append(done.Drift, Drift{name, was, c.after[name], now[name]})
+		case s.book.sealed && c.after == nil && c.Set[name] != now[name]:
+			// Damage may have taken the note that it was undone.
 		default:
-			ours[name] = c.Before[name]
+			ours[name] = was
 		}
 	}
 	if len(ours) > 0 {
-		if err := s.book.write(entry{Undo: &c.number}); err != nil {
-			return drift, err
+		s.book.note(entry{Undo: &c.number})
+		if err := s.putBack(ctx, h, f, ours, c.Set); err != nil {
+			return done, err
 		}
-		if err := s.putBack(ctx, f, ours); err != nil {
-			return drift, err
+		for _, name := range ours.names() {
+			if now[name] != "" || removable(name) {
+				of := h.iface
+				if f.group != device {
+					of = ""
+				}
+				done.Changes = append(done.Changes, PutBack{of, Change{name, now[name], ours[name]}})
+			}
 		}
 	}
-	if err := s.book.write(entry{Undone: &c.number}); err != nil {
-		return drift, err
-	}
+	s.book.note(entry{Undone: &c.number})
 	c.undone = true
-	return drift, nil
+	return done, nil
 }
 
 // putBack writes values of one group: those of f first, because the others
-// may have followed from them, then what is still not as it should be.
-func (s *session) putBack(ctx context.Context, f family, want Settings) error {
+// may have followed from them, then what is still not as it should be. Of what
+// does not exist now only what was set must come back.
+func (s *session) putBack(ctx context.Context, h *host, f family, want, set Settings) error {
 	if (f.name == "ring" || f.name == "channels") && !s.waited {
-		s.waitForProviders(ctx)
+		waitForProviders(ctx, h)
 		s.waited = true
 	}
 	order := []family{f}
@@ -87,49 +117,70 @@ func (s *session) putBack(ctx context.Context, f family, want Settings) error {
 	// A value put back may move another one; the second round catches it.
 	for range 3 {
 		errs = nil
-		now, err := s.h.snapshot(f.group)
+		now, err := h.snapshot(f.group)
 		if err != nil {
 			return err
 		}
 		for _, g := range order {
-			set := Settings{}
+			part := Settings{}
 			for name, value := range want {
-				if strings.HasPrefix(name, g.name+".") && now[name] != value {
-					set[name] = value
+				if strings.HasPrefix(name, g.name+".") && now[name] != value && (now[name] != "" || removable(name)) {
+					part[name] = value
 				}
 			}
-			if len(set) == 0 {
-				continue
-			}
-			if err := g.write(s.h, set); err != nil {
-				errs = append(errs, explain(g, err))
-			}
-			if now, err = s.h.snapshot(f.group); err != nil {
+			errs = append(errs, g.writeEach(h, part))
+			if now, err = h.snapshot(f.group); err != nil {
 				return err
 			}
 		}
 		left = nil
 		for _, name := range want.names() {
-			if now[name] != want[name] {
+			switch {
+			case now[name] == want[name]:
+			case now[name] != "" || removable(name):
 				left = append(left, fmt.Sprintf("%s is %q and was %q", name, now[name], want[name]))
+			case set[name] != "":
+				left = append(left, fmt.Sprintf("%s does not exist now (it may be back when the interface is up) and was %q", name, want[name]))
 			}
 		}
 		if len(left) == 0 {
 			return nil
 		}
 	}
-	return errors.Join(append(errs, fmt.Errorf("could not put back: %s (put it right and run: zcbench tune restore)", strings.Join(left, "; ")))...)
+	of := ""
+	if h.iface != "" {
+		of = h.iface + ": "
+	}
+	return errors.Join(append(errs, fmt.Errorf("%scould not put back: %s (put it right and run zcbench tune restore; "+
+		"to leave it as it is: zcbench tune journal --forget %s)", of, strings.Join(left, "; "), filepath.Base(s.path)))...)
+}
+
+// writeEach writes settings together, or, if that fails, as many of them as can
+// be written one by one.
+func (f family) writeEach(h *host, set Settings) error {
+	if len(set) == 0 {
+		return nil
+	}
+	err := f.write(h, set)
+	if err == nil || len(set) == 1 {
+		return explain(f, err)
+	}
+	var errs []error
+	for _, name := range set.names() {
+		errs = append(errs, explain(f, f.write(h, Settings{name: set[name]})))
+	}
+	return errors.Join(errs...)
 }
 
 // waitForProviders waits until no queue has a memory provider, for a limited
 // time: one of another application may stay, and the kernel then says whether
 // it is in the way.
-func (s *session) waitForProviders(ctx context.Context) {
-	if s.h.dev == nil {
+func waitForProviders(ctx context.Context, h *host) {
+	if h.dev == nil {
 		return
 	}
 	for end := time.Now().Add(providerWait); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
-		queues, err := s.h.dev.Queues(s.h.index)
+		queues, err := h.dev.Queues(h.index)
 		if err != nil {
 			return
 		}

@@ -43,7 +43,7 @@ func commands() []command {
 		{"demo", "[flags]", "a first look: every engine over a veth pair", runDemo},
 		{"report", "DIR… [flags]", "what records say: table, html, markdown, csv, json, benchfmt", runReport},
 		{"compare", "OLD NEW [flags]", "what changed, and whether it is significant; exit 1 on a loss", runCompare},
-		{"tune", "ACTION [flags]", "NIC and host settings: show, apply, restore, verify", runTune},
+		{"tune", "ACTION [flags]", "NIC and host settings: show, apply, restore, journal, verify", runTune},
 		{"power", "ACTION [flags]", "power meters: list, read", runPower},
 		{"agent", "--stdio|--listen", "an endpoint that an experiment drives from elsewhere", runAgent},
 	}
@@ -119,12 +119,15 @@ type errReported struct{ error }
 
 func (e errReported) Unwrap() error { return e.error }
 
+// oneLine gives all that an error says as one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
 func exitCode(err error, stderr io.Writer) int {
 	if err == nil || err == errDelegated {
 		return 0
 	}
 	if _, ok := errors.AsType[errReported](err); !ok {
-		fmt.Fprintln(stderr, "zcbench:", strings.ReplaceAll(err.Error(), "\n", "; "))
+		fmt.Fprintln(stderr, "zcbench:", oneLine(err))
 	}
 	switch endpoint.KindOf(err) {
 	case endpoint.Usage:

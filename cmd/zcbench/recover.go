@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"zcbench/ringcfg"
 )
@@ -11,11 +12,31 @@ import (
 // looks at the NIC. A failure is told and stops nothing: the new run may not
 // need those settings, and tune restore tries again.
 func recoverSettings(ctx context.Context, c *cli) {
-	drift, err := ringcfg.Recover(ctx, "")
-	for _, d := range drift {
-		fmt.Fprintln(c.stderr, "zcbench: after a run that was killed:", d)
+	recoverTo(ctx, c.stderr)
+}
+
+func recoverTo(ctx context.Context, stderr io.Writer) {
+	done, err := ringcfg.Recover(ctx, "")
+	for _, line := range describe(done) {
+		fmt.Fprintln(stderr, "zcbench: after a run that was killed:", line)
 	}
 	if err != nil {
-		fmt.Fprintln(c.stderr, "zcbench: put back the settings of a run that was killed:", err)
+		fmt.Fprintln(stderr, "zcbench: after a run that was killed:", oneLine(err))
 	}
+}
+
+// describe tells what was put back, a line for each setting.
+func describe(done ringcfg.Restored) []string {
+	var lines []string
+	for _, b := range done.Changes {
+		of := ""
+		if b.Interface != "" {
+			of = b.Interface + ": "
+		}
+		lines = append(lines, of+changeLine(b.Change)+", put back")
+	}
+	for _, d := range done.Drift {
+		lines = append(lines, d.String())
+	}
+	return append(lines, done.Gone...)
 }

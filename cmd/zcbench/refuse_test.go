@@ -230,6 +230,7 @@ func TestEveryFlag(t *testing.T) {
 		{"tune apply", "-i lo --set gro=on --dry-run", "", map[string]flagCase{
 			"iface": {tested: "TestTune"}, "profile": {args: "--profile nix", refused: "nix"}, "set": {args: "--set gro=off", output: true}, "dry-run": {tested: "TestTune"}, "wait": {args: "--wait 1", refused: "--wait: a dry run"},
 		}},
+		{"tune journal", "", "", map[string]flagCase{"forget": {tested: "TestTune"}}},
 		{"tune restore", "", "", map[string]flagCase{"iface": {tested: "TestTune"}, "wait": {args: "--wait 1", refused: "--wait: without -i"}}},
 		{"tune verify", "-i nope0", "", map[string]flagCase{"iface": {args: "", refused: "nope0"}, "time": {args: "-t 0", refused: "--time"}, "json": {tested: "TestStoryVerify"}}},
 		{"power list", "", "", map[string]flagCase{"json": {args: "-J", output: true}}},

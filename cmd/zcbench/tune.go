@@ -23,18 +23,19 @@ import (
 // runTune shows and changes the settings of a NIC and its host.
 func runTune(ctx context.Context, c *cli, args []string) error {
 	actions := map[string]func(context.Context, *cli, []string) error{
-		"show": tuneShow, "apply": tuneApply, "restore": tuneRestore, "verify": tuneVerify,
+		"show": tuneShow, "apply": tuneApply, "restore": tuneRestore, "journal": tuneJournal, "verify": tuneVerify,
 	}
 	if len(args) > 0 {
 		if run, ok := actions[args[0]]; ok {
 			return run(ctx, c, args[1:])
 		}
 		if args[0] == "-h" || args[0] == "--help" {
-			fmt.Fprint(c.stdout, `usage: zcbench tune show|apply|restore|verify [flags]
+			fmt.Fprint(c.stdout, `usage: zcbench tune show|apply|restore|journal|verify [flags]
 
   show     everything that bears on zero copy as it is, and what hurts
   apply    bring settings about, by profile or one by one
   restore  put back what apply changed, and what a killed run left
+  journal  list what restore would put back; forget what it cannot
   verify   capture headers for a moment: what really crosses the interface
 
 zcbench tune ACTION --help shows its flags.
@@ -42,7 +43,7 @@ zcbench tune ACTION --help shows its flags.
 			return nil
 		}
 	}
-	return endpoint.Errorf(endpoint.Usage, "tune wants one of: show apply restore verify")
+	return endpoint.Errorf(endpoint.Usage, "tune wants one of: show apply restore journal verify")
 }
 
 // tuned gives an error of ringcfg the kind that becomes the exit code.
@@ -263,6 +264,9 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 			return err
 		}
 	}
+	if !*dry {
+		recoverSettings(ctx, c)
+	}
 	return at(&want.Interface, func() error {
 		if *dry {
 			changes, err := ringcfg.Plan(want)
@@ -292,12 +296,18 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 
 func showChanges(out io.Writer, changes []ringcfg.Change) {
 	for _, ch := range changes {
-		from, to := shorten(ch.From), shorten(ch.To)
-		if from == "" {
-			from = "(none)"
-		}
-		fmt.Fprintf(out, "%s: %s → %s\n", ch.Name, from, to)
+		fmt.Fprintln(out, changeLine(ch))
 	}
+}
+
+func changeLine(ch ringcfg.Change) string {
+	shown := func(v string) string {
+		if v == "" {
+			return "(none)"
+		}
+		return shorten(v)
+	}
+	return fmt.Sprintf("%s: %s → %s", ch.Name, shown(ch.From), shown(ch.To))
 }
 
 func tuneRestore(ctx context.Context, c *cli, args []string) error {
@@ -316,22 +326,104 @@ func tuneRestore(ctx context.Context, c *cli, args []string) error {
 			return err
 		}
 	}
-	var drift []ringcfg.Drift
-	err := at(iface, func() (err error) {
-		if *iface == "" {
-			drift, err = ringcfg.RestoreAll(ctx, "")
-		} else {
-			drift, err = ringcfg.Restore(ctx, *iface, "", time.Duration(wait))
-		}
+	done, err := restoreSettings(ctx, *iface, time.Duration(wait))
+	for _, line := range describe(done) {
+		fmt.Fprintln(c.stdout, line)
+	}
+	if err != nil {
 		return tuned(err)
+	}
+	if n := len(done.Drift); n > 0 {
+		return fmt.Errorf("%d settings were left alone", n)
+	}
+	if len(done.Changes) > 0 {
+		fmt.Fprintf(c.stdout, "%d settings put back\n", len(done.Changes))
+	} else {
+		fmt.Fprintln(c.stdout, "nothing to put back")
+	}
+	return nil
+}
+
+// restoreSettings puts back all, or what belongs to an interface. One that has
+// another name now, or is where no name is looked up, is known to the journal
+// by the one that it had.
+func restoreSettings(ctx context.Context, iface string, wait time.Duration) (done ringcfg.Restored, err error) {
+	if iface == "" {
+		return ringcfg.RestoreAll(ctx, "", "")
+	}
+	name := iface
+	found := false
+	err = at(&name, func() (err error) {
+		found = true
+		done, err = ringcfg.Restore(ctx, name, "", wait)
+		return err
 	})
-	for _, d := range drift {
-		fmt.Fprintln(c.stderr, "zcbench:", d)
+	if found {
+		return done, err
 	}
-	if err == nil && len(drift) > 0 {
-		err = errReported{fmt.Errorf("%d settings were left alone", len(drift))}
+	pending, perr := ringcfg.Journaled("")
+	if perr != nil {
+		return done, perr
 	}
-	return err
+	if !slices.ContainsFunc(pending, func(p ringcfg.Pending) bool { return p.Interface == iface }) {
+		return done, fmt.Errorf("%w; nor is any called so in the journal", err)
+	}
+	return ringcfg.RestoreAll(ctx, "", iface)
+}
+
+func tuneJournal(_ context.Context, c *cli, args []string) error {
+	f := newFlags(c, "tune journal", "tune journal [--forget NAME]…")
+	forget := f.StringArray("forget", nil, "drop what cannot be put back, by its name: all it lists stays as it is now (repeatable)")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return endpoint.Errorf(endpoint.Usage, "tune journal takes no argument, got %q; a journal is dropped with --forget", f.Arg(0))
+	}
+	for _, name := range *forget {
+		if err := ringcfg.Forget("", name); err != nil {
+			return tuned(err)
+		}
+		fmt.Fprintf(c.stdout, "%s: forgotten; what it held stays as it is\n", name)
+	}
+	if len(*forget) > 0 {
+		return nil
+	}
+	all, err := ringcfg.Journaled("")
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		showPending(c.stdout, p)
+	}
+	if len(all) == 0 {
+		fmt.Fprintln(c.stdout, "nothing is to be put back")
+	}
+	return nil
+}
+
+func showPending(out io.Writer, p ringcfg.Pending) {
+	of := p.Interface
+	if of == "" {
+		of = "the host"
+	}
+	why := "left by a process that was killed; the next zcbench puts it back"
+	switch {
+	case p.Damage != nil:
+		why = fmt.Sprintf("damaged (%v); zcbench tune restore puts back what is sure", p.Damage)
+	case p.Holder != "":
+		why = "held by " + p.Holder
+	case p.Kept:
+		why = "applied; zcbench tune restore puts it back"
+	}
+	when := ""
+	if p.PID != 0 {
+		when = fmt.Sprintf(" by process %d at %s", p.PID, p.Time.Local().Format(time.DateTime))
+	}
+	fmt.Fprintf(out, "%s: %s, changed%s: %s\n", p.Name, of, when, why)
+	for _, ch := range p.Changes {
+		fmt.Fprintf(out, "  %s\n", changeLine(ch))
+	}
 }
 
 func tuneVerify(ctx context.Context, c *cli, args []string) error {

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -67,7 +68,7 @@ func TestTune(t *testing.T) {
 		{"no value", []string{"tune", "apply", "-i", e.Interface, "--set", "mtu"}, 2, "--set wants NAME=VALUE"},
 		{"nothing", []string{"tune", "apply", "-i", e.Interface}, 2, "nothing to apply"},
 		{"no such interface", []string{"tune", "show", "-i", "zcbench-none"}, 2, "zcbench-none"},
-		{"no action", []string{"tune"}, 2, "show apply restore verify"},
+		{"no action", []string{"tune"}, 2, "show apply restore journal verify"},
 		{"verify", []string{"tune", "verify", "-i", e.Interface, "-t", "0.1"}, 0, "received: "},
 	} {
 		out, stderr, code := inside(t, e, c.args...)
@@ -78,9 +79,17 @@ func TestTune(t *testing.T) {
 	if now := show(); now.Settings["link.mtu"] != "4148" || now.Settings["feature.rx-gro"] != "on" || now.Settings["sysctl.net.ipv4.tcp_rmem"] != "4096 87380 536870912" {
 		t.Errorf("applied: mtu %s, gro %s, tcp_rmem %s", now.Settings["link.mtu"], now.Settings["feature.rx-gro"], now.Settings["sysctl.net.ipv4.tcp_rmem"])
 	}
-	out, stderr, code := inside(t, e, "tune", "restore", "-i", e.Interface)
-	if code != 0 {
+	out, stderr, code := inside(t, e, "tune", "journal")
+	if code != 0 || !strings.Contains(out, ": "+e.Interface+", changed by process ") || !strings.Contains(out, "  link.mtu: 1500 → 4148\n") {
+		t.Errorf("journal: exit %d\n%s%s", code, out, stderr)
+	}
+	out, stderr, code = inside(t, e, "tune", "restore", "-i", e.Interface)
+	if code != 0 || !strings.Contains(out, e.Interface+": link.mtu: 4148 → 1500, put back\n") || !strings.HasSuffix(out, "\n3 settings put back\n") {
 		t.Errorf("restore: exit %d\n%s%s", code, out, stderr)
+	}
+	out, stderr, code = inside(t, e, "tune", "restore", "-i", e.Interface)
+	if code != 0 || out != "nothing to put back\n" {
+		t.Errorf("a second restore: exit %d\n%s%s", code, out, stderr)
 	}
 	after := show()
 	for _, name := range []string{"link.mtu", "feature.rx-gro", "sysctl.net.ipv4.tcp_rmem"} {
@@ -88,8 +97,75 @@ func TestTune(t *testing.T) {
 			t.Errorf("restored: %s is %s and was %s", name, after.Settings[name], before.Settings[name])
 		}
 	}
-	if left, _ := filepath.Glob("/run/zcbench/*-" + e.Interface + ".journal"); len(left) > 0 {
-		t.Errorf("left %v", left)
+	if out, stderr, code = inside(t, e, "tune", "journal"); code != 0 || strings.Contains(out, e.Interface) {
+		t.Errorf("journal: exit %d\n%s%s", code, out, stderr)
+	}
+	if out, stderr, code = inside(t, e, "tune", "journal", "--forget", "none"); code != 2 || !strings.Contains(stderr, `"none" is no name of a journal`) {
+		t.Errorf("forget what there is not: exit %d\n%s%s", code, out, stderr)
+	}
+}
+
+// TestRestoreElsewhere applies settings, renames the interface, gives it
+// another address and moves it: restore finds it by the name it had. One that
+// is deleted is said, and stays in the journal until it is to be forgotten.
+func TestRestoreElsewhere(t *testing.T) {
+	needNamespaces(t)
+	p, err := netpair.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	e := &p.RX
+	was := fmt.Sprintf("zcwas%d", os.Getpid()%100000)
+	ip := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("ip", args...)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := e.Do(cmd.Start)
+		if err == nil {
+			err = cmd.Wait()
+		}
+		if err != nil {
+			t.Fatalf("ip %s: %v\n%s", strings.Join(args, " "), err, out.String())
+		}
+	}
+	rename := func(from, to string) {
+		ip("link", "set", from, "down")
+		ip("link", "set", from, "name", to)
+		ip("link", "set", to, "up")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("needs ip (iproute2)")
+	}
+	rename(e.Interface, was)
+	for _, deleted := range []bool{false, true} {
+		if out, stderr, code := inside(t, e, "tune", "apply", "-i", was, "--set", "mtu=4148"); code != 0 {
+			t.Fatalf("apply: exit %d\n%s%s", code, out, stderr)
+		}
+		name := was + "x"
+		rename(was, name)
+		if !deleted {
+			ip("link", "set", name, "address", "02:03:04:05:06:07")
+			out, stderr, code := inside(t, e, "tune", "restore", "-i", was)
+			if code != 0 || !strings.Contains(out, name+": link.mtu: 4148 → 1500, put back\n1 settings put back\n") {
+				t.Errorf("restore: exit %d\n%s%s", code, out, stderr)
+			}
+			rename(name, was)
+			continue
+		}
+		ip("link", "del", name)
+		out, stderr, code := inside(t, e, "tune", "restore", "-i", was)
+		if code != 1 || !strings.Contains(stderr, "the interface that was called "+was) {
+			t.Errorf("restore of what is gone: exit %d\n%s%s", code, out, stderr)
+		}
+		_, forget, _ := strings.Cut(strings.TrimSpace(stderr), "tune journal --forget ")
+		if out, stderr, code := inside(t, e, "tune", "journal", "--forget", forget); code != 0 {
+			t.Errorf("forget %q: exit %d\n%s%s", forget, code, out, stderr)
+		}
+		if out, stderr, code := inside(t, e, "tune", "restore", "-i", was); code != 2 || !strings.Contains(stderr, "nor is any called so in the journal") {
+			t.Errorf("restore of what is forgotten: exit %d\n%s%s", code, out, stderr)
+		}
 	}
 }
 

@@ -178,7 +178,7 @@ func (r *runFlags) token() ([]byte, error) {
 }
 
 func readToken(path string) ([]byte, error) {
-	b, err := bounded.ReadFile(path, bounded.Small)
+	b, err := bounded.ReadSecret(path)
 	if err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "read the token: %w", err)
 	}

@@ -32,3 +32,12 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// ReadSecret is ReadFile for a small file that only this user, or a group that it
+// was given to, may read.
+func ReadSecret(path string) ([]byte, error) {
+	if i, err := os.Stat(path); err == nil && i.Mode().IsRegular() && i.Mode().Perm()&0o027 != 0 {
+		return nil, fmt.Errorf("%s is not secret, for its mode is %#o: chmod 600 %s, and make a new one if others may have read it", path, i.Mode().Perm(), path)
+	}
+	return ReadFile(path, Small)
+}

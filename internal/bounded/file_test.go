@@ -25,3 +25,26 @@ func TestReadFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A secret that others may read, or that others may have written, is none.
+func TestReadSecret(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o644: false, 0o604: false, 0o602: false, 0o660: false, 0o601: false} {
+		if err := os.WriteFile(path, []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		b, err := ReadSecret(path)
+		if (err == nil) != ok || ok && string(b) != "secret" || !ok && !strings.Contains(err.Error(), "chmod 600 "+path) {
+			t.Errorf("mode %#o: %q, %v", mode, b, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b, err := ReadSecret("/dev/null"); err != nil || len(b) != 0 {
+		t.Errorf("what is no file: %q, %v", b, err)
+	}
+}

@@ -59,7 +59,7 @@ func pinOf(c *x509.Certificate) string {
 const pemType = "PRIVATE KEY"
 
 func loadKey(path string) (ed25519.PrivateKey, error) {
-	b, err := bounded.ReadFile(path, bounded.Small)
+	b, err := bounded.ReadSecret(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return makeKey(path)
 	}

@@ -79,12 +79,21 @@ type Event struct {
 const (
 	handshakeWait = 5 * time.Second
 	idleWait      = 30 * time.Second
-	runSlack      = prepareWait + restoreWait + 20*time.Second
+	startWait     = prepareWait + connectWait // from prepared to start, while the other end prepares
+	// sessionSlack is what a driver takes beside its run and as long an idle
+	// baseline before it: opening meters, preparing both ends, putting back.
+	sessionSlack = time.Minute
+	runSlack     = prepareWait + restoreWait + 20*time.Second
 )
 
 // Serve drives runs for one driver until the link closes, which is no error,
 // or ctx ends. It leaves nothing running.
 func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
+	return a.serve(ctx, rw, func() {})
+}
+
+// serve is Serve, and says when the driver has proven itself.
+func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Ending ctx closes the link, which ends the reader.
@@ -104,8 +113,17 @@ func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 		}
 	}
 	c.link.setDeadline(handshakeWait)
-	if err := c.handshake(); err != nil {
+	if err := c.handshake(proven); err != nil {
 		return err
+	}
+	if l := a.Limits.Time; l > 0 {
+		most := 2*l + sessionSlack
+		defer time.AfterFunc(most, func() {
+			err := Errorf(Denied, "a sender held this receiver for %s, more than a run of %s and an idle baseline of as long take (its --max-time)", most, l)
+			c.link.setDeadline(time.Second)
+			_ = c.link.sendError(err) // a peer that left does not need the reason
+			cancel(err)
+		}).Stop()
 	}
 	if a.Claim == nil {
 		defer a.serving.Unlock()
@@ -176,12 +194,13 @@ type conversation struct {
 	local   netip.Addr // the link's own address
 	iface   string     // that it came by; "": not known
 	run     *run
+	asked   bool // for a run, without a token
 	claim   io.Closer
 	facts   results.Facts
 	power   *recording // of power meters; nil: none are read
 }
 
-func (c *conversation) handshake() error {
+func (c *conversation) handshake(proven func()) error {
 	a := c.agent
 	nonce := make([]byte, 32)
 	if _, err := rand.Read(nonce); err != nil {
@@ -192,7 +211,7 @@ func (c *conversation) handshake() error {
 		if errors.Is(err, errGarbage) {
 			return turnAway(c.link, Errorf(Failed, "this is the control port of zcbench %s; use zcbench tx HOST", a.Version))
 		}
-		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
+		return fmt.Errorf("%w: %w: %w", errTurnedAway, errSilent, err)
 	}
 	if err := c.link.send(message{Hello: &hello{Magic: magic, Protocol: protocol, Version: a.Version, Nonce: nonce, Token: len(a.Token) > 0}}); err != nil {
 		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
@@ -202,7 +221,7 @@ func (c *conversation) handshake() error {
 	}
 	m, err := c.link.receive()
 	if err != nil {
-		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
+		return fmt.Errorf("%w: %w: %w", errTurnedAway, errSilent, err)
 	}
 	if m.Auth == nil {
 		return turnAway(c.link, errGarbage)
@@ -215,11 +234,14 @@ func (c *conversation) handshake() error {
 		}
 		w.MAC = mac(a.Token, "agent", theirs.Nonce, nonce)
 	}
-	c.trusted = a.Trusted || len(a.Token) > 0
+	if c.trusted = a.Trusted || len(a.Token) > 0; c.trusted {
+		proven()
+	}
 	// Only now: whoever cannot pass the handshake never blocks the port.
 	if a.Claim == nil && !a.free() {
 		return turnAway(c.link, Errorf(Denied, "another run is on there: wait until it is over"))
 	}
+	proven() // one at a time is served
 	if err := c.link.send(message{Welcome: &w}); err != nil {
 		if a.Claim == nil {
 			a.serving.Unlock()
@@ -273,6 +295,12 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if err != nil {
 		return err
 	}
+	if !c.trusted {
+		if c.asked {
+			return Errorf(Denied, "without a token there is one run a connection")
+		}
+		c.asked = true
+	}
 	if p.Interface == "" {
 		p.Interface = c.iface
 	}
@@ -282,10 +310,7 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 			return Errorf(Usage, "data connections from %q: %w", clip(p.Peer), err)
 		}
 	}
-	c.link.setDeadline(p.Omit + p.Time + runSlack)
-	if p.Raw && p.Time == 0 {
-		c.link.setDeadline(0)
-	}
+	c.link.setDeadline(p.patience())
 	if c.run, err = prepare(ctx, e, p, a.Verifier, &a.Instruments, peer, c.local); err != nil {
 		c.run = nil
 		return err
@@ -296,7 +321,18 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if a.Facts != nil {
 		c.facts = a.Facts(p.Interface)
 	}
+	if !a.Trusted {
+		c.link.setDeadline(startWait)
+	}
 	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: c.facts, Changes: c.run.changes}})
+}
+
+// patience is for how long a driver may say nothing while it runs; 0: for ever.
+func (p *Prepare) patience() time.Duration {
+	if p.Raw && p.Time == 0 {
+		return 0
+	}
+	return p.Omit + p.Time + runSlack
 }
 
 func (c *conversation) start(ctx context.Context, s Start) error {
@@ -304,6 +340,9 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 		return Errorf(Failed, "start without prepare")
 	}
 	r := c.run
+	if !c.agent.Trusted {
+		c.link.setDeadline(r.p.patience())
+	}
 	if err := r.meet(); err != nil {
 		return err
 	}

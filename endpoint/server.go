@@ -10,12 +10,9 @@ import (
 	"time"
 )
 
-// maxStrangers is how many links may be in their handshake, or being turned
-// away, at once; more are closed unheard.
-const maxStrangers = 16
-
 // Listen serves drivers that come over TCP, one run at a time: a driver that
-// comes while another is served is told so and turned away. With once it
+// comes while another is served is told so and turned away. Links whose drivers
+// prove nothing make room for others. With once it
 // returns after the first driver that was served. Each driver's end is
 // reported to Agent.Observe, not returned.
 func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
@@ -24,7 +21,7 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	slots := make(chan struct{}, maxStrangers)
+	var visitors visitors
 	served := make(chan struct{}, 1)
 	go func() {
 		select {
@@ -46,17 +43,12 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 			}
 			return fmt.Errorf("accept a control connection: %w", err)
 		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			c.Close()
-			continue
-		}
+		n := visitors.enter(c)
 		wg.Go(func() {
-			defer func() { <-slots }()
-			err := a.Serve(ctx, c)
+			defer visitors.leave(n)
+			err := a.serve(ctx, c, func() { visitors.leave(n) })
 			if err != nil && a.Observe != nil && ctx.Err() == nil {
-				a.Observe(Event{Err: fmt.Errorf("peer %s: %w", c.RemoteAddr(), err)})
+				a.tell(fmt.Errorf("peer %s: %w", c.RemoteAddr(), err), &visitors)
 			}
 			if once && !errors.Is(err, errTurnedAway) {
 				select {
@@ -67,6 +59,27 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 		})
 	}
 }
+
+// tell shows this end's user why a link ended. One that never said who it is has
+// nothing to tell.
+func (a *Agent) tell(err error, v *visitors) {
+	if errors.Is(err, errSilent) {
+		return
+	}
+	if errors.Is(err, errTurnedAway) {
+		silent, ok := v.report()
+		if !ok {
+			return
+		}
+		if silent > 0 {
+			err = fmt.Errorf("%w (and %d more links were turned away before)", err, silent)
+		}
+	}
+	a.Observe(Event{Err: err})
+}
+
+// errSilent marks a link that ended before its driver said what it had to.
+var errSilent = errors.New("no handshake")
 
 // errTurnedAway marks a link that never became a driver.
 var errTurnedAway = errors.New("turned away")

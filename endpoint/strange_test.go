@@ -326,8 +326,8 @@ func (s *stranger) connect() error {
 		}
 		s.data = append(s.data, c)
 		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-		if _, err := c.Write(make([]byte, 1000)); err != nil {
-			return err
+		if _, err := c.Write(make([]byte, 1000)); err != nil { // it is turned away
+			s.barred = true
 		}
 		long := pick(s.d, 0, 10*time.Millisecond, 100*time.Millisecond)
 		time.AfterFunc(long, func() { c.Close() })

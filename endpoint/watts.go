@@ -219,7 +219,11 @@ func (c *conversation) watch(ctx context.Context, m watch) error {
 		return err
 	}
 	c.power = r
-	c.link.setDeadline(m.Quiet)
+	quiet := m.Quiet
+	if l := c.agent.Limits.Time; !c.trusted && l > 0 {
+		quiet = min(quiet, l+sessionSlack)
+	}
+	c.link.setDeadline(quiet)
 	return c.link.send(message{Watched: &watched{Infos: r.infos()}})
 }
 

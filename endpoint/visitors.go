@@ -1,0 +1,108 @@
+package endpoint
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// How many links may be there at once whose drivers have proven nothing: all
+// together, and from one address. Whoever comes beyond that takes the place of
+// the oldest, so that no number of idle links keeps a driver out.
+const (
+	maxVisitors = 256
+	maxFromOne  = 64
+)
+
+// visitors are those links, in the order they came.
+type visitors struct {
+	mu       sync.Mutex
+	all      []*visitor
+	reported time.Time
+	silent   int // that were turned away and not reported since
+}
+
+// visitor is a link whose driver has proven nothing.
+type visitor struct {
+	conn net.Conn
+	from netip.Prefix
+}
+
+// enter takes a link in, and may send another away for it.
+func (v *visitors) enter(c net.Conn) *visitor {
+	n := &visitor{conn: c, from: origin(c)}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	count := map[netip.Prefix]int{}
+	for _, o := range v.all {
+		count[o.from]++
+	}
+	out := -1
+	switch {
+	case count[n.from] >= maxFromOne:
+		out = slices.IndexFunc(v.all, func(o *visitor) bool { return o.from == n.from })
+	case len(v.all) >= maxVisitors:
+		out = 0
+		for i, o := range v.all {
+			if count[o.from] > count[v.all[out].from] {
+				out = i
+			}
+		}
+	}
+	if out >= 0 {
+		hangUp(v.all[out].conn)
+		v.all = slices.Delete(v.all, out, out+1)
+	}
+	v.all = append(v.all, n)
+	return n
+}
+
+// leave is for a driver that has proven itself, and for a link that has ended.
+func (v *visitors) leave(n *visitor) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if i := slices.Index(v.all, n); i >= 0 {
+		v.all = slices.Delete(v.all, i, i+1)
+	}
+}
+
+// report says whether one that was turned away may have a line on the screen, and
+// how many had none since the last: strangers do not fill a log.
+func (v *visitors) report() (silent int, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if now := time.Now(); now.Sub(v.reported) > time.Second {
+		silent, v.silent, v.reported = v.silent, 0, now
+		return silent, true
+	}
+	v.silent++
+	return 0, false
+}
+
+// origin is what counts as one address: of IPv6 what one host is given.
+func origin(c net.Conn) netip.Prefix {
+	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return netip.Prefix{}
+	}
+	a, bits := ap.Addr().Unmap().WithZone(""), 64
+	if a.Is4() {
+		bits = 32
+	}
+	p, _ := a.Prefix(bits) // of an address that is one
+	return p
+}
+
+// hangUp closes a link at once, without TLS saying goodbye.
+func hangUp(c net.Conn) {
+	for {
+		under, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = under.NetConn()
+	}
+	c.Close()
+}

@@ -1,0 +1,197 @@
+package endpoint
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// crowd keeps idle connections to the ports of an agent, and makes those anew that
+// the agent ends. Every third says hello, as a zcbench that stops there.
+func crowd(t *testing.T, n int, ports ...string) {
+	t.Helper()
+	var wg sync.WaitGroup
+	var met atomic.Int64
+	quit := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			for {
+				c, err := net.Dial("tcp4", ports[i%len(ports)])
+				if err == nil {
+					go func() { <-quit; c.Close() }()
+					if i/len(ports)%3 == 0 {
+						_ = newLink(c, maxRequest).send(message{Hello: &hello{Magic: magic, Protocol: protocol, Version: "test"}})
+					}
+					if met.Add(1); i%len(ports) == 0 {
+						for err == nil { // until the agent hangs up
+							_, err = c.Read(make([]byte, 4096))
+						}
+					}
+				}
+				select {
+				case <-quit:
+					return
+				case <-time.After(time.Second):
+				}
+			}
+		})
+	}
+	t.Cleanup(func() { close(quit); wg.Wait() })
+	for range 1000 {
+		if met.Load() >= int64(n/len(ports)) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("only %d of %d idle connections were let in at all", met.Load(), n)
+}
+
+// Idle links, of which there may be any number, keep no driver out. On a quiet
+// machine, with ZCBENCH_CROWD set, there are 500 at both ports and each of 20 runs
+// begins within 3 s.
+func TestIdleLinksKeepNobodyOut(t *testing.T) {
+	n, runs, full := 3*maxFromOne, 1, os.Getenv("ZCBENCH_CROWD") != ""
+	if full {
+		n, runs = 500, 20
+	}
+	for name, token := range map[string][]byte{"with a token": strangeToken, "without one": nil} {
+		t.Run(name, func(t *testing.T) {
+			tr := trial(t, 1, plain{role: RX}, plain{role: TX})
+			begun := make(chan time.Time, 8)
+			a := &Agent{
+				Token: token, Limits: Limits{Time: time.Minute, Flows: 4, Memory: 1 << 30},
+				Observe: func(e Event) {
+					if e.Sample != nil {
+						select {
+						case begun <- time.Now(): // the window opens
+						default:
+						}
+					}
+				},
+			}
+			addr := server(t, a)
+			ports := []string{addr}
+			if full {
+				ports = append(ports, net.JoinHostPort("127.0.0.1", itoa(a.DataPort)))
+			}
+			crowd(t, n, ports...)
+			tr.RXWant.Bind, tr.RXWant.DataPort = "", 0
+			tr.TXWant.Window, tr.RXWant.Window = 0, 0
+			for i := range runs {
+				for len(begun) > 0 {
+					<-begun
+				}
+				came := time.Now()
+				var c *Client
+				eventually(t, "let in", func() (ok bool) {
+					var err error
+					c, err = dialServer(t, addr, token)
+					return err == nil
+				})
+				tr.RX = c
+				tr.Repeat = i
+				if _, err := Drive(t.Context(), tr); err != nil {
+					t.Fatalf("run %d: %v", i+1, err)
+				}
+				c.Close()
+				if took := (<-begun).Sub(came) - tr.RXWant.Omit; full && took > 3*time.Second {
+					t.Errorf("run %d began after %s", i+1, took)
+				} else if full {
+					t.Logf("run %d began after %s", i+1, took)
+				}
+			}
+		})
+	}
+}
+
+// One address has no more than its share, and the oldest goes first.
+func TestVisitors(t *testing.T) {
+	var v visitors
+	from := func(addr string, port int) *peerAt {
+		return &peerAt{at: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), uint16(port)))}
+	}
+	early := from("192.0.2.1", 1)
+	v.enter(early)
+	var many []*peerAt
+	for i := range maxFromOne + 10 { // one network of IPv6 is one
+		c := from([]string{"2001:db8::1", "2001:db8::2"}[i%2], i+1)
+		many = append(many, c)
+		v.enter(c)
+	}
+	if i := slices.IndexFunc(many, func(c *peerAt) bool { return !c.closed }); i != 10 || early.closed {
+		t.Errorf("%d of the crowd's own were sent away, and the other %v", i, early.closed)
+	}
+	for i := range maxVisitors { // from everywhere
+		v.enter(from(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String(), 1))
+	}
+	if len(v.all) != maxVisitors {
+		t.Errorf("%d visitors", len(v.all))
+	}
+	left := slices.DeleteFunc(slices.Clone(many), func(c *peerAt) bool { return c.closed })
+	if early.closed != (len(left) <= 1) {
+		t.Errorf("the one with a single link was sent away (%v) before those with %d", early.closed, len(left))
+	}
+	n := v.enter(from("192.0.2.9", 9))
+	v.leave(n)
+	v.leave(n)
+	if slices.Contains(v.all, n) {
+		t.Error("one that left is still there")
+	}
+}
+
+type peerAt struct {
+	net.Conn
+	at     net.Addr
+	closed bool
+}
+
+func (p *peerAt) RemoteAddr() net.Addr { return p.at }
+func (p *peerAt) Close() error         { p.closed = true; return nil }
+
+// A sender without a token has one run, and not for ever to begin it.
+func TestStrangersDoNotStay(t *testing.T) {
+	ours, theirs := net.Pipe()
+	watched := &watchedConn{Conn: theirs}
+	a := &Agent{Version: "test", RX: []Engine{plain{role: RX}}, DataPort: freePorts(t, 1), Limits: Limits{Time: time.Hour}}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = a.Serve(t.Context(), watched) })
+	c, err := NewClient("receiver", ours, nil, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wg.Wait()
+	defer c.Close()
+	p := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: time.Hour, Scope: ScopeThread}
+	if _, err := c.prepare(t.Context(), &p); err != nil {
+		t.Fatal(err)
+	}
+	until := watched.until.Load()
+	if left := time.Until(time.Unix(0, until)); left > startWait {
+		t.Errorf("it may hold what was prepared for %s", left)
+	}
+	if _, err := c.prepare(t.Context(), &p); KindOf(err) != Denied {
+		t.Errorf("a second run: %v", err)
+	}
+	if _, err := c.watch(t.Context(), watch{Quiet: time.Hour + quietSlack}); err != nil {
+		t.Fatal(err)
+	}
+	if left := time.Until(time.Unix(0, watched.until.Load())); left > time.Hour+sessionSlack {
+		t.Errorf("it may be silent for %s", left)
+	}
+}
+
+// watchedConn remembers the latest deadline.
+type watchedConn struct {
+	net.Conn
+	until atomic.Int64
+}
+
+func (w *watchedConn) SetDeadline(t time.Time) error {
+	w.until.Store(t.UnixNano())
+	return w.Conn.SetDeadline(t)
+}

@@ -324,7 +324,11 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if !a.Trusted {
 		c.link.setDeadline(startWait)
 	}
-	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: c.facts, Changes: c.run.changes}})
+	facts := c.facts
+	if !c.trusted {
+		facts = shown(facts)
+	}
+	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: facts, Changes: c.run.changes}})
 }
 
 // patience is for how long a driver may say nothing while it runs; 0: for ever.

@@ -224,7 +224,13 @@ func (c *conversation) watch(ctx context.Context, m watch) error {
 		quiet = min(quiet, l+sessionSlack)
 	}
 	c.link.setDeadline(quiet)
-	return c.link.send(message{Watched: &watched{Infos: r.infos()}})
+	infos := r.infos()
+	if !c.trusted {
+		for i := range infos {
+			infos[i] = shownMeter(infos[i])
+		}
+	}
+	return c.link.send(message{Watched: &watched{Infos: infos}})
 }
 
 func (c *conversation) tell(ctx context.Context, m tell) error {
@@ -237,6 +243,9 @@ func (c *conversation) tell(ctx context.Context, m tell) error {
 	c.link.setDeadline(idleWait + tellWait)
 	v := &said{Traces: []trace{}}
 	for _, t := range c.power.read(ctx, fromMonotonic(m.Until)) {
+		if !c.trusted {
+			t = shownTrace(t)
+		}
 		v.Traces = append(v.Traces, wire(t, m.From))
 	}
 	c.endWatch()

@@ -217,20 +217,24 @@ func (s *Spec) fill(parts []Flags, p *Pair) (Flags, error) {
 	return flags, nil
 }
 
-// Only keeps the cells that match, as in "mode=devmem,gro=hw|sw"; pair is an
-// axis too.
+// Only keeps the cells that match, as in "mode=devmem,gro=hw|sw", also as plan
+// prints a cell, with blanks between and sizes in any unit; pair is an axis too.
 func (p *Plan) Only(filter string) error {
 	want := exclusion{}
-	for term := range strings.SplitSeq(filter, ",") {
+	for _, term := range onlyTerms(filter) {
 		axis, values, ok := strings.Cut(term, "=")
+		if pair, named := strings.CutSuffix(term, ":"); named {
+			axis, values, ok = "pair", pair, true
+		}
 		if !ok {
 			return endpoint.Errorf(endpoint.Usage, "--only wants AXIS=VALUE terms with commas between, not %q", filter)
 		}
 		for v := range strings.SplitSeq(values, "|") {
-			if err := p.hasLabel(axis, v); err != nil {
+			label, err := p.hasLabel(axis, v)
+			if err != nil {
 				return err
 			}
-			want[axis] = append(want[axis], v)
+			want[axis] = append(want[axis], label)
 		}
 	}
 	kept := p.Cells[:0]
@@ -245,13 +249,32 @@ func (p *Plan) Only(filter string) error {
 	return nil
 }
 
-func (p *Plan) hasLabel(axis, value string) error {
+// onlyTerms are parted by commas, or by blanks where all that stands between
+// two is a term.
+func onlyTerms(filter string) (terms []string) {
+	for text := range strings.SplitSeq(filter, ",") {
+		words := strings.Fields(text)
+		if slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(w, "=") && !strings.HasSuffix(w, ":") }) || len(words) == 0 {
+			words = []string{strings.TrimSpace(text)}
+		}
+		terms = append(terms, words...)
+	}
+	return terms
+}
+
+// hasLabel gives a value as its axis has it: a size may have another unit.
+func (p *Plan) hasLabel(axis, value string) (string, error) {
 	axes, values := map[string]bool{}, map[string]bool{}
 	for _, c := range p.Cells {
 		for _, l := range append(slices.Clone(c.Axes), Label{"pair", c.Pair.Name}) {
 			axes[l.Axis] = true
 			if l.Axis == axis {
 				values[l.Value] = true
+				if a, err := endpoint.ParseSize(value); err == nil && !values[value] {
+					if b, err := endpoint.ParseSize(l.Value); err == nil && a == b {
+						value = l.Value
+					}
+				}
 			}
 		}
 	}
@@ -260,10 +283,15 @@ func (p *Plan) hasLabel(axis, value string) error {
 		all        map[string]bool
 	}{{"axis", axis, axes}, {"value of axis " + axis, value, values}} {
 		if !part.all[part.name] {
-			return endpoint.Errorf(endpoint.Usage, "--only: no %s is called %q; there are: %s", part.what, part.name, strings.Join(slices.Sorted(maps.Keys(part.all)), " "))
+			known := slices.Sorted(maps.Keys(part.all))
+			meant := ""
+			if near := nearest(part.name, known); near != "" {
+				meant = fmt.Sprintf(" (did you mean %q?)", near)
+			}
+			return "", endpoint.Errorf(endpoint.Usage, "--only: no %s is called %q%s; there are: %s", part.what, part.name, meant, strings.Join(known, " "))
 		}
 	}
-	return nil
+	return value, nil
 }
 
 // Shard keeps part i, from 1, of n: whole cells, dealt out at random but always

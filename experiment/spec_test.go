@@ -327,6 +327,23 @@ func TestShardsAndOnly(t *testing.T) {
 	if err := p.Only("pair=y,mode=b,time=2|3"); err != nil || !slices.Equal(names(p), []string{"y: mode=b time=2", "y: mode=b time=3"}) {
 		t.Errorf("%v %v", names(p), err)
 	}
+	// As plan prints a cell, and sizes in any unit.
+	sized := func() *Plan {
+		return mustExpand(t, "axes: {mode: [baseline, msgzc], length: {64K: {time: 1}, 1M: {time: 2}}}\nrepeats: 1")
+	}
+	for _, only := range []string{"mode=msgzc length=64K", "length=65536,mode=msgzc", "mode=msgzc,length=64k"} {
+		p := sized()
+		if err := p.Only(only); err != nil || !slices.Equal(names(p), []string{"mode=msgzc length=64K"}) {
+			t.Errorf("%s: %v %v", only, names(p), err)
+		}
+	}
+	p = mustExpand(t, text)
+	if err := p.Only("y: mode=b time=2"); err != nil || !slices.Equal(names(p), []string{"y: mode=b time=2"}) {
+		t.Errorf("%v %v", names(p), err)
+	}
+	if err := sized().Only("mode=msgcz"); err == nil || !strings.Contains(err.Error(), `did you mean "msgzc"?`) {
+		t.Error(err)
+	}
 	for _, bad := range []string{"", "mode", "mdoe=a", "mode=c", "mode=a,time=9"} {
 		if err := mustExpand(t, text).Only(bad); err == nil || endpoint.KindOf(err) != endpoint.Usage {
 			t.Errorf("only %q: %v", bad, err)

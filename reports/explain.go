@@ -2,7 +2,6 @@ package reports
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -71,8 +70,7 @@ type diagnosis struct {
 
 // Explain writes in words what limited the runs of one cell: of the whole of
 // what they recorded, where the verdicts agree, and the figures of the run
-// next to the median. The cell is named by its id or the start of it, by its
-// name in tables, or by the id of one run.
+// next to the median. The cell, or one run, is named as find takes it.
 func (r *Report) Explain(w io.Writer, name string) error {
 	c, only, err := r.find(name)
 	if err != nil {
@@ -144,49 +142,6 @@ func (r *Report) sentence(c *cell, one *run, n int, d diagnosis) string {
 		return text + ": what limited it cannot be told from its record. " + d.why + "."
 	}
 	return text + " was limited by " + string(d.cause) + ": " + d.why + "."
-}
-
-// ErrWhichCell says that a name is none of a cell, or of several.
-var ErrWhichCell = errors.New("which cell or run")
-
-// find is the cell, or the run, that a name means.
-func (r *Report) find(name string) (*cell, *run, error) {
-	var found []*cell
-	for _, c := range r.cells {
-		if c.id == name || c.label() == name || c.name() == name || len(name) >= 4 && strings.HasPrefix(c.id, name) {
-			found = append(found, c)
-			continue
-		}
-		for _, one := range c.records() {
-			if one.ID != "" && one.ID == name {
-				alone := &cell{tx: c.tx, rx: c.rx, by: c.by, differs: c.differs}
-				switch one.Status {
-				case results.OK:
-					return c, one, nil
-				case results.Skipped:
-					alone.skipped = []*run{one}
-				default:
-					alone.failed = []*run{one}
-				}
-				return alone, nil, nil
-			}
-		}
-	}
-	var all []string
-	for _, c := range r.cells {
-		all = append(all, fmt.Sprintf("%s (%s)", cmp.Or(clean(c.id), "no id"), c.label()))
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil, nil
-	case 0:
-		return nil, nil, fmt.Errorf("%w: none is %q; there are %s", ErrWhichCell, name, strings.Join(shorten(all), ", "))
-	}
-	all = nil
-	for _, c := range found {
-		all = append(all, fmt.Sprintf("%s (%s)", clean(c.id), c.label()))
-	}
-	return nil, nil, fmt.Errorf("%w: %q may be %s: give the id", ErrWhichCell, name, strings.Join(shorten(all), ", "))
 }
 
 // nearMedian is the run whose throughput is next to the median's.

@@ -171,6 +171,8 @@ func TestExplain(t *testing.T) {
 		"sendzc → zcrx": {"on average of 6 runs"},
 		"run5":          {"sendzc → zcrx, 120.0 Gbit/s was limited by the sender's CPU: the sender's busiest CPU"},
 		"ffff":          {"devmem → devmem: skipped, so there is nothing to explain: too old."},
+		"sendzc->zcrx":  {"on average of 6 runs"},
+		"rx=zcrx":       {"on average of 6 runs"},
 		"no":            {"skipped, so there is nothing to explain: too old."},
 	} {
 		var b strings.Builder
@@ -184,7 +186,7 @@ func TestExplain(t *testing.T) {
 			}
 		}
 	}
-	for name, want := range map[string]string{"nix": "there are abcdef012345 (sendzc → zcrx), ffff", "": "none is"} {
+	for name, want := range map[string]string{"nix": "abcdef012345 (sendzc → zcrx)", "": "none is"} {
 		if err := r.Explain(&strings.Builder{}, name); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", name, err)
 		}

@@ -161,7 +161,7 @@ type condition struct {
 }
 
 // parseFilter reads name=value, name!=value and name=value|value, with commas
-// between.
+// between. Sizes may have any unit.
 func parseFilter(text string) ([]condition, error) {
 	var list []condition
 	for part := range strings.SplitSeq(text, ",") {
@@ -185,7 +185,8 @@ func (s *Set) filter(conditions []condition) []*run {
 	var runs []*run
 	for _, r := range s.runs {
 		if !slices.ContainsFunc(conditions, func(c condition) bool {
-			return slices.Contains(c.values, s.attribute(r, c.name)) == c.not
+			has := s.attribute(r, c.name)
+			return slices.ContainsFunc(c.values, func(v string) bool { return sameValue(v, has) }) == c.not
 		}) {
 			runs = append(runs, r)
 		}

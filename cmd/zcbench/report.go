@@ -23,7 +23,7 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
 	metrics := f.StringSlice("metric", nil, "figures to show: gbps, roi, rx.cpu_percent, rx.counters.NAME, tx.syscalls_per_gb.NAME, …")
 	references := f.StringSlice("reference", nil, "published figures to list beside: "+strings.Join(reports.References(), ", "))
-	explain := f.String("explain", "", "say in words what limited this cell: its id, its name, or a run's id")
+	explain := f.String("explain", "", "say in words what limited this cell: its id, its name as plan or report has it (mode=msgzc,length=128K), or a run's id")
 	if err := parse(f, args); err != nil {
 		return err
 	}

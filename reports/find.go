@@ -1,0 +1,166 @@
+package reports
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"zcbench/results"
+)
+
+// ErrWhichCell says that a name is none of a cell, or of several.
+var ErrWhichCell = errors.New("which cell or run")
+
+// find is the cell, or the run, that a name means: the id of either, the start
+// of a cell's, or what a plan, a table or a page calls it. In a name made of
+// parts these may stand in any order, sizes in any unit, and some be missing
+// where the others are enough.
+func (r *Report) find(name string) (*cell, *run, error) {
+	var found []*cell
+	for _, c := range r.cells {
+		if c.id == name || c.label() == name || r.labelled(c) == name || len(name) >= 4 && strings.HasPrefix(c.id, name) {
+			found = append(found, c)
+			continue
+		}
+		for _, one := range c.records() {
+			if one.ID != "" && one.ID == name {
+				alone := &cell{tx: c.tx, rx: c.rx, by: c.by, differs: c.differs}
+				switch one.Status {
+				case results.OK:
+					return c, one, nil
+				case results.Skipped:
+					alone.skipped = []*run{one}
+				default:
+					alone.failed = []*run{one}
+				}
+				return alone, nil, nil
+			}
+		}
+	}
+	parts := nameParts(name)
+	if len(found) == 0 && len(parts) > 0 {
+		for _, c := range r.cells {
+			if !slices.ContainsFunc(parts, func(p string) bool { return !r.part(c, p) }) {
+				found = append(found, c)
+			}
+		}
+	}
+	if len(found) == 1 {
+		return found[0], nil, nil
+	}
+	list := func(cells []*cell) string {
+		const most = 6
+		var all []string
+		for _, c := range cells[:min(most, len(cells))] {
+			all = append(all, fmt.Sprintf("%s (%s)", cmp.Or(clean(c.id), "no id"), r.spelled(c)))
+		}
+		if n := len(cells) - most; n > 0 {
+			all = append(all, fmt.Sprintf("and %d more", n))
+		}
+		return strings.Join(all, ", ")
+	}
+	if len(found) > 1 {
+		return nil, nil, fmt.Errorf("%w: %q may be %s: give the id, or more of the name", ErrWhichCell, name, list(found))
+	}
+	// The nearest come first.
+	near := slices.Clone(r.cells)
+	far := func(c *cell) (int, int) {
+		missed := 0
+		for _, p := range parts {
+			if !r.part(c, p) {
+				missed++
+			}
+		}
+		return missed, min(distance(name, c.label()), distance(name, r.spelled(c)), distance(name, c.id))
+	}
+	slices.SortStableFunc(near, func(a, b *cell) int {
+		missedA, distanceA := far(a)
+		missedB, distanceB := far(b)
+		return cmp.Or(cmp.Compare(missedA, missedB), cmp.Compare(distanceA, distanceB))
+	})
+	return nil, nil, fmt.Errorf("%w: none is %q; there are %s", ErrWhichCell, name, list(near))
+}
+
+// spelled is a cell's name as a plan has it, mode=msgzc,length=128K, which can be
+// given back in any order; where it has no axes, its label.
+func (r *Report) spelled(c *cell) string {
+	if c.by == nil {
+		return c.label()
+	}
+	var words []string
+	for i, name := range r.by {
+		words = append(words, clean(name)+"="+c.by[i])
+	}
+	text := strings.Join(words, ",")
+	if c.differs != "" {
+		text += " (" + c.differs + ")"
+	}
+	return text
+}
+
+// nameParts takes a name apart: at commas, and where blanks are between two
+// parts of the form name=value, as in a plan.
+func nameParts(name string) (parts []string) {
+	for text := range strings.SplitSeq(name, ",") {
+		words := strings.Fields(text)
+		first := len(words) > 1 && strings.HasSuffix(words[0], ":") // the pair
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(w, "=") && !(first && w == words[0]) }) {
+			parts = append(parts, words...)
+		} else if text = strings.TrimSpace(text); text != "" {
+			parts = append(parts, text)
+		}
+	}
+	return parts
+}
+
+// part says whether a part of a name is one of this cell's.
+func (r *Report) part(c *cell, part string) bool {
+	all := c.records()
+	if len(all) == 0 {
+		return false
+	}
+	if pair, ok := strings.CutSuffix(part, ":"); ok {
+		return r.set.attribute(all[0], "pair") == pair
+	}
+	if name, value, ok := strings.Cut(part, "="); ok {
+		return sameValue(r.set.attribute(all[0], strings.TrimSpace(name)), strings.TrimSpace(value))
+	}
+	engines := strings.NewReplacer("->", "→", " ", "").Replace(part)
+	if engines == c.tx+"→"+c.rx {
+		return true
+	}
+	for i, value := range c.by {
+		if sameValue(value, part) || part == axisValue(r.by[i], value) || part == axisText(r.by[i], value) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameValue says whether two texts are one value: the same, or sizes of the same
+// number of bytes, 128K and 131072.
+func sameValue(a, b string) bool {
+	if a == b {
+		return true
+	}
+	m, ok := sizeOf(a)
+	n, also := sizeOf(b)
+	return ok && also && m == n
+}
+
+// sizeOf reads a size as flags take it, or as reports show it: 64K, 64 KiB.
+func sizeOf(text string) (uint64, bool) {
+	text = strings.TrimSuffix(strings.TrimSuffix(strings.ReplaceAll(text, " ", ""), "B"), "i")
+	shift := 0
+	if n := len(text); n > 0 {
+		shift = 10 * (1 + strings.IndexByte("kmg", text[n-1]|0x20))
+		if shift > 0 {
+			text = text[:n-1]
+		}
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	return n << shift, err == nil
+}

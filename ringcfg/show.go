@@ -16,11 +16,13 @@ import (
 
 // View is everything that bears on zero copy as it is now.
 type View struct {
-	Interface string         `json:"interface,omitempty"`
-	Driver    string         `json:"driver,omitempty"`
-	Speed     uint64         `json:"speed_mbps,omitempty"` // 0: not known
-	Settings  Settings       `json:"settings"`
-	Concerns  []Concern      `json:"concerns"`
+	Interface string    `json:"interface,omitempty"`
+	Driver    string    `json:"driver,omitempty"`
+	Speed     uint64    `json:"speed_mbps,omitempty"` // 0: not known
+	Settings  Settings  `json:"settings"`
+	Concerns  []Concern `json:"concerns"`
+	// InMemory: no NIC and no wire is behind the interface, as with veth.
+	InMemory  bool           `json:"in_memory,omitempty"`
 	Limits    ethtool.Values `json:"limits"` // what settings cannot exceed: ring.rx-max …
 	Queues    []QueueView    `json:"queues"`
 	PagePools []PoolView     `json:"page_pools"`
@@ -71,10 +73,13 @@ func Show(iface string) (View, error) {
 	v.IRQBalance = findProcess("irqbalance")
 	if iface != "" {
 		h.showNIC(&v)
+		v.InMemory = egress.InMemory(iface)
 	}
 	v.Concerns = append(v.Concerns, concerns(v)...)
 	if iface != "" && v.Settings["feature.tx-scatter-gather"] != "off" { // that is told already
-		if w, err := egress.Interface(iface); err == nil && w.Verdict != egress.Clear {
+		if w, err := egress.Interface(iface); v.InMemory {
+			v.Concerns = append(v.Concerns, Concern{"zero-copy sends", egress.Delivery})
+		} else if err == nil && w.Verdict != egress.Clear {
 			v.Concerns = append(v.Concerns, Concern{"zero-copy sends", w.Why})
 		}
 	}
@@ -178,16 +183,19 @@ func concerns(v View) []Concern {
 		return err == nil && n < least
 	}
 	if v.Interface != "" {
-		add(s["ring.tcp-data-split"] == "", "ring.tcp-data-split", "this driver cannot split headers: devmem and zcrx cannot bind its queues")
+		// What moves in memory has no headers to split, and whole large segments
+		// cross it, whatever its GRO and MTU.
+		nic := !v.InMemory
+		add(nic && s["ring.tcp-data-split"] == "", "ring.tcp-data-split", "this driver cannot split headers: devmem and zcrx cannot bind its queues")
 		add(is("ring.tcp-data-split", "off") || is("ring.tcp-data-split", "auto"), "ring.tcp-data-split", "devmem and zcrx bind a queue only when it is on")
 		add(s["ring.hds-thresh"] != "" && !is("ring.hds-thresh", "0"), "ring.hds-thresh", "payload below it stays with the header and is copied; devmem wants 0")
 		add(is("feature.rx-ntuple-filter", "off"), "feature.rx-ntuple-filter", "without flow rules no flow can be sent to a bound queue")
 		add(is("feature.rx-lro", "on"), "feature.rx-lro", "LRO loses the bounds of segments: payload does not stay in whole pages")
-		add(is("feature.rx-gro", "off"), "feature.rx-gro", "every segment goes through the stack by itself")
+		add(nic && is("feature.rx-gro", "off"), "feature.rx-gro", "every segment goes through the stack by itself")
 		add(is("feature.tx-tcp-segmentation", "off"), "feature.tx-tcp-segmentation", "the CPU cuts segments, reading each header")
 		add(is("feature.tx-scatter-gather", "off"), "feature.tx-scatter-gather", "without it every zero-copy send is copied into one buffer, and the kernel does not report that")
 		add(is("feature.rx-checksum", "off"), "feature.rx-checksum", "the CPU reads all payload to check it")
-		add(strings.HasPrefix(s["link.mtu"], "1500"), "link.mtu", "a payload of 1448 bytes fills no page: TCP_ZEROCOPY_RECEIVE maps whole pages only (4148 gives 4096)")
+		add(nic && s["link.mtu"] == "1500", "link.mtu", "a payload of 1448 bytes fills no page: TCP_ZEROCOPY_RECEIVE maps whole pages only (4148 gives 4096)")
 		add(below("ring.rx", 1024) && v.Limits["ring.rx-max"] >= 1024, "ring.rx", fmt.Sprintf("a short ring overruns at high rates (at most %d here)", v.Limits["ring.rx-max"]))
 	}
 	first := func(names ...string) string { // a namespace sees shared ones under that name
@@ -199,7 +207,7 @@ func concerns(v View) []Concern {
 		return ""
 	}
 	if n := first("sysctl.net.core.optmem_max", "shared.net.core.optmem_max"); below(n, 1<<20) {
-		add(true, n, "MSG_ZEROCOPY's notifications are charged to it: sends fail with ENOBUFS")
+		add(true, n, "MSG_ZEROCOPY's notifications are charged to it: with many sends in flight some meet ENOBUFS and wait (enobufs counts them)")
 	}
 	if n := first("sysctl.net.core.rmem_max", "shared.net.core.rmem_max"); below(n, 4<<20) {
 		add(true, n, "receive buffers that a run asks for are cut to this")
@@ -225,7 +233,7 @@ func concerns(v View) []Concern {
 			huge = name
 		}
 	}
-	add(huge == "", "hugepages.*.2048kB", "none is reserved: engines told to use huge pages fail")
+	add(huge == "", "hugepages.*.2048kB", "none is reserved: --mem hugepages and --zcrx-area huge fail")
 	return all
 }
 

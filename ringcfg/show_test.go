@@ -29,6 +29,12 @@ func TestConcerns(t *testing.T) {
 			t.Errorf("%s = %s: %v", name, value, got)
 		}
 	}
+	// What a veth pair cannot have does not hurt it; what the host lacks does.
+	veth := Settings{"feature.rx-gro": "off", "link.mtu": "1500", "feature.tx-tcp-segmentation": "on", "feature.rx-checksum": "on",
+		"hugepages.node0.2048kB": "16", "sysctl.net.core.optmem_max": "131072"}
+	if got := concerns(View{Interface: "veth0", InMemory: true, Settings: veth}); len(got) != 1 || got[0].Name != "sysctl.net.core.optmem_max" {
+		t.Errorf("a veth pair: %v", got)
+	}
 	if got := concerns(View{Settings: Settings{"cpu.0.governor": "powersave", "hugepages.node0.2048kB": "0"}, SMT: "on", IRQBalance: 5}); len(got) != 4 {
 		t.Errorf("a bad host: %v", got)
 	}

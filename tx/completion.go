@@ -9,6 +9,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/egress"
 )
 
 // Elements of Counters.Syscalls and Counters.Extra of the engines that send
@@ -27,16 +28,13 @@ const (
 	zcOutstanding
 )
 
-// deliveryCopies is why payload that was sent by reference is copied after all.
-const deliveryCopies = "on its way to a socket of this machine, as over veth and loopback, the kernel copies what was sent by reference; a NIC does not"
-
 // zcLayout is the layout of such an engine.
 func zcLayout(send string) endpoint.Layout {
 	return endpoint.Layout{
 		Syscalls: []string{send, "recvmsg", "poll"},
 		Extra:    []string{"completions", "completion_ranges", "enobufs", "short_sends", "window_full", "outstanding_max"},
 		ZeroCopy: true,
-		Copied:   deliveryCopies,
+		Copied:   egress.Delivery,
 		Unknown:  "the kernel tells of many sends at once, and copying began or ended among these, or the connection ended before it had told: see whether packets were captured for a while (/proc/net/packet), and take a longer --time",
 	}
 }

@@ -39,16 +39,18 @@ func (msgzc) Probe(iface string) feature.Verdict {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ZEROCOPY, 1); err != nil {
 		return feature.Impossible(fmt.Sprintf("set SO_ZEROCOPY: %v", err), "Linux 4.14 or later")
 	}
-	if v := limited(feature.Possible(), iface); v.Reason != "" {
-		return v
-	}
-	return feature.Verdict{Answer: feature.Yes, Reason: "over loopback and veth the payload is copied on delivery"}
+	return limited(feature.Possible(), iface, egress.Delivery)
 }
 
 // limited adds to a yes what becomes of payload sent by reference on the way out
-// of an interface, possibly none.
-func limited(v feature.Verdict, iface string) feature.Verdict {
-	if v.Answer != feature.Yes || iface == "" {
+// of an interface, possibly none. delivery is what becomes of it where that is to
+// a socket of this machine.
+func limited(v feature.Verdict, iface, delivery string) feature.Verdict {
+	if v.Answer != feature.Yes {
+		return v
+	}
+	if iface == "" || delivery != "" && egress.InMemory(iface) {
+		v.Reason = delivery
 		return v
 	}
 	switch w, err := egress.Interface(iface); {

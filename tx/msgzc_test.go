@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/internal/egress"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
 )
@@ -289,5 +290,22 @@ func TestEnded(t *testing.T) {
 	}
 	if err := unix.Shutdown(senders[0], unix.SHUT_RDWR); err != nil || !hungUp(senders[0]) {
 		t.Errorf("open after its shutdown (%v)", err)
+	}
+}
+
+// What probe says of local delivery is one sentence, with an interface or without.
+func TestProbeSaysOneThingOfDelivery(t *testing.T) {
+	for _, e := range []endpoint.Engine{MsgZC(), SendZC()} {
+		without, with := e.Probe(""), e.Probe("lo")
+		if without.Answer != feature.Yes {
+			t.Logf("%s: %v", e.Name(), without)
+			continue
+		}
+		if without.Reason != egress.Delivery || with.Reason != egress.Delivery || e.Layout().Copied != egress.Delivery {
+			t.Errorf("%s: %q and on lo %q", e.Name(), without.Reason, with.Reason)
+		}
+	}
+	if v := Sendfile().Probe(""); v.Answer == feature.Yes && v.Reason != "" {
+		t.Errorf("sendfile, whose pages are left alone: %q", v.Reason)
 	}
 }

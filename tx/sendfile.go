@@ -47,7 +47,7 @@ func (sendfile) Probe(iface string) feature.Verdict {
 	if n, err := unix.Sendfile(s[0], int(f.Fd()), &off, os.Getpagesize()); err != nil || n == 0 {
 		return feature.Impossible(fmt.Sprintf("sendfile from a memfd: %d bytes, %v", n, err), "allow sendfile if a seccomp filter forbids it")
 	}
-	return limited(feature.Possible(), iface)
+	return limited(feature.Possible(), iface, "")
 }
 
 func (e sendfile) Open(p endpoint.Params) (endpoint.Session, error) {

@@ -10,6 +10,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/egress"
 	"zcbench/internal/feature"
 	"zcbench/internal/ring"
 	"zcbench/internal/uring"
@@ -48,7 +49,7 @@ func (sendZCEngine) Layout() endpoint.Layout {
 		Syscalls: []string{"io_uring_enter"},
 		Extra:    []string{"cqes", "notifs", "notifs_copied", "short_sends", "cq_overflows", "outstanding_max"},
 		ZeroCopy: true,
-		Copied:   deliveryCopies,
+		Copied:   egress.Delivery,
 		Unknown:  "sends shared packets, and of each packet the kernel tells the fate of the first send only (Linux 6.10): --length 64K or more has packets of its own, and --tx-opt call=sendmsg sends a batch as one",
 	}
 }
@@ -66,7 +67,7 @@ func (sendZCEngine) Options() []endpoint.Option {
 var sendZCCalls = []string{"send", "sendmsg"}
 
 func (sendZCEngine) Probe(iface string) feature.Verdict {
-	return limited(uring.ProbeSendZC(), iface)
+	return limited(uring.ProbeSendZC(), iface, egress.Delivery)
 }
 
 func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -112,7 +113,10 @@ func showView(out io.Writer, v ringcfg.View) error {
 		if v.Speed > 0 {
 			speed = fmt.Sprintf("%d Mbit/s", v.Speed)
 		}
-		fmt.Fprintf(w, "interface %s\tdriver %s, %s\n", v.Interface, v.Driver, speed)
+		if v.InMemory { // a veth says 10000 Mbit/s and means nothing
+			speed = "in memory: no link's speed, no NIC's queues for devmem and zcrx"
+		}
+		fmt.Fprintf(w, "interface %s\tdriver %s, %s\n", v.Interface, cmp.Or(v.Driver, "none"), speed)
 	}
 	why := map[string]string{}
 	for _, concern := range v.Concerns {

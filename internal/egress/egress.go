@@ -55,6 +55,17 @@ func Interface(name string) (Way, error) {
 	return judge(link.Attrs().Index, netip.Addr{}, nil)
 }
 
+// Delivery is what the kernel does, and tells, with payload that was sent by
+// reference where InMemory is so. Pages of files (sendfile) are left alone.
+const Delivery = "on its way to a socket of this machine, as over veth and loopback, the kernel copies what was sent by reference; a NIC does not"
+
+// InMemory says that an interface carries packets to this machine itself, in
+// whichever network namespace: there is no NIC in it, and no wire.
+func InMemory(name string) bool {
+	link, err := netlink.LinkByName(name)
+	return err == nil && (link.Type() == "veth" || link.Type() == "netkit" || link.Attrs().Flags&net.FlagLoopback != 0)
+}
+
 // Socket judges the way that the payload of a connected TCP socket takes, in the
 // network namespace of the calling thread, which is the socket's. Interface is
 // where it begins.

@@ -135,6 +135,7 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 	}
 	rows := [][]string{head}
 	left := 0
+	apart := tickGap{}
 	for _, e := range ends {
 		if e.end == nil {
 			continue
@@ -146,6 +147,7 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 		left += len(order) - len(most)
 		slices.SortFunc(most, func(a, b results.CPUTime) int { return cmp.Compare(a.CPU, b.CPU) })
 		for _, c := range most {
+			apart.note(e.name, c)
 			row := []string{e.name, strconv.Itoa(c.CPU)}
 			if busy {
 				row = append(row, optional(c.Busy, ""))
@@ -166,12 +168,51 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 			rows = append(rows, row)
 		}
 	}
-	fmt.Fprintf(b, "\nTime of each CPU in %% of the window%s%s:\n", map[bool]string{true: ": busy by the run's clock, then states by the kernel's timer ticks"}[busy],
-		map[bool]string{true: ", and in which C-states it was idle"}[len(cstates) > 0])
+	heading := "Time of each CPU in % of the window"
+	if busy {
+		heading += ": busy by the run's clock, states by timer ticks"
+	}
+	if len(cstates) > 0 {
+		heading += ", and in which C-states it was idle"
+	}
+	b.WriteString("\n" + wrap("", heading+":"))
 	columns(b, rows, 1)
+	if text := apart.text(); text != "" {
+		b.WriteString(wrap("  ", text))
+	}
 	if left > 0 {
 		fmt.Fprintf(b, "  and %d CPUs that did less; the record (-J) has them\n", left)
 	}
+}
+
+// tickGap is the CPU whose states add up least to what it was busy.
+type tickGap struct {
+	end         string
+	cpu         int
+	busy, ticks float64
+}
+
+func (g *tickGap) note(end string, c results.CPUTime) {
+	if c.Busy == nil {
+		return
+	}
+	ticks := 0.0
+	for _, name := range stateNames[:len(stateNames)-2] { // all but iowait and idle
+		ticks += c.States[name]
+	}
+	if len(c.States) > 0 && math.Abs(ticks-*c.Busy) > math.Abs(g.ticks-g.busy) {
+		*g = tickGap{end, c.CPU, *c.Busy, ticks}
+	}
+}
+
+// text tells of the gap where it is more than rounding.
+func (g *tickGap) text() string {
+	const much = 3 // percent of a CPU
+	if math.Abs(g.ticks-g.busy) < much {
+		return ""
+	}
+	return fmt.Sprintf("The states do not add up to busy: the kernel samples them, as mpstat and top show them, and misses short bursts. Of the %s's CPU %d they make %s %%, and it was busy for %s %%.",
+		g.end, g.cpu, fixed(g.ticks, 1), fixed(g.busy, 1))
 }
 
 func percentOf(m map[string]float64, name string) string {

@@ -63,6 +63,33 @@ func TestDetails(t *testing.T) {
 	}
 }
 
+// The states of a CPU are of another clock than what it was busy, and who adds
+// them up is told that.
+func TestStatesThatDoNotAddUp(t *testing.T) {
+	for _, c := range []struct {
+		busy float64
+		want string
+	}{
+		{90, "receiver's CPU 3 they make 50.0 %, and it was busy for 90.0 %."}, {20, "they make 50.0 %, and it was busy for 20.0 %."},
+		{50.4, ""}, {-1, ""},
+	} {
+		r := results.Record{Status: results.OK, Window: 1, Gbps: 1, Bytes: 1, RX: &results.End{Engine: "baseline"}}
+		cpu := results.CPUTime{CPU: 3, States: map[string]float64{"user": 10, "system": 30, "softirq": 10, "idle": 45, "iowait": 5}}
+		if c.busy >= 0 {
+			cpu.Busy = &c.busy
+		}
+		r.RX.CPUs = []results.CPUTime{cpu}
+		var b bytes.Buffer
+		if err := Run(&b, r); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Join(strings.Fields(b.String()), " ")
+		if !strings.Contains(text, c.want) || c.want == "" && strings.Contains(text, "add up") {
+			t.Errorf("busy %v: no %q in\n%s", c.busy, c.want, b.String())
+		}
+	}
+}
+
 func TestByDepth(t *testing.T) {
 	names := []string{"C10", "C6", "haltpoll", "C1E", "POLL", "C1", "C99999999999"}
 	slices.SortFunc(names, byDepth)

@@ -97,13 +97,24 @@ func (c *Client) read() {
 		m, err := c.link.receive()
 		if err != nil {
 			if !errors.Is(err, errGarbage) {
-				err = errors.New("it vanished: the control connection closed")
+				err = c.fate()
 			}
 			c.why = Errorf(Failed, "%s: %w", c.name, err)
 			return
 		}
 		c.replies <- m
 	}
+}
+
+// fate says why a link ended: how the process at its other end did, where that
+// is known.
+func (c *Client) fate() error {
+	if p, ok := c.link.rw.(interface{ Fate() string }); ok {
+		if text := p.Fate(); text != "" {
+			return errors.New(text)
+		}
+	}
+	return errors.New("it vanished: the control connection closed")
 }
 
 // Close ends the link; the agent then aborts and cleans up. It is safe to

@@ -59,6 +59,8 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 	// A driver that is killed leaves a broken link, whose next write must not
 	// end the agent before it has put the settings back.
 	signal.Ignore(syscall.SIGPIPE)
+	// One that was killed here is not to spoil what this one measures.
+	recoverSettings(ctx, c)
 	rw, err := pollable(c.stdin)
 	if err != nil {
 		return err

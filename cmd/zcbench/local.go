@@ -19,6 +19,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/experiment"
 	"zcbench/internal/netpair"
+	"zcbench/internal/remote"
 	"zcbench/results"
 )
 
@@ -248,6 +249,10 @@ func (h *localHost) Open(ctx context.Context, t experiment.Trial) (experiment.En
 		readers.end()
 		tx.end()
 		rx.end()
+		if !rx.cmd.ProcessState.Success() || !tx.cmd.ProcessState.Success() {
+			// While the namespaces are there.
+			recoverTo(context.WithoutCancel(ctx), h.stderr)
+		}
 	}}, nil
 }
 
@@ -255,6 +260,23 @@ func (h *localHost) Open(ctx context.Context, t experiment.Trial) (experiment.En
 type localAgent struct {
 	client *endpoint.Client
 	cmd    *exec.Cmd
+	ended  chan struct{} // closed when the process has ended
+}
+
+// agentLink is the control link to one.
+type agentLink struct {
+	net.Conn
+	agent *localAgent
+}
+
+// Fate says how the agent ended; its link closes a moment before.
+func (l agentLink) Fate() string {
+	select {
+	case <-l.agent.ended:
+		return "it " + remote.Fate(l.agent.cmd.ProcessState)
+	case <-time.After(time.Second):
+		return ""
+	}
 }
 
 func (h *localHost) agent(name string, at *netpair.End, cpus []int) (*localAgent, error) {
@@ -273,7 +295,7 @@ func (h *localHost) agent(name string, at *netpair.End, cpus []int) (*localAgent
 	if err != nil {
 		return nil, fmt.Errorf("use the control link: %w", err)
 	}
-	a := &localAgent{cmd: exec.Command(self, "agent", "--stdio")}
+	a := &localAgent{cmd: exec.Command(self, "agent", "--stdio"), ended: make(chan struct{})}
 	a.cmd.Stdin, a.cmd.Stdout, a.cmd.Stderr = theirs, theirs, h.stderr
 	// Its own group: Ctrl-C is ours to handle.
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -296,7 +318,11 @@ func (h *localHost) agent(name string, at *netpair.End, cpus []int) (*localAgent
 		return nil, fmt.Errorf("start the %s: %w", name, err)
 	}
 	theirs.Close()
-	if a.client, err = endpoint.NewClient(name, conn, nil, version); err != nil {
+	go func() {
+		_ = a.cmd.Wait() // Fate and end look at how it ended
+		close(a.ended)
+	}()
+	if a.client, err = endpoint.NewClient(name, agentLink{conn, a}, nil, version); err != nil {
 		a.end()
 		return nil, err
 	}
@@ -304,7 +330,7 @@ func (h *localHost) agent(name string, at *netpair.End, cpus []int) (*localAgent
 }
 
 // endWait is for an agent that has NIC settings to put back; others end at
-// once. One that is killed leaves its journal, which the next run works off.
+// once. One that is killed leaves its journal, which is worked off after both.
 const endWait = 5 * time.Second
 
 // end lets the agent clean up and, if it does not, kills it.
@@ -312,12 +338,10 @@ func (a *localAgent) end() {
 	if a.client != nil {
 		a.client.Close()
 	}
-	done := make(chan struct{})
-	go func() { _ = a.cmd.Wait(); close(done) }() // its errors came over the link
 	select {
-	case <-done:
+	case <-a.ended:
 	case <-time.After(endWait):
 		_ = a.cmd.Process.Kill()
-		<-done
+		<-a.ended
 	}
 }

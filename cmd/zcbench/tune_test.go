@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil"
 	"zcbench/ringcfg"
 )
 
@@ -166,6 +169,63 @@ func TestRestoreElsewhere(t *testing.T) {
 		if out, stderr, code := inside(t, e, "tune", "restore", "-i", was); code != 2 || !strings.Contains(stderr, "nor is any called so in the journal") {
 			t.Errorf("restore of what is forgotten: exit %d\n%s%s", code, out, stderr)
 		}
+	}
+}
+
+// TestStoryAgentKilled kills one end of a run that changed an interface of the
+// user's own: the driver says how it ended, and puts its settings back.
+func TestStoryAgentKilled(t *testing.T) {
+	needNamespaces(t)
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("needs ip (iproute2)")
+	}
+	l := testutil.NewLink(t, 0)
+	mtu := func() string {
+		out, err := exec.Command("ip", "-n", l.RX, "-o", "link", "show", l.RX).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		_, after, _ := strings.Cut(string(out), " mtu ")
+		return strings.Fields(after)[0]
+	}
+	for _, c := range []struct {
+		signal syscall.Signal
+		says   string
+	}{
+		{syscall.SIGKILL, "it was killed by SIGKILL (by somebody, or by the kernel for want of memory: dmesg)"},
+		{syscall.SIGSEGV, "it ended with exit code 2"},
+	} {
+		cmd := program(t, "local", "--link", l.TX+","+l.RX, "-t", "30", "--rx-set", "mtu=1400")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(30 * time.Second); mtu() != "1400"; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				t.Fatalf("the run has not begun:\n%s", stderr.String())
+			}
+		}
+		victims := children(t, cmd.Process.Pid)
+		if len(victims) != 2 {
+			t.Fatalf("agents: %v", victims)
+		}
+		if err := syscall.Kill(victims[0], c.signal); err != nil { // the receiver
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // its exit code follows
+		text := stderr.String()
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(text, "receiver: "+c.says) || !strings.Contains(text, l.RX+": link.mtu: 1400 → 1500, put back\n") {
+			t.Errorf("%v: exit %d\n%s", c.signal, code, text)
+		}
+		if now := mtu(); now != "1500" {
+			t.Errorf("%v: MTU %s", c.signal, now)
+		}
+	}
+	if out, stderr, code := run(t, "tune", "journal"); code != 0 || strings.Contains(out, l.RX) {
+		t.Errorf("journal: exit %d\n%s%s", code, out, stderr)
 	}
 }
 

@@ -9,10 +9,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Link is a program's stdin and stdout. Closing it lets the program end by
@@ -91,6 +94,33 @@ func (l *Link) why(err error) error {
 	case <-time.After(time.Second):
 		return err
 	}
+}
+
+// Fate says how the program ended, with its last words, or nothing where it has
+// not ended.
+func (l *Link) Fate() string {
+	select {
+	case <-l.ended:
+	case <-time.After(time.Second):
+		return ""
+	}
+	text := filepath.Base(l.cmd.Path) + " " + Fate(l.cmd.ProcessState) + "; the next zcbench there puts back the settings that it left"
+	if said := l.said.last(); said != "" {
+		text += "; it said: " + said
+	}
+	return text
+}
+
+// Fate says how a process ended.
+func Fate(p *os.ProcessState) string {
+	status, ok := p.Sys().(syscall.WaitStatus)
+	switch {
+	case ok && status.Signal() == syscall.SIGKILL:
+		return "was killed by SIGKILL (by somebody, or by the kernel for want of memory: dmesg)"
+	case ok && status.Signaled():
+		return "was killed by " + unix.SignalName(status.Signal())
+	}
+	return fmt.Sprintf("ended with exit code %d", p.ExitCode())
 }
 
 func (l *Link) Read(p []byte) (int, error)  { return l.read.Read(p) }

@@ -167,7 +167,7 @@ type Counters struct {
 	_          [128]byte
 	ZeroCopied atomic.Uint64 // bytes
 	Copied     atomic.Uint64 // bytes
-	Unknown    atomic.Uint64 // bytes of Copied
+	Unknown    atomic.Uint64 // bytes of Copied, added before they are there
 	Syscalls   [MaxSyscalls]atomic.Uint64
 	Extra      [MaxExtra]atomic.Uint64
 	_          [128]byte

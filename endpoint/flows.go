@@ -342,6 +342,9 @@ type curve []point
 
 type point struct{ zero, unknown, all uint64 }
 
+// copied is of how much it is known that it was copied.
+func (p point) copied() uint64 { return p.all - p.zero - p.unknown }
+
 // maxCurve bounds a curve; of a longer one every other point goes.
 const maxCurve = 1 << 12
 
@@ -355,9 +358,12 @@ func (c *curve) add(counters []*Counters) point {
 	for _, n := range counters {
 		z := n.ZeroCopied.Load()
 		p.zero += z
-		p.unknown += n.Unknown.Load()
 		p.all += z + n.Copied.Load()
+		// What a worker adds to both meanwhile is here at least.
+		p.unknown += n.Unknown.Load()
 	}
+	// And no more than leaves as copied what was known to be.
+	p.unknown = min(p.unknown, p.all-p.zero-c.last().copied())
 	if p.all == c.last().all {
 		return p
 	}
@@ -395,6 +401,9 @@ func (c curve) at(n uint64) (zero, unknown, doubt uint64) {
 		return from + part
 	}
 	zero, unknown = between(a.zero, b.zero), between(a.unknown, b.unknown)
+	if a.copied() == b.copied() {
+		unknown = n - zero - a.copied() // what was rounded off is no copy
+	}
 	// All of one kind may have come first.
 	least := a.zero
 	if rest := b.all - n; b.zero > rest {

@@ -49,6 +49,32 @@ func TestCurve(t *testing.T) {
 	}
 }
 
+// What is rounded off of payload of which none is known to be copied is no copy,
+// and what is read while a worker counts is none either.
+func TestCurveKnowsNoCopy(t *testing.T) {
+	k := curve{{}, {zero: 84, unknown: 16, all: 100}, {zero: 84, unknown: 17, all: 101}}
+	for n := range uint64(102) {
+		if zero, unknown, _ := k.at(n); zero+unknown != n {
+			t.Errorf("of %d bytes %d are zero-copied and %d unknown", n, zero, unknown)
+		}
+	}
+	c := &Counters{}
+	k = newCurve()
+	c.Copied.Add(10) // known
+	k.add([]*Counters{c})
+	c.Unknown.Add(5)
+	k.add([]*Counters{c}) // a worker is at it
+	c.Copied.Add(5)
+	if p := k.add([]*Counters{c}); p != (point{0, 5, 15}) {
+		t.Errorf("%+v", p)
+	}
+	c.Unknown.Add(7)
+	c.Copied.Add(8)
+	if p := k.add([]*Counters{c}); p != (point{0, 12, 23}) || len(k) != 4 {
+		t.Errorf("%+v after %v", p, k)
+	}
+}
+
 func TestCurveIsBounded(t *testing.T) {
 	c := &Counters{}
 	k := newCurve()

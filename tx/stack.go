@@ -41,8 +41,8 @@ func (f *fates) add(g fates) {
 
 func (f fates) count(n *endpoint.Counters) {
 	n.ZeroCopied.Add(f.zero)
+	n.Unknown.Add(f.unknown) // before Copied: what is read meanwhile is not known to be a copy
 	n.Copied.Add(f.copied + f.unknown)
-	n.Unknown.Add(f.unknown)
 }
 
 func newStack() stack { return stack{head: apart} }

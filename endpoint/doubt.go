@@ -28,8 +28,9 @@ type Doubter interface {
 }
 
 // copies says what of the window was copied, by the engine's word and by what is
-// known beside it. Of the last bytes, cut off, the engine never had a word.
-func (s *sampler) copies(res *Result, cutOff uint64) {
+// known beside it: changed is what a change within the window leaves of that. Of
+// the last bytes, cut off, the engine never had a word.
+func (s *sampler) copies(res *Result, cutOff uint64, changed Doubt) {
 	role, name := s.r.p.Role, s.r.engine.Name()
 	first, last := res.edges()
 	bytes := last.bytes() - first.bytes()
@@ -37,7 +38,11 @@ func (s *sampler) copies(res *Result, cutOff uint64) {
 	warn := func(c results.Code, format string, args ...any) {
 		res.Warnings = append(res.Warnings, results.Warn(c, "%s: "+format, append([]any{role}, args...)...))
 	}
-	if d := s.before.doubt(s.after); d.Copied {
+	d := s.before.doubt(s.after)
+	if d.Bytes == 0 && s.before != nil {
+		d = changed
+	}
+	if d.Copied {
 		reported := last.ZeroCopied - first.ZeroCopied + last.Unknown - first.Unknown
 		res.copied()
 		if reported > 0 {

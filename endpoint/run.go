@@ -202,6 +202,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		return nil, err
 	}
 	defer s.others.close()
+	defer s.changes.close()
 	if r.p.Omit < lookAhead {
 		s.others.before = s.others.look(nil)
 	}

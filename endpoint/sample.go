@@ -40,6 +40,7 @@ type sampler struct {
 	before  waysOut
 	after   waysOut
 	taps    string // who else gets what is sent
+	changes *changes
 	sight   *sight
 	others  *others
 	alarm   *alarm
@@ -97,7 +98,7 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, 
 		busy: busy, others: newOthers(&r.p, r.site().CPUs, r.workerCPUs()),
 		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
 		samples: make([]Sample, 0, n), crossed: make([]uint64, 0, n), flows: flows, curve: newCurve(),
-		late: lateness{much: r.p.late()},
+		late: lateness{much: r.p.late()}, changes: watchChanges(r.conns, open),
 	}, nil
 }
 
@@ -186,6 +187,7 @@ func (s *sampler) begin() error {
 		}
 	}
 	s.first = s.edge()
+	s.changes.look()
 	if err := s.take(); err != nil {
 		return err
 	}
@@ -308,6 +310,7 @@ func (s *sampler) take() error {
 
 // look sees how far the flows have come.
 func (s *sampler) look() (crossed uint64, at int64, err error) {
+	s.changes.look()
 	s.curve.add(s.r.counters)
 	return s.flows.look()
 }
@@ -533,7 +536,11 @@ func (s *sampler) count(res *Result, cut bool) error {
 	if low := max(end.all, a.bytes()); s.layout.ZeroCopy && b.bytes() > low {
 		cutOff = b.bytes() - low
 	}
-	s.copies(res, cutOff)
+	warning, doubted := s.changes.tell(role)
+	if warning != "" {
+		res.Warnings = append(res.Warnings, warning)
+	}
+	s.copies(res, cutOff, doubted)
 	window := b.bytes() - a.bytes()
 	share := func(n uint64) float64 { return 100 * float64(n) / float64(window) }
 	// This bound is for the worst order that copies can have come in.

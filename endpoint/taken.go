@@ -168,6 +168,9 @@ func (r *run) settle(res *Result, first, last taken) {
 	if n, err := ParseSize(r.p.Options["busy-poll"]); err == nil && n != 0 && !last.napi {
 		warn(results.SettingNotTaken, "busy-poll=%d was asked for, and there was nothing to poll: the payload came by an interface whose queues have no NAPI instances (veth, loopback)", n)
 	}
+	if warning := recontrolled(r.p.Role, first, last); warning != "" {
+		res.Warnings = append(res.Warnings, warning)
+	}
 	if r.p.Role == TX {
 		if w := pacing(res, last); w != "" {
 			warn(results.PacingLimited, "%s", w)

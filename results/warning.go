@@ -250,7 +250,7 @@ const (
 	// ends only with the same end of other runs.
 	HostsDiffer Code = "hosts-differ"
 	// HostChanged: a host, or its settings, are not what they were in an earlier
-	// run that this one is compared with.
+	// run that this one is compared with, or were changed during the run.
 	//
 	// Find out who changed it, put it back, and repeat the runs from before or
 	// after; do not compare across the change.

@@ -16,8 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/genl/ethtool"
+	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
 	"zcbench/results"
 )
@@ -85,31 +88,39 @@ func TestStoryBytes(t *testing.T) {
 				t.Fatalf("exit %d: %s", code, errs)
 			}
 			r := record(t, out)
-			from, err := time.Parse(time.RFC3339Nano, r.Started)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sent, received := l.Crossed(from, from.Add(time.Duration(r.Window*1e9)))
-			for _, e := range []struct {
-				name  string
-				bytes uint64
-				want  float64
-			}{{"receiver", r.RX.Bytes, received}, {"sender", r.TX.Bytes, sent}} {
-				// And what crosses while a busy machine is late to look.
-				off := max(64<<10, e.want/100) + e.want/r.Window*0.02
-				if got := float64(e.bytes); math.Abs(got-e.want) > off && !slices.Contains(codes(&r), results.BytesCoarse) && !slices.Contains(codes(&r), results.BytesDiffer) {
-					t.Errorf("%s: %.0f bytes, its interface counted %.0f (%+.2f%%)\n%s", e.name, got, e.want, 100*(got-e.want)/e.want, strings.Join(r.Warnings, "\n"))
-				}
-			}
-			var rx, tx uint64
-			for _, f := range r.Flows {
-				rx, tx = rx+f.RX.Bytes, tx+f.TX.Bytes
-			}
-			if rx != r.RX.Bytes || tx != r.TX.Bytes {
-				t.Errorf("flows add up to %d and %d bytes of %d and %d", rx, tx, r.RX.Bytes, r.TX.Bytes)
-			}
+			sameBytes(t, l, &r)
 		})
 	}
+}
+
+// sameBytes compares both ends' bytes with what the interfaces counted meanwhile,
+// and gives these.
+func sameBytes(t *testing.T, l *testutil.Link, r *results.Record) (sent, received float64) {
+	t.Helper()
+	from, err := time.Parse(time.RFC3339Nano, r.Started)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, received = l.Crossed(from, from.Add(time.Duration(r.Window*1e9)))
+	for _, e := range []struct {
+		name  string
+		bytes uint64
+		want  float64
+	}{{"receiver", r.RX.Bytes, received}, {"sender", r.TX.Bytes, sent}} {
+		// And what crosses while a busy machine is late to look.
+		off := max(64<<10, e.want/100) + e.want/r.Window*0.02
+		if got := float64(e.bytes); math.Abs(got-e.want) > off && !slices.Contains(codes(r), results.BytesCoarse) && !slices.Contains(codes(r), results.BytesDiffer) {
+			t.Errorf("%s: %.0f bytes, its interface counted %.0f (%+.2f%%)\n%s", e.name, got, e.want, 100*(got-e.want)/e.want, strings.Join(r.Warnings, "\n"))
+		}
+	}
+	var rx, tx uint64
+	for _, f := range r.Flows {
+		rx, tx = rx+f.RX.Bytes, tx+f.TX.Bytes
+	}
+	if rx != r.RX.Bytes || tx != r.TX.Bytes {
+		t.Errorf("flows add up to %d and %d bytes of %d and %d", rx, tx, r.RX.Bytes, r.TX.Bytes)
+	}
+	return sent, received
 }
 
 // during runs zcbench and calls act once the window has opened, with the process
@@ -364,6 +375,80 @@ func TestStoryFrozenEnd(t *testing.T) {
 	}
 }
 
+// TestStoryChanged: what is changed of an interface within the window and put back
+// is told by the end whose it is, and of payload that was copied meanwhile nothing
+// is claimed.
+func TestStoryChanged(t *testing.T) {
+	needNamespaces(t)
+	for _, c := range []struct {
+		name    string
+		change  func(end *netpair.End, link netlink.Link, back bool) error
+		says    string
+		unknown bool
+	}{
+		{"nothing", func(*netpair.End, netlink.Link, bool) error { return nil }, "", false},
+		{"scatter-gather", func(end *netpair.End, _ netlink.Link, back bool) error {
+			c, err := ethtool.Dial()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return c.SetFeatures(end.Interface, map[string]bool{"tx-scatter-gather": back})
+		}, "tx-scatter-gather off", true},
+		{"an MTU", func(_ *netpair.End, link netlink.Link, back bool) error {
+			mtu := link.Attrs().MTU - 100
+			if back {
+				mtu += 100
+			}
+			return netlink.LinkSetMTU(link, mtu)
+		}, "mtu 1500 → 1400", false},
+		{"a qdisc", func(_ *netpair.End, link netlink.Link, back bool) error {
+			q := &netlink.GenericQdisc{QdiscType: "pfifo", QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}}
+			if back {
+				return netlink.QdiscDel(q)
+			}
+			return netlink.QdiscAdd(q)
+		}, "qdisc pfifo was added", false},
+	} {
+		for _, whose := range []string{"tx", "rx"} {
+			t.Run(c.name+" at "+whose, func(t *testing.T) {
+				l := testutil.NewLink(t, 0)
+				end, err := netpair.Locate(map[string]string{"tx": l.TX, "rx": l.RX}[whose])
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer end.Close()
+				r := during(t, func(int, int) {
+					if err := end.Do(func() error {
+						link, err := netlink.LinkByName(end.Interface)
+						if err != nil {
+							return err
+						}
+						for _, back := range []bool{false, true} {
+							if err := c.change(end, link, back); err != nil {
+								return err
+							}
+						}
+						return nil
+					}); err != nil {
+						t.Fatal(err)
+					}
+				}, "--link", l.TX+","+l.RX, "--tx", "sendfile", "--rx", "baseline", "-t", "1", "-O", "0.2")
+				if w := warning(&r, whose+":", results.HostChanged); (w != "") != (c.says != "") || !strings.Contains(w, c.says) {
+					t.Errorf("warnings %q", r.Warnings)
+				}
+				other := map[string]string{"tx": "rx:", "rx": "tx:"}[whose]
+				if w := warning(&r, other, results.HostChanged); w != "" {
+					t.Errorf("the other end says: %s", w)
+				}
+				if unknown := warning(&r, "tx:", results.CopiesUnknown) != "" && r.TX.ZeroCopiedBytes == 0; unknown != (c.unknown && whose == "tx") {
+					t.Errorf("%d of %d bytes zero-copied: %q", r.TX.ZeroCopiedBytes, r.TX.Bytes, r.Warnings)
+				}
+			})
+		}
+	}
+}
+
 // TestStoryLinkDown: a link that was down for a while in the window.
 func TestStoryLinkDown(t *testing.T) {
 	needNamespaces(t)
@@ -433,7 +518,7 @@ func TestStoryQuietWindow(t *testing.T) {
 				said = slices.DeleteFunc(codes(&r), func(c results.Code) bool {
 					return !slices.Contains([]results.Code{
 						results.WindowShort, results.WindowsApart, results.SamplerLate, results.FlowStalled,
-						results.PayloadWaited, results.BytesCoarse, results.BytesDiffer, results.CutOff, results.CopiesUnknown,
+						results.PayloadWaited, results.HostChanged, results.BytesCoarse, results.BytesDiffer, results.CutOff, results.CopiesUnknown,
 					}, c)
 				})
 				if len(said) == 0 {

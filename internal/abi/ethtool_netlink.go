@@ -6,11 +6,21 @@ package abi
 // ETHTOOL_GENL_NAME is the family's name.
 const ETHTOOL_GENL_NAME = "ethtool"
 
+// ETHTOOL_MCGRP_MONITOR_NAME is the group that hears of changes.
+const ETHTOOL_MCGRP_MONITOR_NAME = "monitor"
+
 // Commands.
 const (
 	ETHTOOL_MSG_RSS_SET        = 48 // 6.17
 	ETHTOOL_MSG_RSS_CREATE_ACT = 49 // 6.17
 	ETHTOOL_MSG_RSS_DELETE_ACT = 50 // 6.17
+)
+
+// Messages of the kernel.
+const (
+	ETHTOOL_MSG_RSS_NTF        = 50 // 6.17
+	ETHTOOL_MSG_RSS_CREATE_NTF = 52 // 6.19
+	ETHTOOL_MSG_RSS_DELETE_NTF = 53 // 6.19
 )
 
 // enum ethtool_tcp_data_split.

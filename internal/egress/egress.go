@@ -86,6 +86,49 @@ func Socket(fd int) (iface string, w Way, err error) {
 	return link.Attrs().Name, w, err
 }
 
+// Path is what a connection's packets pass on this host.
+type Path struct {
+	Local, Peer netip.Addr
+	Devices     []string // the interface of its route, and all that are below it
+}
+
+// Follow finds the path of a connected TCP socket, as Socket does.
+func Follow(fd int) (p Path, err error) {
+	local, to, err := ends(fd)
+	if err != nil {
+		return p, err
+	}
+	p.Local, p.Peer = local.Addr(), to.Addr()
+	first, _, err := route(fd, local, to)
+	if err != nil {
+		return p, fmt.Errorf("find the route to %s: %w", p.Peer, err)
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		return p, fmt.Errorf("list interfaces: %w", err)
+	}
+	passed := map[int]bool{first: true}
+	for range deepest {
+		for _, v := range links {
+			a := v.Attrs()
+			if passed[a.Index] && a.ParentIndex != 0 && a.NetNsID < 0 && v.Type() != "veth" {
+				passed[a.ParentIndex] = true
+			}
+			// Of a bridge's ports those to containers are others' affair.
+			passed[a.Index] = passed[a.Index] || passed[a.MasterIndex] && v.Type() != "veth"
+		}
+	}
+	for _, v := range links {
+		if passed[v.Attrs().Index] {
+			p.Devices = append(p.Devices, v.Attrs().Name)
+		}
+	}
+	if len(p.Devices) == 0 {
+		return p, fmt.Errorf("interface %d of the route to %s is out of sight", first, p.Peer)
+	}
+	return p, nil
+}
+
 func judge(index int, to netip.Addr, hop net.IP) (Way, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -121,7 +164,7 @@ func (l *look) at(index, depth int) (Way, error) {
 	if err != nil {
 		return Way{}, fmt.Errorf("offloads of %s: %w", a.Name, err)
 	}
-	if w := offloads(a.Name, f, l.to); w.Verdict != Clear {
+	if w := Offloads(a.Name, f, l.to); w.Verdict != Clear {
 		return w, nil
 	}
 	if a.Flags&net.FlagLoopback != 0 {
@@ -149,8 +192,9 @@ func (l *look) at(index, depth int) (Way, error) {
 	return Way{Hidden, fmt.Sprintf("%s (%s) sends payload on in packets of its own: run over the interface below it", a.Name, link.Type())}, nil
 }
 
-// offloads judges one device's own.
-func offloads(name string, f map[string]ethtool.Feature, to netip.Addr) Way {
+// Offloads judges what one device alone does to payload for an address, by what it
+// has on.
+func Offloads(name string, f map[string]ethtool.Feature, to netip.Addr) Way {
 	if !f["tx-scatter-gather"].Active {
 		return Way{Copies, fmt.Sprintf("%s has no scatter-gather, so the kernel makes one piece of every packet and says nothing of it (ethtool -K %s sg on)", name, name)}
 	}

@@ -81,6 +81,15 @@ func (c *Conn) Close() error { return c.sock.Close() }
 // Has says whether the kernel knows the command at all.
 func (c *Conn) Has(op Op) bool { return c.family.ops[op.Cmd] }
 
+// Group is a multicast group of the family by its name.
+func (c *Conn) Group(name string) (id uint32, ok bool) {
+	id, ok = c.family.groups[name]
+	return id, ok
+}
+
+// ID is the type of the family's messages.
+func (c *Conn) ID() uint16 { return c.family.id }
+
 // Do sends a request and gives the attributes of its reply, nil when there is
 // none but the kernel's consent.
 func (c *Conn) Do(op Op, req *Request) ([]byte, error) {
@@ -155,10 +164,11 @@ type family struct {
 	id      uint16
 	version uint8
 	ops     map[uint8]bool
+	groups  map[string]uint32
 }
 
 func parseFamily(b []byte) (family, error) {
-	f := family{ops: map[uint8]bool{}}
+	f := family{ops: map[uint8]bool{}, groups: map[string]uint32{}}
 	var err error
 	for a := range Attrs(b, &err) {
 		switch a.Type {
@@ -168,6 +178,20 @@ func parseFamily(b []byte) (family, error) {
 			f.name = a.String()
 		case nl.GENL_CTRL_ATTR_VERSION:
 			f.version = uint8(a.Uint())
+		case nl.GENL_CTRL_ATTR_MCAST_GROUPS:
+			for group := range a.Nest() {
+				var name string
+				var id uint32
+				for v := range group.Nest() {
+					switch v.Type {
+					case nl.GENL_CTRL_ATTR_MCAST_GRP_NAME:
+						name = v.String()
+					case nl.GENL_CTRL_ATTR_MCAST_GRP_ID:
+						id = v.U32()
+					}
+				}
+				f.groups[name] = id
+			}
 		case nl.GENL_CTRL_ATTR_OPS:
 			for op := range a.Nest() {
 				for v := range op.Nest() {

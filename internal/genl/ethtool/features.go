@@ -1,6 +1,7 @@
 package ethtool
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -128,4 +129,62 @@ func (c *Conn) SetFeatures(iface string, want map[string]bool) error {
 		return fmt.Errorf("%s: %w", iface, err)
 	}
 	return nil
+}
+
+// featureNames are the offloads' names by their numbers, which are those of this
+// kernel.
+func (c *Conn) featureNames(iface string) (map[int]string, error) {
+	b, err := c.c.Do(featuresGet, header(iface))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", iface, err)
+	}
+	names := map[int]string{}
+	for a := range genl.Attrs(b, &err) {
+		if a.Type != unix.ETHTOOL_A_FEATURES_HW {
+			continue // only this lists all
+		}
+		for bits := range a.Nest() {
+			if bits.Type != unix.ETHTOOL_A_BITSET_BITS {
+				continue
+			}
+			for bit := range bits.Nest() {
+				index, name := -1, ""
+				for v := range bit.Nest() {
+					switch v.Type {
+					case unix.ETHTOOL_A_BITSET_BIT_INDEX:
+						index = int(v.U32())
+					case unix.ETHTOOL_A_BITSET_BIT_NAME:
+						name = v.String()
+					}
+				}
+				if name != "" {
+					names[index] = name
+				}
+			}
+		}
+	}
+	return names, err
+}
+
+// compact gives the names of a bitset's bits that are set, in its compact form,
+// which notices have.
+func compact(a genl.Attr, names map[int]string) map[string]Feature {
+	all := map[string]Feature{}
+	for _, name := range names {
+		all[name] = Feature{}
+	}
+	for v := range a.Nest() {
+		if v.Type != unix.ETHTOOL_A_BITSET_VALUE {
+			continue
+		}
+		b := v.Data
+		for i := 0; i+4 <= len(b); i += 4 {
+			for word, bit := binary.NativeEndian.Uint32(b[i:]), 8*i; word != 0; word, bit = word>>1, bit+1 {
+				if name := names[bit]; word&1 != 0 && name != "" {
+					all[name] = Feature{Active: true}
+				}
+			}
+		}
+	}
+	return all
 }

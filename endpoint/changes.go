@@ -1,0 +1,95 @@
+package endpoint
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"zcbench/internal/egress"
+	"zcbench/internal/linkwatch"
+	"zcbench/results"
+)
+
+// changes are what was changed of the interfaces of the flows within the window.
+// A record gives their settings as if they had been one all along.
+type changes struct {
+	watch   *linkwatch.Watch
+	unknown error // why nothing is known of them
+	peer    netip.Addr
+	offset  int64 // when the window opened, CLOCK_MONOTONIC
+}
+
+// watchChanges begins to hear of them, before the window.
+func watchChanges(fds []int, opened int64) *changes {
+	c := &changes{offset: opened}
+	var names []string
+	var own []netip.Addr
+	for _, fd := range fds {
+		p, err := egress.Follow(fd)
+		if err != nil {
+			c.unknown = err
+			return c
+		}
+		names, own, c.peer = append(names, p.Devices...), append(own, p.Local), p.Peer
+	}
+	slices.Sort(names)
+	c.watch, c.unknown = linkwatch.On(slices.Compact(names), own)
+	return c
+}
+
+// look notes what was changed by now.
+func (c *changes) look() {
+	if c.watch != nil {
+		c.watch.Look(Monotonic() - c.offset)
+	}
+}
+
+func (c *changes) close() {
+	if c.watch != nil {
+		c.watch.Close()
+	}
+}
+
+// tell says what was changed from the window's opening on, and what of that may
+// have had payload copied that was sent by reference.
+func (c *changes) tell(role Role) (warning string, d Doubt) {
+	var all []linkwatch.Change
+	lost := false
+	if c.watch != nil {
+		all, lost, c.unknown = c.watch.Changes(0)
+	}
+	if c.unknown != nil {
+		return results.Warn(results.HostChanged, "%s: whether the interfaces of the flows were changed within the window is not known: %v", role, c.unknown), d
+	}
+	if len(all) == 0 && !lost {
+		return "", d
+	}
+	if lost {
+		d = Doubt{Bytes: All, Why: "the interface was changed more often than could be followed"}
+	}
+	var said []string
+	for i, v := range all {
+		if v.Features != nil {
+			if way := egress.Offloads(v.Interface, v.Features, c.peer); way.Verdict != egress.Clear {
+				d = Doubt{Bytes: All, Why: "within the window " + way.Why}
+			}
+		}
+		if i < mostNamed {
+			said = append(said, fmt.Sprintf("%s: %s at %.2f s", v.Interface, v.What, float64(v.At)/1e9))
+		}
+	}
+	if len(all) > mostNamed || lost {
+		said = append(said, "…")
+	}
+	return results.Warn(results.HostChanged, "%s: changed within the window: %s; the figures are of no one setting: keep other programs off the interface for the run", role, strings.Join(said, "; ")), d
+}
+
+// recontrolled says that the connections have another congestion control than
+// they began with.
+func recontrolled(role Role, first, last taken) (warning string) {
+	if first.congestion == last.congestion {
+		return ""
+	}
+	return results.Warn(results.HostChanged, "%s: changed within the run: the connections began with the congestion control %s and ended with %s: some program of this host sets it", role, first.congestion, last.congestion)
+}

@@ -371,6 +371,11 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 	}
 	res, err := r.measure(s.At, live)
 	if err == nil {
+		if c.agent.Facts != nil {
+			if warning := factsChanged(r.p.Role, c.facts, c.agent.Facts(r.p.Interface)); warning != "" {
+				res.Warnings = append(res.Warnings, warning)
+			}
+		}
 		c.run = nil
 		err = r.close()
 	}

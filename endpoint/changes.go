@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -83,6 +84,26 @@ func (c *changes) tell(role Role) (warning string, d Doubt) {
 		said = append(said, "…")
 	}
 	return results.Warn(results.HostChanged, "%s: changed within the window: %s; the figures are of no one setting: keep other programs off the interface for the run", role, strings.Join(said, "; ")), d
+}
+
+// factsChanged says which facts of this host are others after the run than before
+// it: of those that no interface has nobody tells meanwhile. What was missing says
+// nothing of the host, and a process's own are not the host's.
+func factsChanged(role Role, before, after results.Facts) (warning string) {
+	var said []string
+	for _, d := range results.Diff(before, after) {
+		switch {
+		case strings.HasPrefix(d.Name, "missing.") || strings.HasPrefix(d.Name, "process."):
+		case len(said) == mostNamed:
+			said = append(said, "…")
+		case len(said) < mostNamed:
+			said = append(said, fmt.Sprintf("%s was %s and is %s", d.Name, cmp.Or(d.A, "absent"), cmp.Or(d.B, "absent")))
+		}
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	return results.Warn(results.HostChanged, "%s: changed during the run: %s; the figures are of no one setting", role, strings.Join(said, "; "))
 }
 
 // recontrolled says that the connections have another congestion control than

@@ -98,3 +98,22 @@ func TestSiblings(t *testing.T) {
 		}
 	}
 }
+
+// TestFactsChanged: facts that are not the same after the run are told, and what
+// is of no host is not.
+func TestFactsChanged(t *testing.T) {
+	facts := func(governor string, more map[string]any) results.Facts {
+		return results.Facts{"cpu": map[string]any{"governor": governor, "online": "0-1"}, "process": more, "missing": more}
+	}
+	if w := factsChanged(RX, facts("performance", nil), facts("performance", map[string]any{"x": 1})); w != "" {
+		t.Errorf("nothing was changed: %s", w)
+	}
+	w := factsChanged(RX, facts("performance", nil), facts("powersave", nil))
+	if results.CodeOf(w) != results.HostChanged || !strings.Contains(w, "rx: changed during the run: cpu.governor was performance and is powersave") {
+		t.Error(w)
+	}
+	many := results.Facts{"sysctl": map[string]any{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6}}
+	if w := factsChanged(RX, many, results.Facts{}); !strings.Contains(w, "sysctl.a was 1 and is absent") || strings.Count(w, "absent") != mostNamed || !strings.Contains(w, "…") {
+		t.Error(w)
+	}
+}

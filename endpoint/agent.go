@@ -430,6 +430,9 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 	} else if p.Role != TX {
 		return nil, Errorf(Usage, "unknown role %q", clip(string(p.Role)))
 	}
+	if len(engines) == 0 {
+		return nil, Errorf(Denied, "this end is no %s", map[Role]string{RX: "receiver", TX: "sender"}[p.Role])
+	}
 	i := slices.IndexFunc(engines, func(e Engine) bool { return e.Name() == p.Engine })
 	if i < 0 {
 		return nil, Errorf(Usage, "unknown %s engine %q; there are: %s", p.Role, clip(p.Engine), names(engines))
@@ -464,7 +467,7 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 	if len(p.Counters) == 0 {
 		p.Counters = a.Counters
 	}
-	return engines[i], nil
+	return engines[i], a.afford(engines[i], p)
 }
 
 func names(engines []Engine) string {

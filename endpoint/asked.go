@@ -41,7 +41,6 @@ func (p *Prepare) check(l Limits) error {
 	if p.Interval > 0 && p.Interval < minInterval {
 		return Errorf(Usage, "interval %s is below %s", p.Interval, minInterval)
 	}
-	memory := int64(p.Flows) * (int64(p.Length) + int64(p.Pattern.Period) + 2*int64(p.Window))
 	switch {
 	case l.Flows > 0 && p.Flows > l.Flows:
 		return Errorf(Denied, "%d flows are asked for and the receiver allows %d (its --max-flows)", p.Flows, l.Flows)
@@ -49,8 +48,6 @@ func (p *Prepare) check(l Limits) error {
 		return Errorf(Denied, "a run without end is asked for and the receiver allows %s (its --max-time)", l.Time)
 	case l.Time > 0 && p.Omit+p.Time > l.Time:
 		return Errorf(Denied, "a run of %s is asked for and the receiver allows %s (its --max-time)", p.Omit+p.Time, l.Time)
-	case l.Memory > 0 && memory > l.Memory:
-		return Errorf(Denied, "%d MiB of buffers are asked for and the receiver allows %d MiB (its --max-memory)", memory>>20, l.Memory>>20)
 	}
 	return nil
 }

@@ -23,6 +23,10 @@ type Engine interface {
 	// Probe says whether Open could work here. iface, possibly empty, is
 	// the interface the payload would use. Probe changes nothing.
 	Probe(iface string) feature.Verdict
+	// Memory is the most that Open and all workers of p take: buffers, rings,
+	// dma-bufs, and what the kernel maps of the payload. An agent that limits it
+	// asks before Open. It takes nothing by itself; an error is as Open's.
+	Memory(p Params) (int64, error)
 	// Open checks p, including p.Options, strictly and takes what all flows
 	// share. It is called before the data connections exist (and, on the
 	// receiver, before it listens). A value that can never work is an Error

@@ -1,7 +1,9 @@
 package endpoint
 
 import (
+	"fmt"
 	"math"
+	"os"
 	"slices"
 
 	"zcbench/udmabuf"
@@ -51,3 +53,54 @@ func OpenMemory(o Settings, size int) (*udmabuf.Buffer, error) {
 
 // IsHeap says whether an engine may be told to use the dma-buf heap.
 func IsHeap(name string) bool { return slices.Contains(heapNames, name) }
+
+// Bytes is the memory of n buffers of a size, each in whole pages. It never
+// overflows, and neither does a sum of a few.
+func Bytes(n, size int) int64 {
+	page := int64(os.Getpagesize())
+	const enough = 1 << 58 // more than any host has
+	pages := min(int64(size), enough)/page + 1
+	if int64(size)%page == 0 {
+		pages--
+	}
+	if n > 0 && pages > enough/page/int64(n) {
+		return enough
+	}
+	return int64(n) * pages * page
+}
+
+// Memory that a run takes beside its engine's, for each flow (its thread, and what
+// the kernel and the sampler know of it) and for each sample.
+const (
+	flowMemory   = 256 << 10
+	sampleMemory = 2 << 10
+)
+
+// memory is the most that a run of the engine takes.
+func (p *Prepare) memory(e Engine) (int64, error) {
+	all, err := e.Memory(p.params())
+	if err != nil {
+		return 0, fmt.Errorf("%s engine %s: %w", p.Role, e.Name(), err)
+	}
+	all += Bytes(p.Flows, flowMemory) + Bytes(p.Flows, 2*p.Window) // which the kernel doubles
+	if p.Validate && p.Role == RX {
+		all += Bytes(p.Flows, p.Pattern.Period)
+	}
+	if p.Interval > 0 {
+		all += int64(p.Time/p.Interval) * sampleMemory
+	}
+	return all, nil
+}
+
+// afford refuses what takes more memory than this agent's user allows.
+func (a *Agent) afford(e Engine, p *Prepare) error {
+	if a.Limits.Memory == 0 {
+		return nil
+	}
+	all, err := p.memory(e)
+	if err == nil && all > a.Limits.Memory {
+		err = Errorf(Denied, "%d MiB of buffers are asked for, by %d flows of engine %s with a length of %d bytes, and the receiver allows %d MiB: ask for fewer flows or a shorter length, or give it a larger --max-memory",
+			(all+1<<20-1)>>20, p.Flows, e.Name(), p.Length, a.Limits.Memory>>20)
+	}
+	return err
+}

@@ -30,6 +30,8 @@ func (e plain) Layout() Layout {
 func (e plain) Options() []Option            { return e.options }
 func (e plain) Probe(string) feature.Verdict { return feature.Possible() }
 
+func (e plain) Memory(p Params) (int64, error) { return Bytes(p.Flows, p.Pattern.Period), nil }
+
 func (e plain) Open(p Params) (Session, error) {
 	if e.openErr != nil {
 		return nil, e.openErr

@@ -69,6 +69,14 @@ type worker struct {
 	tid    int // of its thread, once opened has spoken
 }
 
+// params is what the engine is told of a run.
+func (p *Prepare) params() Params {
+	return Params{
+		Flows: p.Flows, Length: p.Length, Pattern: p.Pattern, Validate: p.Validate,
+		Interface: p.Interface, Options: p.Options, Window: p.Window,
+	}
+}
+
 // prepare opens the engine on its threads and then the connections: a
 // receiver that binds NIC queues must have done so before it listens.
 func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instruments, peer, local netip.Addr) (_ *run, err error) {
@@ -86,10 +94,8 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	if err := e.Layout().Check(); err != nil {
 		return nil, fmt.Errorf("engine %s: %w", e.Name(), err)
 	}
-	params := Params{
-		Flows: p.Flows, Length: p.Length, Pattern: p.Pattern, Validate: p.Validate,
-		Interface: p.Interface, Options: p.Options, Window: p.Window, took: &r.took,
-	}
+	params := p.params()
+	params.took = &r.took
 	if err = r.calibrate(); err != nil {
 		return nil, err
 	}

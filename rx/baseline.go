@@ -26,6 +26,10 @@ func (baseline) Options() []endpoint.Option { return nil }
 
 func (baseline) Probe(string) feature.Verdict { return feature.Possible() }
 
+func (baseline) Memory(p endpoint.Params) (int64, error) {
+	return endpoint.Bytes(p.Flows, p.Length), nil
+}
+
 func (e baseline) Open(p endpoint.Params) (endpoint.Session, error) {
 	if _, err := endpoint.ParseOptions(e.Options(), p.Options); err != nil {
 		return nil, err

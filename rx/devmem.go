@@ -129,6 +129,23 @@ func (e devmemEngine) Needs(p endpoint.Params) (ringcfg.Want, error) {
 	return ownQueues(o.Int("queues")), nil
 }
 
+// Memory is that of the dma-buf, of the names of its pieces, and of what comes
+// beside it: no more than waits in the receive queues, which get half of the
+// dma-buf.
+func (e devmemEngine) Memory(p endpoint.Params) (int64, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return 0, err
+	}
+	size := min(o.Int("mem-size"), math.MaxInt/2)
+	frags := o.Int("frags")
+	if frags == 0 {
+		frags = size / unix.Getpagesize()
+	}
+	size = (size + abi.HugePageSize - 1) &^ (abi.HugePageSize - 1)
+	return endpoint.Bytes(1, size) + endpoint.Bytes(1, size/2) + endpoint.Bytes(p.Flows, min(frags, 1<<32)*abi.DevmemPiece), nil
+}
+
 func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {

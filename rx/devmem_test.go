@@ -210,6 +210,8 @@ func (sender) Name() string                 { return "test" }
 func (sender) Layout() endpoint.Layout      { return endpoint.Layout{} }
 func (sender) Options() []endpoint.Option   { return nil }
 func (sender) Probe(string) feature.Verdict { return feature.Possible() }
+
+func (sender) Memory(endpoint.Params) (int64, error) { return 0, nil }
 func (sender) Open(p endpoint.Params) (endpoint.Session, error) {
 	return endpoint.PerFlow(p.Flows, func(i int) (endpoint.Worker, error) {
 		w := sendWorker{make([]byte, p.Pattern.Period)}

@@ -73,6 +73,14 @@ func (mmap) Probe(string) feature.Verdict {
 // mmapKnown is what the kernel must know of tcp_zerocopy_receive: up to flags.
 const mmapKnown = 40
 
+func (e mmap) Memory(p endpoint.Params) (int64, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return 0, err
+	}
+	return endpoint.Bytes(p.Flows, o.Int("map")) + endpoint.Bytes(p.Flows, max(o.Int("copybuf"), p.Length)), nil
+}
+
 func (e mmap) Open(p endpoint.Params) (endpoint.Session, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {

@@ -29,6 +29,8 @@ func (trunc) Options() []endpoint.Option { return nil }
 
 func (trunc) Probe(string) feature.Verdict { return feature.Possible() }
 
+func (trunc) Memory(endpoint.Params) (int64, error) { return 0, nil }
+
 func (e trunc) Open(p endpoint.Params) (endpoint.Session, error) {
 	if _, err := endpoint.ParseOptions(e.Options(), p.Options); err != nil {
 		return nil, err

@@ -53,6 +53,29 @@ func (uringEngine) Probe(string) feature.Verdict {
 // maxUringBuffers bounds what one flow's buffers take together.
 const maxUringBuffers = 64 << 20 // bytes
 
+// uringBuffers is how many each flow has.
+func uringBuffers(o endpoint.Settings, p endpoint.Params) int {
+	n := powerOfTwo(o.Int("buffers"))
+	for n > 1 && n*p.Length > maxUringBuffers {
+		n /= 2
+	}
+	return n
+}
+
+func (e uringEngine) Memory(p endpoint.Params) (int64, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return 0, err
+	}
+	return endpoint.Bytes(p.Flows, uringBuffers(o, p)*p.Length) + endpoint.Bytes(p.Flows, ringMemory(64, 2*powerOfTwo(o.Int("buffers")))), nil
+}
+
+// ringMemory bounds a ring's own: 64 bytes an entry, and 16 a completion, in a
+// number that is rounded up to a power of two.
+func ringMemory(entries, completions int) int {
+	return 64*powerOfTwo(entries) + 16*powerOfTwo(completions)
+}
+
 func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {
@@ -61,14 +84,7 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err := usable(e); err != nil {
 		return nil, err
 	}
-	c := uringReceiver{
-		count: powerOfTwo(o.Int("buffers")),
-		size:  p.Length,
-		want:  uint32(o.Int("wait-nr")),
-	}
-	for c.count > 1 && c.count*c.size > maxUringBuffers {
-		c.count /= 2
-	}
+	c := uringReceiver{count: uringBuffers(o, p), size: p.Length, want: uint32(o.Int("wait-nr"))}
 	var minWait time.Duration
 	if c.want > 1 {
 		minWait = time.Duration(o.Int("min-wait-us")) * time.Microsecond

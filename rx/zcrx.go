@@ -3,6 +3,7 @@ package rx
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync/atomic"
 	"time"
@@ -188,6 +189,22 @@ func (e zcrxEngine) Needs(p endpoint.Params) (ringcfg.Want, error) {
 		return ownQueues(n), nil
 	}
 	return ringcfg.Want{}, nil
+}
+
+// Memory is that of an area for each ring: no more are made, however many queues
+// they have.
+func (e zcrxEngine) Memory(p endpoint.Params) (int64, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return 0, err
+	}
+	rings := min(o.Int("rings"), p.Flows)
+	unit := max(o.Int("rx-buf-len"), unix.Getpagesize())
+	if o.Int("area") != areaNormal {
+		unit = max(unit, abi.HugePageSize)
+	}
+	size := min(o.Int("mem-size"), math.MaxInt/2)
+	return endpoint.Bytes(rings, (size+unit-1)/unit*unit) + endpoint.Bytes(rings, ringMemory(maxRefill, 2*powerOfTwo(o.Int("cq-entries")))), nil
 }
 
 func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {

@@ -68,6 +68,9 @@ type flight struct {
 	sure bool
 }
 
+// flightMemory is what a flight takes.
+const flightMemory = 4*zcWindow + 64<<10
+
 func newFlight() *flight { return &flight{queue: abi.NewErrQueue()} }
 
 // full says that another send must wait for a completion.

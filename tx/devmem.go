@@ -112,6 +112,14 @@ func refusedTX(iface string, err error) feature.Verdict {
 	return feature.Undecided(reason, "")
 }
 
+func (e devmem) Memory(p endpoint.Params) (int64, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return 0, err
+	}
+	return (max(endpoint.Bytes(1, o.Int("mem-size")), regions(p))+abi.HugePageSize-1)&^(abi.HugePageSize-1) + endpoint.Bytes(p.Flows, flightMemory), nil
+}
+
 func (e devmem) Open(p endpoint.Params) (endpoint.Session, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {

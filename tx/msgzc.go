@@ -64,6 +64,13 @@ func limited(v feature.Verdict, iface, delivery string) feature.Verdict {
 	return v
 }
 
+func (e msgzc) Memory(p endpoint.Params) (int64, error) {
+	if _, err := endpoint.ParseOptions(e.Options(), p.Options); err != nil {
+		return 0, err
+	}
+	return regions(p) + endpoint.Bytes(p.Flows, flightMemory), nil
+}
+
 func (e msgzc) Open(p endpoint.Params) (endpoint.Session, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {

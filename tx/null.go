@@ -25,6 +25,8 @@ func (null) Options() []endpoint.Option { return nil }
 
 func (null) Probe(string) feature.Verdict { return feature.Possible() }
 
+func (null) Memory(endpoint.Params) (int64, error) { return 0, nil }
+
 func (e null) Open(p endpoint.Params) (endpoint.Session, error) {
 	if _, err := endpoint.ParseOptions(e.Options(), p.Options); err != nil {
 		return nil, err

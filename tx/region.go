@@ -22,6 +22,9 @@ func newRegion(p endpoint.Params, flow int) (region, error) {
 	return region{mem: mem, length: p.Length}, nil
 }
 
+// regions is the memory of all flows' payload.
+func regions(p endpoint.Params) int64 { return endpoint.Bytes(p.Flows, p.Pattern.Period) }
+
 // next is what to send now: a piece, or what a short send left of one.
 func (r *region) next() []byte { return r.mem[r.pos : r.pos+r.length-r.pos%r.length] }
 

@@ -50,6 +50,9 @@ func (sendfile) Probe(iface string) feature.Verdict {
 	return limited(feature.Possible(), iface, "")
 }
 
+// Memory has each payload twice: it is written into its file.
+func (sendfile) Memory(p endpoint.Params) (int64, error) { return 2 * regions(p), nil }
+
 func (e sendfile) Open(p endpoint.Params) (endpoint.Session, error) {
 	if _, err := endpoint.ParseOptions(e.Options(), p.Options); err != nil {
 		return nil, err

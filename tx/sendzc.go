@@ -70,6 +70,17 @@ func (sendZCEngine) Probe(iface string) feature.Verdict {
 	return limited(uring.ProbeSendZC(), iface, egress.Delivery)
 }
 
+// Memory has each payload in whole huge pages, which it may be in.
+func (e sendZCEngine) Memory(p endpoint.Params) (int64, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return 0, err
+	}
+	slots := powerOfTwo(max(o.Int("outstanding"), 2*o.Int("batch")))
+	each := (p.Pattern.Period+abi.HugePageSize-1)&^(abi.HugePageSize-1) + 128*slots // a slot, what its copies are known by, and two completions
+	return endpoint.Bytes(p.Flows, each), nil
+}
+
 func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {

@@ -55,6 +55,17 @@ func (uringEngine) Probe(string) feature.Verdict {
 	return uring.Probe(abi.IORING_OP_SEND, "IORING_OP_SEND", "5.6")
 }
 
+func (e uringEngine) Memory(p endpoint.Params) (int64, error) {
+	o, err := endpoint.ParseOptions(e.Options(), p.Options)
+	if err != nil {
+		return 0, err
+	}
+	return regions(p) + endpoint.Bytes(p.Flows, ringMemory(powerOfTwo(o.Int("batch")), 2*powerOfTwo(o.Int("batch")))), nil
+}
+
+// ringMemory bounds a ring's own: 64 bytes an entry, and 16 a completion.
+func ringMemory(entries, completions int) int { return 64*entries + 16*completions }
+
 func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {

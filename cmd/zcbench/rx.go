@@ -100,6 +100,7 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 // agent is what the flags of a receiver make of it, on CPUs of its own.
 func (r *runFlags) agent(mine []int) *endpoint.Agent {
 	a := newAgent()
+	a.TX = nil // it receives, and sends to nobody
 	a.Options = r.rxOpts
 	a.Pinned = endpoint.Pins{RX: r.rx, TX: r.tx, CPUs: mine}
 	a.DataPort, a.Bind, a.Interface = r.port+1, r.bind, r.iface

@@ -48,8 +48,8 @@ func DevmemDontneed(fd int, tokens []DmabufToken) (freed int, e unix.Errno) {
 	return int(r), e
 }
 
-// devmemCmsg is the room that one DmabufCmsg takes as a control message.
-const devmemCmsg = unix.SizeofCmsghdr + int(unsafe.Sizeof(DmabufCmsg{}))
+// DevmemPiece is the room, in bytes, that one DmabufCmsg takes as a control message.
+const DevmemPiece = unix.SizeofCmsghdr + int(unsafe.Sizeof(DmabufCmsg{}))
 
 // DevmemMsg is a recvmsg(2) with MSG_SOCK_DEVMEM, in memory of its own.
 type DevmemMsg struct {
@@ -68,10 +68,10 @@ func NewDevmemMsg(read, frags int) (*DevmemMsg, error) {
 	if m.linear, err = unix.Mmap(-1, 0, read, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE); err != nil {
 		return nil, fmt.Errorf("map %d bytes of address space: %w", read, err)
 	}
-	if m.control, err = Map(frags*devmemCmsg, false); err != nil {
+	if m.control, err = Map(frags*DevmemPiece, false); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	m.control = m.control[:frags*devmemCmsg]
+	m.control = m.control[:frags*DevmemPiece]
 	m.hdr.Iov, m.hdr.Iovlen = &m.iov, 1
 	m.iov.Base = &m.linear[0]
 	m.iov.SetLen(read)
@@ -96,7 +96,7 @@ func (m *DevmemMsg) Linear() []byte { return m.linear }
 // Full says that the control messages of the last Recv left no room for
 // another one, or did not all fit.
 func (m *DevmemMsg) Full() bool {
-	return int(m.hdr.Controllen)+devmemCmsg > len(m.control) || m.hdr.Flags&unix.MSG_CTRUNC != 0
+	return int(m.hdr.Controllen)+DevmemPiece > len(m.control) || m.hdr.Flags&unix.MSG_CTRUNC != 0
 }
 
 // Grow doubles the room for control messages; what it held is gone.
@@ -138,7 +138,7 @@ func NextDevmem(control []byte) (kind int, c DmabufCmsg, rest []byte) {
 		level, typ := binary.NativeEndian.Uint32(control[word:]), binary.NativeEndian.Uint32(control[word+4:])
 		data := control[header:n]
 		control = control[min(unix.CmsgSpace(int(n)-header), len(control)):]
-		if level == unix.SOL_SOCKET && (typ == unix.SCM_DEVMEM_DMABUF || typ == unix.SCM_DEVMEM_LINEAR) && len(data) >= devmemCmsg-header {
+		if level == unix.SOL_SOCKET && (typ == unix.SCM_DEVMEM_DMABUF || typ == unix.SCM_DEVMEM_LINEAR) && len(data) >= DevmemPiece-header {
 			return int(typ), DmabufCmsg{
 				FragOffset: binary.NativeEndian.Uint64(data),
 				FragSize:   binary.NativeEndian.Uint32(data[8:]),

@@ -304,6 +304,9 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if p.Interface == "" {
 		p.Interface = c.iface
 	}
+	if err := c.onTheWay(&p); err != nil {
+		return err
+	}
 	peer := c.peer
 	if p.Peer != "" {
 		if peer, err = netip.ParseAddr(p.Peer); err != nil {
@@ -423,6 +426,12 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 		if p.Host != "" || p.Bind != "" || p.Peer != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify || p.Profile || p.Syscalls || len(p.Counters)+len(p.Settings)+len(p.Optional) > 0 {
 			return nil, Errorf(Denied, "without a token a peer may not name addresses, ports, interfaces, settings or what to record")
 		}
+	}
+	if !a.Trusted && p.Options["mem"] == "fd" {
+		return nil, Errorf(Denied, "descriptors of this end are its own user's to give (--mem), not a peer's")
+	}
+	if !a.Trusted && p.Raw {
+		return nil, Errorf(Denied, "a run with a plain TCP program is begun at that end (--raw), not by a peer: it could lead anywhere")
 	}
 	engines := a.TX
 	if p.Role == RX {

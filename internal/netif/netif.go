@@ -157,3 +157,37 @@ func zoneIndex(zone string) (int, error) {
 	}
 	return 0, fmt.Errorf("interface %s: %w", zone, err)
 }
+
+// Carries says whether packets to or from an address of this host pass an
+// interface: it has the address, or is right below or above one that has, as a port
+// of a bridge or a bond and the device of a VLAN are.
+func Carries(name string, a netip.Addr) (bool, error) {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return false, fmt.Errorf("interface %s: %w", name, err)
+	}
+	all, err := netlink.LinkList()
+	if err != nil {
+		return false, fmt.Errorf("list the interfaces: %w", err)
+	}
+	self := l.Attrs()
+	for _, o := range all {
+		at := o.Attrs()
+		near := at.Index == self.Index || at.Index == self.MasterIndex || at.MasterIndex == self.Index
+		// A veth pair's parent is its peer, a number of another namespace.
+		near = near || o.Type() != "veth" && at.ParentIndex == self.Index || l.Type() != "veth" && self.ParentIndex == at.Index
+		if !near {
+			continue
+		}
+		addrs, err := netlink.AddrList(o, netlink.FAMILY_ALL)
+		if err != nil {
+			return false, fmt.Errorf("list the addresses of %s: %w", at.Name, err)
+		}
+		for _, has := range addrs {
+			if ip, ok := netip.AddrFromSlice(has.IP); ok && ip.Unmap() == a.Unmap().WithZone("") {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}

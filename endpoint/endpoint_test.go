@@ -406,21 +406,6 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-func TestVersions(t *testing.T) {
-	ours, theirs := net.Pipe()
-	go func() {
-		buf := make([]byte, 4096)
-		_, _ = theirs.Read(buf)
-		_, _ = theirs.Write([]byte(`{"hello":{"magic":"zcbench","protocol":99,"version":"9.9","shape":"new"}}` + "\n"))
-		_, _ = theirs.Read(buf)
-	}()
-	defer theirs.Close()
-	_, err := NewClient("receiver", ours, nil, "test")
-	if err == nil || !strings.Contains(err.Error(), `"9.9"`) || !strings.Contains(err.Error(), `"test"`) {
-		t.Errorf("error %v does not name both versions", err)
-	}
-}
-
 // A sender whose receiver is stuck is cut off after the window, not waited for.
 func TestStuckReceiverIsCut(t *testing.T) {
 	tr := trial(t, 1, stuck{plain{role: RX}}, plain{role: TX})

@@ -114,6 +114,19 @@ func (r *run) taps() string {
 	return fmt.Sprintf("%s sees every packet of %s, and the kernel makes copies for that: end it for the run", strings.Join(names, ", "), iface)
 }
 
+// rate is how fast the interface that a sender's payload leaves by lets it out;
+// nothing where that cannot be found out, which takes a reason to be quiet away
+// and no warning.
+func (r *run) rate() (v egress.Rate) {
+	if r.p.Role != TX || len(r.conns) == 0 {
+		return v
+	}
+	if iface, _, err := egress.Socket(r.conns[0]); err == nil {
+		v, _ = egress.RateOf(iface)
+	}
+	return v
+}
+
 // waysOut looks where the kernel would copy what a sender sends by reference; it
 // is nil where that does not matter.
 func (r *run) waysOut() waysOut {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/cpuclock"
+	"zcbench/internal/egress"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 	"zcbench/ringcfg"
@@ -50,9 +51,10 @@ type run struct {
 	recordings []Recording
 
 	undo    ringcfg.Undo
-	took    took     // options of the engine
-	changes []string // settings changed for the run
-	warned  []string // of settings that somebody else changed meanwhile
+	took    took        // options of the engine
+	changes []string    // settings changed for the run
+	way     egress.Rate // of a sender, as the window closed
+	warned  []string    // of settings that somebody else changed meanwhile
 
 	look func(context.Context) (*results.Crossing, error) // at the headers of the warm-up; nil: none
 

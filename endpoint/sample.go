@@ -201,6 +201,7 @@ func (s *sampler) begin() error {
 // observe closes the window of a session that has observations of its own.
 func (s *sampler) observe() (err error) {
 	s.after, s.taps = s.r.waysOut(), s.r.taps()
+	s.r.way = s.r.rate()
 	if o, ok := s.r.session.(Observer); ok {
 		s.seen.counters, s.seen.warnings, err = o.End()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/egress"
 	"zcbench/results"
 	"zcbench/ringcfg"
 )
@@ -172,7 +173,7 @@ func (r *run) settle(res *Result, first, last taken) {
 		res.Warnings = append(res.Warnings, warning)
 	}
 	if r.p.Role == TX {
-		if w := pacing(res, last); w != "" {
+		if w := pacing(res, last, r.way); w != "" {
 			warn(results.PacingLimited, "%s", w)
 		}
 	}
@@ -210,22 +211,31 @@ const mostOptions = 40
 
 // pacing says whether TCP itself kept the flows from going faster, as far as
 // the kernel tells. It keeps a pacing rate for every connection, but holds to it
-// only where the congestion control paces itself (bbr) or a program set a limit;
-// elsewhere the rate is many times what goes. A bbr that the receiver's window
-// or the send buffer held back was not what limited.
-func pacing(res *Result, t taken) string {
+// only where the congestion control paces itself (bbr) or a program or fq set a
+// limit; elsewhere the rate is many times what goes. A bbr that the receiver's
+// window or the send buffer held back was not what limited, nor one that fills
+// its link: it then paces by what the link carries.
+func pacing(res *Result, t taken, way egress.Rate) string {
 	_, gbps := res.rate()
 	at := float64(t.Pacing) * 8 / 1e9
 	limit := float64(t.MaxPacing) * 8 / 1e9
+	link, flows := way.All/1e9, way.Flow/1e9*float64(max(1, len(res.Flows)))
 	switch {
 	case gbps == 0:
 	case limit > 0 && gbps > 0.8*limit:
 		return fmt.Sprintf("the sockets are limited to %.3g Gbit/s (SO_MAX_PACING_RATE), and %.3g went: some program of this host sets that", limit, gbps)
+	case flows > 0 && gbps > 0.8*flows:
+		return fmt.Sprintf("%s holds each flow to %.3g Gbit/s, and %.3g went over %d: take that limit off (tc qdisc), or take more flows (-P)", way.By, way.Flow/1e9, gbps, len(res.Flows))
+	case link > 0 && gbps > fullLink*link:
 	case strings.Contains(t.congestion, "bbr") && at < nearPacing*gbps && t.waited < t.busy/2:
 		return fmt.Sprintf("%s paces the flows by what it takes for the path's rate, %.3g Gbit/s when the window closed, and %.3g went: a link of that rate limited the run, or %[1]s did where the link could carry more, but not the engines; compare with --congestion reno", t.congestion, at, gbps)
 	}
 	return ""
 }
+
+// fullLink is which share of a link's rate payload can have: of 1538 bytes on a
+// wire 1448 are payload, and of smaller segments less.
+const fullLink = 0.9
 
 // nearPacing is how many times as fast as it goes bbr lets a connection go that
 // it paces: up to 2.9 at the start, 1.25 later, over bursts of twice the mean.

@@ -115,6 +115,61 @@ type note struct {
 	text  string
 	every bool
 	cells []*cell
+	runs  int // that say it
+}
+
+// sameKind are codes whose warnings say one thing of different sizes, times and
+// culprits: of many the worst is enough.
+var sameKind = []results.Code{
+	results.CPUForeign, results.CPUSteal, results.CPUThrottled, results.CPUHot, results.SoftirqElsewhere, results.SMTSibling,
+	results.SamplerLate, results.FlowStalled, results.PayloadWaited, results.BytesCoarse, results.BuffersEmpty,
+}
+
+// likeness makes one of the notes that have one such code and are of one end: the
+// one whose first share, else number, is largest, with how many it stands for.
+func likeness(list []note) (merged []note) {
+	at := map[string]int{}
+	count := map[string]int{}
+	size := func(n note) float64 {
+		text := cmp.Or(shares.FindString(n.text), regexp.MustCompile(`\d+(?:\.\d+)?`).FindString(n.text))
+		if _, high, ok := strings.Cut(text, "–"); ok {
+			text = high
+		}
+		v, _ := strconv.ParseFloat(strings.TrimRight(text, " %"), 64) // 0 where it says no number
+		return v
+	}
+	for _, n := range list {
+		code := results.CodeOf(n.text)
+		end, _, _ := strings.Cut(n.text, ":")
+		key := string(code) + " " + end
+		if !slices.Contains(sameKind, code) || end != "rx" && end != "tx" {
+			key = n.text // by itself
+		}
+		count[key]++
+		i, ok := at[key]
+		if !ok {
+			at[key] = len(merged)
+			merged = append(merged, n)
+			continue
+		}
+		m := &merged[i]
+		if size(n) > size(*m) {
+			m.text = n.text
+		}
+		m.runs += n.runs
+		for _, c := range n.cells {
+			if !slices.Contains(m.cells, c) {
+				m.cells = append(m.cells, c)
+			}
+		}
+	}
+	for key, i := range at {
+		if code := results.CodeOf(merged[i].text); count[key] > 1 {
+			tail := " [" + string(code) + "]"
+			merged[i].text = fmt.Sprintf("%s; the worst of %d such%s", strings.TrimSuffix(merged[i].text, tail), merged[i].runs, tail)
+		}
+	}
+	return merged
 }
 
 // notes gathers the warnings of all runs, what was left out, and what the
@@ -132,6 +187,7 @@ func (s *Set) notes(cells []*cell) []note {
 		} else {
 			list[i].text = widen(list[i].text, text)
 		}
+		list[i].runs++
 		if !slices.Contains(list[i].cells, c) {
 			list[i].cells = append(list[i].cells, c)
 		}
@@ -169,6 +225,7 @@ func (s *Set) notes(cells []*cell) []note {
 			}
 		}
 	}
+	list = likeness(list)
 	for i := range list {
 		list[i].every = measured > 1 && len(list[i].cells) == measured
 	}

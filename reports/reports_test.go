@@ -459,3 +459,39 @@ func TestManyRecords(t *testing.T) {
 		t.Errorf("the page has %d bytes, more than %d", b.Len(), limit)
 	}
 }
+
+// Warnings of one code that differ in size and culprit are one footnote; those
+// that say different things are not.
+func TestNotesOfOneKind(t *testing.T) {
+	var records []results.Record
+	for i, w := range []string{
+		"rx: at least 7.5% of a CPU went to programs that are not of the run, on CPU 1; most to go (pid 12, 7.0%)",
+		"rx: at least 31.0% of a CPU went to programs that are not of the run, on CPU 1; most to cc1 (pid 345, 22.0%)",
+		"rx: at least 9.0% of a CPU went to programs that are not of the run, on CPU 1; most to go (pid 99, 9.0%)",
+		"tx: at least 8.0% of a CPU went to programs that are not of the run, on CPU 0; most to sh (pid 7, 8.0%)",
+	} {
+		records = append(records, results.Record{ID: fmt.Sprint(i), Cell: fmt.Sprint("c", i/2), Status: results.OK, Gbps: 1, Axes: map[string]string{"x": fmt.Sprint(i / 2)},
+			Warnings: []string{w + " [cpu-foreign]", fmt.Sprintf("rx: --window %d was asked for [setting-not-taken]", i)}})
+	}
+	text := strings.Join(strings.Fields(tableOf(t, plain(records))), " ")
+	for _, want := range []string{
+		"rx: at least 31.0% of a CPU went to programs that are not of the run, on CPU 1; most to cc1 (pid 345, 22.0%); the worst of 3 such [cpu-foreign]",
+		"tx: at least 8.0% of a CPU", "--window 0 was", "--window 3 was",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if n := strings.Count(text, "[cpu-foreign]"); n != 2 {
+		t.Errorf("%d footnotes of cpu-foreign:\n%s", n, text)
+	}
+}
+
+func tableOf(t *testing.T, r *Report) string {
+	t.Helper()
+	var b strings.Builder
+	if err := r.Table(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}

@@ -172,6 +172,23 @@ func diagnose(r *results.Record) diagnosis {
 			d.unknown = append(d.unknown, "how busy each CPU of the "+e.name+" was")
 		}
 	}
+	for _, w := range []struct {
+		code results.Code
+		what string
+	}{
+		{results.CPUForeign, "other programs used CPUs that are counted here"}, {results.CPUSteal, "the hypervisor kept CPU time for others"},
+		{results.CPUThrottled, "a cgroup's quota stopped it"}, {results.SMTSibling, "cores were shared with other work"},
+	} {
+		var ends []string
+		for _, e := range []struct{ role, name string }{{"tx: ", "the sender"}, {"rx: ", "the receiver"}} {
+			if slices.ContainsFunc(r.Warnings, func(text string) bool { return strings.HasPrefix(text, e.role) && results.CodeOf(text) == w.code }) {
+				ends = append(ends, e.name)
+			}
+		}
+		if len(ends) > 0 {
+			d.also = append(d.also, fmt.Sprintf("%s, at %s, so what was full may be so by them [%s]", w.what, strings.Join(ends, " and "), w.code))
+		}
+	}
 	one := []*cell{{runs: []*run{{Record: r}}}}
 	if slices.Contains(clocksOf(one, txEnd, rxEnd), byTicks) {
 		d.unknown = append(d.unknown, "CPU time in short bursts: it was counted by the kernel's timer ticks, which can miss them")

@@ -147,6 +147,8 @@ type Layout struct {
 	Unknown string
 	// Unreadable says that no CPU can read the payload, so that none copies it.
 	Unreadable bool
+	// Discards says that the payload is dropped, and no program gets it.
+	Discards bool
 }
 
 // Check reports a Layout that does not fit Counters.

@@ -408,6 +408,9 @@ func (s *sampler) finish(cut bool) (*Result, error) {
 			res.Warnings = append(res.Warnings, string(s.r.p.Role)+": "+warning)
 		}
 	}
+	if s.layout.Discards {
+		res.Notes = append(res.Notes, results.Warn(results.PayloadDropped, "%s: %s has the kernel drop the payload: no program gets it, which is why nothing is copied", s.r.p.Role, s.r.engine.Name()))
+	}
 	if seen := res.Samples[0].Verify; seen != nil {
 		for _, warning := range seen.Warnings() {
 			res.Warnings = append(res.Warnings, string(s.r.p.Role)+": "+warning)

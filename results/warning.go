@@ -276,6 +276,12 @@ const (
 	// Compare it with other runs' CPU to see what zcbench itself costs; it has no
 	// throughput.
 	NullEngine Code = "null-engine"
+	// PayloadDropped: the receive engine drops the payload, and no program gets
+	// it; it is a note.
+	//
+	// Take it as the bound of what avoiding copies could bring, not as a way to
+	// receive.
+	PayloadDropped Code = "payload-dropped"
 	// ClocksUnsure: how far apart the ends' clocks are is known to more than 1% of
 	// the window only, and so is when each measured.
 	//

@@ -22,7 +22,7 @@ func (trunc) Name() string { return "trunc" }
 const truncDiscarded = 0
 
 func (trunc) Layout() endpoint.Layout {
-	return endpoint.Layout{Syscalls: []string{"recvfrom"}, Extra: []string{"discarded_bytes"}}
+	return endpoint.Layout{Syscalls: []string{"recvfrom"}, Extra: []string{"discarded_bytes"}, Discards: true}
 }
 
 func (trunc) Options() []endpoint.Option { return nil }

@@ -225,7 +225,7 @@ func half(p *Prepare, facts results.Facts, res *Result) results.Record {
 	rec.Samples = res.intervals(p.Role)
 	rec.Flows = res.connections(p.Role, nil)
 	rec.Warnings = res.Warnings
-	rec.Notes = append(res.Notes, results.Warn(results.HalfRecord, "this is the %s's half of the run; the other end's output has the record of both", p.Role))
+	rec.Notes = append(res.Notes, results.Warn(results.HalfRecord, "this is the %s's half of the run; the other end's output has the record of both", map[Role]string{RX: "receiver", TX: "sender"}[p.Role]))
 	rec.Derive()
 	return rec
 }

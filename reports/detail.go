@@ -47,7 +47,7 @@ func connections(b *strings.Builder, r *results.Record) {
 		}
 		return fixed(*v, 0)
 	}
-	rows := [][]string{{"flow", "sent Gbit/s", "received Gbit/s", "retransmits", "rtt µs", "stood still s"}}
+	rows := [][]string{{"flow", " sent Gbit/s", " received Gbit/s", " retransmits", " rtt µs", " stood still s"}}
 	for i, f := range r.Flows[:min(len(r.Flows), mostFlows)] {
 		row := []string{strconv.Itoa(i + 1), "–", "–", "–", "–"}
 		var still *float64

@@ -36,6 +36,9 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 	if err := errors.Join(spec.SetRepeats(*repeats), spec.SetBase("time", *measured), spec.SetBase("omit", *omit)); err != nil {
 		return err
 	}
+	// Nothing but the records is kept, so they are of no experiment that report
+	// could miss the plan of.
+	spec.Name = ""
 	as := "as root"
 	if !canMakeNamespaces() {
 		fmt.Fprintln(c.stderr, "zcbench demo: not root, so it runs in an unprivileged user namespace")

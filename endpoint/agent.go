@@ -43,6 +43,10 @@ type Agent struct {
 	// Power meters of this end\'s own user, as power.Open takes them; every run is
 	// told what they say.
 	Power []string
+	// Allowed are meters that run commands or read files of this end's user, which
+	// a driver may ask for by these very words: that user gave them with the agent's
+	// command line. No others of the kind are opened, whoever asks.
+	Allowed []string
 	// Verifier captures them.
 	Verifier Verifier
 	// Instruments are what every run can read and record beside the payload;

@@ -223,3 +223,34 @@ func (s *Survey) check() error {
 	}
 	return checkInterface(s.Interface)
 }
+
+// What an agent says of itself is bounded too: a driver may have met the wrong one.
+
+func (w *Welcome) check() error {
+	for _, set := range [][]int{w.CPUs, w.Cores, w.Pinned.CPUs} {
+		if err := inBounds("number of the agent's CPUs", int64(len(set)), 0, maxCPUs); err != nil {
+			return err
+		}
+		for _, n := range set {
+			if err := inBounds("number of one of the agent's CPUs", int64(n), 0, maxCPUs-1); err != nil {
+				return err
+			}
+		}
+	}
+	for _, word := range []string{w.BootID, w.Pinned.RX, w.Pinned.TX, w.Version, w.Process.Namespace} {
+		if !isText(word, maxWord) {
+			return Errorf(Usage, "%q is nothing that an agent is called", clip(word))
+		}
+	}
+	return cmp.Or(
+		inBounds("length of the agent's name", int64(len(w.Process.Name)), 0, maxWord),
+		inBounds("number of the agent's own meters", int64(w.Power), 0, maxMeters),
+	)
+}
+
+func (p *Prepared) check(flows int) error {
+	return cmp.Or(
+		inBounds("data port", int64(p.DataPort), 1, maxPorts-int64(flows)),
+		inBounds("number of changed settings", int64(len(p.Changes)), 0, 16*maxSettings),
+	)
+}

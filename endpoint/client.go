@@ -85,6 +85,9 @@ func (c *Client) handshake(token []byte, version string) error {
 	if theirs.Token && !hmac.Equal(m.Welcome.MAC, mac(token, "agent", nonce, theirs.Nonce)) {
 		return Errorf(Denied, "the receiver does not know the token: it is not the one you meant")
 	}
+	if err := m.Welcome.check(); err != nil {
+		return fmt.Errorf("%w: %w", errGarbage, err)
+	}
 	c.Welcome = *m.Welcome
 	return nil
 }
@@ -210,6 +213,9 @@ func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
 	}
 	if m.Prepared == nil {
 		return Prepared{}, c.unexpected("prepare")
+	}
+	if err := m.Prepared.check(p.Flows); err != nil {
+		return Prepared{}, Errorf(Failed, "%s: %w: %w", c.name, errGarbage, err)
 	}
 	return *m.Prepared, nil
 }

@@ -45,10 +45,11 @@ func within(t *testing.T, what string, got *float64, want, share float64) {
 // window is wrong; the other's is a counter.
 func TestPowerOfARun(t *testing.T) {
 	tr := trial(t, 1, plain{role: RX}, plain{role: TX})
-	third := pipeAgent(t, "meters", &Agent{})
 	zero := time.Now()
 	rise := csv(t, "watts", zero, func(s float64) float64 { return 500 + 5*s })
 	count := csv(t, "joules", zero, func(s float64) float64 { return 50*s + math.Sin(s)/1e3 + 1e6 })
+	third := pipeAgent(t, "meters", &Agent{Allowed: []string{rise, count}})
+	tr.TX = pipeAgent(t, "sender", &Agent{TX: []Engine{plain{role: TX}}, Allowed: []string{count}})
 	tr.Power = []Metering{{RX, rise, third}, {TX, count, tr.TX}, {"", count, third}}
 	tr.Baseline = 200 * time.Millisecond
 	r, err := Drive(t.Context(), tr)
@@ -102,9 +103,9 @@ func TestPowerOfARun(t *testing.T) {
 // figures and nothing else.
 func TestPowerFails(t *testing.T) {
 	tr := trial(t, 1, plain{role: RX}, plain{role: TX})
-	third := pipeAgent(t, "meters", &Agent{Power: []string{"exec:"}})
 	dies := "exec:for i in 1 2 3; do echo 100; sleep 0.05; done; echo broken >&2; exit 1"
 	mute := "exec:sleep 100"
+	third := pipeAgent(t, "meters", &Agent{Power: []string{"exec:"}, Allowed: []string{dies, mute}})
 	tr.Power = []Metering{{RX, dies, third}, {TX, mute, third}}
 	_, err := Drive(t.Context(), tr)
 	if err == nil || !strings.Contains(err.Error(), "no answer to watch") {
@@ -113,9 +114,9 @@ func TestPowerFails(t *testing.T) {
 	}
 
 	tr = trial(t, 1, plain{role: RX}, plain{role: TX})
-	third = pipeAgent(t, "meters", &Agent{})
-	tr.RX = pipeAgent(t, "receiver", &Agent{RX: []Engine{plain{role: RX}}, Power: []string{"exec:"}})
 	good := csv(t, "watts", time.Now(), func(float64) float64 { return 80 })
+	third = pipeAgent(t, "meters", &Agent{Allowed: []string{dies, mute, good}})
+	tr.RX = pipeAgent(t, "receiver", &Agent{RX: []Engine{plain{role: RX}}, Power: []string{"exec:"}})
 	tr.Power = []Metering{{TX, dies, third}, {TX, mute, third}, {TX, good, third}}
 	r, err := Drive(t.Context(), tr)
 	if err != nil || r.Status != results.OK {
@@ -134,7 +135,11 @@ func TestPowerFails(t *testing.T) {
 	}
 
 	for spec, kind := range map[string]Kind{"nosuch:1": Usage, "exec:exit 3": Failed, "exec:": Usage, "hwmon:no-such-chip-here": "", "rapl:nosuch": ""} {
+		receiver := func() *Client {
+			return pipeAgent(t, "receiver", &Agent{RX: []Engine{plain{role: RX}}, Allowed: []string{spec}})
+		}
 		tr := trial(t, 1, plain{role: RX}, plain{role: TX})
+		tr.RX = receiver()
 		tr.Power = []Metering{{RX, spec, tr.RX}}
 		r, err := Drive(t.Context(), tr)
 		if got := KindOf(err); err == nil || kind != "" && got != kind || kind == "" && got != Usage && got != Unsupported {
@@ -143,12 +148,13 @@ func TestPowerFails(t *testing.T) {
 		if r.Status == results.OK {
 			t.Errorf("%s: the run went on", spec)
 		}
-		if err := CheckMeters(t.Context(), []Metering{{RX, spec, pipeAgent(t, "meters", &Agent{})}}); err == nil {
+		if err := CheckMeters(t.Context(), []Metering{{RX, spec, pipeAgent(t, "meters", &Agent{Allowed: []string{spec}})}}); err == nil {
 			t.Errorf("%s: found well", spec)
 		}
 		// Nobody is there to mend it: what may pass does not cost the run, and
 		// what cannot does.
 		tr = trial(t, 1, plain{role: RX}, plain{role: TX})
+		tr.RX = receiver()
 		tr.Power, tr.Unattended = []Metering{{RX, spec, tr.RX}}, true
 		r, err = Drive(t.Context(), tr)
 		if (err == nil) != (kind == Failed) || r.RX.Watts != nil || err == nil && len(r.Warnings) == 0 {
@@ -215,6 +221,21 @@ func TestPowerOfStrangers(t *testing.T) {
 		if _, err := known.watch(t.Context(), watch{Specs: []string{spec}, Quiet: time.Second}); KindOf(err) != Denied {
 			t.Errorf("%s: %v", spec, err)
 		}
+	}
+	// Nor does an agent at a pipe, whose driver may have been let astray, but for
+	// what its own command line says.
+	ran := filepath.Join(t.TempDir(), "ran")
+	allowed, other := "exec:echo 5; touch "+ran, "exec:echo 5; touch "+ran+"2"
+	piped := pipeAgent(t, "agent", &Agent{Allowed: []string{allowed}})
+	if _, err := piped.watch(t.Context(), watch{Specs: []string{other}, Quiet: time.Second}); KindOf(err) != Denied {
+		t.Errorf("a command named over the link: %v", err)
+	}
+	if _, err := piped.watch(t.Context(), watch{Specs: []string{allowed}, Quiet: time.Second}); err != nil {
+		t.Errorf("a command of the agent's own: %v", err)
+	}
+	eventually(t, "the command has run", func() bool { _, err := os.Stat(ran); return err == nil })
+	if _, err := os.Stat(ran + "2"); err == nil {
+		t.Error("the other command ran")
 	}
 	bounded := server(t, &Agent{Version: "test", Limits: Limits{Time: time.Minute}})
 	c, err := dialServer(t, bounded, nil)

@@ -284,6 +284,8 @@ func (s *stranger) once() error {
 			return err
 		}
 	}
+	// It may have to find out first, for seconds, which clock of CPU time is right.
+	s.barred = s.barred || m.Prepare != nil && m.Prepare.Scope != ScopeThread
 	got, err := s.say(m)
 	s.barred = false
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"zcbench/power"
@@ -79,9 +80,9 @@ func (a *Agent) record(ctx context.Context, specs []string, lenient, trusted boo
 	}
 	for i, spec := range append(specs[:len(specs):len(specs)], a.Power...) {
 		kind, err := power.Describe(spec)
-		if err == nil && i < r.own && !a.Trusted && (kind.AsUser || !kind.Local) {
+		if err == nil && i < r.own && !slices.Contains(a.Allowed, spec) && (kind.AsUser || !kind.Local && !a.Trusted) {
 			// Commands, files and credentials of the agent's user, and its network.
-			return nil, Errorf(Denied, "a token is for measuring, not for what meter %s: may do as the receiver's user: give it to zcbench rx itself", kind.Name)
+			return nil, Errorf(Denied, "a peer is let measure, and not do what meter %s: may do as this end's user: give it to zcbench rx or zcbench agent itself (--meter)", kind.Name)
 		}
 		var m power.Meter
 		if err == nil {

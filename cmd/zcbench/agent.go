@@ -22,6 +22,7 @@ import (
 	"zcbench/internal/hostfacts"
 	"zcbench/internal/netif"
 	"zcbench/internal/remote"
+	"zcbench/power"
 	"zcbench/results"
 )
 
@@ -32,6 +33,7 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 	stdio := f.Bool("stdio", false, "take the control link from stdin and stdout")
 	listen := f.String("listen", "", "wait for controllers at [ADDRESS]:PORT, over TLS")
 	tokenFile := f.String("token-file", "", "with --listen: file with a secret that controllers must hold")
+	allowed := f.StringArray("meter", nil, "power meter KIND:ADDRESS that runs a command or reads a file here, and that controllers may ask for; may be given again")
 	keyFile := f.String("key", "", "with --listen: file with the agent's private key, made if it is not there (default agent-key.pem in zcbench's configuration)")
 	if err := parse(f, args); err != nil {
 		return err
@@ -42,8 +44,13 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 	if *stdio && (*tokenFile != "" || *keyFile != "") {
 		return endpoint.Errorf(endpoint.Usage, "--token-file and --key go with --listen")
 	}
+	for _, spec := range *allowed {
+		if _, err := power.Describe(spec); err != nil {
+			return endpoint.Errorf(endpoint.Usage, "--meter: %w", err)
+		}
+	}
 	a := trustedAgent()
-	a.Survey = surveyHere(c)
+	a.Survey, a.Allowed = surveyHere(c), *allowed
 	a.Claim = claim
 	a.Observe = func(e endpoint.Event) {
 		if e.Left != nil {

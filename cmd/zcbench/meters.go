@@ -112,7 +112,7 @@ func openMeters(ctx context.Context, texts []string, hosts map[endpoint.Role]*en
 					start = overSSH
 				}
 				var end func()
-				if by, end, err = start(ctx, v.host); err != nil {
+				if by, end, err = start(ctx, v.host, asUser(texts, "", v.host)); err != nil {
 					return r, err
 				}
 				agents[v.host] = by
@@ -122,6 +122,20 @@ func openMeters(ctx context.Context, texts []string, hosts map[endpoint.Role]*en
 		r.wanted = append(r.wanted, endpoint.Metering{End: v.end, Spec: v.spec, By: by})
 	}
 	return r, nil
+}
+
+// asUser are the meters of an end, or of any for "", and of a host that run commands
+// or read files. An agent opens those that its command line names, and no others of
+// the kind.
+func asUser(texts []string, end endpoint.Role, host string) []string {
+	var specs []string
+	for _, text := range texts {
+		v, err := parseMeter(text) // what is wrong with it is told where it is opened
+		if err == nil && v.kind.AsUser && v.host == host && (end == "" || v.end == end) {
+			specs = append(specs, v.spec)
+		}
+	}
+	return specs
 }
 
 // checkMeters reads each meter of an experiment once, before anything is run, but

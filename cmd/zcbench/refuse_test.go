@@ -237,6 +237,7 @@ func TestEveryFlag(t *testing.T) {
 		{"power read", "--meter exec:true -J", "", map[string]flagCase{"meter": {tested: "TestStoryPowerRead"}, "time": {tested: "TestStoryPowerRead"}, "json": {tested: "TestStoryPowerRead"}, "interval": {args: "-i 2", tested: "TestStoryPowerRead"}}},
 		{"agent", "--stdio", "", map[string]flagCase{
 			"stdio": {tested: "TestStoryAgentAbandoned"}, "listen": {args: "--listen :1", refused: "--stdio or --listen"}, "token-file": {args: "--token-file FILE", refused: "go with --listen"}, "key": {args: "--key FILE", refused: "go with --listen"},
+			"meter": {args: "--meter nix:1", refused: "nix"},
 		}},
 	} {
 		t.Run(tc.command+" "+strings.ReplaceAll(strings.ReplaceAll(tc.base, dir, "DIR"), other, "OTHER"), func(t *testing.T) {

@@ -104,9 +104,10 @@ func (r *reach) unreachable(ctx context.Context, err error) error {
 	return endpoint.Errorf(kind, "%s: %w", r.name, err)
 }
 
-// agent shakes hands with an agent there. The second result ends it.
-func (r *reach) agent(ctx context.Context) (*endpoint.Client, func(), error) {
-	link, end, err := r.dial(ctx)
+// agent shakes hands with an agent there, which may be asked for some meters. The
+// second result ends it.
+func (r *reach) agent(ctx context.Context, meters ...string) (*endpoint.Client, func(), error) {
+	link, end, err := r.dial(ctx, meters)
 	if err != nil {
 		return nil, nil, r.unreachable(ctx, err)
 	}
@@ -132,7 +133,7 @@ func (r *reach) agent(ctx context.Context) (*endpoint.Client, func(), error) {
 // may be slow to answer.
 const restoreWait = 20 * time.Second
 
-func (r *reach) dial(ctx context.Context) (io.ReadWriteCloser, func(), error) {
+func (r *reach) dial(ctx context.Context, meters []string) (io.ReadWriteCloser, func(), error) {
 	if r.host.Agent != "" {
 		c, err := remote.Dial(ctx, r.host.Agent, r.host.Pin)
 		if err != nil {
@@ -142,12 +143,16 @@ func (r *reach) dial(ctx context.Context) (io.ReadWriteCloser, func(), error) {
 	}
 	var link *remote.Link
 	var err error
+	var arguments []string
+	for _, spec := range meters {
+		arguments = append(arguments, "--meter", spec)
+	}
 	if r.ssh != nil {
-		link, err = r.ssh.Agent(ctx)
+		link, err = r.ssh.Agent(ctx, arguments...)
 	} else {
 		var self string
 		if self, err = os.Executable(); err == nil {
-			link, err = remote.Command(exec.Command(self, "agent", "--stdio"), r.stderr)
+			link, err = remote.Command(exec.Command(self, append([]string{"agent", "--stdio"}, arguments...)...), r.stderr)
 		}
 	}
 	if err != nil {
@@ -195,8 +200,8 @@ func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, 
 	var ends [2]func()
 	var errs [2]error
 	var wg sync.WaitGroup
-	wg.Go(func() { e.RX, ends[0], errs[0] = h.rx.agent(ctx) })
-	wg.Go(func() { e.TX, ends[1], errs[1] = h.tx.agent(ctx) })
+	wg.Go(func() { e.RX, ends[0], errs[0] = h.rx.agent(ctx, asUser(t.Meters, endpoint.RX, "")...) })
+	wg.Go(func() { e.TX, ends[1], errs[1] = h.tx.agent(ctx, asUser(t.Meters, endpoint.TX, "")...) })
 	wg.Wait()
 	e.Close = func() {
 		readers.end()

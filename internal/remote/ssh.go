@@ -107,14 +107,18 @@ func suits(system, machine string) error {
 	return nil
 }
 
-// Agent starts an agent there.
-func (h *Host) Agent(ctx context.Context) (*Link, error) {
+// Agent starts an agent there, with arguments.
+func (h *Host) Agent(ctx context.Context, arguments ...string) (*Link, error) {
 	const mark = "zcbench-agent"
 	run := "exec "
 	if h.sudo {
 		run += "sudo -n "
 	}
-	cmd := h.ssh(context.Background(), "echo "+mark+"; "+run+quote(h.program)+" agent --stdio")
+	run += quote(h.program) + " agent --stdio"
+	for _, a := range arguments {
+		run += " " + quote(a)
+	}
+	cmd := h.ssh(context.Background(), "echo "+mark+"; "+run)
 	l, err := Command(cmd, h.stderr)
 	if err != nil {
 		return nil, err

@@ -39,6 +39,9 @@ type Info struct {
 	// Pushed is set where Read waits for the next value; others are asked, at
 	// most once in Interval, and answer at once.
 	Pushed bool `json:"pushed"`
+	// Stamped is set where its readings have times of its own, not of when they
+	// came.
+	Stamped bool `json:"stamped,omitempty"`
 	// Of names what it sees, for Relate.
 	Of []string `json:"of,omitempty"`
 	// Whole is set where that is all of a server: no other meter adds to it.

@@ -27,6 +27,10 @@ type process struct {
 	printed int   // lines that were not empty
 }
 
+// mostLines are more than a buffer of stdio has, which a command may write at
+// once, in lines with a digit and their end.
+const mostLines = 4096
+
 type stamped struct {
 	at   time.Time
 	text string
@@ -35,7 +39,7 @@ type stamped struct {
 // startProcess runs the command in a group of its own, so that whatever it
 // started ends with it.
 func startProcess(info Info, cmd *exec.Cmd, parse func(string) (float64, error)) (*process, error) {
-	p := &process{info: info, cmd: cmd, parse: parse, lines: make(chan stamped, 64), said: &tail{}, ended: make(chan struct{})}
+	p := &process{info: info, cmd: cmd, parse: parse, lines: make(chan stamped, mostLines), said: &tail{}, ended: make(chan struct{})}
 	p.info.Pushed = true
 	out, err := cmd.StdoutPipe()
 	if err != nil {

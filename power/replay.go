@@ -36,7 +36,7 @@ func openReplay(path string) (Meter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSpec, err)
 	}
-	m := &replay{info: Info{Name: "replay:" + filepath.Base(path), Scope: Other, Pushed: true}, file: f, r: bufio.NewReaderSize(f, maxReplayLine)}
+	m := &replay{info: Info{Name: "replay:" + filepath.Base(path), Scope: Other, Pushed: true, Stamped: true}, file: f, r: bufio.NewReaderSize(f, maxReplayLine)}
 	if st, err := f.Stat(); err == nil {
 		if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 			m.info.Of = []string{fmt.Sprintf("file:%s-%d-%d", element(thisHost()), sys.Dev, sys.Ino)}

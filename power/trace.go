@@ -180,14 +180,12 @@ func (r *Recorder) Trace(ctx context.Context, until time.Time) Trace {
 	grace := time.NewTimer(time.Until(until) + info.Grace())
 	defer grace.Stop()
 	for {
-		r.mu.Lock()
-		t, more := r.trace, r.more
-		n := len(t.Readings)
-		enough := r.ended || n > 0 && !t.Readings[n-1].At.Before(reach)
-		t.Readings = append([]Reading(nil), t.Readings...)
-		r.mu.Unlock()
-		if enough {
-			return t
+		t, ended, more := r.now()
+		if n := len(t.Readings); ended || n > 0 && !t.Readings[n-1].At.Before(reach) {
+			if ended || !info.Pushed {
+				return t
+			}
+			break
 		}
 		select {
 		case <-more:
@@ -197,6 +195,26 @@ func (r *Recorder) Trace(ctx context.Context, until time.Time) Trace {
 			return t
 		}
 	}
+	// What came at once with it is on its way.
+	select {
+	case <-time.After(settle):
+	case <-ctx.Done():
+	}
+	t, _, _ := r.now()
+	return t
+}
+
+// settle is more than lines that were printed at once take to be read.
+const settle = 50 * time.Millisecond
+
+// now gives what the meter has said, whether that is all, and what is closed when
+// there is more. The readings are the caller's.
+func (r *Recorder) now() (t Trace, ended bool, more chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t = r.trace
+	t.Readings = append([]Reading(nil), t.Readings...)
+	return t, r.ended, r.more
 }
 
 // closeWait is for a meter that does not heed its context.

@@ -82,6 +82,9 @@ func (t *Trace) Over(w Window) (_ results.Power, warnings []string, _ error) {
 	if len(c.watts) > few && !p.Energy && !t.Info.Pushed && s.constant() {
 		add(results.PowerCoarse, "each of %d readings is %g W: the meter may be coarse, or slower than the run", len(c.watts), c.watts[0].v)
 	}
+	if c.bursts.every > length/100 {
+		add(results.PowerLate, "its values come about %d at once, every %.2g s, as from a program whose output is buffered: when each was measured is not known, and they were taken as spread evenly over the time between; have it print each at once (stdbuf -oL COMMAND)", c.bursts.size, c.bursts.every)
+	}
 	if p.Watts <= 0 {
 		add(results.PowerBlind, "the meter shows %g W: it does not see this load", p.Watts)
 	}
@@ -187,6 +190,7 @@ type cleaned struct {
 	absurd int
 	sample float64 // one of the absurd values
 	warned []string
+	bursts bursts
 	// Of the counter, as series has them.
 	quantum, late float64
 }
@@ -242,6 +246,13 @@ func (t *Trace) clean(zero time.Time) cleaned {
 		}
 	}
 	c.watts, counted = inOrder(c.watts), inOrder(counted)
+	if t.Info.Pushed && !t.Info.Stamped {
+		var b bursts
+		c.watts, c.bursts = spread(c.watts)
+		if counted, b = spread(counted); b.every > 0 {
+			c.bursts = b
+		}
+	}
 	c.unwrap(counted, t.Info.Range)
 	c.resolve(counted, t.Info.Interval.Seconds())
 	return c

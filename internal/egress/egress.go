@@ -6,7 +6,10 @@
 // a device without scatter-gather gets every packet in one piece, and one that
 // computes no checksum of TCP has it computed over a copy, as shared pages could
 // change meanwhile (skb_segment, skb_checksum_help; Linux 3.9 to 7.3). TCP's own
-// sockets do not show it either, for they count on software (sk_setup_caps).
+// sockets do not show it either, for they count on software (sk_setup_caps). Nor
+// do they tell in all cases of what IPsec and actions of traffic control do. What a
+// driver makes one piece of by itself (skb_linearize), because a packet has more
+// pieces than its NIC takes, only counters of that driver show.
 package egress
 
 import (
@@ -52,7 +55,11 @@ func Interface(name string) (Way, error) {
 	if err != nil {
 		return Way{}, fmt.Errorf("interface %s: %w", name, err)
 	}
-	return judge(link.Attrs().Index, netip.Addr{}, nil)
+	w, err := judge(link.Attrs().Index, netip.Addr{}, nil)
+	if err == nil && w.Verdict == Clear {
+		w = mayEncrypt(link.Attrs().Index, name)
+	}
+	return w, err
 }
 
 // Delivery is what the kernel does, and tells, with payload that was sent by
@@ -82,7 +89,9 @@ func Socket(fd int) (iface string, w Way, err error) {
 	if err != nil {
 		return "", Way{}, fmt.Errorf("interface %d of the route to %s: %w", index, to.Addr(), err)
 	}
-	w, err = judge(index, to.Addr(), hop)
+	if w, err = judge(index, to.Addr(), hop); err == nil && w.Verdict == Clear {
+		w = encrypts(fd, link, local.Addr().AsSlice(), to.Addr().AsSlice())
+	}
 	return link.Attrs().Name, w, err
 }
 
@@ -139,7 +148,10 @@ func judge(index int, to netip.Addr, hop net.IP) (Way, error) {
 		return Way{}, err
 	}
 	defer c.Close()
-	l := look{to: to, hop: hop, links: map[int]netlink.Link{}, features: func(name string) (map[string]ethtool.Feature, error) { return c.Features(name) }}
+	l := look{
+		to: to, hop: hop, links: map[int]netlink.Link{}, filters: filters,
+		features: func(name string) (map[string]ethtool.Feature, error) { return c.Features(name) },
+	}
 	for _, v := range links {
 		l.links[v.Attrs().Index] = v
 	}
@@ -152,6 +164,7 @@ type look struct {
 	hop      net.IP     // the next, nil where it is not known
 	links    map[int]netlink.Link
 	features func(iface string) (map[string]ethtool.Feature, error)
+	filters  func(netlink.Link) ([]filter, error)
 }
 
 func (l *look) at(index, depth int) (Way, error) {
@@ -165,6 +178,13 @@ func (l *look) at(index, depth int) (Way, error) {
 		return Way{}, fmt.Errorf("offloads of %s: %w", a.Name, err)
 	}
 	if w := Offloads(a.Name, f, l.to); w.Verdict != Clear {
+		return w, nil
+	}
+	tc, err := l.filters(link)
+	if err != nil {
+		return Way{}, err
+	}
+	if w := classify(a.Name, tc); w.Verdict != Clear {
 		return w, nil
 	}
 	if a.Flags&net.FlagLoopback != 0 {

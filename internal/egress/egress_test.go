@@ -74,7 +74,7 @@ func TestJudge(t *testing.T) {
 		{"a VPN's interface", []netlink.Link{&netlink.Tuntap{LinkAttrs: attrs(1, "tun0", nil)}}, nil, "", Copies, "reads a copy"},
 		{"stacked without end", []netlink.Link{&netlink.Vlan{LinkAttrs: attrs(1, "a", over(1))}}, nil, "", Hidden, "out of sight"},
 	} {
-		l := look{links: map[int]netlink.Link{}, features: func(name string) (map[string]ethtool.Feature, error) {
+		l := look{links: map[int]netlink.Link{}, filters: func(netlink.Link) ([]filter, error) { return nil, nil }, features: func(name string) (map[string]ethtool.Feature, error) {
 			if f, ok := c.features[name]; ok {
 				return f, nil
 			}

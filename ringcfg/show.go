@@ -77,9 +77,12 @@ func Show(iface string) (View, error) {
 	}
 	v.Concerns = append(v.Concerns, concerns(v)...)
 	if iface != "" && v.Settings["feature.tx-scatter-gather"] != "off" { // that is told already
-		if w, err := egress.Interface(iface); v.InMemory {
+		switch w, err := egress.Interface(iface); {
+		case err == nil && w.Verdict == egress.Copies:
+			v.Concerns = append(v.Concerns, Concern{"zero-copy sends", w.Why})
+		case v.InMemory:
 			v.Concerns = append(v.Concerns, Concern{"zero-copy sends", egress.Delivery})
-		} else if err == nil && w.Verdict != egress.Clear {
+		case err == nil && w.Verdict == egress.Hidden:
 			v.Concerns = append(v.Concerns, Concern{"zero-copy sends", w.Why})
 		}
 	}

@@ -49,7 +49,7 @@ func limited(v feature.Verdict, iface, delivery string) feature.Verdict {
 	if v.Answer != feature.Yes {
 		return v
 	}
-	if iface == "" || delivery != "" && egress.InMemory(iface) {
+	if iface == "" {
 		v.Reason = delivery
 		return v
 	}
@@ -58,6 +58,8 @@ func limited(v feature.Verdict, iface, delivery string) feature.Verdict {
 		v.Reason = err.Error()
 	case w.Verdict == egress.Copies:
 		v.Reason = "all payload is copied: " + w.Why
+	case delivery != "" && egress.InMemory(iface):
+		v.Reason = delivery
 	case w.Verdict == egress.Hidden:
 		v.Reason = "whether payload is copied is not known: " + w.Why
 	}

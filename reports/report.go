@@ -512,6 +512,32 @@ func clocksOf(cells []*cell, ends ...func(*results.Record) *results.End) []strin
 	return list
 }
 
+// clockError says how far figures by a clock may be off at worst, in percent of one
+// CPU, and of how many that is not known; "" where no record says so.
+func clockError(cells []*cell, name string) string {
+	most, unknown := 0.0, 0
+	for _, c := range cells {
+		for _, r := range c.runs {
+			for _, e := range []*results.End{r.TX, r.RX} {
+				switch {
+				case e == nil || clip(clean(e.CPUMethod), 24) != name:
+				case e.CPUError == nil:
+					unknown++
+				default:
+					most = max(most, *e.CPUError)
+				}
+			}
+		}
+	}
+	switch {
+	case most == 0:
+		return ""
+	case unknown > 0:
+		return fmt.Sprintf(" (± %.1f %%, of %d figures not known)", most, unknown)
+	}
+	return fmt.Sprintf(" (± %.1f %%)", most)
+}
+
 // clocksCompare says whether figures by these clocks compare: all that were
 // calibrated do, ticks with nothing but ticks.
 func clocksCompare(clocks []string) bool {
@@ -524,7 +550,11 @@ func clockLegend(cells []*cell) string {
 	if len(list) == 0 || len(list) == 1 && list[0] == byTicks || len(list) == 1 && list[0] == "threads" {
 		return ""
 	}
-	text := " By the clock " + strings.Join(list, ", by the clock ") + "."
+	known := make([]string, len(list))
+	for i, name := range list {
+		known[i] = name + clockError(cells, name)
+	}
+	text := " By the clock " + strings.Join(known, ", by the clock ") + "."
 	if !clocksCompare(list) {
 		text += " Ticks miss short bursts: they do not compare with the others."
 	}

@@ -290,6 +290,27 @@ func TestClocksAreTold(t *testing.T) {
 	if got := text(mixed); !strings.Contains(got, "the sender's CPU was not counted by one clock in all runs (idle, ticks)") || strings.Contains(got, "the receiver's CPU was not") || !strings.Contains(got, "they do not compare") {
 		t.Errorf("mixed: %s", got)
 	}
+	// How far they may be off is told in every format that shows CPU time.
+	stated := all(by("idle", "threads"))
+	for i, v := range []float64{1.2, 2.04, 1.5} {
+		stated[i].TX.CPUError = &v
+	}
+	for i := 3; i < len(stated); i++ {
+		stated[i].TX.CPUError = stated[0].TX.CPUError
+	}
+	for _, name := range []string{"table", "markdown", "html"} {
+		var b bytes.Buffer
+		if err := plain(stated).Write(&b, name); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(got, "By the clock idle (± 2.0 %), by the clock threads.") {
+			t.Errorf("%s: how far the clock may be off is not told", name)
+		}
+	}
+	stated[4].TX.CPUError = nil
+	if got := text(stated); !strings.Contains(got, "By the clock idle (± 2.0 %, of 1 figures not known)") {
+		t.Errorf("of one nothing is known: %s", got)
+	}
 	if list := plain(mixed).bests(); len(list) != 1 {
 		t.Errorf("a winner in ROI of clocks that do not compare: %+v", list)
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"zcbench/internal/cpulist"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 )
@@ -41,7 +42,7 @@ func conditions(role Role, cpus []int, zeroCopy bool, facts results.Facts) (warn
 			}
 		}
 		if len(far) > 0 {
-			warnings = append(warnings, results.Warn(results.NUMAFar, "%s: workers run on CPUs %s, which are on another NUMA node than %s (node %s%s): payload and descriptors cross between the nodes; run them on that node's CPUs, --affinity %s", role, cpuList(far), nic, node, distance, fact("numa", "node"+node+"_cpus")))
+			warnings = append(warnings, results.Warn(results.NUMAFar, "%s: workers run on CPUs %s, which are on another NUMA node than %s (node %s%s): payload and descriptors cross between the nodes; run them on that node's CPUs, --affinity %s", role, cpulist.Format(far), nic, node, distance, fact("numa", "node"+node+"_cpus")))
 		}
 	}
 	// What the IOMMU costs is paid for each mapping, and engines map differently:

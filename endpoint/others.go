@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/cpulist"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 )
@@ -554,30 +555,12 @@ func (o *others) ticks(cpus []int, of func(*procfile.CPU) uint64) float64 {
 // printable keeps a program's name, which it chose itself, on its line.
 func printable(name string) string { return strings.Trim(strconv.Quote(name), `"`) }
 
-// cpuList writes sorted CPUs as the kernel does: "0-3,8".
-func cpuList(cpus []int) string {
-	var parts []string
-	for i := 0; i < len(cpus); {
-		k := i
-		for k+1 < len(cpus) && cpus[k+1] == cpus[k]+1 {
-			k++
-		}
-		if part := strconv.Itoa(cpus[i]); k > i {
-			parts = append(parts, part+"-"+strconv.Itoa(cpus[k]))
-		} else {
-			parts = append(parts, part)
-		}
-		i = k + 1
-	}
-	return strings.Join(parts, ",")
-}
-
 // named is a list of CPUs with their word before it.
 func named(cpus []int) string {
 	if len(cpus) == 1 {
-		return "CPU " + cpuList(cpus)
+		return "CPU " + cpulist.Format(cpus)
 	}
-	return "CPUs " + cpuList(cpus)
+	return "CPUs " + cpulist.Format(cpus)
 }
 
 // kinOf are the processes of a run, for both of its ends.

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"zcbench/endpoint"
+	"zcbench/internal/cpulist"
 )
 
 // cpus is one end's share of a host: where its workers are pinned and where
@@ -67,7 +68,7 @@ func (c cpus) count(app []int) []int {
 func (c cpus) check(role endpoint.Role) error {
 	for _, n := range c.asked {
 		if !slices.Contains(c.allowed, n) {
-			return endpoint.Errorf(endpoint.Usage, "%s: --affinity wants CPU %d, and this end may use CPUs %s only (taskset, a cpuset, or CPUs that are offline)", role, n, listCPUs(c.allowed))
+			return endpoint.Errorf(endpoint.Usage, "%s: --affinity wants CPU %d, and this end may use CPUs %s only (taskset, a cpuset, or CPUs that are offline)", role, n, cpulist.Format(c.allowed))
 		}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/experiment"
+	"zcbench/internal/cpulist"
 	"zcbench/internal/feature"
 	"zcbench/internal/hostfacts"
 	"zcbench/results"
@@ -62,7 +62,7 @@ func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, 
 				if e.p.Settings == nil {
 					e.p.Settings = map[string]string{}
 				}
-				e.p.Settings["queue.rx-*.rps-cpus"] = "cpus " + listCPUs(e.soft)
+				e.p.Settings["queue.rx-*.rps-cpus"] = "cpus " + cpulist.Format(e.soft)
 			}
 		}
 		return nil
@@ -96,14 +96,6 @@ func (r *runFlags) address(rx, tx *endpoint.Prepare, at results.Pair[experiment.
 	rx.DataPort, tx.DataPort = r.port+1, r.port+1
 	tx.Interface, rx.Interface = at.TX.Interface, at.RX.Interface
 	return nil
-}
-
-func listCPUs(cpus []int) string {
-	var words []string
-	for _, c := range cpus {
-		words = append(words, strconv.Itoa(c))
-	}
-	return strings.Join(words, ",")
 }
 
 // survey looks at this host from the network namespace of the calling thread,

@@ -8,8 +8,9 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"strconv"
 	"strings"
+
+	"zcbench/internal/cpulist"
 )
 
 const cpuDir = "sys/devices/system/cpu/"
@@ -77,7 +78,7 @@ func parseCPUInfo(b []byte) map[string]string {
 }
 
 func (c *collector) topology(online string) {
-	cpus, err := parseList(online)
+	cpus, err := cpulist.Parse(online)
 	if err != nil {
 		c.miss("cpu", "threads", err)
 		return
@@ -144,7 +145,10 @@ func (c *collector) perCPU(name, file string, policies []string, optional bool) 
 			c.miss("cpu", name, err)
 			return
 		}
-		cpus, err := parseList(strings.Join(strings.Fields(text), ","))
+		var cpus []int
+		if list := strings.Fields(text); len(list) > 0 {
+			cpus, err = cpulist.Parse(strings.Join(list, ","))
+		}
 		if err != nil {
 			c.miss("cpu", name, fmt.Errorf("/%s/affected_cpus: %w", p, err))
 			return
@@ -175,7 +179,7 @@ func describe(sets map[string][]int) any {
 	})
 	var parts []string
 	for _, s := range all {
-		parts = append(parts, s.value+" "+formatList(s.cpus))
+		parts = append(parts, s.value+" "+cpulist.Format(s.cpus))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -198,49 +202,4 @@ func (c *collector) turbo() {
 		return
 	}
 	c.miss("cpu", "turbo", errors.New("neither intel_pstate/no_turbo nor cpufreq/boost in /"+cpuDir))
-}
-
-// maxID bounds the numbers in a list of CPUs or nodes, so that a damaged one
-// cannot ask for all memory.
-const maxID = 1 << 16
-
-// parseList reads the kernel's "0-3,8".
-func parseList(s string) ([]int, error) {
-	var ids []int
-	if s = strings.TrimSpace(s); s == "" {
-		return nil, nil
-	}
-	for part := range strings.SplitSeq(s, ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		a, err := strconv.ParseUint(first, 10, 16)
-		b := a
-		if err == nil && isRange {
-			b, err = strconv.ParseUint(last, 10, 16)
-		}
-		if err != nil || b < a || len(ids)+int(b-a) >= maxID {
-			return nil, fmt.Errorf("%q is not a list of CPUs", s)
-		}
-		for ; a <= b; a++ {
-			ids = append(ids, int(a))
-		}
-	}
-	return ids, nil
-}
-
-// formatList writes sorted ids as the kernel does.
-func formatList(ids []int) string {
-	var parts []string
-	for i := 0; i < len(ids); {
-		k := i
-		for k+1 < len(ids) && ids[k+1] == ids[k]+1 {
-			k++
-		}
-		if k == i {
-			parts = append(parts, strconv.Itoa(ids[i]))
-		} else {
-			parts = append(parts, fmt.Sprintf("%d-%d", ids[i], ids[k]))
-		}
-		i = k + 1
-	}
-	return strings.Join(parts, ",")
 }

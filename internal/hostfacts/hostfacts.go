@@ -29,6 +29,8 @@
 package hostfacts
 
 import (
+	"zcbench/internal/cpulist"
+
 	"errors"
 	"fmt"
 	"io/fs"
@@ -229,7 +231,7 @@ func (c *collector) numa() {
 		c.miss("numa", "nodes", err)
 		return
 	}
-	nodes, err := parseList(online)
+	nodes, err := cpulist.Parse(online)
 	if err != nil {
 		c.miss("numa", "nodes", err)
 		return

@@ -181,43 +181,6 @@ func TestARM(t *testing.T) {
 	}
 }
 
-func TestLists(t *testing.T) {
-	for in, want := range map[string]string{"0": "0", "0-3": "0-3", "0-3,8": "0-3,8", "1,2,3,7": "1-3,7", "": "", " 5\n": "5"} {
-		ids, err := parseList(in)
-		if got := formatList(ids); err != nil || got != want {
-			t.Errorf("%q: got %q %v, want %q", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"x", "3-1", "1-", "-1", "1,,2", "99999", "0-65535,0-65535", "1-2-3"} {
-		if ids, err := parseList(in); err == nil {
-			t.Errorf("%q is a list of %d", in, len(ids))
-		}
-	}
-}
-
-func FuzzParseList(f *testing.F) {
-	f.Add("0-3,8")
-	f.Fuzz(func(t *testing.T, s string) {
-		ids, err := parseList(s)
-		if err != nil {
-			return
-		}
-		again, err := parseList(formatList(ids))
-		if err != nil || !reflect.DeepEqual(again, ids) && len(ids) > 0 && sorted(ids) {
-			t.Errorf("%q: %v, then %v %v", s, ids, again, err)
-		}
-	})
-}
-
-func sorted(ids []int) bool {
-	for i := 1; i < len(ids); i++ {
-		if ids[i] <= ids[i-1] {
-			return false
-		}
-	}
-	return true
-}
-
 // On the real host: scalars only, all that JSON can carry, quickly.
 func TestCollect(t *testing.T) {
 	start := time.Now()

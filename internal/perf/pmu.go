@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
+
+	"zcbench/internal/cpulist"
 )
 
 // PMU is a unit that counts, as the kernel describes it in
@@ -43,7 +44,7 @@ func PMUs(root, prefix string) ([]PMU, error) {
 		}
 		p.kind = uint32(n)
 		if mask, err := p.file("cpumask"); err == nil {
-			if p.CPUs, err = cpuList(mask); err != nil {
+			if p.CPUs, err = cpulist.Parse(mask); err != nil {
 				return nil, fmt.Errorf("performance unit %s: %w", p.Name, err)
 			}
 		}
@@ -156,24 +157,4 @@ func (e *Event) set(format string, v uint64) error {
 		return fmt.Errorf("the value has more bits than format %q", format)
 	}
 	return nil
-}
-
-func cpuList(s string) ([]int, error) {
-	var all []int
-	for item := range strings.SplitSeq(s, ",") {
-		low, high, isRange := strings.Cut(item, "-")
-		if !isRange {
-			high = low
-		}
-		a, err1 := strconv.Atoi(low)
-		b, err2 := strconv.Atoi(high)
-		if err1 != nil || err2 != nil || a < 0 || b < a || b >= 1<<14 {
-			return nil, fmt.Errorf("%q is no list of CPUs", s)
-		}
-		for n := a; n <= b; n++ {
-			all = append(all, n)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
 }

@@ -6,15 +6,14 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"zcbench/internal/cgroup"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 )
 
-// cgroup is one that may have a quota of CPU time: this process's own and those
+// group is a control group that may have a quota of CPU time: this process's own and those
 // above it, as far as they can be seen.
-type cgroup struct {
+type group struct {
 	dir   string
 	quota string         // the file that sets it
 	stat  *procfile.File // cpu.stat
@@ -30,7 +29,7 @@ type throttle struct {
 // ownCgroups opens their cpu.stat in both versions (cgroups(7),
 // proc_pid_mountinfo(5)). Where another sysfs hides them, as ip netns exec mounts
 // one, the hierarchies are mounted anew, nowhere, if the right is there.
-func ownCgroups() []cgroup {
+func ownCgroups() []group {
 	mine, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return nil
@@ -39,7 +38,7 @@ func ownCgroups() []cgroup {
 	if err != nil {
 		return nil
 	}
-	var all []cgroup
+	var all []group
 	for _, g := range cgroupsOf(string(mine), string(mounts)) {
 		if g.stat, err = procfile.Open("/", g.dir[1:]+"/cpu.stat"); err == nil {
 			all = append(all, g)
@@ -48,12 +47,16 @@ func ownCgroups() []cgroup {
 	if all != nil {
 		return all
 	}
-	for _, v := range []struct{ id, kind, controller, at string }{{"0", "cgroup2", "", "/sys/fs/cgroup"}, {"1", "cgroup", "cpu", "/sys/fs/cgroup/cpu"}} {
-		root, err := mountCgroup(v.kind, v.controller)
+	there, _ := os.ReadFile("/proc/cgroups") // without it there is no version 1
+	for _, v := range []struct{ kind, controllers, at string }{{"cgroup2", "", "/sys/fs/cgroup"}, {"cgroup", cgroup.Together(string(there), "cpu"), "/sys/fs/cgroup/cpu"}} {
+		if v.kind == "cgroup" && v.controllers == "" {
+			continue
+		}
+		root, err := cgroup.Mount(v.kind, v.controllers)
 		if err != nil {
 			continue
 		}
-		line := fmt.Sprintf("1 1 0:1 / %s rw - %s cgroup rw,%s\n", v.at, v.kind, v.controller)
+		line := fmt.Sprintf("1 1 0:1 / %s rw - %s cgroup rw,%s\n", v.at, v.kind, v.controllers)
 		for _, g := range cgroupsOf(string(mine), line) {
 			path := fmt.Sprintf("proc/self/fd/%d%s/cpu.stat", root.Fd(), strings.TrimPrefix(g.dir, v.at))
 			if g.stat, err = procfile.Open("/", path); err == nil {
@@ -65,32 +68,8 @@ func ownCgroups() []cgroup {
 	return all
 }
 
-// mountCgroup gives the root of a hierarchy, of version 1 the one of a
-// controller.
-func mountCgroup(kind, controller string) (*os.File, error) {
-	fs, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("mount %s: %w", kind, err)
-	}
-	defer unix.Close(fs)
-	if controller != "" {
-		err = unix.FsconfigSetFlag(fs, controller)
-	}
-	if err == nil {
-		err = unix.FsconfigCreate(fs)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("mount %s: %w", kind, err)
-	}
-	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("mount %s: %w", kind, err)
-	}
-	return os.NewFile(uintptr(fd), kind), nil
-}
-
-func cgroupsOf(mine, mounts string) []cgroup {
-	var all []cgroup
+func cgroupsOf(mine, mounts string) []group {
+	var all []group
 	for line := range strings.Lines(mine) {
 		words := strings.SplitN(strings.TrimSpace(line), ":", 3) // ID, controllers, path
 		if len(words) != 3 {
@@ -114,7 +93,7 @@ func cgroupsOf(mine, mounts string) []cgroup {
 			quota = "cpu.max"
 		}
 		for path = strings.TrimSuffix(path, "/"); ; path = path[:max(0, strings.LastIndexByte(path, '/'))] {
-			all = append(all, cgroup{dir: at + path, quota: quota})
+			all = append(all, group{dir: at + path, quota: quota})
 			if path == "" {
 				break
 			}
@@ -138,7 +117,7 @@ func cgroupMount(mounts string, v2 bool) (root, at string, ok bool) {
 	return "", "", false
 }
 
-func readThrottles(groups []cgroup) []throttle {
+func readThrottles(groups []group) []throttle {
 	all := make([]throttle, len(groups))
 	for i, g := range groups {
 		if b, err := g.stat.Read(); err == nil {

@@ -28,8 +28,10 @@ func TestClockWarnings(t *testing.T) {
 		{name: "threads ran for longer", c: cpuclock.Calibration{Method: "ticks", Error: 3}, busy: 3, ticks: 3, threads: 5, code: results.ClocksDiffer},
 		{name: "for a little longer", c: cpuclock.Calibration{Method: "idle", Error: 1}, busy: 3, ticks: 3, threads: 3.1},
 		{name: "softirqs that nobody saw", c: cpuclock.Calibration{Method: "schedstat", Error: 14}, busy: 7.2, ticks: 1, code: results.ClockBlind, errorAtLeast: 100 - 72},
-		{name: "a guess that matters", c: cpuclock.Calibration{Method: "idle", Error: 1, Noisy: true}, busy: 7.2, ticks: 5.4, code: results.ClockUncalibrated, errorIsNotOne: true},
-		{name: "a guess that does not", c: cpuclock.Calibration{Method: "idle", Error: 1, Noisy: true}, busy: 9.9, ticks: 9.95, errorIsNotOne: true},
+		{name: "a guess that matters", c: cpuclock.Calibration{Method: "idle", Noisy: true}, busy: 7.2, ticks: 5.4, code: results.ClockUncalibrated, errorIsNotOne: true},
+		{name: "a guess that does not", c: cpuclock.Calibration{Method: "idle", Noisy: true}, busy: 9.9, ticks: 9.95, errorIsNotOne: true},
+		{name: "a guess that was bounded", c: cpuclock.Calibration{Method: "idle", Error: 12, Noisy: true}, busy: 7.2, ticks: 5.4, code: results.ClockUncalibrated, errorAtLeast: 12},
+		{name: "a guess that was bounded well", c: cpuclock.Calibration{Method: "idle", Error: 3, Noisy: true}, busy: 7.2, ticks: 5.4, errorAtLeast: 3},
 		{name: "no clock is right", c: cpuclock.Calibration{Method: "ticks", Error: 11}, busy: 7.2, ticks: 7.2, code: results.ClockCoarse, errorAtLeast: 11},
 	} {
 		r := &run{p: Prepare{Role: RX, Scope: ScopeCPUSet}, calibration: c.c}
@@ -64,6 +66,18 @@ func TestClockWarnings(t *testing.T) {
 		if c.errorIsNotOne != (v.CPUError == nil) || v.CPUError != nil && *v.CPUError < c.errorAtLeast-1e-9 {
 			t.Errorf("%s: error %v", c.name, v.CPUError)
 		}
+	}
+}
+
+// The error of a figure is that of each CPU that did anything, and what a reading
+// that took long leaves open.
+func TestClockErrorSums(t *testing.T) {
+	r := &run{p: Prepare{Role: RX, Scope: ScopeHost}, calibration: cpuclock.Calibration{Method: "schedstat+interrupts", Error: 2}}
+	s := &sampler{r: r, busy: []cpuBusy{{cpu: 0, last: 5}, {cpu: 1, last: 0.1}, {cpu: 2}, {cpu: 3, last: 9}}, reading: [2]int64{5e6, 20e6}}
+	res := &Result{Samples: []Sample{{}, {At: 10e9, Busy: 14.1}}}
+	s.clock(res)
+	if want := 2 + 1 + 0 + 2 + 100*4*0.025/10; math.Abs(res.CPUError-want) > 1e-9 || len(res.Warnings) > 0 {
+		t.Errorf("error %.3f, want %.3f; %v", res.CPUError, want, res.Warnings)
 	}
 }
 

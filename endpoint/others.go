@@ -62,7 +62,7 @@ type others struct {
 	p             *Prepare
 	set           []int // CPUs that are counted, in order
 	workers       []int // CPUs that the workers are pinned to
-	cgroups       []cgroup
+	cgroups       []group
 	namespace     string // of PIDs, this process's
 	before, after look
 	first, last   []procfile.CPU // by number, at the edges of the window

@@ -259,14 +259,14 @@ func TestCgroups(t *testing.T) {
 	const v2 = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n"
 	for _, c := range []struct {
 		mine, mounts string
-		want         []cgroup
+		want         []group
 	}{
-		{"0::/user.slice/bench\n", v2, []cgroup{{dir: "/sys/fs/cgroup/user.slice/bench", quota: "cpu.max"}, {dir: "/sys/fs/cgroup/user.slice", quota: "cpu.max"}, {dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
-		{"0::/\n", v2, []cgroup{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
-		{"5:cpu,cpuacct:/q\n4:memory:/m\n0::/\n", v1, []cgroup{{dir: "/sys/fs/cgroup/cpu,cpuacct/q", quota: "cpu.cfs_quota_us"}, {dir: "/sys/fs/cgroup/cpu,cpuacct", quota: "cpu.cfs_quota_us"}, {dir: "/sys/fs/cgroup/unified", quota: "cpu.max"}}},
+		{"0::/user.slice/bench\n", v2, []group{{dir: "/sys/fs/cgroup/user.slice/bench", quota: "cpu.max"}, {dir: "/sys/fs/cgroup/user.slice", quota: "cpu.max"}, {dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
+		{"0::/\n", v2, []group{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
+		{"5:cpu,cpuacct:/q\n4:memory:/m\n0::/\n", v1, []group{{dir: "/sys/fs/cgroup/cpu,cpuacct/q", quota: "cpu.cfs_quota_us"}, {dir: "/sys/fs/cgroup/cpu,cpuacct", quota: "cpu.cfs_quota_us"}, {dir: "/sys/fs/cgroup/unified", quota: "cpu.max"}}},
 		// A container that shows its own part of the tree.
-		{"0::/docker/abc\n", strings.Replace(v2, " / /sys", " /docker/abc /sys", 1), []cgroup{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
-		{"0::/../other\n", v2, []cgroup{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
+		{"0::/docker/abc\n", strings.Replace(v2, " / /sys", " /docker/abc /sys", 1), []group{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
+		{"0::/../other\n", v2, []group{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
 		{"0::/x\n", "", nil},
 	} {
 		if got := cgroupsOf(c.mine, c.mounts); !reflect.DeepEqual(got, c.want) {

@@ -44,9 +44,10 @@ type sampler struct {
 	sight   *sight
 	others  *others
 	alarm   *alarm
-	sockets taken // when the window closed
-	unread  error // why they could not be looked at
-	cost    int64 // CPU time that this thread had used when the window opened, ns
+	sockets taken    // when the window closed
+	unread  error    // why they could not be looked at
+	cost    int64    // CPU time that this thread had used when the window opened, ns
+	reading [2]int64 // how long it took to read the clock of CPU time where the window opened and closed, ns
 }
 
 // observation is what an Observer saw of the window.
@@ -268,6 +269,7 @@ func threadTime() int64 {
 }
 
 func (s *sampler) take() error {
+	began := Monotonic()
 	cpu, err := s.cpu.read()
 	if err != nil {
 		return err
@@ -291,6 +293,10 @@ func (s *sampler) take() error {
 		return err
 	}
 	s.doubt[1], s.held[1] = s.flows.doubt, s.flows.held
+	s.reading[1] = Monotonic() - began
+	if len(s.samples) == 0 {
+		s.reading[0] = s.reading[1]
+	}
 	s.crossed = append(s.crossed, n)
 	v.ZeroCopied = min(n, s.curve.last().zero)
 	v.Copied = n - v.ZeroCopied
@@ -440,28 +446,39 @@ func (s *sampler) clock(res *Result) {
 		return
 	}
 	c := r.calibration
-	res.CPUMethod, res.CPUSecond, res.CPUError = c.Method, c.Second, c.Error
+	res.CPUMethod, res.CPUSecond = c.Method, c.Second
 	res.CPUScoped = len(s.busy)
+	a, b := res.edges()
+	window := float64(b.At - a.At)
+	// Each CPU that did anything may be off by as much.
+	off := 0.0
+	for _, n := range s.busy {
+		off += min(c.Error, 100*(n.last-n.first)/(window/1e9))
+	}
+	res.CPUError = max(c.Error, off)
+	// When in a reading it was taken is not known, of any CPU.
+	res.CPUError += 100 * float64(len(s.busy)) * float64(s.reading[0]+s.reading[1]) / window
 	if c.Method == cpuclock.Idle || c.Method == cpuclock.Ticks {
-		a, b := res.edges()
-		res.CPUError += 100 * rounding(len(s.busy)) / (float64(b.At-a.At) / 1e9)
+		res.CPUError += 100 * rounding(len(s.busy)) / (window / 1e9)
 	}
 	const much = 5 // percent of a CPU
 	switch {
-	case c.Method == cpuclock.Schedstat:
+	case cpuclock.Tasks(c.Method):
 		// What runs while there is no task is in no task's time: that may be
 		// all the rest.
-		a, b := res.edges()
-		rest := 100*float64(len(s.busy)) - (b.Busy-a.Busy)/(float64(b.At-a.At)/1e9)*100
-		res.CPUError = max(c.Error, rest)
+		rest := 100*float64(len(s.busy)) - (b.Busy-a.Busy)/(window/1e9)*100
+		res.CPUError = max(res.CPUError, rest)
 		res.Warnings = append(res.Warnings, results.Warn(results.ClockBlind, "%s: CPU time is that of tasks: softirqs that ran while there was none are in no figure that this user may read on this kernel, and may add up to %.0f%%; run as root, or give the program CAP_BPF and CAP_PERFMON (setcap cap_bpf,cap_perfmon+ep)",
 			r.p.Role, res.CPUError))
 	case c.Noisy:
-		res.CPUError = 0 // not known
-		if a, b := res.edges(); !apart(b.Busy-a.Busy, *b.Ticks-*a.Ticks, float64(b.At-a.At)/1e9, len(s.busy)) {
+		known := fmt.Sprintf("known within %.1f%% of a CPU", c.Error)
+		if c.Error == 0 {
+			res.CPUError, known = 0, "uncalibrated, and may be far off for short bursts"
+		}
+		if 0 < c.Error && c.Error <= much || !apart(b.Busy-a.Busy, *b.Ticks-*a.Ticks, window/1e9, len(s.busy)) {
 			break // it does not matter
 		}
-		res.Warnings = append(res.Warnings, results.Warn(results.ClockUncalibrated, "%s: other programs kept this host too busy to find out which of the kernel's figures of CPU time is right: this is %q, uncalibrated, and may be far off for short bursts; begin on a quiet host (a run later than in a minute tries again)", r.p.Role, c.Method))
+		res.Warnings = append(res.Warnings, results.Warn(results.ClockUncalibrated, "%s: other programs kept this host too busy to find out which of the kernel's figures of CPU time is right: this is %q, %s; begin on a quiet host (a run later than in a minute tries again)", r.p.Role, c.Method, known))
 	case c.Error > much:
 		res.Warnings = append(res.Warnings, results.Warn(results.ClockCoarse, "%s: none of this kernel's figures of CPU time is right for short bursts: the best, %q, was off by %.1f%% of a CPU", r.p.Role, c.Method, c.Error))
 	}

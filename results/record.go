@@ -89,9 +89,10 @@ type End struct {
 	IowaitPercent   *float64 `json:"iowait_percent"` // apart from CPUPercent; nil: not known in this scope
 	CPUScope        string   `json:"cpu_scope"`      // host, cpuset or thread
 	// CPUMethod names the clock of CPUPercent, which was calibrated as right on
-	// the end's host: idle, cpuidle, schedstat+interrupts, schedstat or ticks; or
-	// threads. CPUError is how far it was off then, in percent of one CPU, and what
-	// rounding to ticks adds over the window; nil where nothing was calibrated.
+	// the end's host: idle, cpuidle, schedstat or cpuacct, either with +interrupts or
+	// without, or ticks; or threads. CPUError is how far it was off then, in percent
+	// of one CPU and for each CPU that was busy, and what readings that take long and
+	// rounding to ticks add over the window; nil where that is not known.
 	CPUMethod string   `json:"cpu_method,omitempty"`
 	CPUError  *float64 `json:"cpu_error_percent,omitempty"`
 	// CPUTicks is what the columns of /proc/stat add up to, as other tools show

@@ -18,20 +18,22 @@ import (
 // Calibration is which clock was right on this host.
 type Calibration struct {
 	Method string `json:"method"`
-	// Error is how far it was off at worst, in percent of one CPU.
+	// Error is how far it was off at worst, in percent of one CPU; where others
+	// disturbed all trials, how far it may be off by them; 0: not known.
 	Error float64 `json:"error"`
 	// Second is another clock that was right too, "" where there is none.
 	Second string `json:"second,omitempty"`
 	// Errors are those of all that were tried.
 	Errors map[string]float64 `json:"errors,omitempty"`
-	// Noisy says that others kept the CPUs too busy to tell the clocks apart:
-	// Method is a guess, and nothing is known of its error.
+	// Noisy says that others kept the CPUs too busy to know more: Method was not
+	// found wrong, and may be.
 	Noisy bool `json:"noisy,omitempty"`
 }
 
 // loads are what the candidates are tried on: tasks that work in bursts shorter
-// and longer than a timer tick, and interrupts without a task.
-var loads = []load{burst{30 * time.Microsecond, 120 * time.Microsecond}, burst{100 * time.Microsecond, 100 * time.Microsecond}, burst{2 * time.Millisecond, 2 * time.Millisecond}, softirqs{}}
+// and longer than a timer tick, and interrupts without a task. They leave room, for
+// any clock is right about a CPU that is never idle.
+var loads = []load{burst{30 * time.Microsecond, 120 * time.Microsecond}, burst{100 * time.Microsecond, 200 * time.Microsecond}, burst{2 * time.Millisecond, 6 * time.Millisecond}, softirqs{}}
 
 // possible are the loads that can be planted here. Where the loopback interface is
 // down, as in a bare network namespace, nothing can be sent for softirqs to handle;
@@ -49,14 +51,18 @@ func possible() []load {
 const (
 	// spell is how long a load runs, once beside a watch and once alone.
 	spell = 170 * time.Millisecond
-	// tries are made while others disturb them.
-	tries = 3
+	// tries are made while others disturb them, none after enough: the other end of
+	// a run waits.
+	tries  = 3
+	enough = 4 * time.Second
 	// right is the error of a clock that is good enough, and resolution what cannot be told from 0 in a spell; percent of one CPU.
 	right      = 2.5
 	resolution = 1.0
 	// tooBusy is what others may take of a CPU, an emulator included, for a try
-	// to make sense.
+	// to make sense, and full what all together may: any clock is right about a CPU
+	// that is never idle.
 	tooBusy = 50.0
+	full    = 90.0
 )
 
 // calibrate tries all clocks on one of cpus after the other until one is right.
@@ -71,12 +77,13 @@ func calibrate(cpus, allowed []int) (Calibration, error) {
 	defer hush()()
 	var all []trial
 	var c Calibration
+	loads, began := possible(), time.Now()
 	for i := range tries {
 		b, err := newBench(cpus[i%len(cpus)], allowed, spell, list, stat)
-		for _, l := range possible() {
+		for _, l := range loads {
 			var t trial
-			if err == nil && b.base <= tooBusy {
-				if t, err = b.plant(l); err == nil && !t.starved {
+			if err == nil && b.room > 100-full && time.Since(began) < enough {
+				if t, err = b.plant(l); err == nil && t.tells() {
 					all = append(all, t)
 				}
 			}
@@ -84,7 +91,7 @@ func calibrate(cpus, allowed []int) (Calibration, error) {
 		if err != nil {
 			return c, fmt.Errorf("calibrate the clocks of CPU time: %w", err)
 		}
-		if c = judge(list, all); !c.Noisy {
+		if c = judge(list, all, len(loads)); !c.Noisy {
 			break
 		}
 	}
@@ -105,26 +112,32 @@ func hush() (end func()) {
 
 // judge chooses a clock by all trials. Whoever runs beside a trial only adds to
 // what a right clock says. So a clock that ever said too little is wrong; of one
-// that said too much nothing is known, unless it did not once.
-func judge(list list, trials []trial) Calibration {
+// that said too much nothing is known, unless it did not once, or the trials have
+// the others' time in them. Of so many loads none may be missing: each tells other
+// clocks apart.
+func judge(list list, trials []trial, loads int) Calibration {
 	c := Calibration{Errors: map[string]float64{}}
 	best, fewest := math.Inf(1), math.Inf(1)
-	under, over := map[string]float64{}, map[string]float64{}
+	under, over, bound := map[string]float64{}, map[string]float64{}, map[string]float64{}
+	exact, tried := len(trials) > 0, map[string]bool{}
+	for _, t := range trials {
+		exact = exact && t.exact
+		tried[t.load] = true
+	}
 	for i, m := range list {
 		if m.aid {
 			continue
 		}
-		least := map[string]float64{}
+		least, nearest := map[string]float64{}, map[string]float64{}
 		for _, t := range trials {
 			under[m.name] = max(under[m.name], t.low-t.said[i])
-			if v, ok := least[t.load]; !ok || t.said[i]-t.high < v {
-				least[t.load] = t.said[i] - t.high
-			}
+			keepLeast(least, t.load, t.said[i]-t.high)
+			keepLeast(nearest, t.load, max(t.said[i]-t.low, t.high+t.others-t.said[i]))
 		}
-		for _, v := range least {
-			over[m.name] = max(over[m.name], v)
+		for load, v := range least {
+			over[m.name], bound[m.name] = max(over[m.name], v), max(bound[m.name], nearest[load])
 		}
-		c.Errors[m.name] = math.Round(max(under[m.name], over[m.name], resolution)*10) / 10
+		c.Errors[m.name] = rounded(max(under[m.name], over[m.name], resolution))
 		best, fewest = min(best, c.Errors[m.name]), min(fewest, max(under[m.name], resolution))
 	}
 	// Ticks too are only added to by others, and so may seem right by chance. They
@@ -141,29 +154,12 @@ func judge(list list, trials []trial) Calibration {
 			}
 		}
 	}
-	if len(trials) == 0 || best > right && fewest <= right {
-		// Noise. It does not matter where one source alone never said too little,
-		// or where all that did not said the same.
-		var left []string
-		var where []int
-		for i, m := range list {
-			if !m.aid && under[m.name] <= right {
-				left, where = append(left, m.name), append(where, i)
-			}
+	if len(tried) < loads || !exact && best > right && fewest <= right {
+		c.Noisy = true
+		c.Method = guess(list, under)
+		if len(tried) == loads {
+			c.Error = rounded(max(under[c.Method], bound[c.Method], resolution))
 		}
-		c.Noisy = len(trials) == 0
-		for i := range left {
-			for _, t := range trials {
-				if source(left[i]) != source(left[0]) && math.Abs(t.said[where[i]]-t.said[where[0]]) > right {
-					c.Noisy = true
-				}
-			}
-		}
-		c.Method = left[0]
-		if c.Noisy && slices.Contains(left, SchedstatInterrupts) {
-			c.Method = SchedstatInterrupts // was right on all kernels so far, while it is not everywhere
-		}
-		c.Error = math.Round(max(under[c.Method], resolution)*10) / 10
 		return c
 	}
 	// In the order of the list: a later one must be clearly better.
@@ -182,18 +178,48 @@ func judge(list list, trials []trial) Calibration {
 	return c
 }
 
+// guess is one of those that never said too little. What tasks had is known to
+// miss interrupts at most, which a run says of it; how much the others miss where
+// they are wrong, nobody knows.
+func guess(list list, under map[string]float64) string {
+	for _, name := range []string{SchedstatInterrupts, CPUAcctInterrupts, Schedstat, CPUAcct} {
+		if list.find(name) >= 0 && under[name] <= right {
+			return name
+		}
+	}
+	for _, m := range list {
+		if !m.aid && under[m.name] <= right {
+			return m.name
+		}
+	}
+	return list[0].name
+}
+
+func keepLeast(m map[string]float64, key string, v float64) {
+	if was, ok := m[key]; !ok || v < was {
+		m[key] = v
+	}
+}
+
+func rounded(percent float64) float64 { return math.Round(percent*10) / 10 }
+
 // trial is how busy a load kept its CPU, in percent, and what each candidate said
 // of it.
 type trial struct {
 	load string
 	own  float64 // by the clock of the load's thread
-	// The truth lies between these. Low is what the load's thread and
-	// interrupts without a task took, high what a watch had to do without: for
-	// it, changing from and to the load took longer than idleness does.
+	// The truth lies between these. Low is what tasks and interrupts without one
+	// took, high what a watch had to do without: for it, changing from and to the
+	// load took longer than idleness does.
 	low, high float64
+	exact     bool    // all who ran are in low; else only the load, and other tasks where they are known
+	others    float64 // what else may be in the truth then
 	said      []float64
 	starved   bool // the clocks could not be asked often enough: nothing follows
 }
+
+// tells says that a trial can tell clocks apart.
+func (t *trial) tells() bool { return !t.starved && t.low <= full && t.others <= tooBusy }
 
 // bench is where loads are planted and by what they are judged.
 type bench struct {
@@ -202,9 +228,13 @@ type bench struct {
 	spell time.Duration
 	list  list
 	stat  *procfile.Stat
+	// tasks and interrupts are the places of the methods that know what all tasks
+	// took, and interrupts without one; -1: none does.
+	tasks, interrupts int
 	// base is what the CPU does not give to the only one who asks, in percent:
-	// others, or an emulator, take it.
-	base float64
+	// an emulator takes it, or others of whom nothing is known. Room is what it gives
+	// to who asks last.
+	base, room float64
 }
 
 func newBench(cpu int, allowed []int, spell time.Duration, list list, stat *procfile.Stat) (*bench, error) {
@@ -212,54 +242,62 @@ func newBench(cpu int, allowed []int, spell time.Duration, list list, stat *proc
 	if b.aside == cpu {
 		b.aside = allowed[len(allowed)-1]
 	}
-	var err error
-	b.base, err = b.watched(nil)
+	b.tasks, b.interrupts = list.find(Schedstat, CPUAcct), list.find(interruptsAlone)
+	taken, err := b.watched(nil)
+	b.base, b.room = taken.beyond, 100-taken.all
 	return b, err
 }
 
 // plant runs a load twice: beside a watch, and alone.
-func (b *bench) plant(l load) (trial, error) {
-	beyond, err := b.watched(l)
-	var t trial
+func (b *bench) plant(l load) (t trial, err error) {
+	taken, err := b.watched(l)
 	if err == nil {
 		t, err = b.timed(l)
 	}
 	if err != nil {
 		return t, fmt.Errorf("%s on CPU %d: %w", l, b.cpu, err)
 	}
-	beyond = max(0, beyond-b.base*(1-t.own/100))
-	interrupts, known := 0.0, false
-	for i, m := range b.list {
-		if m.aid {
-			interrupts, known = max(0, t.said[i]), true
-		}
+	left := b.base * (1 - t.own/100)
+	beyond := max(0, taken.beyond-left)
+	tasks, interrupts := t.own, 0.0
+	if b.tasks >= 0 {
+		tasks = max(tasks, t.said[b.tasks]) // strangers among them
 	}
-	if _, ok := l.(softirqs); ok && !known {
+	if b.interrupts >= 0 {
+		interrupts = max(0, t.said[b.interrupts])
+	} else if _, ok := l.(softirqs); ok {
 		interrupts = beyond / 2
 	}
-	tasks := t.own
-	for i, m := range b.list {
-		if m.name == Schedstat {
-			tasks = max(tasks, t.said[i]) // strangers among them
-		}
+	if t.exact = b.tasks >= 0 && b.interrupts >= 0; !t.exact {
+		t.others = left
 	}
-	t.low, t.high = min(100, tasks+interrupts), t.own+max(beyond, interrupts)
+	t.low, t.high = min(100, tasks+interrupts), tasks+max(beyond, interrupts)
 	t.high = max(t.low, min(100, t.high))
 	return t, nil
 }
 
-// watched runs a load beside a watch and gives what the watch did without beyond
-// the load's own time, in percent of the CPU.
-func (b *bench) watched(l load) (beyond float64, err error) {
-	until := monotonic() + int64(b.spell)
-	taken := make(chan time.Duration, 1)
+// taken is what a watch did without, in percent of the CPU: all, and beyond what
+// tasks took, as far as they are known.
+type taken struct{ all, beyond float64 }
+
+// watched runs a load beside a watch.
+func (b *bench) watched(l load) (t taken, err error) {
+	before, err := b.allTasks()
+	if err != nil {
+		return t, err
+	}
+	from := monotonic()
+	until := from + int64(b.spell)
+	type answer struct{ taken, own time.Duration }
+	watched := make(chan answer, 1)
 	go func() {
-		if onCPU(b.cpu, func() error {
-			taken <- watch(until)
+		var a answer
+		_ = onCPU(b.cpu, func() error { // where it may not run, it saw nothing
+			a.taken = watch(from, until)
+			a.own = threadTime()
 			return nil
-		}) != nil {
-			taken <- 0
-		}
+		})
+		watched <- a
 	}()
 	var own time.Duration
 	if l != nil {
@@ -270,7 +308,24 @@ func (b *bench) watched(l load) (beyond float64, err error) {
 			return err
 		})
 	}
-	return float64(<-taken-own) / float64(b.spell) * 100, err
+	a := <-watched
+	after, other := before, err
+	if after, err = b.allTasks(); err == nil {
+		err = other
+	}
+	strangers := max(0, after-before-a.own-own)
+	share := func(d time.Duration) float64 { return float64(d) / float64(b.spell) * 100 }
+	return taken{share(a.taken), share(a.taken - own - strangers)}, err
+}
+
+// allTasks is what all tasks have used of the CPU, 0 where that is not known.
+func (b *bench) allTasks() (time.Duration, error) {
+	if b.tasks < 0 {
+		return 0, nil
+	}
+	to := make([]int64, b.cpu+1)
+	err := b.list[b.tasks].read(0, nil, to)
+	return time.Duration(to[b.cpu]), err
 }
 
 // timed runs a load alone, and meanwhile asks the candidates over and over, from
@@ -294,13 +349,14 @@ func (b *bench) timed(l load) (t trial, err error) {
 		})
 	}()
 	lines := make([]line, len(b.list))
+	points := make([]point, len(b.list))
 	to := make([]int64, b.cpu+1)
 	last, longest := began, int64(0) // time without a reading
+	least := int64(b.spell)
 	err = onCPU(b.aside, func() error {
 		for next := began; next < until-int64(time.Millisecond); {
 			abi.SleepUntil(next)
 			before := monotonic()
-			last, longest = before, max(longest, before-last)
 			if err := b.stat.Read(); err != nil {
 				return err
 			}
@@ -310,10 +366,18 @@ func (b *bench) timed(l load) (t trial, err error) {
 				if err := b.list[i].read(at, b.stat, to); err != nil {
 					return err
 				}
-				lines[i].add(float64(at-began), float64(to[b.cpu]))
+				points[i] = point{float64(at - began), float64(to[b.cpu])}
 			}
+			took := monotonic() - before
 			// A reading takes longer where there are many CPUs.
-			next = before + max(int64(time.Millisecond), 4*(monotonic()-before))
+			next = before + max(int64(time.Millisecond), 4*took)
+			if least = min(least, took); took > 4*least+int64(300*time.Microsecond) {
+				continue // interrupted, and so some are later than others
+			}
+			last, longest = before, max(longest, before-last)
+			for i := range lines {
+				lines[i].add(points[i])
+			}
 		}
 		return nil
 	})
@@ -331,11 +395,13 @@ func (b *bench) timed(l load) (t trial, err error) {
 // line fits a straight line through points.
 type line struct{ n, x, y, xx, xy, first float64 }
 
-func (l *line) add(x, y float64) {
+type point struct{ x, y float64 }
+
+func (l *line) add(p point) {
 	if l.n == 0 {
-		l.first = y
+		l.first = p.y
 	}
-	y -= l.first
+	x, y := p.x, p.y-l.first
 	l.n++
 	l.x += x
 	l.y += y

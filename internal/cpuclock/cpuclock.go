@@ -46,7 +46,7 @@ func Open(c Calibration, cpus []int) (*Clock, error) {
 			return nil, fmt.Errorf("the clock of CPU time %s: %w", name, err)
 		}
 		k.list = append(k.list, &reading{name: name, method: m, busy: make([]int64, most+1)})
-		if source(name) == Schedstat || name == CPUIdle {
+		if Tasks(base(name)) || name == CPUIdle {
 			k.visits = make([]unix.CPUSet, len(cpus))
 			for i, n := range cpus {
 				k.visits[i].Set(n)

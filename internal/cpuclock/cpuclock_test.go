@@ -64,20 +64,29 @@ func TestMethods(t *testing.T) {
 	if err := stat.Read(); err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]int64{Ticks: 680e6, Idle: 5e9 - 3070e6, Schedstat: 123456, CPUIdle: 5e9 - 2001e6} {
+	write(t, root, "proc/self/mountinfo", "41 31 0:38 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n32 31 0:29 / /sys/fs/cgroup/acct rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct\n")
+	write(t, root, "sys/fs/cgroup/acct/cpuacct.usage_percpu", "77 654321 \n")
+	write(t, root, "sys/fs/cgroup/acct/cgroup.sane_behavior", "0\n")
+	for name, want := range map[string]int64{Ticks: 680e6, Idle: 5e9 - 3070e6, Schedstat: 123456, CPUAcct: 654321, CPUIdle: 5e9 - 2001e6} {
 		m, err := open(name, root, []int{1})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		to := make([]int64, 2)
-		if err := m.read(5e9, stat, to); err != nil || to[1] != want || to[0] > 0 && name != Ticks && name != Idle {
+		if err := m.read(5e9, stat, to); err != nil || to[1] != want || to[0] > 0 && name != Ticks && name != Idle && name != CPUAcct {
 			t.Errorf("%s: %v, %v; want %d", name, to, err, want)
 		}
 		m.close()
 	}
+	if err := os.Remove(filepath.Join(root, "sys/fs/cgroup/acct/cgroup.sane_behavior")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(CPUAcct, root, []int{1}); err == nil {
+		t.Error("the time of a container is taken for the host's")
+	}
 	empty := t.TempDir()
-	for _, name := range []string{Schedstat, CPUIdle, SchedstatInterrupts, "sundial"} {
+	for _, name := range []string{Schedstat, CPUIdle, SchedstatInterrupts, CPUAcct, CPUAcctInterrupts, "sundial"} {
 		if _, err := open(name, empty, []int{1}); err == nil {
 			t.Errorf("%s on a host without it: no error", name)
 		}
@@ -94,6 +103,12 @@ func TestJudge(t *testing.T) {
 	}
 	tr := func(load string, low, high float64, said ...float64) trial {
 		return trial{load: load, low: low, high: high, said: said}
+	}
+	exact := func(l ...trial) []trial {
+		for i := range l {
+			l[i].exact = true
+		}
+		return l
 	}
 	for _, c := range []struct {
 		name           string
@@ -119,16 +134,29 @@ func TestJudge(t *testing.T) {
 		{"a stranger in one of two tries", names(Idle, Ticks), []trial{
 			tr("30", 23, 25, 43, 40), tr("100", 45, 47, 46, 46), tr("30", 23, 25, 24, 8), tr("100", 45, 47, 66, 60),
 		}, Idle, "", 1, 1, false},
-		{"strangers all the time, and ticks that missed a load", names(Idle, Ticks), []trial{tr("30", 23, 25, 43, 12), tr("100", 45, 47, 66, 60)}, Idle, "", 1, 1, false},
-		{"strangers all the time", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 80), tr("100", 45, 47, 100, 99, 98)}, Idle, "", 1, 1, true},
-		{"strangers all the time, of whom all clocks say the same", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 99), tr("100", 45, 47, 100, 99, 98)}, Idle, "", 1, 1, false},
-		{"strangers, whom ticks miss by as much as makes them seem right", names(Idle, Ticks, "interrupts"), []trial{tr("30", 23, 25, 29, 26, 1), tr("100", 45, 47, 50, 46, 1), tr("softirq", 35, 40, 44, 39, 20)}, Idle, "", 1, 1, true},
+		// Then the error is what may be by what was seen, strangers included.
+		{"strangers all the time, and ticks that missed a load", names(Idle, Ticks), []trial{tr("30", 23, 25, 43, 12), tr("100", 45, 47, 66, 60)}, Idle, "", 21, 21, true},
+		{"strangers all the time", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 80), tr("100", 45, 47, 100, 99, 98)}, Schedstat, "", 75, 75, true},
+		{"strangers in all tries, fewer in one of a load", names(Idle, Ticks), []trial{tr("30", 23, 25, 99, 90), tr("30", 23, 25, 29, 12), tr("100", 45, 47, 51, 40)}, Idle, "", 6, 6, true},
+		{"strangers that the watch saw, and idle time may have missed", names(Idle, Ticks), []trial{{load: "30", low: 23, high: 25, others: 30, said: []float64{28, 9}}}, Idle, "", 27, 27, true},
+		{"strangers, whom ticks miss by as much as makes them seem right", names(Idle, Ticks), []trial{tr("30", 23, 25, 29, 26), tr("100", 45, 47, 50, 46), tr("softirq", 35, 40, 44, 39)}, Idle, "", 9, 9, true},
 		{"ticks that were right by chance confirm nothing", names(Idle, Ticks), []trial{tr("30", 23, 25, 24, 23), tr("100", 45, 47, 46, 45)}, Idle, "", 1, 1, false},
-		{"the same, where the second is right on more kernels", names(Idle, SchedstatInterrupts, Schedstat, Ticks), []trial{tr("30", 23, 25, 90, 98, 99, 99)}, SchedstatInterrupts, "", 1, 1, true},
-		{"nothing could be tried", names(Idle, Ticks), nil, Idle, "", 1, 1, true},
+		{"a guess between two", names(Idle, SchedstatInterrupts, Schedstat, Ticks), []trial{tr("30", 23, 25, 90, 98, 99, 99)}, SchedstatInterrupts, "", 75, 75, true},
+		{"7.3, a user without rights beside strangers: idle time said too little once", names(Idle, Schedstat, Ticks), []trial{tr("30", 25, 30, 60, 61, 30), tr("100", 45, 50, 41, 80, 50)}, Schedstat, "", 36, 36, true},
+		{"nothing could be tried", names(Idle, Ticks), nil, Idle, "", 0, 0, true},
+		{"nothing could be tried, without rights", names(Idle, Schedstat, Ticks), nil, Schedstat, "", 0, 0, true},
+		{"strangers, of whom all is known", names(Idle, Ticks), exact(tr("30", 63, 65, 64, 40), tr("100", 75, 77, 76, 60)), Idle, "", 1, 1, false},
+		{"a clock that says too much", names(Idle, Ticks), exact(tr("30", 63, 65, 69, 40), tr("100", 75, 77, 78, 60)), Idle, "", 4, 4, false},
 		{"none is right", names(Idle, Ticks), []trial{tr("30", 23, 25, 12, 8)}, Idle, "", 11, 11, false},
 	} {
-		got := judge(c.list, c.trials)
+		loads := map[string]bool{}
+		for _, t := range c.trials {
+			loads[t.load] = true
+		}
+		got := judge(c.list, c.trials, max(1, len(loads)))
+		if got := judge(c.list, c.trials, len(loads)+1); !got.Noisy || got.Error != 0 || got.Second != "" {
+			t.Errorf("%s, and a load that could not be tried: %+v", c.name, got)
+		}
 		if got.Method != c.method || got.Second != c.second || got.Error < c.least || got.Error > c.most || got.Noisy != c.noisy {
 			t.Errorf("%s: %+v", c.name, got)
 		}
@@ -141,7 +169,7 @@ func TestLine(t *testing.T) {
 		t.Error("no points")
 	}
 	for x := range 100 {
-		l.add(float64(x), 1e15+float64(3*x/10*10)) // in steps of 10
+		l.add(point{float64(x), 1e15 + float64(3*x/10*10)}) // in steps of 10
 	}
 	if v := l.slope(); v < 2.98 || v > 3.02 {
 		t.Errorf("slope %g", v)

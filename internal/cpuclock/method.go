@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"zcbench/internal/procfile"
@@ -25,13 +26,32 @@ const (
 	CPUIdle             = "cpuidle"
 	Schedstat           = "schedstat"
 	SchedstatInterrupts = "schedstat+interrupts"
+	CPUAcct             = "cpuacct"
+	CPUAcctInterrupts   = "cpuacct+interrupts"
 )
 
-// source is what a method reads: those of one source do not confirm each other.
-func source(name string) string {
-	s, _, _ := strings.Cut(name, "+")
-	return s
+// Tasks says that a method has the time of tasks alone: a visit sums up what the
+// task that has the CPU used.
+func Tasks(name string) bool { return name == Schedstat || name == CPUAcct }
+
+// base is the method that another adds interrupts to.
+func base(name string) string {
+	name, _, _ = strings.Cut(name, "+")
+	return name
 }
+
+// source is whose accounting a method reads: those of one source do not confirm
+// each other.
+func source(name string) string {
+	if Tasks(base(name)) {
+		return "the scheduler"
+	}
+	return name
+}
+
+// interruptsAlone is what interrupts took while there was no task: no clock, but
+// clocks are judged by it.
+const interruptsAlone = "interrupts"
 
 // candidate is a method that this host and this user have.
 type candidate struct {
@@ -47,14 +67,14 @@ type list []candidate
 // right by chance for a while.
 func candidates(root string, cpus []int) list {
 	l := list{{name: Idle, method: idle{}}}
-	for _, name := range []string{CPUIdle, SchedstatInterrupts, Schedstat} {
+	for _, name := range []string{CPUIdle, SchedstatInterrupts, CPUAcctInterrupts, Schedstat, CPUAcct} {
 		if m, err := open(name, root, cpus); err == nil {
 			l = append(l, candidate{name: name, method: m})
 		}
 	}
 	l = append(l, candidate{name: Ticks, method: ticks{}})
 	if m, err := openInterrupts(); err == nil {
-		l = append(l, candidate{name: "interrupts", method: m, aid: true})
+		l = append(l, candidate{name: interruptsAlone, method: m, aid: true})
 	}
 	return l
 }
@@ -64,22 +84,34 @@ func candidates(root string, cpus []int) list {
 func available(root string, cpus []int) (names []string) {
 	may := mayInterrupts()
 	names = []string{Idle}
-	for _, name := range []string{CPUIdle, Schedstat} {
-		m, err := open(name, root, cpus)
-		if err != nil {
-			continue
+	add := func(name, shown string) {
+		if m, err := open(name, root, cpus); err == nil {
+			m.close()
+			names = append(names, shown)
 		}
-		m.close()
-		if name == Schedstat && may {
-			names = append(names, SchedstatInterrupts)
-		}
-		names = append(names, name)
 	}
+	add(CPUIdle, CPUIdle)
+	if may {
+		add(Schedstat, SchedstatInterrupts)
+		add(CPUAcct, CPUAcctInterrupts)
+	}
+	add(Schedstat, Schedstat)
+	add(CPUAcct, CPUAcct)
 	names = append(names, Ticks)
 	if may {
-		names = append(names, "interrupts")
+		names = append(names, interruptsAlone)
 	}
 	return names
+}
+
+// find gives the place of the first that is there of some, -1: of none.
+func (l list) find(names ...string) int {
+	for _, name := range names {
+		if i := slices.IndexFunc(l, func(c candidate) bool { return c.name == name }); i >= 0 {
+			return i
+		}
+	}
+	return -1
 }
 
 func (l list) close() {
@@ -99,17 +131,19 @@ func open(name, root string, cpus []int) (method, error) {
 		return openCPUIdle(root, cpus)
 	case Schedstat:
 		return openSchedstat(root)
-	case SchedstatInterrupts:
-		s, err := openSchedstat(root)
+	case CPUAcct:
+		return openCPUAcct(root)
+	case SchedstatInterrupts, CPUAcctInterrupts:
+		tasks, err := open(base(name), root, cpus)
 		if err != nil {
 			return nil, err
 		}
 		in, err := openInterrupts()
 		if err != nil {
-			s.close()
+			tasks.close()
 			return nil, err
 		}
-		return withInterrupts{s, in}, nil
+		return withInterrupts{tasks, in}, nil
 	}
 	return nil, fmt.Errorf("no clock of CPU time is called %q", name)
 }
@@ -207,19 +241,19 @@ func (s *schedstat) close() { s.file.Close() }
 
 // withInterrupts adds to the run time of tasks what ran while there was none.
 type withInterrupts struct {
-	*schedstat
+	tasks method
 	*interrupts
 }
 
 func (w withInterrupts) read(now int64, stat *procfile.Stat, to []int64) error {
-	if err := w.schedstat.read(now, stat, to); err != nil {
+	if err := w.tasks.read(now, stat, to); err != nil {
 		return err
 	}
 	return w.interrupts.add(to)
 }
 
 func (w withInterrupts) close() {
-	w.schedstat.close()
+	w.tasks.close()
 	w.interrupts.close()
 }
 

@@ -117,13 +117,14 @@ func loopback() (from, to int, err error) {
 }
 
 // watch takes, at the lowest priority, whatever this thread's CPU has to spare
-// until a time, and gives how long it had nothing: tasks, interrupts and a
+// from one time until another, and gives how long it had nothing: tasks, interrupts and a
 // hypervisor ran. That is a clock that no accounting of the kernel is part of;
 // but while it runs the CPU is never idle.
-func watch(until int64) (taken time.Duration) {
+func watch(from, until int64) (taken time.Duration) {
 	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0) // anybody may
 	least := time.Hour
 	start := time.Now()
+	taken = time.Duration(min(monotonic(), until) - from) // before it came to run
 	last := time.Duration(0)
 	for range 500 {
 		now := time.Since(start)

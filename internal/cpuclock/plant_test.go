@@ -36,31 +36,14 @@ func TestPlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%+v", c)
-	truth, err := openSwitches()
+	truth, err := openTruth()
 	if err != nil {
 		t.Skip(err)
 	}
-	most, err := openOutOfIdle()
-	if err != nil {
-		truth.close()
-		t.Skip(err)
-	}
-	// The truth lies between the last two: who leaves an idle state for a task, or
-	// enters one, works, and the kernel's clocks may count that or not.
-	all := append(candidates("/", cpus), candidate{name: "switches", method: truth}, candidate{name: "out of idle", method: most})
+	defer truth.close()
+	all := append(candidates("/", cpus), candidate{name: "least", method: atLeast{truth}, aid: true}, candidate{name: "most", method: atMost{truth}, aid: true})
 	defer all.close()
-	chosen, ticks, interrupts := -1, -1, -1
-	for i, m := range all {
-		if m.name == c.Method {
-			chosen = i
-		}
-		switch m.name {
-		case "interrupts":
-			interrupts = i
-		case Ticks:
-			ticks = i
-		}
-	}
+	chosen, ticks := all.find(c.Method), all.find(Ticks)
 	var plan []load
 	for _, busy := range []time.Duration{30, 100, 500, 5000} {
 		for _, cycles := range []time.Duration{10, 4, 2} { // 10, 25 and 50 %
@@ -69,7 +52,7 @@ func TestPlanted(t *testing.T) {
 	}
 	plan = append(plan, softirqs{})
 	defer func() {
-		for _, p := range truth.interrupts.programs {
+		for _, p := range truth.programs {
 			if n, err := abi.BPFMisses(p); err != nil || n > 0 {
 				t.Errorf("the kernel left a program at a tracepoint out %d times, %v", n, err)
 			}
@@ -89,9 +72,9 @@ func TestPlanted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.low = r.said[len(all)-2]
-			r.high = max(r.low, r.said[len(all)-1]+r.said[interrupts])
-			if !r.starved && r.low < 90 {
+			r.low = min(100, r.said[len(all)-2])
+			r.high = max(r.low, min(100, r.said[len(all)-1]))
+			if r.tells() {
 				seen = append(seen, r)
 			}
 		}
@@ -102,14 +85,13 @@ func TestPlanted(t *testing.T) {
 		judged++
 		off, ticksOff := math.Inf(1), math.Inf(1)
 		for _, r := range seen {
-			low, high := r.low, min(100, r.high)
-			off = min(off, math.Abs(r.said[chosen]-min(max(r.said[chosen], low), high)))
-			ticksOff = min(ticksOff, math.Abs(r.said[ticks]-min(max(r.said[ticks], low), high)))
+			off = min(off, math.Abs(away(r.said[chosen], r.low, r.high)))
+			ticksOff = min(ticksOff, math.Abs(away(r.said[ticks], r.low, r.high)))
 			text := ""
 			for i, m := range all[:len(all)-2] {
 				text += fmt.Sprintf("  %s %.1f", m.name, r.said[i])
 			}
-			t.Logf("%-12s own %5.1f, truth %5.1f to %5.1f:%s", l, r.own, low, high, text)
+			t.Logf("%-12s own %5.1f, truth %5.1f to %5.1f:%s", l, r.own, r.low, r.high, text)
 		}
 		if off > max(tolerance, min(c.Error, right)) {
 			t.Errorf("%s: %s is off by %.1f%% of a CPU in the best of %d rounds", l, c.Method, off, len(seen))
@@ -130,150 +112,8 @@ func TestPlanted(t *testing.T) {
 	}
 }
 
-// outOfIdle is how long a CPU was in no idle state, by the tracepoint that stands
-// around each: with what leaving and entering them takes. The interrupts that end
-// one are in it for the most part, and must be added.
-type outOfIdle struct {
-	sums *abi.BPFArray
-	tap  int
-}
-
-func openOutOfIdle() (*outOfIdle, error) {
-	n, err := possibleCPUs()
-	if err != nil {
-		return nil, err
-	}
-	o := &outOfIdle{}
-	if o.sums, err = abi.NewBPFArray(2, n); err != nil {
-		return nil, err
-	}
-	const since, total, stack = 0, 8, -4
-	program, err := abi.BPFProgram([]abi.BPFInsn{
-		{Code: unix.BPF_LDX | unix.BPF_MEM | unix.BPF_DW, Regs: r1<<4 | r7}, // the state, 32 bits; -1: out of it
-		{Code: unix.BPF_ALU64 | unix.BPF_LSH | unix.BPF_K, Regs: r7, Imm: 32},
-		{Code: unix.BPF_ALU64 | unix.BPF_ARSH | unix.BPF_K, Regs: r7, Imm: 32},
-		{Code: unix.BPF_ST | unix.BPF_MEM | unix.BPF_W, Regs: fp, Off: stack},
-		{Code: unix.BPF_LD | unix.BPF_IMM | unix.BPF_DW, Regs: unix.BPF_PSEUDO_MAP_FD<<4 | r1, Imm: int32(o.sums.FD)}, {},
-		{Code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, Regs: fp<<4 | r2},
-		{Code: unix.BPF_ALU64 | unix.BPF_ADD | unix.BPF_K, Regs: r2, Imm: stack},
-		{Code: unix.BPF_JMP | unix.BPF_CALL, Imm: helperLookup},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Regs: r0, Off: 12},
-		{Code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, Regs: r0<<4 | r6},
-		{Code: unix.BPF_JMP | unix.BPF_CALL, Imm: helperTime},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Regs: r7, Imm: -1, Off: 2},
-		{Code: unix.BPF_STX | unix.BPF_MEM | unix.BPF_DW, Regs: r0<<4 | r6, Off: since},
-		{Code: unix.BPF_JMP | unix.BPF_JA, Off: 7},
-		{Code: unix.BPF_LDX | unix.BPF_MEM | unix.BPF_DW, Regs: r6<<4 | r1, Off: since},
-		{Code: unix.BPF_ST | unix.BPF_MEM | unix.BPF_DW, Regs: r6, Off: since},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Regs: r1, Off: 4}, // the first
-		{Code: unix.BPF_ALU64 | unix.BPF_SUB | unix.BPF_X, Regs: r1<<4 | r0},
-		{Code: unix.BPF_LDX | unix.BPF_MEM | unix.BPF_DW, Regs: r6<<4 | r1, Off: total},
-		{Code: unix.BPF_ALU64 | unix.BPF_ADD | unix.BPF_X, Regs: r1<<4 | r0},
-		{Code: unix.BPF_STX | unix.BPF_MEM | unix.BPF_DW, Regs: r0<<4 | r6, Off: total},
-		{Code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K, Regs: r0},
-		{Code: unix.BPF_JMP | unix.BPF_EXIT},
-	})
-	if err == nil {
-		o.tap, err = abi.BPFRawTracepoint("cpu_idle", program)
-		unix.Close(program)
-	}
-	if err != nil {
-		o.sums.Close()
-		return nil, err
-	}
-	return o, nil
-}
-
-func (o *outOfIdle) read(now int64, _ *procfile.Stat, to []int64) error {
-	v, err := o.sums.Read()
-	if err != nil {
-		return err
-	}
-	for n := range to {
-		to[n] = now - int64(v[2*n+1])
-	}
-	return nil
-}
-
-func (o *outOfIdle) close() {
-	unix.Close(o.tap)
-	o.sums.Close()
-}
-
-// switches is how long tasks ran, whoever they are, and interrupts while none
-// did: by the kernel's tracepoints and CLOCK_MONOTONIC, with no accounting of the
-// kernel in it.
-type switches struct {
-	*interrupts
-	sums *abi.BPFArray
-	tap  int
-}
-
-func openSwitches() (*switches, error) {
-	n, err := possibleCPUs()
-	if err != nil {
-		return nil, err
-	}
-	in, err := openInterrupts()
-	if err != nil {
-		return nil, err
-	}
-	s := &switches{interrupts: in}
-	if s.sums, err = abi.NewBPFArray(2, n); err != nil {
-		in.close()
-		return nil, err
-	}
-	const since, total, stack = 0, 8, -4
-	program, err := abi.BPFProgram([]abi.BPFInsn{
-		{Code: unix.BPF_JMP | unix.BPF_CALL, Imm: helperTask}, // who leaves the CPU
-		{Code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, Regs: r0<<4 | r7},
-		{Code: unix.BPF_ST | unix.BPF_MEM | unix.BPF_W, Regs: fp, Off: stack},
-		{Code: unix.BPF_LD | unix.BPF_IMM | unix.BPF_DW, Regs: unix.BPF_PSEUDO_MAP_FD<<4 | r1, Imm: int32(s.sums.FD)}, {},
-		{Code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, Regs: fp<<4 | r2},
-		{Code: unix.BPF_ALU64 | unix.BPF_ADD | unix.BPF_K, Regs: r2, Imm: stack},
-		{Code: unix.BPF_JMP | unix.BPF_CALL, Imm: helperLookup},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Regs: r0, Off: 10},
-		{Code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, Regs: r0<<4 | r6},
-		{Code: unix.BPF_JMP | unix.BPF_CALL, Imm: helperTime},
-		{Code: unix.BPF_LDX | unix.BPF_MEM | unix.BPF_DW, Regs: r6<<4 | r1, Off: since},
-		{Code: unix.BPF_STX | unix.BPF_MEM | unix.BPF_DW, Regs: r0<<4 | r6, Off: since},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Regs: r7, Off: 5}, // nobody
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Regs: r1, Off: 4}, // the first
-		{Code: unix.BPF_ALU64 | unix.BPF_SUB | unix.BPF_X, Regs: r1<<4 | r0},
-		{Code: unix.BPF_LDX | unix.BPF_MEM | unix.BPF_DW, Regs: r6<<4 | r1, Off: total},
-		{Code: unix.BPF_ALU64 | unix.BPF_ADD | unix.BPF_X, Regs: r1<<4 | r0},
-		{Code: unix.BPF_STX | unix.BPF_MEM | unix.BPF_DW, Regs: r0<<4 | r6, Off: total},
-		{Code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K, Regs: r0},
-		{Code: unix.BPF_JMP | unix.BPF_EXIT},
-	})
-	if err == nil {
-		s.tap, err = abi.BPFRawTracepoint("sched_switch", program)
-		unix.Close(program)
-	}
-	if err != nil {
-		s.sums.Close()
-		in.close()
-		return nil, err
-	}
-	return s, nil
-}
-
-func (s *switches) read(_ int64, _ *procfile.Stat, to []int64) error {
-	v, err := s.sums.Read()
-	if err != nil {
-		return err
-	}
-	for n := range to {
-		to[n] = int64(v[2*n+1])
-	}
-	return s.add(to)
-}
-
-func (s *switches) close() {
-	unix.Close(s.tap)
-	s.sums.Close()
-	s.interrupts.close()
-}
+// away is by how much a figure lies outside of a range.
+func away(v, low, high float64) float64 { return v - min(max(v, low), high) }
 
 // A thread that never waits is in the figures of every sample.
 func TestNeverWaits(t *testing.T) {

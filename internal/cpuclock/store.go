@@ -39,7 +39,7 @@ const soon = time.Minute
 const lockWait = 10 * time.Second
 
 // For gives the calibration that holds here: the one that is kept in a directory
-// of this user, or a new one, which takes two to five seconds of one of cpus.
+// of this user, or a new one, which takes one to five seconds of one of cpus.
 func For(ctx context.Context, dir string, cpus, allowed []int) (Calibration, error) {
 	here, err := place(cpus)
 	if err != nil {

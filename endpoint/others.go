@@ -66,6 +66,9 @@ type others struct {
 	namespace     string // of PIDs, this process's
 	before, after look
 	first, last   []procfile.CPU // by number, at the edges of the window
+	tasks         tasks
+	came          [2]arrivals // at the edges of the window
+	still         [2]arrivals // before anything of the run was sent
 }
 
 // look is one reading of the processes of this host that are not ours.
@@ -95,22 +98,39 @@ const (
 	lookLimit = 100 * time.Millisecond
 )
 
-// Foreign time is told above these: what the programs of a quiet host use stays
-// below the first, in percent of one CPU, and the runs of a cell differ by less
-// than the second, as a share of the figure.
+// Foreign time is told above foreignLeast, which what the programs of a quiet host
+// use stays below, in percent of one CPU, and above foreignShare of the figure, by
+// less than which the runs of a cell differ. Less matters too where the figure is
+// small: foreignSmall at least, if it is foreignMuch of it.
 const (
 	foreignLeast = 5.0
 	foreignShare = 0.1
+	foreignSmall = 1.0
+	foreignMuch  = 0.25
 )
 
+// matters says that foreign time in a figure is worth a word. What is counted in
+// ticks is not known well enough to tell of little.
+func matters(percent, figure float64, exact bool) bool {
+	if percent <= foreignShare*figure {
+		return false
+	}
+	return percent > foreignLeast || exact && percent > foreignSmall && percent > foreignMuch*figure
+}
+
 func newOthers(p *Prepare, set, workers []int) *others {
-	return &others{p: p, set: set, workers: workers, cgroups: ownCgroups(), namespace: pidNamespace()}
+	o := &others{p: p, set: set, workers: workers, cgroups: ownCgroups(), namespace: pidNamespace()}
+	if o.counted() {
+		o.tasks = openTasks(set)
+	}
+	return o
 }
 
 func (o *others) close() {
 	for _, g := range o.cgroups {
 		_ = g.stat.Close() // nothing was written
 	}
+	o.tasks.close()
 }
 
 // counted says that the CPU figure holds all that the CPUs of the scope do.
@@ -184,9 +204,18 @@ func readTasks(pids []int, end int64) map[int]map[int]process {
 	return all
 }
 
-// opens and closes take what /proc/stat says at the edges of the window.
-func (o *others) opens(s *procfile.Stat)  { o.first = append(o.first[:0], s.CPUs...) }
-func (o *others) closes(s *procfile.Stat) { o.last = append(o.last[:0], s.CPUs...) }
+// opens and closes take what the CPUs did at the edges of the window.
+func (o *others) opens(s *procfile.Stat) {
+	o.first = append(o.first[:0], s.CPUs...)
+	o.tasks.opens()
+	o.came[0] = readArrivals()
+}
+
+func (o *others) closes(s *procfile.Stat) {
+	o.last = append(o.last[:0], s.CPUs...)
+	o.tasks.closes()
+	o.came[1] = readArrivals()
+}
 
 // readProcesses reads those that it can until a time of CLOCK_MONOTONIC, the
 // latest ones first.
@@ -290,6 +319,33 @@ type foreign struct {
 	sum, unplaced float64
 	list          []usage // those that used most first
 	bounded       bool    // the sum was more than there was room for
+	kin           float64 // what the run's other processes used
+	network       float64 // and kernel threads that handle packets
+	kernel        usages  // other kernel threads
+}
+
+// usages is what several programs used of the CPUs that are counted.
+type usages struct {
+	sum  float64
+	most usage
+}
+
+func (u *usages) add(v usage) {
+	u.sum += v.cpu
+	if v.cpu > u.most.cpu {
+		u.most = v
+	}
+}
+
+// forNetwork says that a kernel thread of a name handles interrupts and packets,
+// the run's among them.
+func forNetwork(name string) bool {
+	for _, prefix := range []string{"ksoftirqd/", "napi/", "irq/"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // foreign holds the programs that are not of the run to the time that they can
@@ -301,7 +357,7 @@ func (o *others) foreign(rest float64) (f foreign) {
 	}
 	gone := o.gone()
 	for pid, p := range o.after.processes {
-		if p.kernel || o.kin(pid) {
+		if pid == os.Getpid() {
 			continue
 		}
 		used, children := o.grown(pid, p, gone)
@@ -315,6 +371,17 @@ func (o *others) foreign(rest float64) (f foreign) {
 			continue
 		}
 		scale := 100 / (procfile.Hz * seconds)
+		switch v := (usage{pid, p.Name, placed * scale, unplaced * scale}); {
+		case p.kernel && forNetwork(p.Name):
+			f.network += v.cpu
+			continue
+		case p.kernel:
+			f.kernel.add(v)
+			continue
+		case o.kin(pid):
+			f.kin += v.cpu
+			continue
+		}
 		f.list = append(f.list, usage{pid, p.Name, placed * scale, unplaced * scale})
 		f.sum += placed * scale
 		f.unplaced += unplaced * scale
@@ -485,23 +552,31 @@ func (o *others) report(res *Result) {
 		return
 	}
 	figure := *percent(a, b, a.Busy, b.Busy)
-	told := func(percent float64) bool { return percent > foreignLeast && percent > foreignShare*figure }
+	told := func(percent float64) bool { return matters(percent, figure, false) }
 
 	if kind := masked("/proc/stat"); kind != "" {
 		warn(results.ProcMasked, "/proc/stat is not the kernel's: %s is mounted over it and may leave out softirq and what others use, so cpu_percent may be too low; run this end outside the container, or unmount it (umount /proc/stat)", kind)
 	}
 	own := (res.Counters["rusage_user_seconds"] + res.Counters["rusage_system_seconds"]) / seconds * 100
 	f := o.foreign(figure - own)
-	res.Counters["foreign_cpu_percent"] = round(f.sum)
+	// Tasks that are no process's: their time is exact where the kernel tells it.
+	gone, exact := o.tasks.percent(seconds)
+	gone = max(0, min(gone, figure)-own-f.kin-f.network-f.kernel.sum-f.sum)
+	res.Counters["foreign_cpu_percent"] = round(f.sum + gone)
 	hidden := o.hidden(own, seconds)
 	// Sampled by ticks, so it has to be more to be told.
 	hides := hidden > 2*foreignLeast && hidden > 2*foreignShare*figure
+	if exact {
+		hides = matters(gone, figure, true)
+	} else {
+		gone = min(hidden, max(0, figure-own))
+	}
 	switch {
-	case told(f.sum):
+	case matters(f.sum, figure, true):
 		most, bound, more := f.list[0], "about", ""
 		if f.bounded {
 			bound = "at most"
-		} else if told(f.unplaced) {
+		} else if matters(f.unplaced, figure, true) {
 			more = fmt.Sprintf("; what ended meanwhile, or was not read in time, used up to %.1f%% more, on CPUs that are not known", f.unplaced)
 		}
 		warn(results.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable(most.name), most.pid, most.cpu, more, named(o.set))
@@ -509,8 +584,14 @@ func (o *others) report(res *Result) {
 		most := slices.MaxFunc(f.list, func(a, b usage) int { return cmp.Compare(a.unplaced, b.unplaced) })
 		warn(results.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to children or threads of %s (pid %d) that ended meanwhile or were not read in time, on CPUs that are not known: end it, or keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable(most.name), most.pid, named(o.set))
 	case !seesAll() && hides:
-		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", min(hidden, max(0, figure-own)), figure)
+		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", gone, figure)
+	case exact && hides:
+		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to tasks that are not of the run and that nothing tells of any more: programs that began and ended meanwhile on %s, one after the other (execsnoop, or perf trace -s, shows who starts them); end what starts them, or keep it off %s", gone, figure, named(o.set), named(o.set))
 	}
+	if k := f.kernel; matters(k.sum, figure, true) {
+		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to kernel threads that handle no packets, most to %s (%.1f%%): work that others gave the kernel, such as writing files back or encrypting; end what causes it, or keep it off %s", k.sum, figure, printable(k.most.name), k.most.cpu, named(o.set))
+	}
+	o.traffic(warn, res, seconds, figure)
 	if steal := o.ticks(o.set, func(c *procfile.CPU) uint64 { return c.Steal }) / seconds; told(steal) {
 		warn(results.CPUSteal, "the hypervisor kept %.1f%% of a CPU for others on %s, and cpu_percent holds it: give this machine CPUs of its own", steal, named(o.set))
 	}

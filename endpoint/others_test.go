@@ -252,6 +252,72 @@ func TestOthersReport(t *testing.T) {
 	}
 }
 
+// TestForeignUnseen: time that no process accounts for, kernel threads and packets of
+// others are told, each beside a run that has as much of its own; and little
+// matters where the run itself used little.
+func TestForeignUnseen(t *testing.T) {
+	const pid, kin = 1 << 22, 1<<22 + 1
+	type processes = map[int]process
+	proc := func(name string, used uint64) processes {
+		return processes{pid: {Process: Process{Start: 1, Name: name}, used: used, cpu: 1, kernel: name != "loop"}}
+	}
+	sec := func(v float64) *float64 { return &v }
+	packets := func(n uint32) arrivals { return arrivals{10e9 + 1, []uint32{0, n}} }
+	for _, c := range []struct {
+		name          string
+		busy, own     float64  // seconds of 10
+		tasks         *float64 // likewise, if the kernel tells
+		before, after processes
+		still, came   uint32  // packets
+		link          float64 // likewise
+		softirq       uint64  // ticks
+		words         []string
+	}{
+		{"quiet", 7, 4, sec(4.2), nil, nil, 3000, 900e3, 900e3, 250, nil},
+		{"programs that came and went", 7, 2, sec(6.5), nil, nil, 0, 0, 0, 0, []string{"about 45.0% of a CPU in this end's 70.0%", "began and ended meanwhile on CPU 1"}},
+		{"of the run", 7, 2, sec(6.5), processes{kin: {Process: Process{Start: 7, Name: "zcbench"}, cpu: 1}}, processes{kin: {Process: Process{Start: 7, Name: "zcbench"}, cpu: 1, used: 450}}, 0, 0, 0, 0, nil},
+		{"beside one that is seen", 7, 2, sec(6.5), proc("loop", 0), proc("loop", 440), 0, 0, 0, 0, []string{"about 44.0% of a CPU went to programs", "most to loop"}},
+		{"a kernel that does not tell", 7, 2, nil, nil, nil, 0, 0, 0, 0, nil},
+		{"little of little", 0.6, 0.2, sec(0.6), proc("loop", 0), proc("loop", 40), 0, 0, 0, 0, []string{"about 4.0% of a CPU went to programs", "whose 6.0% are"}},
+		{"little that came and went", 0.6, 0.2, sec(0.6), nil, nil, 0, 0, 0, 0, []string{"about 4.0% of a CPU in this end's 6.0%"}},
+		{"what a quiet host has", 0.35, 0.2, sec(0.3), proc("loop", 0), proc("loop", 8), 0, 0, 0, 0, nil},
+		{"little of much", 6, 5, sec(5.4), proc("loop", 0), proc("loop", 40), 0, 0, 0, 0, nil},
+		{"a kernel thread", 7, 3, sec(5), proc("kworker/1:2+events", 0), proc("kworker/1:2+events", 200), 0, 0, 0, 0, []string{"about 20.0% of a CPU in this end's 70.0% went to kernel threads", "most to kworker/1:2+events (20.0%)"}},
+		{"a kernel thread that handles packets", 7, 3, sec(5), proc("ksoftirqd/1", 0), proc("ksoftirqd/1", 200), 0, 0, 0, 0, nil},
+		{"packets of others before the run", 7, 3, sec(3), nil, nil, 250e3, 1000e3, 750e3, 200, []string{"about 10.0% of a CPU in this end's 70.0% went to packets that are not of the run: 25000 a second came to CPU 1 before"}},
+		{"packets of others on a slow link", 4, 0.2, sec(0.2), nil, nil, 0, 500e3, 20e3, 300, []string{"about 31.9% of a CPU in this end's 40.0% went to packets", "beyond those of the run's interface"}},
+		{"packets that pass a bridge", 4, 0.2, sec(0.2), nil, nil, 0, 60e3, 20e3, 300, nil},
+		{"packets, and nobody counted those of the interface", 4, 0.2, sec(0.2), nil, nil, 0, 500e3, -1, 300, nil},
+		{"packets that took no time", 7, 6.8, sec(6.9), nil, nil, 250e3, 1000e3, 750e3, 10, nil},
+	} {
+		o := looked(ScopeCPUSet, c.before, c.after)
+		if c.before == nil {
+			o.before.processes, o.after.processes = processes{}, processes{}
+		}
+		o.p.Kin = []Process{{Start: 7, Name: "zcbench"}}
+		o.first, o.last = make([]procfile.CPU, 2), []procfile.CPU{{}, {SoftIRQ: c.softirq}}
+		if c.tasks != nil {
+			o.tasks.first, o.tasks.last = sec(0), c.tasks
+		}
+		zero := arrivals{1, []uint32{0, 0}}
+		o.still, o.came = [2]arrivals{zero, packets(c.still)}, [2]arrivals{zero, packets(c.came)}
+		res := &Result{Samples: []Sample{{}, {At: 10e9, Busy: c.busy}}, Counters: map[string]float64{"rusage_user_seconds": c.own}}
+		if c.link >= 0 {
+			res.Counters["link_rx_packets"], res.Counters["link_tx_packets"] = c.link, 0
+		}
+		o.report(res)
+		all := strings.Join(res.Warnings, "\n")
+		if len(c.words) == 0 && all != "" && seesAll() || len(c.words) > 0 && len(res.Warnings) != 1 {
+			t.Errorf("%s: %q", c.name, res.Warnings)
+		}
+		for _, w := range c.words {
+			if !strings.Contains(all, w) || results.CodeOf(res.Warnings[0]) != results.CPUForeign {
+				t.Errorf("%s: %q lacks %q", c.name, all, w)
+			}
+		}
+	}
+}
+
 func TestCgroups(t *testing.T) {
 	const v1 = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n" +
 		"32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct\n" +

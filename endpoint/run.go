@@ -221,6 +221,11 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 			return nil, err
 		}
 	}
+	listened := make(chan struct{})
+	go func() {
+		defer close(listened)
+		s.others.listen(at)
+	}()
 	s.sight = r.verify(at)
 	connected, unread := readBack(r.conns)
 	r.hand(at)
@@ -265,6 +270,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	if early && !r.p.Raw {
 		return nil, Errorf(PeerGone, "%s: the other end closed the data connections before the window was over", r.p.Role)
 	}
+	<-listened
 	res, err := s.finish(cut)
 	if err == nil {
 		if unread = cmp.Or(unread, s.unread); unread == nil {

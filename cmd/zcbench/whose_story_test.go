@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"zcbench/internal/cpuclock"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 )
@@ -336,6 +337,47 @@ func TestStoryForeignUnseen(t *testing.T) {
 	if r.RX.CPUScope != "cpuset" {
 		t.Errorf("CPU scope %s", r.RX.CPUScope)
 	}
+}
+
+// Programs that come and go, and that nobody waits for, are in no process's time.
+func TestStoryForkStorm(t *testing.T) {
+	s := newSpaces(t)
+	if runtime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	known := false
+	for _, name := range []string{cpuclock.Schedstat, cpuclock.CPUAcct} {
+		if k, err := cpuclock.Open(cpuclock.Calibration{Method: name}, []int{1}); err == nil {
+			known = true
+			k.Close()
+		}
+	}
+	if !known {
+		t.Skip("this kernel does not tell what all tasks had: no /proc/schedstat, and no cpuacct")
+	}
+	s.slow(t)
+	s.receive(t, nil)
+	// A shell that ignores SIGCHLD; its children end unseen on the receiver's CPU.
+	const child = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done"
+	cmd := exec.Command("taskset", "-c", "0", "sh", "-c", "trap '' CHLD; while :; do taskset -c 1 sh -c '"+child+"'; done")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	r := s.send(t, nil, "10.77.0.2", "-t", "2", "-O", "0.3", "-A", "0,1")
+	own := (r.RX.Counters["rusage_user_seconds"] + r.RX.Counters["rusage_system_seconds"]) / r.Window * 100
+	for _, w := range r.Warnings {
+		if results.CodeOf(w) == results.CPUForeign && strings.HasPrefix(w, "rx:") {
+			if foreign := r.RX.Counters["foreign_cpu_percent"]; foreign < 15 || foreign > *r.RX.CPUPercent-own+1 {
+				t.Errorf("%.1f%% foreign, %.1f%% own, of %.1f%%: %s", foreign, own, *r.RX.CPUPercent, w)
+			}
+			return
+		}
+	}
+	t.Errorf("rx: %.1f%% CPU, %.1f%% its own threads', and nothing says whose the rest is: %q", *r.RX.CPUPercent, own, r.Warnings)
 }
 
 // Receive softirq on a CPU that nobody counts is told.

@@ -3,9 +3,8 @@ package ringcfg
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
-
-	"zcbench/internal/cpulist"
 )
 
 // queue.tx-0.xps-cpus and queue.rx-0.rps-cpus say which CPUs use a transmit
@@ -55,7 +54,7 @@ func parseQueue(_ *host, now Settings, name, value string) (string, error) {
 	if !ok {
 		return value, nil
 	}
-	cpus, err := cpulist.Parse(list)
+	cpus, err := parseList(list)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
@@ -78,4 +77,27 @@ func mask(cpus []int, like string) string {
 		text += fmt.Sprintf(",%08x", words[i])
 	}
 	return text
+}
+
+// parseList reads a list of numbers as the kernel writes it: "0-2,5".
+func parseList(s string) ([]int, error) {
+	var list []int
+	for part := range strings.SplitSeq(s, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		a, err := strconv.ParseUint(first, 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a list such as 0-2,5", s)
+		}
+		b, err := strconv.ParseUint(last, 10, 16)
+		if err != nil || b < a {
+			return nil, fmt.Errorf("%q is not a list such as 0-2,5", s)
+		}
+		for n := a; n <= b; n++ {
+			list = append(list, int(n))
+		}
+	}
+	return list, nil
 }

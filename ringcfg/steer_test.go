@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"zcbench/internal/cpulist"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
 )
@@ -130,13 +129,13 @@ func TestMask(t *testing.T) {
 	for _, c := range []struct{ list, like, want string }{
 		{"0", "0", "1"}, {"0-1", "0", "3"}, {"1,3-4", "00", "1a"}, {"0,32", "00000000,00000000", "00000001,00000001"}, {"33", "f,ffffffff", "2,00000000"},
 	} {
-		cpus, err := cpulist.Parse(c.list)
+		cpus, err := parseList(c.list)
 		if got := mask(cpus, c.like); err != nil || got != c.want {
 			t.Errorf("CPUs %s as %s: %s, %v; want %s", c.list, c.like, got, err, c.want)
 		}
 	}
 	for _, bad := range []string{"", "a", "3-1", "1,,2", "1-", "99999"} {
-		if _, err := cpulist.Parse(bad); err == nil {
+		if _, err := parseList(bad); err == nil {
 			t.Errorf("list %q: no error", bad)
 		}
 	}

@@ -53,8 +53,8 @@ const (
 	spell = 170 * time.Millisecond
 	// tries are made while others disturb them, none after enough: the other end of
 	// a run waits.
-	tries  = 3
-	enough = 4 * time.Second
+	tries  = 6
+	enough = 5 * time.Second
 	// right is the error of a clock that is good enough, and resolution what cannot be told from 0 in a spell; percent of one CPU.
 	right      = 2.5
 	resolution = 1.0
@@ -78,13 +78,18 @@ func calibrate(cpus, allowed []int) (Calibration, error) {
 	var all []trial
 	var c Calibration
 	loads, began := possible(), time.Now()
+	told := map[load]bool{} // all there is to know
 	for i := range tries {
+		if i > 0 && time.Since(began) > enough {
+			break
+		}
 		b, err := newBench(cpus[i%len(cpus)], allowed, spell, list, stat)
 		for _, l := range loads {
 			var t trial
-			if err == nil && b.room > 100-full && time.Since(began) < enough {
+			if err == nil && !told[l] && b.room > 100-full && time.Since(began) < enough {
 				if t, err = b.plant(l); err == nil && t.tells() {
 					all = append(all, t)
+					told[l] = t.exact
 				}
 			}
 		}

@@ -378,9 +378,16 @@ func bootID() string {
 // interface's. Its file names the holder for those who wait.
 type lock struct{ f *os.File }
 
+// lookWait is for those who hold a lock only to look whether there is something
+// to do.
+const lookWait = 200 * time.Millisecond
+
+// tryOnce is no wait at all.
+const tryOnce = -lookWait
+
 // takeLock waits until nobody else holds the lock, for at most a time.
 func takeLock(path, what string, wait time.Duration) (*lock, error) {
-	deadline := time.Now().Add(wait)
+	deadline := time.Now().Add(wait + lookWait)
 	for {
 		l, err := tryLock(path)
 		if err != nil {

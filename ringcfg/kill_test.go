@@ -5,14 +5,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"zcbench/internal/netpair"
 )
@@ -146,19 +153,25 @@ func another(r *rand.Rand, now Settings, name string) string {
 }
 
 // TestMain lets the test program be the process that is killed: it applies and
-// undoes random settings, for ever.
+// undoes random settings, for ever, or restores them.
 func TestMain(m *testing.M) {
 	if os.Getenv("RINGCFG_TEST_DIR") != "" {
 		sayDir()
 		return
 	}
 	if iface := os.Getenv("RINGCFG_TEST_VICTIM"); iface != "" {
+		if os.Getenv("RINGCFG_TEST_RESTORE") != "" {
+			_, err := RestoreAll(background, Journal(os.Getenv("RINGCFG_TEST_JOURNAL")), "")
+			fmt.Fprintln(os.Stderr, err)
+			return
+		}
 		fmt.Fprintln(os.Stderr, victim(iface, Journal(os.Getenv("RINGCFG_TEST_JOURNAL")), os.Getenv("RINGCFG_TEST_SEED")))
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
+// victim works until it is killed, or cannot go on because of what others did.
 func victim(iface string, j Journal, seed string) error {
 	n, err := strconv.ParseUint(seed, 10, 64)
 	if err != nil {
@@ -170,6 +183,7 @@ func victim(iface string, j Journal, seed string) error {
 		if err != nil {
 			return err
 		}
+		fmt.Println("at work")
 		now = local(now)
 		want := map[string]string{}
 		names := now.names()
@@ -183,76 +197,279 @@ func victim(iface string, j Journal, seed string) error {
 			want["ntuple"] = "on"
 			want[fmt.Sprintf("flow.tcp4 dst-ip 198.18.0.2 dst-port %d", 1+r.IntN(3))] = "queue 1"
 		}
-		_, undo, err := Apply(context.Background(), Want{Interface: iface, Settings: want}, j)
-		if err != nil {
-			if errors.Is(err, ErrBusy) {
-				return err
-			}
+		keep := r.IntN(3) == 0
+		_, undo, err := Apply(context.Background(), Want{Interface: iface, Settings: want, Keep: keep}, j)
+		var done Restored
+		switch {
+		case errors.Is(err, ErrBusy):
+			return err
+		case err != nil:
 			continue // some combinations do not go together: rolled back
+		case keep:
+			done, err = Restore(context.Background(), iface, j, 0)
+		default:
+			done.Drift, err = undo(context.Background())
 		}
-		if drift, err := undo(context.Background()); err != nil || len(drift) > 0 {
-			return fmt.Errorf("undo %v: %v, %w", want, drift, err)
+		if err != nil || len(done.Drift) > 0 {
+			return fmt.Errorf("undo %v: %v, %w", want, done.Drift, err)
 		}
 	}
 }
 
 // TestKilled kills a process that applies and undoes random settings at a
-// random moment, and wants everything back as it was before.
+// random moment, lets something happen to its interface or to the journal's
+// disk, and wants everything back as it was before.
 func TestKilled(t *testing.T) {
 	p := pair(t)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	killMany(t, &p.RX, seed, rounds())
+	killMany(t, &p.RX, uint64(time.Now().UnixNano()), rounds())
 }
 
 // rounds is how many processes to kill: make soak asks for more.
 func rounds() int {
 	if os.Getenv("ZCBENCH_SOAK") != "" {
-		return 200
+		return 100
 	}
 	return 20
 }
 
+// fault is what happens to an interface or the journal beside the kill.
+type fault struct {
+	name  string
+	do    func(*home) error
+	loses bool // a running victim may not be able to go on
+}
+
+var faults = []fault{
+	{"nothing", func(*home) error { return nil }, false},
+	{"renamed", func(h *home) error { return h.rename(h.end.Interface, "other0") }, true},
+	{"given another address", func(h *home) error {
+		return netlink.LinkSetHardwareAddr(h.link(), net.HardwareAddr{2, 3, 4, 5, 6, 7})
+	}, false},
+	{"moved", func(h *home) error { return netlink.LinkSetNsFd(h.link(), int(h.away)) }, true},
+	{"renamed and moved", func(h *home) error {
+		return errors.Join(h.rename(h.end.Interface, "other0"), netlink.LinkSetNsFd(h.link(), int(h.away)))
+	}, true},
+}
+
+// home knows what an interface was like, to undo a fault.
+type home struct {
+	t     *testing.T
+	end   *netpair.End
+	here  netns.NsHandle
+	away  netns.NsHandle
+	index int
+	mac   net.HardwareAddr
+	addrs []netlink.Addr
+}
+
+func newHome(t *testing.T, e *netpair.End) *home {
+	h := &home{t: t, end: e}
+	h.away, _ = newSpace(t)
+	in(t, e, func() (err error) {
+		if h.here, err = netns.Get(); err != nil {
+			return err
+		}
+		l, err := netlink.LinkByName(e.Interface)
+		if err != nil {
+			return err
+		}
+		h.index, h.mac = l.Attrs().Index, l.Attrs().HardwareAddr
+		h.addrs, err = netlink.AddrList(l, netlink.FAMILY_ALL)
+		return err
+	})
+	t.Cleanup(func() { h.here.Close() })
+	return h
+}
+
+// link is the interface as it is now, in the namespace of the calling thread.
+func (h *home) link() netlink.Link {
+	h.t.Helper()
+	l, err := netlink.LinkByIndex(h.index)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return l
+}
+
+func (h *home) rename(from, to string) error {
+	l, err := netlink.LinkByName(from)
+	if err != nil {
+		return err
+	}
+	return errors.Join(netlink.LinkSetDown(l), netlink.LinkSetName(l, to), netlink.LinkSetUp(l))
+}
+
+// back undoes all faults of the interface.
+func (h *home) back() {
+	h.t.Helper()
+	err := within(h.away, func() error {
+		for _, name := range []string{h.end.Interface, "other0"} {
+			if l, err := netlink.LinkByName(name); err == nil {
+				return netlink.LinkSetNsFd(l, int(h.here))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	in(h.t, h.end, func() error {
+		if _, err := netlink.LinkByName(h.end.Interface); err != nil {
+			if err := h.rename("other0", h.end.Interface); err != nil {
+				return err
+			}
+		}
+		l, err := netlink.LinkByName(h.end.Interface)
+		if err != nil {
+			return err
+		}
+		h.index = l.Attrs().Index
+		if l.Attrs().HardwareAddr.String() != h.mac.String() {
+			if err := netlink.LinkSetHardwareAddr(l, h.mac); err != nil {
+				return err
+			}
+		}
+		if err := netlink.LinkSetUp(l); err != nil {
+			return err
+		}
+		for _, a := range h.addrs {
+			if a.IP.IsLinkLocalUnicast() {
+				continue
+			}
+			a.Label, a.Flags, a.LinkIndex = "", unix.IFA_F_NODAD, h.index
+			if err := netlink.AddrReplace(l, &a); err != nil {
+				return fmt.Errorf("address %s: %w", a.IPNet, err)
+			}
+		}
+		return nil
+	})
+}
+
+// start starts this test program as a victim, which says when it is at work, or
+// to restore once.
+func (h *home) start(j Journal, seed uint64, restore bool) (cmd *exec.Cmd, stderr *strings.Builder, atWork io.Reader) {
+	h.t.Helper()
+	cmd = exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "RINGCFG_TEST_VICTIM="+h.end.Interface, "RINGCFG_TEST_JOURNAL="+string(j), fmt.Sprintf("RINGCFG_TEST_SEED=%d", seed))
+	if restore {
+		cmd.Env = append(cmd.Env, "RINGCFG_TEST_RESTORE=1")
+	}
+	stderr = &strings.Builder{}
+	cmd.Stderr = stderr
+	atWork, err := cmd.StdoutPipe()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := h.end.Do(cmd.Start); err != nil {
+		h.t.Fatal(err)
+	}
+	return cmd, stderr, atWork
+}
+
+// end ends a process in one of several ways.
+func end(r *rand.Rand, cmd *exec.Cmd) string {
+	how := []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGSTOP}[r.IntN(4)]
+	_ = cmd.Process.Signal(how) // it may have ended
+	if how == syscall.SIGSTOP {
+		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
+		_ = cmd.Process.Kill()
+	}
+	_ = cmd.Wait()
+	return unix.SignalName(how)
+}
+
+// oneRun is how long it takes here to change a setting and to put it back.
+func oneRun(t *testing.T, e *netpair.End, j Journal) time.Duration {
+	t.Helper()
+	began := time.Now()
+	in(t, e, func() error {
+		_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "1400"}}, j)
+		if err == nil {
+			_, err = undo(background)
+		}
+		return err
+	})
+	return time.Since(began)
+}
+
 func killMany(t *testing.T, e *netpair.End, seed uint64, rounds int) {
 	t.Helper()
-	before := state(t, e)
+	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 2))
-	j := Journal(t.TempDir())
-	recovered := 0
+	h := newHome(t, e)
+	t.Cleanup(h.back)
+	dir, fill, free := full(t)
+	j := Journal(dir)
+	before := outside(t, e)
+	span := oneRun(t, e, j)
+	open, refused := 0, map[string]int{}
+	began, done := time.Now(), 0
 	for round := range rounds {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "RINGCFG_TEST_VICTIM="+e.Interface, "RINGCFG_TEST_JOURNAL="+string(j), fmt.Sprintf("RINGCFG_TEST_SEED=%d", r.Uint64()))
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
-		if err := e.Do(cmd.Start); err != nil {
-			t.Fatal(err)
+		// An emulated machine that others keep busy takes ten seconds for one.
+		if open > 0 && time.Since(began) > time.Minute && os.Getenv("ZCBENCH_SOAK") == "" {
+			break
 		}
+		done++
+		f := faults[r.IntN(len(faults))]
+		during, fills := r.IntN(2) == 0, r.IntN(4) == 0
+		what := fmt.Sprintf("round %d: %s, while it ran: %v, full disk: %v", round, f.name, during, fills)
+		cmd, stderr, atWork := h.start(j, r.Uint64(), false)
 		// Some die while they begin, some after many changes.
-		time.Sleep(time.Duration(20+r.IntN(30<<r.IntN(6))) * time.Millisecond)
-		cmd.Process.Kill()
-		if cmd.Wait(); stderr.Len() > 0 {
-			t.Fatalf("round %d: the victim ended by itself: %s", round, stderr.String())
+		if r.IntN(5) > 0 {
+			_, _ = atWork.Read(make([]byte, 1)) // it may end by itself
 		}
-		if len(glob(string(j)+"/*.journal")) > 0 {
-			recovered++
+		time.Sleep(time.Duration(r.Int64N(int64(2*span + 300*time.Millisecond))))
+		if fills {
+			fill(int64(r.IntN(4)) * 4096)
 		}
-		var done Restored
-		err := e.Do(func() (err error) {
-			done, err = Recover(context.Background(), j)
-			return err
-		})
-		if err != nil || len(done.Drift)+len(done.Gone) > 0 {
-			t.Fatalf("round %d: recover: %v, %v", round, done, err)
+		if during {
+			in(t, e, func() error { return f.do(h) })
+			time.Sleep(time.Duration(r.IntN(30)) * time.Millisecond)
 		}
-		if after := state(t, e); after != before {
-			t.Fatalf("round %d: not as before:\n%s", round, lineDiff(before, after))
+		what += ", " + end(r, cmd)
+		if stderr.Len() > 0 && !(during && f.loses || fills) {
+			t.Fatalf("%s: the victim ended by itself: %s", what, stderr)
 		}
-		if left := glob(string(j) + "/*.journal"); len(left) > 0 {
-			t.Fatalf("round %d: left %v", round, left)
+		if len(glob(dir+"/*.journal")) > 0 {
+			open++
+		}
+		if !during {
+			in(t, e, func() error { return f.do(h) })
+		}
+		if r.IntN(3) == 0 {
+			cmd, _, _ := h.start(j, 0, true)
+			time.Sleep(time.Duration(5+r.IntN(60)) * time.Millisecond)
+			what += ", a restore " + end(r, cmd)
+		}
+		if r.IntN(2) == 0 {
+			free()
+		}
+		got, err := RestoreAll(background, j, "")
+		if len(got.Drift)+len(got.Gone) > 0 {
+			t.Errorf("%s: restore: %+v, %v", what, done, err)
+		}
+		if left := glob(dir + "/*.*"); err == nil && len(left) > 0 {
+			t.Fatalf("%s: restored, and left %v", what, left)
+		} else if err != nil {
+			if len(left) == 0 || !strings.Contains(err.Error(), "zcbench tune ") {
+				t.Fatalf("%s: restore left %v: %v", what, left, err)
+			}
+			refused[f.name]++
+			t.Logf("%s: restore: %v", what, err)
+		}
+		free()
+		h.back()
+		if err != nil {
+			if done, err := RestoreAll(background, j, ""); err != nil || len(done.Drift)+len(done.Gone) > 0 {
+				t.Fatalf("%s: restore when it is back: %+v, %v", what, done, err)
+			}
+		}
+		if after := outside(t, e); after != before {
+			t.Fatalf("%s: not as before:\n%s", what, lineDiff(before, after))
 		}
 	}
-	t.Logf("%d of %d processes died over an open journal", recovered, rounds)
-	if recovered == 0 {
+	t.Logf("a run takes %v; %d of %d processes died over an open journal; could not be restored before the fault was: %v", span, open, done, refused)
+	if open == 0 {
 		t.Error("no process was killed in the middle of a change: the test proves nothing")
 	}
 }

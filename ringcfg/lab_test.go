@@ -42,9 +42,7 @@ func TestLabEverySetting(t *testing.T) {
 
 func TestLabKilled(t *testing.T) {
 	p := labPair(t)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	killMany(t, &p.RX, seed, rounds())
+	killMany(t, &p.RX, uint64(time.Now().UnixNano()), rounds())
 }
 
 // TestLabQueues takes queues of its own as an engine does, one and two, by

@@ -96,6 +96,12 @@ func everyBook(ctx context.Context, j Journal, which selection, want func(*book)
 			errs = append(errs, err)
 		}
 	}
+	// What processes left that were killed before they changed anything.
+	for _, path := range glob(filepath.Join(dir, "*.lock")) {
+		if l, err := tryLock(path); err == nil {
+			l.release()
+		}
+	}
 	return all, errors.Join(errs...)
 }
 
@@ -140,7 +146,7 @@ func undoFile(ctx context.Context, path string, which selection) (Restored, erro
 	if err != nil {
 		return Restored{}, err
 	}
-	s, err := beginOn(h, path, 0)
+	s, err := beginOn(h, path, tryOnce)
 	if err != nil {
 		return Restored{}, err
 	}
@@ -168,7 +174,7 @@ func undoDamaged(ctx context.Context, path string, which selection) (done Restor
 		if err != nil {
 			return done, err
 		}
-		s, err := beginOn(h, path, 0)
+		s, err := beginOn(h, path, tryOnce)
 		if err != nil {
 			return done, err
 		}

@@ -134,8 +134,19 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven func())
 	}
 	// One reader for the link's whole life: a link that closes is noticed at
 	// once, also while a run is on.
+	stop, err := c.link.watch(func(s *silence) {
+		// It may run again some day, and wonder.
+		c.link.setWriteDeadline(time.Second)
+		_ = c.link.sendError(Errorf(Failed, "this end heard nothing since %s, for %.0f s, and gave the run up", s.since.Format("15:04:05"), s.after.Seconds()))
+		cancel(Errorf(Failed, "the driver: %w", s))
+	})
+	if err != nil {
+		return err
+	}
+	defer stop()
 	requests := make(chan message)
 	go func() {
+		c.link.reads()
 		for {
 			m, err := c.link.receive()
 			if err != nil {
@@ -143,7 +154,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven func())
 					_ = c.link.sendError(Errorf(Failed, "%w", err))
 				}
 				if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) {
-					err = errPeerGone
+					err = fmt.Errorf("%w%s", errPeerGone, c.link.excuse())
 				}
 				cancel(err)
 				return
@@ -318,7 +329,7 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 		}
 	}
 	c.link.setDeadline(p.patience())
-	if c.run, err = prepare(ctx, e, p, a.Verifier, &a.Instruments, peer, c.local); err != nil {
+	if c.run, err = prepare(ctx, e, p, a.Verifier, &a.Instruments, c.link, peer, c.local); err != nil {
 		c.run = nil
 		return err
 	}

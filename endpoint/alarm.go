@@ -19,7 +19,7 @@ type alarm struct {
 func newAlarm(ctx context.Context, done <-chan struct{}) (*alarm, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		return nil, fmt.Errorf("make an eventfd for the sampler: %w", err)
+		return nil, fmt.Errorf("make an eventfd to sleep on: %w", err)
 	}
 	a := &alarm{fds: []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, quit: make(chan struct{}), over: make(chan struct{})}
 	go func() {

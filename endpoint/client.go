@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +20,7 @@ type Client struct {
 	replies chan message
 	gone    chan struct{} // closed when the link ended; why is set then
 	why     error
+	silent  atomic.Pointer[silence] // why it was ended, if that was it
 }
 
 // NewClient shakes hands with an agent over rw. A peer that is not zcbench is
@@ -41,7 +43,18 @@ func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string)
 		return nil, err
 	}
 	c.link.setDeadline(0)
-	go c.read()
+	stop, err := c.link.watch(func(s *silence) {
+		c.silent.Store(s)
+		c.link.rw.Close()
+	})
+	if err != nil {
+		rw.Close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	go func() {
+		defer stop()
+		c.read()
+	}()
 	return c, nil
 }
 
@@ -99,7 +112,9 @@ func (c *Client) read() {
 	for {
 		m, err := c.link.receive()
 		if err != nil {
-			if !errors.Is(err, errGarbage) {
+			if s := c.silent.Load(); s != nil {
+				err = s
+			} else if !errors.Is(err, errGarbage) {
 				err = c.fate()
 			}
 			c.why = Errorf(Failed, "%s: %w", c.name, err)
@@ -117,8 +132,12 @@ func (c *Client) fate() error {
 			return errors.New(text)
 		}
 	}
-	return errors.New("it vanished: the control connection closed")
+	return fmt.Errorf("it vanished: the control connection closed%s", c.link.excuse())
 }
+
+// Silent says that the agent was given up because nothing was heard from it: it
+// will not clean up when it is asked to.
+func (c *Client) Silent() bool { return c.silent.Load() != nil }
 
 // Close ends the link; the agent then aborts and cleans up. It is safe to
 // call more than once.

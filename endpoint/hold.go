@@ -2,7 +2,6 @@ package endpoint
 
 import (
 	"context"
-	"time"
 )
 
 type hold struct {
@@ -21,21 +20,6 @@ func (c *Client) Hold(ctx context.Context, ticket string) error {
 	return err
 }
 
-// Keep asks the agent for the time again and again, so that it knows that its
-// driver is there, until ctx or the link ends.
-func (c *Client) Keep(ctx context.Context) {
-	for {
-		select {
-		case <-time.After(idleWait / 3):
-		case <-ctx.Done():
-			return
-		}
-		if _, err := c.ask(ctx, message{Clock: &clock{Now: Monotonic()}}, handshakeWait); err != nil {
-			return
-		}
-	}
-}
-
 func (c *conversation) hold(h hold) (err error) {
 	if !c.trusted || c.agent.Claim == nil {
 		return Errorf(Denied, "this agent is not to be held")
@@ -45,6 +29,6 @@ func (c *conversation) hold(h hold) (err error) {
 			return err
 		}
 	}
-	c.link.setDeadline(idleWait)
+	c.link.setDeadline(0) // whoever holds an agent need ask it nothing: that it is there is heard
 	return c.link.send(message{Held: &held{}})
 }

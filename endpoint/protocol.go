@@ -40,12 +40,13 @@ import (
 //	                 ←    live       only when asked for
 //	                 ←    result     when the run is over
 //
-// and from prepare again for the next run. An agent may answer with error at
+// and from prepare again for the next run. From welcome on each end says once a
+// second that it is there (beat.go). An agent may answer with error at
 // any point from prepare on; the run is over then and the link stays usable.
 // Closing the link aborts the run.
 const (
 	magic    = "zcbench"
-	protocol = 3
+	protocol = 4
 )
 
 // Longest accepted lines: an agent hears from strangers, a driver from an
@@ -275,10 +276,13 @@ type link struct {
 	r     *bufio.Reader
 	limit int
 	mu    sync.Mutex
+	heart heart
 }
 
 func newLink(rw io.ReadWriteCloser, limit int) *link {
-	return &link{rw: rw, r: bufio.NewReader(rw), limit: limit}
+	l := &link{rw: rw, limit: limit}
+	l.r = bufio.NewReader(l)
+	return l
 }
 
 // errGarbage is a peer that does not speak this protocol.
@@ -305,6 +309,9 @@ func (l *link) receive() (message, error) {
 		part, err := l.r.ReadSlice('\n')
 		if len(line)+len(part) > l.limit {
 			return message{}, fmt.Errorf("%w: a line of over %d bytes", errGarbage, l.limit)
+		}
+		if len(line) == 0 && isBeat(part) {
+			continue
 		}
 		line = append(line, part...)
 		if err == nil {

@@ -39,6 +39,7 @@ type run struct {
 	counters []*Counters
 	checkers []*Checker
 
+	link      *link // to the driver
 	listeners []int
 	peer      netip.Addr // the only one let in, where it is valid
 	local     netip.Addr // where the payload arrives, where it is known
@@ -81,8 +82,9 @@ func (p *Prepare) params() Params {
 
 // prepare opens the engine on its threads and then the connections: a
 // receiver that binds NIC queues must have done so before it listens.
-func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instruments, peer, local netip.Addr) (_ *run, err error) {
-	r := &run{p: p, engine: e, peer: peer, local: localAddress(&p, local)}
+func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instruments, l *link, peer, local netip.Addr) (_ *run, err error) {
+	r := &run{p: p, engine: e, link: l, peer: peer, local: localAddress(&p, local)}
+	l.keepOff(p.CPUs)
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	defer func() {
 		if v := recover(); v != nil {
@@ -398,10 +400,17 @@ func (r *run) close() error {
 		close(w.conns) // a worker that never got connections leaves
 	}
 	var errs []error
+	patience, done := context.WithTimeout(context.Background(), drainWait) // with all of them
+	defer done()
 	for i, w := range r.workers {
 		select {
 		case <-w.done:
-		case <-time.After(drainWait):
+			continue
+		default:
+		}
+		select {
+		case <-w.done:
+		case <-patience.Done():
 			errs = append(errs, fmt.Errorf("%s engine %s: worker %d did not end", r.p.Role, r.engine.Name(), i))
 		}
 	}

@@ -355,6 +355,9 @@ func isMax(name string) bool { return strings.HasSuffix(name, "_max") }
 
 func (s *sampler) edge() edge {
 	e := edge{own: ownCounters()}
+	if v := s.r.link.cost(); v > 0 {
+		e.own["heartbeat_cpu_seconds"] = v
+	}
 	for _, c := range s.r.counters {
 		for i := range c.Syscalls {
 			e.syscalls[i] += c.Syscalls[i].Load()

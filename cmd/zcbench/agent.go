@@ -277,6 +277,11 @@ func (d duplex) Write(p []byte) (int, error) { return d.w.Write(p) }
 func (d duplex) SetDeadline(t time.Time) error {
 	return errors.Join(d.r.SetDeadline(t), d.w.SetDeadline(t))
 }
+
+// SetWriteDeadline lets go of a driver that does not listen.
+func (d duplex) SetWriteDeadline(t time.Time) error { return d.w.SetWriteDeadline(t) }
+
+// Close closes both.
 func (d duplex) Close() error {
 	err := d.w.Close()
 	if e := d.r.Close(); err == nil {

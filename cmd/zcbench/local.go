@@ -333,14 +333,19 @@ func (h *localHost) agent(name string, at *netpair.End, cpus []int) (*localAgent
 // once. One that is killed leaves its journal, which is worked off after both.
 const endWait = 5 * time.Second
 
-// end lets the agent clean up and, if it does not, kills it.
+// end lets the agent clean up and, if it does not, kills it: at once if it said
+// nothing for long.
 func (a *localAgent) end() {
+	limit := time.Duration(0) // it has done nothing yet, or does not any more
 	if a.client != nil {
+		if !a.client.Silent() {
+			limit = endWait
+		}
 		a.client.Close()
 	}
 	select {
 	case <-a.ended:
-	case <-time.After(endWait):
+	case <-time.After(limit):
 		_ = a.cmd.Process.Kill()
 		<-a.ended
 	}

@@ -58,21 +58,12 @@ func openHosts(ctx context.Context, p experiment.Pair, ticket string, stderr io.
 }
 
 // open finds the machine and holds it.
-func (r *reach) open(ctx context.Context) error {
+func (r *reach) open(ctx context.Context) (err error) {
 	if err := r.find(ctx); err != nil {
 		return err
 	}
-	client, end, err := r.agent(ctx)
-	if err != nil {
-		return err
-	}
-	keep, stop := context.WithCancel(context.Background())
-	go client.Keep(keep)
-	r.close = func() {
-		stop()
-		end()
-	}
-	return nil
+	_, r.close, err = r.agent(ctx)
+	return err
 }
 
 // find makes sure that agents can be started there, or are known.
@@ -113,19 +104,23 @@ func (r *reach) agent(ctx context.Context, meters ...string) (*endpoint.Client, 
 	}
 	client, err := endpoint.NewClient(r.name, link, r.token, version)
 	if err != nil {
-		end()
+		end(silentWait)
 		return nil, nil, err
 	}
 	if r.ticket != "" {
 		if err := client.Hold(ctx, r.ticket); err != nil {
 			client.Close()
-			end()
+			end(restoreWait)
 			return nil, nil, err
 		}
 	}
 	return client, func() {
+		limit := restoreWait
+		if client.Silent() {
+			limit = silentWait
+		}
 		client.Close()
-		end()
+		end(limit)
 	}, nil
 }
 
@@ -133,13 +128,17 @@ func (r *reach) agent(ctx context.Context, meters ...string) (*endpoint.Client, 
 // may be slow to answer.
 const restoreWait = 20 * time.Second
 
-func (r *reach) dial(ctx context.Context, meters []string) (io.ReadWriteCloser, func(), error) {
+// silentWait is for an agent, or the way to it, that does not answer any more:
+// whatever it has to put back it does when it finds the link closed.
+const silentWait = time.Second
+
+func (r *reach) dial(ctx context.Context, meters []string) (io.ReadWriteCloser, func(time.Duration), error) {
 	if r.host.Agent != "" {
 		c, err := remote.Dial(ctx, r.host.Agent, r.host.Pin)
 		if err != nil {
 			return nil, nil, err
 		}
-		return c, func() { c.Close() }, nil
+		return c, func(time.Duration) { c.Close() }, nil
 	}
 	var link *remote.Link
 	var err error
@@ -158,9 +157,9 @@ func (r *reach) dial(ctx context.Context, meters []string) (io.ReadWriteCloser, 
 	if err != nil {
 		return nil, nil, err
 	}
-	return link, func() {
+	return link, func(limit time.Duration) {
 		link.Close()
-		link.Wait(restoreWait)
+		link.Wait(limit)
 	}, nil
 }
 

@@ -131,6 +131,9 @@ func (l *Link) SetDeadline(t time.Time) error {
 	return errors.Join(l.out.SetDeadline(t), l.in.SetDeadline(t))
 }
 
+// SetWriteDeadline bounds writes.
+func (l *Link) SetWriteDeadline(t time.Time) error { return l.in.SetWriteDeadline(t) }
+
 // Close ends the link and returns at once; Wait waits for the program.
 func (l *Link) Close() error {
 	l.closed.Do(func() {

@@ -1,0 +1,209 @@
+package endpoint
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Once hands are shaken both ends of a link send each other a line a second, from
+// before a run is prepared until the link closes. An end that is stopped, or whose
+// network is cut, closes nothing: without these lines the other would take it for
+// one that measures.
+//
+// An end that is slow, because it tunes a NIC, opens meters or calibrates its
+// clock, beats meanwhile: a thread that does nothing else does it.
+
+// beatLine is what crosses. It is not decoded: over a run of a day that would be
+// memory that no collector takes back.
+var beatLine = []byte(`{"beat":{}}` + "\n")
+
+const (
+	beatEvery = time.Second
+	// beatsMissed in a row are the end of a link. The other end may be stopped
+	// for a little less and go on.
+	beatsMissed = 4
+)
+
+// silence is the end of a link on which nothing is heard any more.
+type silence struct {
+	since time.Time
+	after time.Duration
+}
+
+func (s *silence) Error() string {
+	return fmt.Sprintf("nothing was heard from it since %s, for %.0f s: it is stopped, or it or its host has died, or the network between is cut", s.since.Format("15:04:05"), s.after.Seconds())
+}
+
+// heart is the threads that serve a link beside the payload, and what they know.
+type heart struct {
+	tids    [2]atomic.Int32 // of the thread that beats, and of the one that reads
+	heard   atomic.Int64    // when something came, CLOCK_MONOTONIC
+	hearing atomic.Bool     // the reader waits for more
+	// gap is for how long this process itself did not run, at the longest, ns, and
+	// until when.
+	gap, until atomic.Int64
+}
+
+// Read is the link's reader.
+func (l *link) Read(p []byte) (int, error) {
+	l.heart.hearing.Store(true)
+	n, err := l.rw.Read(p)
+	l.heart.hearing.Store(false)
+	if n > 0 {
+		l.heart.heard.Store(Monotonic())
+	}
+	return n, err
+}
+
+// within says that both ends of the link are in this process: they stop and run
+// together.
+func (l *link) within() bool {
+	c, ok := l.rw.(net.Conn)
+	return ok && c.LocalAddr().Network() == "pipe"
+}
+
+// watch beats, and calls silent once when the other end no longer does. The result
+// ends it.
+func (l *link) watch(silent func(*silence)) (stop func(), err error) {
+	if l.within() {
+		return func() {}, nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a, err := newAlarm(ctx, nil)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	l.heart.heard.Store(Monotonic())
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with it
+		defer a.close()
+		l.heart.tids[0].Store(int32(unix.Gettid()))
+		defer l.heart.tids[0].Store(0)
+		if s := l.beat(ctx, a); s != nil {
+			silent(s)
+		}
+	}()
+	return cancel, nil
+}
+
+// beat returns when ctx ends, or the link does, or has long been silent. Missed
+// beats are counted in waits of this thread: however long this process itself was
+// stopped, that is one.
+func (l *link) beat(ctx context.Context, a *alarm) *silence {
+	h := &l.heart
+	last, missed := h.heard.Load(), 0
+	for {
+		begun := Monotonic()
+		next := begun + int64(beatEvery)
+		for now := begun; now < next && ctx.Err() == nil; now = Monotonic() {
+			a.wait(next - now)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		now := Monotonic()
+		if gap := now - next; gap > h.gap.Load() {
+			h.gap.Store(gap)
+			h.until.Store(now)
+		}
+		// A reader that waits for its own side to take what came hears nothing.
+		if heard := h.heard.Load(); heard != last || !h.hearing.Load() {
+			last, missed = heard, 0
+		} else if missed++; missed >= beatsMissed {
+			quiet := time.Duration(now - heard)
+			return &silence{time.Now().Add(-quiet), quiet}
+		}
+		if !l.mu.TryLock() {
+			continue // something longer goes out
+		}
+		l.setWriteDeadline(beatsMissed * beatEvery)
+		_, err := l.rw.Write(beatLine)
+		l.setWriteDeadline(0)
+		l.mu.Unlock()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			quiet := time.Duration(Monotonic() - last)
+			return &silence{time.Now().Add(-quiet), quiet}
+		}
+		if err != nil {
+			return nil // the reader says why
+		}
+	}
+}
+
+// setWriteDeadline bounds writes on links that can be bounded; reads have their
+// own.
+func (l *link) setWriteDeadline(d time.Duration) {
+	if c, ok := l.rw.(interface{ SetWriteDeadline(time.Time) error }); ok {
+		t := time.Time{}
+		if d > 0 {
+			t = time.Now().Add(d)
+		}
+		_ = c.SetWriteDeadline(t) // a closed link shows at the next write
+	}
+}
+
+// excuse tells of this process itself what may be why a link was closed.
+func (l *link) excuse() string {
+	gap := time.Duration(l.heart.gap.Load())
+	if gap < beatEvery {
+		return ""
+	}
+	ago := time.Duration(Monotonic() - l.heart.until.Load())
+	return fmt.Sprintf(" (this process itself did not run for %.1f s until %s: it was stopped, or had no CPU)", gap.Seconds(), time.Now().Add(-ago).Format("15:04:05"))
+}
+
+// reads makes the calling goroutine the one that reads the link: on a thread of
+// its own, so that what it takes is known and can be kept off the CPUs of others.
+func (l *link) reads() {
+	if !l.within() {
+		runtime.LockOSThread() // never unlocked
+		l.heart.tids[1].Store(int32(unix.Gettid()))
+	}
+}
+
+// keepOff lets the link's threads run on no CPU of these, if there are others.
+func (l *link) keepOff(cpus []int) {
+	var set unix.CPUSet
+	if len(cpus) == 0 || unix.SchedGetaffinity(os.Getpid(), &set) != nil {
+		return
+	}
+	for _, n := range cpus {
+		set.Clear(n)
+	}
+	if set.Count() == 0 {
+		return
+	}
+	for i := range l.heart.tids {
+		if tid := l.heart.tids[i].Load(); tid != 0 {
+			_ = unix.SchedSetaffinity(int(tid), &set) // it only is better
+		}
+	}
+}
+
+// cost is the CPU time that the link's threads have used, in seconds.
+func (l *link) cost() (seconds float64) {
+	for i := range l.heart.tids {
+		if tid := l.heart.tids[i].Load(); tid != 0 {
+			// The clock of one thread by its number, CPUCLOCK_SCHED and
+			// CPUCLOCK_PERTHREAD_MASK (linux/posix-timers.h).
+			var ts unix.Timespec
+			if unix.ClockGettime(^tid<<3|2|4, &ts) == nil {
+				seconds += float64(ts.Nano()) / 1e9
+			}
+		}
+	}
+	return seconds
+}
+
+// isBeat reports a line that only says that the other end is there.
+func isBeat(line []byte) bool { return bytes.Equal(line, beatLine) }

@@ -1,0 +1,173 @@
+package endpoint
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"zcbench/results"
+)
+
+// pairTCP gives the two ends of a connection.
+func pairTCP(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if a, err = net.Dial("tcp4", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close(); b.Close() })
+	return a, b
+}
+
+// A peer that shakes hands and then is stopped: its kernel acknowledges
+// everything, and nothing comes.
+func TestSilentAgentIsGivenUp(t *testing.T) {
+	t.Parallel()
+	ours, theirs := pairTCP(t)
+	go func() {
+		l := newLink(theirs, maxRequest)
+		if _, err := l.receiveHello(); err != nil {
+			return
+		}
+		_ = l.send(message{Hello: &hello{Magic: magic, Protocol: protocol}})
+		if _, err := l.receive(); err == nil {
+			_ = l.send(message{Welcome: &Welcome{}})
+		}
+	}()
+	c, err := NewClient("receiver", ours, nil, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _, err = c.clockOffset(t.Context())
+	if err == nil || !c.Silent() || !strings.Contains(err.Error(), "receiver: nothing was heard from it since ") {
+		t.Errorf("silent: %t, error %v", c.Silent(), err)
+	}
+}
+
+// A driver that is stopped in mid-run holds neither the agent nor its engine, and
+// hears why when it runs again.
+func TestSilentDriverIsGivenUp(t *testing.T) {
+	t.Parallel()
+	ours, theirs := pairTCP(t)
+	served := make(chan error, 1)
+	a := &Agent{RX: []Engine{plain{role: RX}}, Version: "test", Trusted: true}
+	go func() { served <- a.Serve(context.Background(), theirs) }()
+	l := newLink(ours, maxReply)
+	if err := l.send(message{Hello: &hello{Magic: magic, Protocol: protocol}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.receiveHello(); err != nil {
+		t.Fatal(err)
+	}
+	p := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: time.Minute, Scope: ScopeThread, DataPort: freePorts(t, 1)}
+	for _, m := range []message{{Auth: &auth{}}, {Prepare: &p}} {
+		if err := l.send(m); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := l.receive(); err != nil || m.Error != nil {
+			t.Fatalf("%+v, %v", m, err)
+		}
+	}
+	select {
+	case err := <-served:
+		if err == nil || !strings.Contains(err.Error(), "the driver: nothing was heard from it since ") {
+			t.Errorf("the agent ended with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the agent still waits for its driver")
+	}
+	if m, err := l.receive(); err != nil || m.Error == nil || !strings.Contains(m.Error.Text, "this end heard nothing since ") {
+		t.Errorf("its last words: %+v, %v", m.Error, err)
+	}
+}
+
+// slow is an engine that takes longer to open than an end may be silent.
+type slow struct{ plain }
+
+func (s slow) Open(p Params) (Session, error) {
+	time.Sleep((beatsMissed + 2) * beatEvery)
+	return s.plain.Open(p)
+}
+
+// An end that is busy is not one that is silent; and the beats it sends are no
+// more than promised, and counted.
+func TestBusyEndIsNotSilent(t *testing.T) {
+	tr := trial(t, 1, plain{role: RX}, plain{role: TX})
+	ours, theirs := pairTCP(t)
+	a := &Agent{RX: []Engine{slow{plain{role: RX}}}, Version: "test", Trusted: true}
+	served := make(chan error, 1)
+	go func() { served <- a.Serve(context.Background(), theirs) }()
+	heard := &countingConn{Conn: ours}
+	c, err := NewClient("receiver", heard, nil, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.RX = c
+	begun := time.Now()
+	tr.RXWant.Time, tr.TXWant.Time = 2*time.Second, 2*time.Second
+	r, err := Drive(t.Context(), tr)
+	if err != nil || r.Status != results.OK {
+		t.Fatalf("%v: %s", err, r.Reason)
+	}
+	if n, most := heard.beats, int(time.Since(begun)/beatEvery)+1; n < 2 || n > most {
+		t.Errorf("%d beats in %s", n, time.Since(begun))
+	}
+	for _, e := range []*results.End{r.RX, r.TX} {
+		if v, ok := e.Counters["heartbeat_cpu_seconds"]; !ok || v <= 0 {
+			t.Errorf("what beating cost the %s: %v, %t", e.Engine, v, ok)
+		}
+	}
+	c.Close()
+	if err := <-served; err != nil && !errors.Is(err, errPeerGone) {
+		t.Error(err)
+	}
+}
+
+// countingConn counts the beats that it reads; they come in writes of their own.
+type countingConn struct {
+	net.Conn
+	beats int
+}
+
+func (c *countingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if isBeat(p[:n]) {
+		c.beats++
+	}
+	return n, err
+}
+
+// Beats come between messages, never within.
+func TestBeatsAmongMessages(t *testing.T) {
+	ours, theirs := net.Pipe()
+	l := newLink(ours, maxReply)
+	go func() {
+		w := bufio.NewWriter(theirs)
+		for range 3 {
+			_, _ = w.Write(beatLine)
+		}
+		_, _ = w.WriteString(`{"started":{}}` + "\n")
+		_, _ = w.Write(beatLine)
+		_, _ = w.WriteString(`{"clock":{"now":7}}` + "\n")
+		_ = w.Flush()
+		theirs.Close()
+	}()
+	if m, err := l.receive(); err != nil || m.Started == nil {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if m, err := l.receive(); err != nil || m.Clock == nil || m.Clock.Now != 7 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}

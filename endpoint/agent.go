@@ -322,14 +322,8 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if err := c.onTheWay(&p); err != nil {
 		return err
 	}
-	peer := c.peer
-	if p.Peer != "" {
-		if peer, err = netip.ParseAddr(p.Peer); err != nil {
-			return Errorf(Usage, "data connections from %q: %w", clip(p.Peer), err)
-		}
-	}
 	c.link.setDeadline(p.patience())
-	if c.run, err = prepare(ctx, e, p, a.Verifier, &a.Instruments, c.link, peer, c.local); err != nil {
+	if c.run, err = prepare(ctx, e, p, a.Verifier, &a.Instruments, c.link, c.local); err != nil {
 		c.run = nil
 		return err
 	}
@@ -340,13 +334,13 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 		c.facts = a.Facts(p.Interface)
 	}
 	if !a.Trusted {
-		c.link.setDeadline(startWait)
+		c.link.setDeadline(startWait + connectTime(p.Flows) - connectWait)
 	}
 	facts := c.facts
 	if !c.trusted {
 		facts = shown(facts)
 	}
-	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: facts, Changes: c.run.changes}})
+	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: facts, Changes: c.run.changes, Marks: c.run.marks}})
 }
 
 // patience is for how long a driver may say nothing while it runs; 0: for ever.
@@ -365,7 +359,7 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 	if !c.agent.Trusted {
 		c.link.setDeadline(r.p.patience())
 	}
-	if err := r.meet(); err != nil {
+	if err := r.meet(s.Marks); err != nil {
 		return err
 	}
 	if r.p.Raw && r.p.Role == RX {
@@ -438,7 +432,7 @@ func (a *Agent) admit(p *Prepare, trusted bool) (Engine, error) {
 		if len(p.Options) > 0 {
 			return nil, Errorf(Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
 		}
-		if p.Host != "" || p.Bind != "" || p.Peer != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify || p.Profile || p.Syscalls || len(p.Counters)+len(p.Settings)+len(p.Optional) > 0 {
+		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify || p.Profile || p.Syscalls || len(p.Counters)+len(p.Settings)+len(p.Optional) > 0 {
 			return nil, Errorf(Denied, "without a token a peer may not name addresses, ports, interfaces, settings or what to record")
 		}
 	}

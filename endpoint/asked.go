@@ -116,7 +116,7 @@ func (p *Prepare) cpus() error {
 }
 
 func (p *Prepare) words() error {
-	for _, a := range []struct{ what, text string }{{"receiver address", p.Host}, {"bind address", p.Bind}, {"address of the data connections", p.Peer}} {
+	for _, a := range []struct{ what, text string }{{"receiver address", p.Host}, {"bind address", p.Bind}} {
 		if a.text == "" {
 			continue
 		}

@@ -218,7 +218,7 @@ func (c *Client) clockOffset(ctx context.Context) (offset, uncertainty int64, er
 	return offset, uncertainty, nil
 }
 
-// prepareWait covers opening engines (huge pages, rings) and connecting.
+// prepareWait covers opening engines (huge pages, rings).
 const prepareWait = 20 * time.Second
 
 // restoreWait covers putting settings back before the result is sent: a NIC may
@@ -226,7 +226,11 @@ const prepareWait = 20 * time.Second
 const restoreWait = 20 * time.Second
 
 func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
-	m, err := c.ask(ctx, message{Prepare: p}, prepareWait)
+	wait := prepareWait
+	if p.Role == TX {
+		wait += connectTime(p.Flows)
+	}
+	m, err := c.ask(ctx, message{Prepare: p}, wait)
 	if err != nil {
 		return Prepared{}, err
 	}

@@ -106,6 +106,7 @@ type end struct {
 	offset int64
 	unsure int64
 	result *Result
+	marks  [][]byte // that data connections have, which are the run's
 }
 
 func drive(ctx context.Context, t *Trial) (results.Record, error) {
@@ -157,6 +158,9 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 			rec.Facts.TX = pr.Facts
 		}
 		e.want.DataPort = pr.DataPort
+		if e == tx {
+			rx.marks = pr.Marks
+		}
 		if len(pr.Changes) > 0 {
 			if rec.Tuned == nil {
 				rec.Tuned = map[string][]string{}
@@ -260,7 +264,7 @@ func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
 				wait = time.Duration(slack) + e.want.Omit + e.want.Time + tail + 3*drainWait + connectWait + restoreWait
 			}
 			var err error
-			e.result, err = e.c.measure(ctx, Start{At: at + e.offset, Live: e.live}, wait, func(s Sample) {
+			e.result, err = e.c.measure(ctx, Start{At: at + e.offset, Live: e.live, Marks: e.marks}, wait, func(s Sample) {
 				if live != nil {
 					showing.Lock()
 					defer showing.Unlock()

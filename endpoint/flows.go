@@ -175,6 +175,20 @@ func (f *flows) position(i int) (uint64, error) {
 	return f.info.Bytes_received, nil
 }
 
+// swallowed reports a sender of which the peer's TCP has acknowledged nothing at
+// all, on any flow, however often it was sent again.
+func (f *flows) swallowed() bool {
+	if f.role != TX || f.coarse {
+		return false
+	}
+	for i := range f.list {
+		if c := &f.list[i]; c.last > 0 || c.resent == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // total is where all flows have come by now, whether or not the window is over.
 func (f *flows) total() (uint64, error) {
 	var sum uint64

@@ -34,8 +34,8 @@ import (
 //	survey           →
 //	                 ←    surveyed   what the host offers to one end; may be left out
 //	prepare          →               opens the engine; a receiver listens, a sender connects
-//	                 ←    prepared
-//	start            →               a common time
+//	                 ←    prepared   a sender tells the marks of its data connections (greet.go)
+//	start            →               a common time; a receiver is told the marks
 //	                 ←    started
 //	                 ←    live       only when asked for
 //	                 ←    result     when the run is over
@@ -159,7 +159,6 @@ type Prepare struct {
 	// Only a trusted driver (a pipe, or a token) may set these.
 	Host       string `json:"host,omitempty"` // sender: where to connect
 	Bind       string `json:"bind,omitempty"` // local address
-	Peer       string `json:"peer,omitempty"` // receiver: the address that data connections come from; "": the driver's, or any where the link has no address
 	Interface  string `json:"interface,omitempty"`
 	DataPort   int    `json:"data_port,omitempty"`   // flow i uses DataPort+i; 0: the agent's own choice
 	SourcePort int    `json:"source_port,omitempty"` // sender: flow i binds SourcePort+i; 0: any
@@ -181,12 +180,14 @@ type Prepared struct {
 	DataPort int           `json:"data_port"`
 	Facts    results.Facts `json:"facts"`
 	Changes  []string      `json:"changes,omitempty"` // settings changed for the run
+	Marks    [][]byte      `json:"marks,omitempty"`   // sender: of its data connections (greet.go), by flow
 }
 
 // Start begins the payload at a time of the agent's own CLOCK_MONOTONIC.
 type Start struct {
-	At   int64 `json:"at"` // ns
-	Live bool  `json:"live,omitempty"`
+	At    int64    `json:"at"` // ns
+	Live  bool     `json:"live,omitempty"`
+	Marks [][]byte `json:"marks,omitempty"` // receiver: of the data connections that are the run's
 }
 
 type started struct{}

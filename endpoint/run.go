@@ -41,7 +41,8 @@ type run struct {
 
 	link      *link // to the driver
 	listeners []int
-	peer      netip.Addr // the only one let in, where it is valid
+	host      *host      // lets connections in; nil: there are none of zcbench's
+	marks     [][]byte   // of the connections that this end made
 	local     netip.Addr // where the payload arrives, where it is known
 
 	stat        *procfile.Stat
@@ -82,8 +83,8 @@ func (p *Prepare) params() Params {
 
 // prepare opens the engine on its threads and then the connections: a
 // receiver that binds NIC queues must have done so before it listens.
-func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instruments, l *link, peer, local netip.Addr) (_ *run, err error) {
-	r := &run{p: p, engine: e, link: l, peer: peer, local: localAddress(&p, local)}
+func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instruments, l *link, local netip.Addr) (_ *run, err error) {
+	r := &run{p: p, engine: e, link: l, local: localAddress(&p, local)}
 	l.keepOff(p.CPUs)
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	defer func() {
@@ -134,9 +135,9 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 		return nil, err
 	}
 	if p.Role == TX {
-		r.conns, err = connect(r.ctx, &r.p, connectWait)
-	} else {
-		r.listeners, err = listen(&r.p)
+		r.conns, r.marks, err = connect(r.ctx, &r.p, connectWait)
+	} else if r.listeners, err = listen(&r.p); err == nil && !p.Raw {
+		r.host, err = welcome(r.ctx, r.listeners)
 	}
 	if err != nil {
 		return nil, err
@@ -179,17 +180,17 @@ func (r *run) work(w *worker, i int) {
 	w.done <- errors.Join(err, contain(ew.Close))
 }
 
-// meet waits for the sender's connections.
-func (r *run) meet() error {
+// meet takes the sender's connections: those with the marks that its driver says,
+// or, of a plain TCP program that a person starts, those that come.
+func (r *run) meet(marks [][]byte) (err error) {
 	if r.p.Role != RX {
 		return nil
 	}
-	wait := connectWait
-	if r.p.Raw {
-		wait = 0 // a person starts the other end
+	if r.host != nil {
+		r.conns, err = r.host.meet(marks)
+	} else {
+		r.conns, err = accept(r.ctx, r.listeners)
 	}
-	var err error
-	r.conns, err = accept(r.ctx, r.listeners, r.peer, wait)
 	if err == nil {
 		closeAll(r.listeners)
 		r.listeners = nil
@@ -241,6 +242,9 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		return nil, err
 	}
 	early := s.early
+	if s.flows.swallowed() {
+		return nil, r.blackHole(s.sockets.MSS)
+	}
 	if !early && r.p.Role == TX {
 		// A sender goes on a little, so that its peer's window closes
 		// under load too.
@@ -288,6 +292,17 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		}
 	}
 	return res, err
+}
+
+// blackHole is the error of a sender whose connections stand and whose payload does
+// not arrive.
+func (r *run) blackHole(mss int) error {
+	said := "the connections were made and greeted"
+	if r.p.Raw {
+		said = "the connections were made"
+	}
+	return Errorf(Failed, "%s: %s, and none of the payload got through, however often TCP sent it again: packets of %d bytes of payload, the MSS, are dropped on the way and smaller ones are not (an MTU black hole), or a filter drops what goes to port %d; make segments smaller (--set-mss 1200, or the MTU: ip link set dev %s mtu 1280), let TCP find out what passes (sysctl net.ipv4.tcp_mtu_probing=1), or ask the filter",
+		r.p.Role, said, mss, r.p.DataPort, cmp.Or(r.p.Interface, "IFACE"))
 }
 
 // isReset reports an error that a broken connection causes.
@@ -413,6 +428,9 @@ func (r *run) close() error {
 		case <-patience.Done():
 			errs = append(errs, fmt.Errorf("%s engine %s: worker %d did not end", r.p.Role, r.engine.Name(), i))
 		}
+	}
+	if r.host != nil {
+		r.host.close()
 	}
 	closeAll(r.conns)
 	closeAll(r.listeners)

@@ -133,6 +133,9 @@ func listen(p *Prepare) (fds []int, err error) {
 	return fds, nil
 }
 
+// backlog is for strangers who come before the sender does.
+const backlog = 128
+
 func listenOne(at netip.AddrPort, p *Prepare) (int, error) {
 	sa, family := sockaddr(at)
 	fd, err := openSocket(family, p)
@@ -150,7 +153,7 @@ func listenOne(at netip.AddrPort, p *Prepare) (int, error) {
 		err = unix.Bind(fd, sa)
 	}
 	if err == nil {
-		err = unix.Listen(fd, 1)
+		err = unix.Listen(fd, backlog)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -162,9 +165,9 @@ func listenOne(at netip.AddrPort, p *Prepare) (int, error) {
 	return fd, nil
 }
 
-// accept takes one connection from each listener, from the expected peer
-// only when it is known.
-func accept(ctx context.Context, listeners []int, peer netip.Addr, wait time.Duration) (fds []int, err error) {
+// accept takes one connection from each listener: the peer is a plain TCP program,
+// and whoever comes first is meant.
+func accept(ctx context.Context, listeners []int) (fds []int, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(fds)
@@ -173,19 +176,15 @@ func accept(ctx context.Context, listeners []int, peer netip.Addr, wait time.Dur
 	}()
 	for i, l := range listeners {
 		for {
-			if err := poll(ctx, l, unix.POLLIN, wait); err != nil {
+			if err := poll(ctx, l, unix.POLLIN); err != nil {
 				return fds, Errorf(Failed, "data connection %d of %d never came: %w", i+1, len(listeners), err)
 			}
-			fd, sa, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
+			fd, _, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
 			if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR) {
 				continue
 			}
 			if err != nil {
 				return fds, fmt.Errorf("accept data connection %d: %w", i+1, err)
-			}
-			if peer.IsValid() && fromSockaddr(sa).Addr() != peer {
-				unix.Close(fd) // somebody else's: not part of the run
-				continue
 			}
 			fds = append(fds, fd)
 			break
@@ -194,29 +193,8 @@ func accept(ctx context.Context, listeners []int, peer netip.Addr, wait time.Dur
 	return fds, nil
 }
 
-// connect opens one connection for each flow.
-func connect(ctx context.Context, p *Prepare, wait time.Duration) (fds []int, err error) {
-	defer func() {
-		if err != nil {
-			closeAll(fds)
-			fds = nil
-		}
-	}()
-	host, err := netip.ParseAddr(p.Host)
-	if err != nil {
-		return nil, Errorf(Usage, "receiver address: %w", err)
-	}
-	for i := range p.Flows {
-		fd, err := connectOne(ctx, netip.AddrPortFrom(host, uint16(p.DataPort+i)), i, p, wait)
-		if err != nil {
-			return fds, err
-		}
-		fds = append(fds, fd)
-	}
-	return fds, nil
-}
-
-func connectOne(ctx context.Context, to netip.AddrPort, flow int, p *Prepare, wait time.Duration) (int, error) {
+// dial begins a connection for a flow.
+func dial(to netip.AddrPort, flow int, p *Prepare) (int, error) {
 	sa, family := sockaddr(to)
 	fd, err := openSocket(family, p)
 	if err != nil {
@@ -243,19 +221,7 @@ func connectOne(ctx context.Context, to netip.AddrPort, flow int, p *Prepare, wa
 			return -1, fmt.Errorf("bind the source address %s port %d: %w", from, port, err)
 		}
 	}
-	err = unix.Connect(fd, sa)
-	if errors.Is(err, unix.EINPROGRESS) {
-		if err = poll(ctx, fd, unix.POLLOUT, wait); err == nil {
-			var soerr int
-			if soerr, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && soerr != 0 {
-				err = unix.Errno(soerr)
-			}
-		}
-	}
-	if err == nil {
-		err = unix.SetNonblock(fd, false)
-	}
-	if err != nil {
+	if err = unix.Connect(fd, sa); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		unix.Close(fd)
 		return -1, Errorf(Unreachable, "connect data flow %d to %s: %w", flow+1, to, err)
 	}
@@ -265,23 +231,17 @@ func connectOne(ctx context.Context, to netip.AddrPort, flow int, p *Prepare, wa
 // errWait is a peer that stayed away.
 var errWait = errors.New("timed out")
 
-// poll waits for events in short steps, so that a cancelled run is noticed.
-func poll(ctx context.Context, fd int, events int16, wait time.Duration) error {
-	until := time.Now().Add(wait)
+// pollStep bounds a wait, so that a cancelled run is noticed.
+const pollStep = 50 * time.Millisecond
+
+// poll waits for events.
+func poll(ctx context.Context, fd int, events int16) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		left := time.Until(until)
-		if left <= 0 && wait > 0 {
-			return fmt.Errorf("%w after %s", errWait, wait)
-		}
-		step := 50 * time.Millisecond
-		if wait > 0 {
-			step = min(left, step)
-		}
 		pfd := []unix.PollFd{{Fd: int32(fd), Events: events}}
-		n, err := unix.Poll(pfd, max(1, int(step/time.Millisecond)))
+		n, err := unix.Poll(pfd, int(pollStep/time.Millisecond))
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return fmt.Errorf("poll: %w", err)
 		}
@@ -293,7 +253,9 @@ func poll(ctx context.Context, fd int, events int16, wait time.Duration) error {
 
 func closeAll(fds []int) {
 	for _, fd := range fds {
-		unix.Close(fd)
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -108,18 +109,19 @@ func (d *dice) mutate(v reflect.Value) {
 
 // stranger talks to an agent, and expects an answer to each thing it says.
 type stranger struct {
-	d         *dice
-	conn      net.Conn
-	r         *bufio.Reader
-	token     []byte
-	port      int // of data
-	flows     int // that the agent waits for
-	data      []net.Conn
-	said      *int64 // messages
-	elsewhere bool   // data connections are to come from another address
-	barred    bool   // its data connections do not count, so that a start waits for them in vain
-	longest   longest
-	states    map[string]int
+	d       *dice
+	conn    net.Conn
+	r       *bufio.Reader
+	token   []byte
+	port    int // of data
+	flows   int // that the agent waits for
+	data    []net.Conn
+	said    *int64 // messages
+	raw     bool   // the agent takes them for a plain TCP program's, and may wait for them in vain
+	slow    bool   // what is asked next takes its time
+	marks   [][]byte
+	longest longest
+	states  map[string]int
 }
 
 var errHungUp = errors.New("the agent hung up")
@@ -145,7 +147,7 @@ func (s *stranger) line(b []byte) (message, error) {
 		return message{}, errHungUp
 	}
 	m, err := s.answer()
-	if !s.barred {
+	if !s.raw && !s.slow {
 		s.longest.note(time.Since(begun), b)
 	}
 	return m, err
@@ -153,6 +155,9 @@ func (s *stranger) line(b []byte) (message, error) {
 
 func (s *stranger) answer() (message, error) {
 	line, err := s.r.ReadBytes('\n')
+	for err == nil && isBeat(line) {
+		line, err = s.r.ReadBytes('\n')
+	}
 	if timedOut(err) {
 		return message{}, fmt.Errorf("no answer: %w", err)
 	}
@@ -279,22 +284,22 @@ func (s *stranger) once() error {
 		return err
 	}
 	if m.Start != nil && s.flows > 0 {
-		s.barred = s.elsewhere
-		if err := s.connect(); err != nil {
-			return err
+		s.connect()
+		if what != 14 { // unless it is to be strange
+			m.Start.Marks = s.marks
 		}
 	}
 	// It may have to find out first, for seconds, which clock of CPU time is right.
-	s.barred = s.barred || m.Prepare != nil && m.Prepare.Scope != ScopeThread
+	s.slow = m.Prepare != nil && m.Prepare.Scope != ScopeThread
 	got, err := s.say(m)
-	s.barred = false
+	s.slow = false
 	if err != nil {
 		return err
 	}
 	switch {
 	case got.Prepared != nil:
 		s.states["prepared"]++
-		s.flows, s.port, s.elsewhere = prepare.Flows, got.Prepared.DataPort, prepare.Peer != ""
+		s.flows, s.port, s.raw = prepare.Flows, got.Prepared.DataPort, prepare.Raw
 		if prepare.Role == TX {
 			s.flows = 0
 		}
@@ -319,22 +324,23 @@ func (s *stranger) once() error {
 }
 
 // connect makes the data connections, that send for a little and end.
-func (s *stranger) connect() error {
+func (s *stranger) connect() {
+	s.marks = nil
 	for i := range s.flows {
 		c, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", itoa(s.port+i)))
 		if err != nil { // it may be asked to listen elsewhere
-			s.barred = true
 			continue
 		}
 		s.data = append(s.data, c)
 		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-		if _, err := c.Write(make([]byte, 1000)); err != nil { // it is turned away
-			s.barred = true
+		if mark := make([]byte, markLength); !s.raw {
+			_, _ = io.ReadFull(c, mark) // it may be turned away
+			s.marks = append(s.marks, mark)
 		}
+		_, _ = c.Write(make([]byte, 1000)) // likewise
 		long := pick(s.d, 0, 10*time.Millisecond, 100*time.Millisecond)
 		time.AfterFunc(long, func() { c.Close() })
 	}
-	return nil
 }
 
 // strangeAgent is one whose engines, meters and instruments do no harm.

@@ -365,6 +365,46 @@ func TestStoryTwoTerminals(t *testing.T) {
 	}
 }
 
+// TestStoryDataPath: data connections may come from another address than the control
+// connection, and that may come through somebody else.
+func TestStoryDataPath(t *testing.T) {
+	_, port, _ := service(t)
+	short := []string{"-t", "0.3", "-O", "0"}
+	measured(t, append([]string{"tx", "127.0.0.1", "-p", port, "-B", "127.0.0.9", "-P", "3"}, short...)...)
+
+	// A relay of the control port alone, which the receiver takes for its driver.
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go relay(l, net.JoinHostPort("127.0.0.1", port), "127.0.0.8")
+	_, relayed, _ := net.SplitHostPort(l.Addr().String())
+	measured(t, append([]string{"tx", "127.0.0.1", "-p", relayed}, short...)...)
+}
+
+// relay carries what comes to l to another address, from one of its own, and back.
+func relay(l net.Listener, to, from string) {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	for {
+		a, err := l.Accept()
+		if err != nil {
+			return
+		}
+		b, err := d.Dial("tcp4", to)
+		if err != nil {
+			a.Close()
+			continue
+		}
+		for _, way := range [][2]net.Conn{{a, b}, {b, a}} {
+			go func() {
+				_, _ = io.Copy(way[0], way[1])
+				way[0].Close()
+			}()
+		}
+	}
+}
+
 func TestStoryJSONStream(t *testing.T) {
 	_, port, _ := service(t)
 	out, errs, code := run(t, "tx", "127.0.0.1", "-p", port, "-t", "0.5", "-O", "0", "-i", "0.2", "--json-stream")

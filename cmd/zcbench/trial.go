@@ -91,7 +91,7 @@ func (r *runFlags) address(rx, tx *endpoint.Prepare, at results.Pair[experiment.
 		if from == "" {
 			return endpoint.Errorf(endpoint.Unsupported, "the sender's %s has no address of the kind of %s", at.TX.Interface, to)
 		}
-		tx.Bind, rx.Peer = from, from
+		tx.Bind = from
 	}
 	rx.DataPort, tx.DataPort = r.port+1, r.port+1
 	tx.Interface, rx.Interface = at.TX.Interface, at.RX.Interface

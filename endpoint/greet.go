@@ -1,0 +1,290 @@
+package endpoint
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A data connection proves that it belongs to the run, wherever it seems to come
+// from: the receiver puts a random mark on each that it accepts, the sender reads
+// it there before any payload, and its driver tells the receiver the marks over
+// the control link. So no byte goes the way of the payload, on which a NIC may
+// put it where no CPU can read it, and engines and TCP count payload alone.
+
+const markLength = 16
+
+// maxGuests is the most connections that wait for their driver's word beside the
+// run's: strangers may come to the data ports too. Beyond it one of them all, by
+// chance, has to go, so that nobody can fill it up.
+const maxGuests = 1024
+
+// host takes what comes to the listeners, until meet knows the run's.
+type host struct {
+	listeners []int
+	guests    []guest
+	quit      context.CancelFunc
+	over      sync.WaitGroup
+	err       error // valid when over
+}
+
+// guest is a connection that has its mark.
+type guest struct {
+	fd, flow int
+	mark     []byte
+}
+
+// welcome accepts in the background.
+func welcome(ctx context.Context, listeners []int) (*host, error) {
+	h := &host{listeners: listeners}
+	ctx, h.quit = context.WithCancel(ctx)
+	bell, err := newAlarm(ctx, nil)
+	if err != nil {
+		h.quit()
+		return nil, err
+	}
+	h.over.Go(func() {
+		defer bell.close()
+		h.err = h.serve(ctx, bell)
+	})
+	return h, nil
+}
+
+func (h *host) serve(ctx context.Context, bell *alarm) error {
+	n := len(h.listeners)
+	ready := make([]unix.PollFd, n, n+1)
+	for i, l := range h.listeners {
+		ready[i] = unix.PollFd{Fd: int32(l), Events: unix.POLLIN}
+	}
+	ready = append(ready, bell.fds...)
+	for ctx.Err() == nil {
+		if _, err := unix.Poll(ready, -1); err != nil {
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			return fmt.Errorf("wait for data connections: %w", err)
+		}
+		for i := range n {
+			if ready[i].Revents == 0 {
+				continue
+			}
+			if err := h.accept(i); err != nil {
+				return fmt.Errorf("accept data connection %d: %w", i+1, err)
+			}
+		}
+	}
+	return nil
+}
+
+// accept lets one connection in and marks it.
+func (h *host) accept(flow int) error {
+	fd, _, err := unix.Accept4(h.listeners[flow], unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EINTR):
+		return nil
+	case (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && len(h.guests) > len(h.listeners):
+		h.part()
+		return nil
+	case err != nil:
+		return err
+	}
+	mark := make([]byte, markLength)
+	if _, err = rand.Read(mark); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("make a mark: %w", err)
+	}
+	if n, err := unix.SendmsgN(fd, mark, nil, nil, unix.MSG_NOSIGNAL); n < markLength || err != nil {
+		unix.Close(fd) // it has left
+		return nil
+	}
+	if len(h.guests) >= maxGuests+len(h.listeners) {
+		h.part()
+	}
+	h.guests = append(h.guests, guest{fd, flow, mark})
+	return nil
+}
+
+// part sends one of all away.
+func (h *host) part() {
+	i, last := mathrand.IntN(len(h.guests)), len(h.guests)-1
+	unix.Close(h.guests[i].fd)
+	h.guests[i] = h.guests[last]
+	h.guests = h.guests[:last]
+}
+
+// meet gives the run's connections, by flow, and sends the others away.
+func (h *host) meet(marks [][]byte) (fds []int, err error) {
+	h.quit()
+	h.over.Wait()
+	if h.err != nil {
+		return nil, h.err
+	}
+	if len(marks) != len(h.listeners) {
+		return nil, Errorf(Failed, "%w: %d marks for %d data connections", errGarbage, len(marks), len(h.listeners))
+	}
+	fds = make([]int, len(marks))
+	for i := range fds {
+		fds[i] = -1
+	}
+	for k, g := range h.guests {
+		if fds[g.flow] < 0 && bytes.Equal(g.mark, marks[g.flow]) {
+			fds[g.flow] = g.fd
+			h.guests[k].fd = -1
+		}
+	}
+	h.close()
+	for i, fd := range fds {
+		if fd < 0 {
+			err = Errorf(Failed, "data connection %d of %d never came: the sender is connected to something else than this receiver", i+1, len(fds))
+		} else if err == nil {
+			err = unix.SetNonblock(fd, false)
+		}
+	}
+	if err != nil {
+		closeAll(fds)
+		return nil, err
+	}
+	return fds, nil
+}
+
+// close sends everybody away that meet did not take.
+func (h *host) close() {
+	h.quit()
+	h.over.Wait()
+	for _, g := range h.guests {
+		if g.fd >= 0 {
+			unix.Close(g.fd)
+		}
+	}
+	h.guests = nil
+}
+
+// atOnce is the most connections that are made side by side.
+const atOnce = 64
+
+// connectTime is what a sender may take to make its connections.
+func connectTime(flows int) time.Duration {
+	return time.Duration((flows+atOnce-1)/atOnce) * connectWait
+}
+
+// caller is a connection on its way.
+type caller struct {
+	fd, flow int
+	to       netip.AddrPort
+	until    time.Time
+	up       bool // the peer accepted it
+	mark     []byte
+}
+
+// connect opens one connection for each flow and reads its mark, unless the peer
+// is a plain TCP program. They are made side by side: one after the other, each
+// would take its round trips.
+func connect(ctx context.Context, p *Prepare, wait time.Duration) (fds []int, marks [][]byte, err error) {
+	host, err := netip.ParseAddr(p.Host)
+	if err != nil {
+		return nil, nil, Errorf(Usage, "receiver address: %w", err)
+	}
+	fds, marks = make([]int, p.Flows), make([][]byte, p.Flows)
+	for i := range fds {
+		fds[i] = -1
+	}
+	defer func() {
+		if err != nil {
+			closeAll(fds)
+			fds = nil
+		}
+	}()
+	var under []*caller
+	for next := 0; next < p.Flows || len(under) > 0; {
+		if err := ctx.Err(); err != nil {
+			return fds, nil, context.Cause(ctx)
+		}
+		for ; next < p.Flows && len(under) < atOnce; next++ {
+			c := &caller{flow: next, to: netip.AddrPortFrom(host, uint16(p.DataPort+next)), until: time.Now().Add(wait)}
+			if c.fd, err = dial(c.to, next, p); err != nil {
+				return fds, nil, err
+			}
+			fds[next] = c.fd
+			under = append(under, c)
+		}
+		ready := make([]unix.PollFd, len(under))
+		for i, c := range under {
+			ready[i] = unix.PollFd{Fd: int32(c.fd), Events: unix.POLLOUT}
+			if c.up {
+				ready[i].Events = unix.POLLIN
+			}
+		}
+		if _, err := unix.Poll(ready, int(pollStep/time.Millisecond)); err != nil && !errors.Is(err, unix.EINTR) {
+			return fds, nil, fmt.Errorf("poll: %w", err)
+		}
+		left := under[:0]
+		for i, c := range under {
+			done := false
+			if ready[i].Revents != 0 {
+				if done, err = c.step(p.Raw); err != nil {
+					return fds, nil, err
+				}
+			}
+			switch {
+			case done:
+				marks[c.flow] = c.mark
+			case time.Now().After(c.until):
+				return fds, nil, c.late(wait)
+			default:
+				left = append(left, c)
+			}
+		}
+		under = left
+	}
+	return fds, marks, nil
+}
+
+// step takes a connection on, and says whether it is ready for the engine.
+func (c *caller) step(raw bool) (done bool, err error) {
+	if !c.up {
+		soerr, err := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && soerr != 0 {
+			err = unix.Errno(soerr)
+		}
+		if err != nil {
+			return false, c.failed(err)
+		}
+		c.up = true
+	}
+	for !raw && len(c.mark) < markLength {
+		part := make([]byte, markLength-len(c.mark))
+		n, err := unix.Read(c.fd, part)
+		switch {
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+			return false, nil
+		case err == nil && n == 0:
+			err = io.ErrUnexpectedEOF
+			fallthrough
+		case err != nil:
+			return false, Errorf(Unreachable, "data flow %d: what answers at %s ended the connection before it had a mark: it is not the receiver, or the receiver gave up (%w)", c.flow+1, c.to, err)
+		}
+		c.mark = append(c.mark, part[:n]...)
+	}
+	return true, unix.SetNonblock(c.fd, false)
+}
+
+func (c *caller) failed(err error) error {
+	return Errorf(Unreachable, "connect data flow %d to %s: %w", c.flow+1, c.to, err)
+}
+
+// late says how far it came.
+func (c *caller) late(wait time.Duration) error {
+	if !c.up {
+		return c.failed(fmt.Errorf("%w after %s", errWait, wait))
+	}
+	return Errorf(Unreachable, "data flow %d: %s took the connection, and no mark came within %s: something else answers there, or the receiver does not run", c.flow+1, c.to, wait)
+}

@@ -1,0 +1,235 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/rand"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"zcbench/results"
+)
+
+// Data connections are known by what they know, not by where they come from: a
+// sender with an address of its own for them, or behind a translator, is let in.
+func TestDataFromAnotherAddress(t *testing.T) {
+	addr := server(t, &Agent{})
+	c, err := dialServer(t, addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := trial(t, 3, plain{role: RX}, plain{role: TX})
+	tr.RX.Close()
+	tr.RX = c
+	tr.RXWant.Bind, tr.RXWant.DataPort = "", 0 // a stranger may not say them
+	tr.TXWant.Bind = "127.0.0.3"
+	r, err := Drive(t.Context(), tr)
+	if err != nil || r.Status != results.OK {
+		t.Errorf("%v: %s", err, r.Reason)
+	}
+}
+
+// intruder comes to the data ports before the sender does and after, in numbers.
+type intruder struct {
+	plain
+	come func()
+}
+
+func (e intruder) Open(p Params) (Session, error) {
+	e.come() // the receiver listens by now
+	return e.plain.Open(p)
+}
+
+func TestStrangersOnDataPorts(t *testing.T) {
+	const flows, many = 2, 200
+	before := fds(t)
+	tr := trial(t, flows, plain{role: RX}, nil)
+	var strangers []net.Conn
+	port := tr.RXWant.DataPort
+	come := func() {
+		for i := range many {
+			c, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", itoa(port+i%flows)))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if i%3 == 0 {
+				_, _ = c.Write([]byte("GET / HTTP/1.1\r\n\r\n"))
+			}
+			strangers = append(strangers, c)
+		}
+	}
+	tr.TX = pipeAgent(t, "sender", &Agent{TX: []Engine{intruder{plain{role: TX}, come}}})
+	r, err := Drive(t.Context(), tr)
+	if err != nil || r.Status != results.OK || r.RX.Counters["total_bytes"] != r.TX.Counters["total_bytes"] {
+		t.Errorf("%v: %s, %v and %v bytes", err, r.Reason, r.RX.Counters["total_bytes"], r.TX.Counters["total_bytes"])
+	}
+	for _, c := range strangers {
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		buf := make([]byte, 2*markLength)
+		n := 0
+		for err = nil; err == nil && n < len(buf); {
+			var k int
+			k, err = c.Read(buf[n:])
+			n += k
+		}
+		if n > markLength || timedOut(err) {
+			t.Fatalf("a stranger was left with %d bytes and %v", n, err)
+		}
+		c.Close()
+	}
+	tr.RX.Close()
+	tr.TX.Close()
+	eventually(t, "descriptors closed", func() bool { return fds(t) <= before })
+}
+
+// More strangers than there is room for do not keep the run's connection out for
+// sure, nor does their number grow.
+func TestCrowdIsBounded(t *testing.T) {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil || lim.Cur < 3*maxGuests {
+		t.Skipf("needs %d descriptors, has %d", 3*maxGuests, lim.Cur)
+	}
+	p := &Prepare{Flows: 1, DataPort: freePorts(t, 1), Bind: "127.0.0.1"}
+	listeners, err := listen(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(listeners)
+	h, err := welcome(t.Context(), listeners)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for range maxGuests + 100 {
+		c, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", itoa(p.DataPort)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := c.Read(make([]byte, markLength)); err != nil {
+			t.Fatalf("stranger %d: %v", sent, err)
+		}
+		sent++
+	}
+	h.quit()
+	h.over.Wait()
+	if n := len(h.guests); n != maxGuests+1 {
+		t.Errorf("%d connections are kept of %d, want %d", n, sent, maxGuests+1)
+	}
+	h.close()
+}
+
+// A receiver far away answers late: connections are made side by side, or many of
+// them would take many round trips. This one answers nobody before half of those
+// that may be on their way at once have come.
+func TestConnectSideBySide(t *testing.T) {
+	const flows = 2*atOnce + 5
+	p := &Prepare{Flows: flows, DataPort: freePorts(t, flows), Host: "127.0.0.1", Bind: "127.0.0.1"}
+	listeners, err := listen(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(listeners)
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan struct{})
+	want := map[string]bool{}
+	go func() {
+		defer close(served)
+		var waiting []int
+		defer func() { closeAll(waiting) }()
+		for came := 0; came < flows && ctx.Err() == nil; {
+			for _, l := range listeners {
+				fd, _, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
+				if err != nil {
+					continue
+				}
+				came++
+				waiting = append(waiting, fd)
+			}
+			if came%atOnce == 0 || came == flows {
+				for _, fd := range waiting {
+					mark := make([]byte, markLength)
+					_, _ = rand.Read(mark)
+					want[string(mark)] = true
+					_, _ = unix.Write(fd, mark[:5]) // in pieces
+					_, _ = unix.Write(fd, mark[5:])
+				}
+				closeAll(waiting)
+				waiting = nil
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	fds, marks, err := connect(t.Context(), p, connectWait)
+	cancel()
+	<-served
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeAll(fds)
+	for i, m := range marks {
+		if !want[string(m)] {
+			t.Errorf("flow %d has the mark %x, which nobody gave", i, m)
+		}
+	}
+}
+
+// What is no receiver, or does not run, is told from one that cannot be reached.
+func TestConnectToOthers(t *testing.T) {
+	p := &Prepare{Flows: 1, DataPort: freePorts(t, 1), Host: "127.0.0.1", Bind: "127.0.0.1"}
+	if _, _, err := connect(t.Context(), p, connectWait); KindOf(err) != Unreachable || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("nobody there: %v", err)
+	}
+	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", itoa(p.DataPort)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, _, err := connect(t.Context(), p, 300*time.Millisecond); KindOf(err) != Unreachable || !strings.Contains(err.Error(), "no mark came within 300ms") {
+		t.Errorf("one that is stopped: %v", err)
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Write([]byte("SSH-2.0"))
+			c.Close()
+		}
+	}()
+	if _, _, err := connect(t.Context(), p, connectWait); KindOf(err) != Unreachable || !strings.Contains(err.Error(), "it is not the receiver") {
+		t.Errorf("another program: %v", err)
+	}
+}
+
+// A path that drops large packets without a word, after small ones have passed, is
+// told from a peer that is dead.
+func TestBlackHole(t *testing.T) {
+	const passes = 200
+	tr := trial(t, 2, plain{role: RX, begin: func(fd int, _ *Params) {
+		filter := []unix.SockFilter{
+			{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_LEN},
+			{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K, K: passes, Jt: 1},
+			{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
+			{Code: unix.BPF_RET | unix.BPF_K}, // dropped
+		}
+		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}); err != nil {
+			t.Error(err)
+		}
+	}}, plain{role: TX})
+	r, err := Drive(t.Context(), tr)
+	for _, want := range []string{"sender: tx: the connections were made and greeted, and none of the payload got through", "--set-mss", "tcp_mtu_probing"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not say %q", err, want)
+		}
+	}
+	if r.Status != results.Failed || KindOf(err) != Failed {
+		t.Errorf("status %s, kind %s", r.Status, KindOf(err))
+	}
+}

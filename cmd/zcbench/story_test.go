@@ -480,6 +480,47 @@ func TestStoryRaw(t *testing.T) {
 	}
 }
 
+// TestStoryRawAddresses: of a name with several addresses the first may not answer.
+func TestStoryRawAddresses(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to give a process its own /etc/hosts")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, c)
+			c.Close()
+		}
+	}()
+	hosts := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(hosts, []byte("127.0.0.2 peer.example\n127.0.0.1 peer.example\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	cmd := program(t, "tx", "peer.example", "--raw", "-p", port, "-t", "0.3", "-J")
+	inside := exec.Command("unshare", append([]string{"--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, hosts}, cmd.Args...)...)
+	inside.Env = cmd.Env
+	var out, errs bytes.Buffer
+	inside.Stdout, inside.Stderr = &out, &errs
+	if err := inside.Run(); err != nil && inside.ProcessState == nil {
+		t.Skipf("needs unshare(1): %v", err)
+	} else if err != nil {
+		t.Fatalf("%v: %s", err, errs.String())
+	}
+	record(t, out.String())
+	if !strings.Contains(errs.String(), "127.0.0.2") || !strings.Contains(errs.String(), "peer.example has another address") {
+		t.Errorf("it does not say which address was left: %s", errs.String())
+	}
+}
+
 func TestStoryBadInput(t *testing.T) {
 	busy, err := net.Listen("tcp", ":0")
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -55,7 +56,8 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer func() { end() }()
+	var hosts []netip.Addr // of a plain TCP peer, in the order to try them
 	trial := endpoint.Trial{TX: client, LiveTX: true, Command: commandLine()}
 	if flags.raw {
 		if flags.rx != "" {
@@ -70,12 +72,11 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		if err := flags.meters.alone(endpoint.TX); err != nil {
 			return err
 		}
-		host, err := resolve(ctx, to, flags.family())
-		if err != nil {
+		if hosts, err = resolve(ctx, to, flags.family()); err != nil {
 			return err
 		}
 		trial.TXWant = flags.prepare(endpoint.TX)
-		trial.TXWant.Host, trial.TXWant.DataPort = host.String(), flags.port
+		trial.TXWant.Host, trial.TXWant.DataPort = hosts[0].String(), flags.port
 	} else {
 		conn, err := dial(ctx, to, flags.port, flags.family())
 		if err != nil {
@@ -115,10 +116,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		}
 	}
 	tx.Bind = flags.bind
-	tx.Interface = flags.iface
-	if tx.Interface == "" {
-		tx.Interface = endpoint.InterfaceTo(tx.Host)
-	}
+	tx.Interface = first(flags.iface, endpoint.InterfaceTo(tx.Host))
 	rxp := &trial.RXWant
 	if trial.RX == nil {
 		rxp = nil
@@ -135,6 +133,19 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	trial.Live = out.live
 	out.started(trial.Settings)
 	rec, err := endpoint.Drive(ctx, trial)
+	for i := 1; i < len(hosts) && endpoint.KindOf(err) == endpoint.Unreachable; i++ {
+		fmt.Fprintf(c.stderr, "zcbench tx: %v; %s has another address\n", err, to)
+		again, stop, e := inProcess(ctx, "sender") // a failed run leaves nothing to go on with
+		if e != nil {
+			return e
+		}
+		end()
+		trial.TX, end = again, stop
+		tx.Host = hosts[i].String()
+		tx.Interface = first(flags.iface, endpoint.InterfaceTo(tx.Host))
+		trial.Settings = flags.settings(rxp, tx, "tcp")
+		rec, err = endpoint.Drive(ctx, trial)
+	}
 	return out.finish(rec, err)
 }
 
@@ -175,12 +186,16 @@ func dial(ctx context.Context, host string, port, family int) (net.Conn, error) 
 	return conn, nil
 }
 
-func resolve(ctx context.Context, host string, family int) (netip.Addr, error) {
+// resolve gives the addresses of a host, in the order in which to try them.
+func resolve(ctx context.Context, host string, family int) ([]netip.Addr, error) {
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network("ip", family), host)
 	if err != nil || len(addrs) == 0 {
-		return netip.Addr{}, endpoint.Errorf(endpoint.Unreachable, "find the address of %q: %w", host, err)
+		return nil, endpoint.Errorf(endpoint.Unreachable, "find the address of %q: %w", host, err)
 	}
-	return addrs[0].Unmap(), nil
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, nil
 }
 
 func first(values ...string) string {

@@ -184,7 +184,14 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven func())
 		case m := <-requests:
 			if err := contain(func() error { return c.handle(ctx, m) }); err != nil {
 				if a.Observe != nil {
-					a.Observe(Event{Err: err})
+					if c.run != nil {
+						rec := c.failed(err)
+						a.Observe(Event{Record: &rec})
+					}
+					// Else it is this function's own result.
+					if cause := context.Cause(ctx); cause == nil || errors.Is(cause, errPeerGone) {
+						a.Observe(Event{Err: err})
+					}
 				}
 				c.drop()
 				if ctx.Err() == nil {
@@ -371,7 +378,7 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 	if err := c.link.send(message{Started: &started{}}); err != nil {
 		return err
 	}
-	opened := time.Now().Add(time.Duration(s.At-Monotonic()) + r.p.Omit)
+	r.began = time.Now().Add(time.Duration(s.At-Monotonic()) + r.p.Omit)
 	observe := c.agent.Observe
 	live := func(v Sample) {
 		if s.Live {
@@ -402,11 +409,25 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 	c.link.setDeadline(idleWait)
 	if observe != nil {
 		rec := half(&r.p, c.facts, res)
-		rec.Started = opened.Format(time.RFC3339Nano)
+		rec.Started = r.began.Format(time.RFC3339Nano)
 		c.ownPower(ctx, &rec, &r.p, res)
 		observe(Event{Record: &rec})
 	}
 	return nil
+}
+
+// failed is this end's half of a run that was not brought to its end: what it had
+// measured until then, and why no more.
+func (c *conversation) failed(why error) results.Record {
+	r := c.run
+	part := r.part
+	if part == nil {
+		part = &Result{Samples: make([]Sample, 2)} // a window without length
+	}
+	rec := half(&r.p, c.facts, part)
+	rec.Status, rec.Reason = results.Failed, why.Error()
+	rec.Started = r.began.Format(time.RFC3339Nano)
+	return rec
 }
 
 // drop ends the run that is on, if any.

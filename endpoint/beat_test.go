@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"zcbench/results"
 )
 
@@ -62,7 +64,12 @@ func TestSilentDriverIsGivenUp(t *testing.T) {
 	t.Parallel()
 	ours, theirs := pairTCP(t)
 	served := make(chan error, 1)
-	a := &Agent{RX: []Engine{plain{role: RX}}, Version: "test", Trusted: true}
+	events := make(chan Event, 10)
+	a := &Agent{RX: []Engine{plain{role: RX}}, Version: "test", Trusted: true, Observe: func(e Event) {
+		if e.Record != nil || e.Err != nil {
+			events <- e
+		}
+	}}
 	go func() { served <- a.Serve(context.Background(), theirs) }()
 	l := newLink(ours, maxReply)
 	if err := l.send(message{Hello: &hello{Magic: magic, Protocol: protocol}}); err != nil {
@@ -71,7 +78,7 @@ func TestSilentDriverIsGivenUp(t *testing.T) {
 	if _, err := l.receiveHello(); err != nil {
 		t.Fatal(err)
 	}
-	p := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: time.Minute, Scope: ScopeThread, DataPort: freePorts(t, 1)}
+	p := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: time.Minute, Interval: minInterval, Scope: ScopeThread, DataPort: freePorts(t, 1)}
 	for _, m := range []message{{Auth: &auth{}}, {Prepare: &p}} {
 		if err := l.send(m); err != nil {
 			t.Fatal(err)
@@ -79,6 +86,23 @@ func TestSilentDriverIsGivenUp(t *testing.T) {
 		if m, err := l.receive(); err != nil || m.Error != nil {
 			t.Fatalf("%+v, %v", m, err)
 		}
+	}
+	// It sends a little, and is stopped.
+	q := p
+	q.Host = "127.0.0.1"
+	fds, marks, err := connect(t.Context(), &q, connectWait)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(fds)
+	if _, err := unix.Write(fds[0], make([]byte, 5000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.send(message{Start: &Start{At: Monotonic(), Marks: marks}}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := l.receive(); err != nil || m.Started == nil {
+		t.Fatalf("%+v, %v", m, err)
 	}
 	select {
 	case err := <-served:
@@ -90,6 +114,22 @@ func TestSilentDriverIsGivenUp(t *testing.T) {
 	}
 	if m, err := l.receive(); err != nil || m.Error == nil || !strings.Contains(m.Error.Text, "this end heard nothing since ") {
 		t.Errorf("its last words: %+v, %v", m.Error, err)
+	}
+	close(events)
+	var rec *results.Record
+	for e := range events {
+		if e.Record != nil {
+			rec = e.Record
+		}
+		if e.Err != nil {
+			t.Errorf("%v is told twice: Serve returned it", e.Err)
+		}
+	}
+	if rec == nil {
+		t.Fatal("no record of the end that lived")
+	}
+	if rec.Status != results.Failed || !strings.Contains(rec.Reason, "nothing was heard") || rec.RX.Counters["total_bytes"] != 5000 || len(rec.Samples) < 2 {
+		t.Errorf("the record of the end that lived: %s, %q, %v of 5000 bytes", rec.Status, rec.Reason, rec.RX.Counters["total_bytes"])
 	}
 }
 

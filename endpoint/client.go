@@ -226,7 +226,7 @@ const prepareWait = 20 * time.Second
 const restoreWait = 20 * time.Second
 
 func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
-	wait := prepareWait
+	wait := 3 * prepareWait // it beats: it is slow, not gone
 	if p.Role == TX {
 		wait += connectTime(p.Flows)
 	}

@@ -176,7 +176,16 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 		rx.c.link.keepOff(tx.want.CPUs)
 		before = rx.c.link.cost()
 	}
-	if err := measure(ctx, ends, t.Live); err != nil {
+	seen := map[Role][]Sample{}
+	if err := measure(ctx, ends, func(role Role, s Sample) {
+		seen[role] = append(seen[role], s)
+		if t.Live != nil {
+			t.Live(role, s)
+		}
+	}); err != nil {
+		for _, e := range ends {
+			e.salvage(&rec, seen[e.role])
+		}
 		return rec, err
 	}
 	if shared {
@@ -191,6 +200,26 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 	rec.Notes = append(rec.Notes, t.notes(&rec)...)
 	watts.read(ctx, &rec, rx, tx)
 	return rec, err
+}
+
+// salvage puts what is known of one end of a run that failed into its record: its
+// result, or what it told meanwhile.
+func (e *end) salvage(rec *results.Record, seen []Sample) {
+	r := e.result
+	if r == nil {
+		r = &Result{Samples: seen}
+	}
+	if len(r.Samples) < 2 {
+		return
+	}
+	v := rec.RX
+	if e.role == TX {
+		v = rec.TX
+	}
+	r.describe(v, e)
+	rec.Samples = append(rec.Samples, r.intervals(e.role)...)
+	rec.Flows = r.connections(e.role, rec.Flows)
+	rec.Warnings = append(rec.Warnings, r.Warnings...)
 }
 
 // compareHosts holds what the run was placed for against what the two ends'

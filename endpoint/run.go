@@ -52,6 +52,10 @@ type run struct {
 	meters     *meters
 	recordings []Recording
 
+	began time.Time // when the window opened
+	part  *Result   // what was measured of a run that was aborted; nil: nothing
+	stuck bool      // the sampler was given up
+
 	undo    ringcfg.Undo
 	took    took        // options of the engine
 	changes []string    // settings changed for the run
@@ -238,8 +242,14 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		punctual()
 		sampled <- contain(func() error { return s.run(done) })
 	}()
-	if err := <-sampled; err != nil {
-		return nil, err
+	if err := r.await(sampled, at); err != nil {
+		if r.ctx.Err() == nil {
+			return nil, err
+		}
+		if s.closed && done.over() { // the counters are at rest
+			r.part, _ = s.finish(true) // there may be nothing
+		}
+		return nil, context.Cause(r.ctx)
 	}
 	early := s.early
 	if s.flows.swallowed() {
@@ -292,6 +302,26 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		}
 	}
 	return res, err
+}
+
+// samplerWait is how long after the window the sampler may be late, beyond all that
+// a busy host does.
+const samplerWait = 4 * time.Second
+
+// await waits for the sampler. Its thread can be stopped while this process runs,
+// by a debugger or by who shares its CPUs with it: that must not hold the run.
+func (r *run) await(sampled <-chan error, at int64) error {
+	var late <-chan time.Time // never, where the streams' end is the window's
+	if r.p.Time > 0 {
+		late = time.After(time.Duration(at-Monotonic()) + r.p.Omit + r.p.Time + samplerWait)
+	}
+	select {
+	case err := <-sampled:
+		return err
+	case <-late:
+		r.stuck = true
+		return Errorf(Failed, "%s: the thread that samples has not closed the window %s after it was over: it was stopped, or got no CPU", r.p.Role, samplerWait)
+	}
 }
 
 // blackHole is the error of a sender whose connections stand and whose payload does
@@ -432,7 +462,9 @@ func (r *run) close() error {
 	if r.host != nil {
 		r.host.close()
 	}
-	closeAll(r.conns)
+	if !r.stuck { // what is stopped may use them yet, when they would be another's
+		closeAll(r.conns)
+	}
 	closeAll(r.listeners)
 	if err := r.putAway(); err != nil {
 		errs = append(errs, err)

@@ -34,6 +34,7 @@ type sampler struct {
 	whole   bool      // what came before the window counts too
 	late    lateness
 	early   bool // the streams ended before the window was over
+	closed  bool // the window was open once, and is not any more
 	first   edge
 	last    edge
 	seen    observation
@@ -157,6 +158,7 @@ func (s *sampler) run(done *outcome) (err error) {
 		}
 		s.early = !whole
 		if !whole || p.Time > 0 && at == end {
+			s.closed = true
 			s.others.closes(s.r.stat)
 			s.last = s.edge()
 			s.r.meters.end()
@@ -218,7 +220,7 @@ func (s *sampler) until(at int64, done *outcome) bool {
 			return Monotonic() >= at // it may have been over before, unseen
 		case <-s.r.ctx.Done():
 			s.r.shutdown()
-			done.wait(context.Background(), drainWait)
+			done.wait(context.Background(), drainWait/4)
 			return false
 		default:
 		}

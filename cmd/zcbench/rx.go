@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/results"
 )
 
 // runRX serves runs until it is told to end, or receives from a plain TCP
@@ -135,7 +136,11 @@ func (s *server) observe(e endpoint.Event) {
 	case e.Sample != nil:
 		s.screen.live(endpoint.RX, *e.Sample)
 	case e.Record != nil:
-		s.err = s.screen.finish(*e.Record, nil)
+		var failed error
+		if e.Record.Status == results.Failed {
+			failed = errors.New(e.Record.Reason)
+		}
+		s.err = s.screen.finish(*e.Record, failed)
 	case e.Left != nil:
 		s.err = e.Left
 		fmt.Fprintln(s.stderr, "zcbench rx:", e.Left)

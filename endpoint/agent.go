@@ -183,6 +183,9 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven func())
 			return nil
 		case m := <-requests:
 			if err := contain(func() error { return c.handle(ctx, m) }); err != nil {
+				if cause := context.Cause(ctx); cause != nil {
+					err = cause // not that a closed link is closed
+				}
 				if a.Observe != nil {
 					if c.run != nil {
 						rec := c.failed(err)

@@ -3,7 +3,9 @@ package endpoint
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -231,5 +233,42 @@ func TestBlackHole(t *testing.T) {
 	}
 	if r.Status != results.Failed || KindOf(err) != Failed {
 		t.Errorf("status %s, kind %s", r.Status, KindOf(err))
+	}
+}
+
+// A sender that was cut off leaves no connection behind that goes on sending.
+func TestCutSenderLeavesNothing(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close() // and never reads
+		}
+	}()
+	port := l.Addr().(*net.TCPAddr).Port
+	tr := trial(t, 1, plain{role: RX}, plain{role: TX})
+	tr.RX.Close()
+	tr.RX = nil
+	tr.TXWant.Raw, tr.TXWant.DataPort = true, port
+	r, err := Drive(t.Context(), tr)
+	if err != nil || r.TX.Counters["total_bytes"] == 0 {
+		t.Fatalf("%v: %q", err, r.Warnings)
+	}
+	b, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		f := strings.Fields(line)
+		if len(f) > 4 && strings.HasSuffix(f[2], fmt.Sprintf(":%04X", port)) && !strings.HasPrefix(f[4], "00000000:") {
+			t.Errorf("a connection in state %s has %s still to send", f[3], f[4])
+		}
 	}
 }

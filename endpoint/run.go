@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/abi"
 	"zcbench/internal/cpuclock"
 	"zcbench/internal/egress"
 	"zcbench/internal/procfile"
@@ -55,6 +56,7 @@ type run struct {
 	began time.Time // when the window opened
 	part  *Result   // what was measured of a run that was aborted; nil: nothing
 	stuck bool      // the sampler was given up
+	whole bool      // all that was sent has arrived
 
 	undo    ringcfg.Undo
 	took    took        // options of the engine
@@ -246,7 +248,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		if r.ctx.Err() == nil {
 			return nil, err
 		}
-		if s.closed && done.over() { // the counters are at rest
+		if !r.stuck && s.closed && done.over() { // the counters are at rest
 			r.part, _ = s.finish(true) // there may be nothing
 		}
 		return nil, context.Cause(r.ctx)
@@ -295,6 +297,7 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 			res.Warnings = append(res.Warnings, results.Warn(results.SettingNotTaken, "%s: what the sockets have is not known: %v", r.p.Role, unread))
 		}
 	}
+	r.whole = err == nil && !cut
 	if err == nil && cut {
 		res.Cut = true
 		if !r.p.Raw {
@@ -461,6 +464,14 @@ func (r *run) close() error {
 	}
 	if r.host != nil {
 		r.host.close()
+	}
+	if r.p.Role == TX && !r.whole {
+		// Closed as it is, TCP would go on sending for as long as the peer lets it
+		// wait, into the next run, and the kernel would hold the memory that it
+		// sends from.
+		for _, fd := range r.conns {
+			_ = abi.Disconnect(fd) // one that is gone has nothing to send
+		}
 	}
 	if !r.stuck { // what is stopped may use them yet, when they would be another's
 		closeAll(r.conns)

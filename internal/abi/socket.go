@@ -16,6 +16,14 @@ func Discard(fd, n, flags int) (int, unix.Errno) {
 	return int(r), e
 }
 
+// Disconnect is connect(2) to no address: TCP resets the connection and lets go of
+// what it had still to send, whoever else refers to the socket (tcp_disconnect).
+func Disconnect(fd int) unix.Errno {
+	none := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	_, _, e := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), unsafe.Sizeof(none))
+	return e
+}
+
 // ipv6PKTOPTIONS is IPV6_2292PKTOPTIONS of linux/in6.h, Linux 2.1.
 const ipv6PKTOPTIONS = 6
 

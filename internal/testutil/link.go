@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,11 @@ type Link struct {
 	links   [2]netlink.Link
 	mu      sync.Mutex
 	seen    []counted
+	removed atomic.Bool
 }
+
+// LinkRX is the address of RX.
+const LinkRX = "10.79.0.2"
 
 // counted is what the interfaces had counted at a time.
 type counted struct {
@@ -63,7 +68,7 @@ func NewLink(t testing.TB, rate uint64) *Link {
 	if err := l.handles[0].LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: l.RX, PeerNamespace: netlink.NsFd(spaces[1])}); err != nil {
 		t.Skipf("needs a veth pair: %v", err)
 	}
-	for i, end := range []struct{ name, addr string }{{l.TX, "10.79.0.1/24"}, {l.RX, "10.79.0.2/24"}} {
+	for i, end := range []struct{ name, addr string }{{l.TX, "10.79.0.1/24"}, {l.RX, LinkRX + "/24"}} {
 		link, err := l.handles[i].LinkByName(end.name)
 		if err == nil {
 			l.links[i] = link
@@ -144,6 +149,15 @@ func (l *Link) Up(t testing.TB, up bool) {
 	}
 }
 
+// Remove takes the pair away.
+func (l *Link) Remove(t testing.TB) {
+	t.Helper()
+	l.removed.Store(true)
+	if err := l.handles[1].LinkDel(l.links[1]); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // headers are those of Ethernet, IPv4 and TCP with timestamps.
 const headers = 14 + 20 + 32
 
@@ -151,6 +165,9 @@ func (l *Link) count(t testing.TB) {
 	c := counted{at: time.Now()}
 	for i := range l.links {
 		link, err := l.handles[i].LinkByIndex(l.links[i].Attrs().Index)
+		if l.removed.Load() {
+			return
+		}
 		if err != nil {
 			t.Errorf("counters of the link: %v", err)
 			return

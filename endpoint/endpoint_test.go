@@ -219,29 +219,11 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // server runs an agent on a TCP port as rx does.
 func server(t *testing.T, a *Agent) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	a.Version, a.DataPort = "test", freePorts(t, 4)
 	if a.RX == nil {
 		a.RX = []Engine{plain{role: RX}}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.Listen(ctx, l, false) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("listen: %v", err)
-			}
-		case <-time.After(5 * time.Second):
-			t.Error("the server did not end")
-		}
-	})
-	return l.Addr().String()
+	return serve(t, a)
 }
 
 func dialServer(t *testing.T, addr string, token []byte) (*Client, error) {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -167,24 +165,11 @@ func TestReceiverServes(t *testing.T) {
 
 // Addresses, CPUs and the interface that were given are those of the run.
 func TestStoryBind(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	from := make(chan string, 1)
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		from <- c.RemoteAddr().String()
-		_, _ = io.Copy(io.Discard, c)
-	}()
+	to, got := sink(t)
 	source := freePort(t)
-	r := measured(t, "tx", "127.0.0.1", "--raw", "-p", strconv.Itoa(l.Addr().(*net.TCPAddr).Port), "-t", "0.2", "-B", "127.0.0.3", "--cport", strconv.Itoa(source), "--iface", "lo", "-A", "0")
-	if got, want := <-from, fmt.Sprintf("127.0.0.3:%d", source); got != want {
-		t.Errorf("it came from %s, not %s", got, want)
+	r := measured(t, "tx", "127.0.0.1", "--raw", "-p", to, "-t", "0.2", "-B", "127.0.0.3", "--cport", strconv.Itoa(source), "--iface", "lo", "-A", "0")
+	if s, want := <-got, fmt.Sprintf("127.0.0.3:%d", source); s.from != want {
+		t.Errorf("it came from %s, not %s", s.from, want)
 	}
 	if got := fmt.Sprint(r.Settings["tx_cpus"]); got != "[0]" {
 		t.Errorf("it ran on CPUs %s", got)

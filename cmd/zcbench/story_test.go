@@ -424,27 +424,40 @@ func TestStoryJSONStream(t *testing.T) {
 	}
 }
 
-func TestStoryRaw(t *testing.T) {
+// sunk is what a plain TCP peer got: of whom, and how many bytes.
+type sunk struct {
+	from  string
+	bytes int64
+}
+
+// sink is a plain TCP peer that takes one connection to its end.
+func sink(t *testing.T) (port string, got <-chan sunk) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	got := make(chan int64, 1)
+	t.Cleanup(func() { l.Close() })
+	all := make(chan sunk, 1)
 	go func() {
 		c, err := l.Accept()
 		if err != nil {
 			return
 		}
 		n, _ := io.Copy(io.Discard, c)
-		got <- n
+		all <- sunk{c.RemoteAddr().String(), n}
 	}()
-	r := measured(t, "tx", "127.0.0.1", "--raw", "-p", strconv.Itoa(l.Addr().(*net.TCPAddr).Port), "-t", "0.3")
-	if n := <-got; float64(n) != r.TX.Counters["total_bytes"] || r.RX != nil {
-		t.Errorf("the peer got %d bytes, the record says %v", n, r.TX.Counters["total_bytes"])
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), all
+}
+
+func TestStoryRaw(t *testing.T) {
+	port, got := sink(t)
+	r := measured(t, "tx", "127.0.0.1", "--raw", "-p", port, "-t", "0.3")
+	if s := <-got; float64(s.bytes) != r.TX.Counters["total_bytes"] || r.RX != nil {
+		t.Errorf("the peer got %d bytes, the record says %v", s.bytes, r.TX.Counters["total_bytes"])
 	}
 
-	port := strconv.Itoa(freePort(t))
+	port = strconv.Itoa(freePort(t))
 	cmd := program(t, "rx", "--raw", "-p", port, "-J")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
@@ -452,6 +465,7 @@ func TestStoryRaw(t *testing.T) {
 		t.Fatal(err)
 	}
 	var c net.Conn
+	var err error
 	for range 100 {
 		if c, err = net.Dial("tcp", "127.0.0.1:"+port); err == nil {
 			break

@@ -237,7 +237,7 @@ func TestTiming(t *testing.T) {
 		"ended early":         {from: 0, to: 1e9, early: true, codes: "window-short"},
 		"ended, as was asked": {from: 0, to: 1e9, early: true, endless: true},
 	} {
-		s := &sampler{r: &run{p: Prepare{Role: RX, Time: 2 * time.Second, Interval: c.interval}}, samples: []Sample{{At: c.from}, {At: c.to}}, early: c.early}
+		s := &sampler{r: &run{p: Prepare{Role: RX, Time: 2 * time.Second, Interval: c.interval}}, timeline: timeline{samples: []Sample{{At: c.from}, {At: c.to}}}, early: c.early}
 		s.late.much = s.r.p.late()
 		s.late.note(0, 0, c.late)
 		if c.endless {

@@ -48,7 +48,9 @@ func (in *Instruments) names() string {
 type meters struct {
 	list    []*openMeter
 	series  []string  // names, as in results.Sample.Series
+	joins   []join    // for each of series
 	rows    []float64 // a value for each of series, for each interval
+	row     []float64 // of the interval that is taken
 	missing map[string]string
 	absent  []string // of those that all asked for
 }
@@ -114,6 +116,7 @@ func (m *meters) add(c Meter, r Reader) {
 			if col.series = slices.Index(m.series, name); col.series < 0 {
 				col.series = len(m.series)
 				m.series = append(m.series, name)
+				m.joins = append(m.joins, q.join())
 			}
 		}
 		o.columns = append(o.columns, col)
@@ -147,9 +150,22 @@ func (q *Quantity) series() string {
 	return q.Name
 }
 
-// expect makes room for the window's samples.
-func (m *meters) expect(samples int) {
-	m.rows = make([]float64, 0, samples*len(m.series))
+// join makes the value of two intervals of those of each.
+type join func(first, second float64) float64
+
+func (q *Quantity) join() join {
+	switch {
+	case !q.gauge():
+		return func(first, second float64) float64 { return first + second }
+	case isMax(q.Name):
+		return func(first, second float64) float64 { return max(first, second) }
+	}
+	return func(_, second float64) float64 { return second } // as it is at the end
+}
+
+// expect makes room for the window's intervals.
+func (m *meters) expect(intervals int) {
+	m.rows, m.row = make([]float64, 0, intervals*len(m.series)), make([]float64, len(m.series))
 }
 
 // begin takes the readings that the window opens with.
@@ -167,17 +183,37 @@ func (m *meters) begin() {
 	}
 }
 
-// take ends an interval.
-func (m *meters) take() {
-	at := len(m.rows)
-	for range m.series {
-		m.rows = append(m.rows, 0)
-	}
+// take ends an interval; joined, it is a part of the one before.
+func (m *meters) take(joined bool) {
+	clear(m.row)
 	for _, o := range m.list {
 		if !o.Edges {
-			o.take(m.rows[at:])
+			o.take(m.row)
 		}
 	}
+	if !joined {
+		m.rows = append(m.rows, m.row...)
+		return
+	}
+	m.join(m.rows[len(m.rows)-len(m.row):], m.row)
+}
+
+// join adds the row of an interval to that of the one before.
+func (m *meters) join(to, row []float64) {
+	for i, join := range m.joins {
+		to[i] = join(to[i], row[i])
+	}
+}
+
+// halve makes one interval of every two.
+func (m *meters) halve() {
+	n := len(m.series)
+	to := m.rows[:0]
+	for rest := m.rows; len(rest) > 0; rest = rest[2*n:] {
+		m.join(rest[:n], rest[n:2*n])
+		to = append(to, rest[:n]...)
+	}
+	m.rows = to
 }
 
 // end closes the window for the meters that are read at its edges only.
@@ -217,7 +253,7 @@ func (o *openMeter) take(row []float64) {
 	}
 }
 
-func (c *column) gauge() bool { return c.Form == Gauge || c.Form == Clock }
+func (q *Quantity) gauge() bool { return q.Form == Gauge || q.Form == Clock }
 
 // add takes a reading and gives what it adds to its interval.
 func (c *column) add(now uint64) float64 {

@@ -44,8 +44,8 @@ func window(t *testing.T, in ...Meter) (*Result, *meters) {
 	}
 	m.expect(3)
 	m.begin()
-	m.take()
-	m.take()
+	m.take(false)
+	m.take(false)
 	m.end()
 	res := &Result{Counters: map[string]float64{}, Samples: []Sample{{}, {At: 1e9}, {At: 3e9, Copied: 1000}}}
 	m.report(RX, res, func(int) *float64 { return nil })
@@ -224,7 +224,7 @@ func TestTakeAllocatesNothing(t *testing.T) {
 	}
 	m.expect(200)
 	m.begin()
-	if n := testing.AllocsPerRun(100, m.take); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { m.take(false) }); n != 0 {
 		t.Errorf("%v allocations a sample", n)
 	}
 }

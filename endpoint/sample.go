@@ -19,16 +19,15 @@ import (
 // sampler reads the counters at the edges of the window and between them. All
 // its memory is there before the window opens.
 type sampler struct {
-	r       *run
-	layout  Layout
-	cpu     cpuClock
-	busy    []cpuBusy
-	open    int64 // CLOCK_MONOTONIC, ns
-	live    func(Sample)
-	samples []Sample
+	r      *run
+	layout Layout
+	cpu    cpuClock
+	busy   []cpuBusy
+	open   int64 // CLOCK_MONOTONIC, ns
+	live   func(Sample)
+	timeline
 	flows   *flows
 	curve   curve
-	crossed []uint64  // bytes, at each of samples
 	doubt   [2]uint64 // by how much those may be off, where the window opened and closed
 	held    [2]uint64 // how many had arrived out of order then
 	whole   bool      // what came before the window counts too
@@ -81,11 +80,12 @@ const (
 )
 
 func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, error) {
-	n := 2
+	n := 1
 	if r.p.Interval > 0 && r.p.Time > 0 {
 		n += int(r.p.Time / r.p.Interval)
 	}
-	r.meters.expect(n)
+	line := newTimeline(n, len(r.meters.series))
+	r.meters.expect(min(n, line.most))
 	flows, err := newFlows(r.p.Role, r.conns, r.counters, open)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.p.Role, err)
@@ -99,7 +99,7 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, 
 	return &sampler{
 		busy: busy, others: newOthers(&r.p, r.site().CPUs, r.workerCPUs()),
 		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
-		samples: make([]Sample, 0, n), crossed: make([]uint64, 0, n), flows: flows, curve: newCurve(),
+		timeline: line, flows: flows, curve: newCurve(),
 		late: lateness{much: r.p.late()}, changes: watchChanges(r.conns, open),
 	}, nil
 }
@@ -299,7 +299,6 @@ func (s *sampler) take() error {
 	if len(s.samples) == 0 {
 		s.reading[0] = s.reading[1]
 	}
-	s.crossed = append(s.crossed, n)
 	v.ZeroCopied = min(n, s.curve.last().zero)
 	v.Copied = n - v.ZeroCopied
 	if len(s.samples) == 0 && s.sight != nil {
@@ -307,14 +306,24 @@ func (s *sampler) take() error {
 	}
 	if len(s.samples) == 0 {
 		s.r.meters.begin()
+		s.start(v, n)
 	} else {
-		s.r.meters.take()
+		s.interval(v, n)
 	}
-	s.samples = append(s.samples, v)
 	if s.live != nil {
 		s.live(v)
 	}
 	return nil
+}
+
+// interval ends one, for the meters too.
+func (s *sampler) interval(v Sample, crossed uint64) {
+	if s.full() {
+		s.halve()
+		s.r.meters.halve()
+	}
+	s.r.meters.take(s.joins())
+	s.add(v, crossed)
 }
 
 // look sees how far the flows have come.

@@ -184,6 +184,10 @@ func wire(t power.Trace, from int64) trace {
 	return v
 }
 
+// maxReadings bounds what the meters of an agent say in one message, some 60 bytes
+// each.
+const maxReadings = 500_000
+
 // maxNames is more than any meter has for what it sees.
 const maxNames = 32
 
@@ -243,11 +247,12 @@ func (c *conversation) tell(ctx context.Context, m tell) error {
 	}
 	c.link.setDeadline(idleWait + tellWait)
 	v := &said{Traces: []trace{}}
-	for _, t := range c.power.read(ctx, fromMonotonic(m.Until)) {
+	all := c.power.read(ctx, fromMonotonic(m.Until))
+	for _, t := range all {
 		if !c.trusted {
 			t = shownTrace(t)
 		}
-		v.Traces = append(v.Traces, wire(t, m.From))
+		v.Traces = append(v.Traces, wire(power.Thin(t, maxReadings/len(all)), m.From))
 	}
 	c.endWatch()
 	c.link.setDeadline(idleWait)

@@ -113,15 +113,22 @@ func (r *Recorder) add(v Reading, err error, now Info) {
 	} else {
 		r.trace.Lost++
 	}
-	if len(r.trace.Readings) == most {
-		kept := r.trace.Readings[:0]
-		for i := 1; i < most; i += 2 {
-			kept = append(kept, r.trace.Readings[i])
-		}
-		r.trace.Readings = kept
-	}
+	r.trace = Thin(r.trace, most-1)
 	close(r.more)
 	r.more = make(chan struct{})
+}
+
+// Thin keeps a trace to a number of readings: of a longer one every other goes,
+// and the rest stand for them.
+func Thin(t Trace, most int) Trace {
+	for len(t.Readings) > max(most, few) {
+		kept := t.Readings[:0]
+		for i := 1; i < len(t.Readings); i += 2 {
+			kept = append(kept, t.Readings[i])
+		}
+		t.Readings = kept
+	}
+	return t
 }
 
 // Info describes the meter, as far as it is known by now.

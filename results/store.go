@@ -15,8 +15,8 @@ import (
 	"syscall"
 )
 
-// maxLine bounds what one damaged file can make a reader hold. A day of
-// samples, one a second from each end, stays below it.
+// maxLine bounds what one damaged file can make a reader hold. What writes
+// records keeps their samples far below it.
 const maxLine = 64 << 20
 
 // ErrTorn is a line whose write did not finish: the disk was full, or the

@@ -29,6 +29,12 @@ const (
 	// Repeat the run on a host with a CPU to spare. In a VM, look whether its own
 	// host is full (steal).
 	SamplerLate Code = "sampler-late"
+	// SamplesMerged: the samples are of longer intervals than were asked for, so
+	// that all of a long window has room in the record; it is a note.
+	//
+	// Nothing: sums, means and highest values hold. For finer samples take a longer
+	// --interval, fewer --counters or a shorter --time.
+	SamplesMerged Code = "samples-merged"
 	// FlowStalled: nothing crossed a connection for half a second or more.
 	//
 	// Look at the retransmits and round trips in `flows`, at the link (`ip -s

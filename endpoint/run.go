@@ -16,6 +16,7 @@ import (
 	"zcbench/internal/cpuclock"
 	"zcbench/internal/egress"
 	"zcbench/internal/procfile"
+	"zcbench/internal/threads"
 	"zcbench/results"
 	"zcbench/ringcfg"
 )
@@ -28,6 +29,9 @@ const (
 	drainWait   = 2 * time.Second
 	tail        = 100 * time.Millisecond
 )
+
+// spareThreads are what the runtime makes beside those that it was told of.
+const spareThreads = 4
 
 // run is one end of one run: its workers, its connections and its samples.
 type run struct {
@@ -121,7 +125,11 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	}
 	// Two more than the workers: the sampler and the control link must run
 	// while every worker is inside a system call or a burst.
-	if n := r.session.Workers() + 2; runtime.GOMAXPROCS(0) < n {
+	n := r.session.Workers() + 2
+	if err = threads.Need(n + spareThreads); err != nil {
+		return nil, Errorf(Failed, "%s: %w", p.Role, err)
+	}
+	if runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
 	}
 	for i := range r.session.Workers() {

@@ -15,6 +15,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/ring"
+	"zcbench/internal/threads"
 )
 
 // version is zcbench's own; both ends show it when they disagree.
@@ -58,6 +59,10 @@ const (
 	exitInterrupted = 130
 )
 
+// startThreads is what the runtime makes for any command, some more than it mostly
+// does. Those of engines are looked at when a run is prepared.
+const startThreads = 10
+
 func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
@@ -68,6 +73,9 @@ func main() {
 	}()
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // its death would leave settings changed
 	out := newOutput(os.Stdout, func() { cancel(errPipe) })
+	if err := threads.Need(startThreads); err != nil {
+		os.Exit(exitCode(err, os.Stderr))
+	}
 	err := dispatch(ctx, &cli{stdin: stdio{os.Stdin, os.Stdout}, stdout: out, stderr: os.Stderr}, os.Args[1:])
 	if err = out.end(err); errors.Is(err, errPipe) {
 		dieOfPipe()

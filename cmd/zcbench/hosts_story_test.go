@@ -563,6 +563,31 @@ func TestStoryAgentListens(t *testing.T) {
 			}
 		})
 	}
+	// What plan promises run does: an agent takes no commands from who has its
+	// token, and a host has the meters it has.
+	for _, c := range []struct{ meter, want string }{
+		{"rx=exec:echo 5", "a peer is let measure"},
+		{"tx=nvml:", "nvidia-smi"},
+	} {
+		t.Run("meter "+c.meter, func(t *testing.T) {
+			if _, err := exec.LookPath("nvidia-smi"); err == nil && strings.Contains(c.meter, "nvml") {
+				t.Skip("this host may have that meter")
+			}
+			spec := filepath.Join(h.dir, "meter.yaml")
+			text := hosts + fmt.Sprintf("base:\n  time: 0.4\n  omit: 0.2\n  meter: '%s'\n", c.meter)
+			if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			plan, errs, _ := run(t, "plan", spec)
+			if !strings.Contains(plan+errs, c.want) {
+				t.Errorf("plan says %s%s", plan, errs)
+			}
+			out, errs, code := run(t, "run", spec, "-o", filepath.Join(h.dir, "unmetered"))
+			if code == 0 || code == exitFailed || !strings.Contains(errs, c.want) {
+				t.Errorf("run: exit %d\n%s%s", code, out, errs)
+			}
+		})
+	}
 	t.Run("a second controller", func(t *testing.T) {
 		first := program(t, "run", h.spec(hosts), "-o", filepath.Join(h.dir, "first"))
 		if err := first.Start(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -138,22 +137,42 @@ func asUser(texts []string, end endpoint.Role, host string) []string {
 	return specs
 }
 
-// checkMeters reads each meter of an experiment once, before anything is run, but
-// for those that only an agent of a pair's can read.
-func checkMeters(ctx context.Context, p *experiment.Plan) error {
-	var texts []string
-	for _, cell := range p.Cells {
+// checkMeters reads each meter of an experiment once, where the runs will read it.
+// What a host cannot, or its agent may not, its cells lack.
+func checkMeters(ctx context.Context, p *experiment.Plan, open sites) error {
+	type place struct{ pair, text string }
+	tried := map[place]error{}
+	for i := range p.Cells {
+		cell := &p.Cells[i]
 		for _, text := range cell.Trial.Meters {
-			v, err := parseMeter(text)
-			if err != nil {
-				return err
+			here := place{text: text}
+			if cell.Pair.RX.Name != "" {
+				here.pair = cell.Pair.Name
 			}
-			if here := cell.Pair.RX.Name == "" || !v.kind.Local || v.host != ""; here && !slices.Contains(texts, text) {
-				texts = append(texts, text)
+			err, ok := tried[here]
+			if !ok {
+				err = tryMeter(ctx, text, open[cell.Pair.Name])
+				tried[here] = err
+			}
+			switch endpoint.KindOf(err) {
+			case endpoint.Unsupported, endpoint.Denied:
+				cell.Missing = append(cell.Missing, "meter "+text+": "+err.Error())
+			default:
+				if err != nil {
+					return err
+				}
 			}
 		}
 	}
-	readers, err := openMeters(ctx, texts, nil)
+	return nil
+}
+
+// tryMeter reads a meter as a run of the pair will.
+func tryMeter(ctx context.Context, text string, at experiment.Site) error {
+	if h, ok := at.(*hosts); ok {
+		return h.tryMeter(ctx, text)
+	}
+	readers, err := openMeters(ctx, []string{text}, nil)
 	if err != nil {
 		return err
 	}

@@ -34,10 +34,10 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	var at map[string]results.Pair[experiment.Survey]
+	var open sites
 	if *facts != "" {
 		at, err = readFacts(*facts)
 	} else {
-		var open sites
 		open, at, err = surveyed(ctx, c, spec)
 		defer open.close()
 	}
@@ -58,6 +58,11 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 	}
 	if err := choice.Apply(plan); err != nil {
 		return err
+	}
+	if open != nil { // else nobody is there to ask
+		if err := checkMeters(ctx, plan, open); err != nil {
+			return err
+		}
 	}
 	var parts []part
 	for i := range *shards {

@@ -224,6 +224,32 @@ func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, 
 	return e, nil
 }
 
+// tryMeter reads a meter once, where a run would.
+func (h *hosts) tryMeter(ctx context.Context, text string) error {
+	by := map[endpoint.Role]*endpoint.Client{}
+	for role, r := range map[endpoint.Role]*reach{endpoint.RX: h.rx, endpoint.TX: h.tx} {
+		client, end, err := r.agent(ctx, asUser([]string{text}, role, "")...)
+		if err != nil {
+			return err
+		}
+		defer end()
+		by[role] = client
+	}
+	readers, err := openMeters(ctx, []string{text}, by)
+	if err != nil {
+		return err
+	}
+	defer readers.end()
+	shared, err := endpoint.Shared(ctx, by[endpoint.RX], by[endpoint.TX])
+	if err != nil {
+		return err
+	}
+	if readers.wanted[0].End == "" && shared != endpoint.OneHost {
+		return endpoint.Errorf(endpoint.Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", text)
+	}
+	return endpoint.CheckMeters(ctx, readers.wanted)
+}
+
 // Close lets other controllers in.
 func (h *hosts) Close() error {
 	for _, r := range []*reach{h.rx, h.tx} {

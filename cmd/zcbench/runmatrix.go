@@ -68,14 +68,14 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 	if err := choice.Apply(plan); err != nil {
 		return err
 	}
+	if err := checkMeters(ctx, plan, open); err != nil {
+		return err
+	}
 	if missing := plan.Missing(); len(missing) > 0 && !choice.SkipMissing && !spec.SkipMissing {
 		fmt.Fprintln(c.stderr, "zcbench run: these hosts lack what some cells need; nothing was run:")
 		showMissing(c.stderr, missing)
 		fmt.Fprintln(c.stderr, "Put that right, leave the cells out (--only, or exclude in the spec), or record them as skipped (--skip-missing).")
 		return errReported{endpoint.Errorf(endpoint.Unsupported, "missing prerequisites")}
-	}
-	if err := checkMeters(ctx, plan); err != nil {
-		return err
 	}
 	return carryOut(ctx, c, experiment.Runner{Plan: plan, Sites: open, Dir: *dir, Choice: choice, Resume: *resume}, *asJSON)
 }

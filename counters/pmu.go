@@ -47,7 +47,7 @@ func pmu() endpoint.Meter {
 // lacking gives an error its kind.
 func lacking(err error) error {
 	if e, ok := errors.AsType[*perf.Error](err); ok && e.Lacking {
-		return &endpoint.Error{Kind: endpoint.Unsupported, Err: err}
+		return endpoint.Errorf(endpoint.Unsupported, "%w", err)
 	}
 	return err
 }

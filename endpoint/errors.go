@@ -3,6 +3,8 @@ package endpoint
 import (
 	"errors"
 	"fmt"
+
+	"zcbench/internal/feature"
 )
 
 // Kind sorts errors by what the user can do about them; it crosses the
@@ -32,9 +34,15 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap gives the cause to errors.Is and errors.As.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf makes an Error of the kind; %w works as in fmt.Errorf.
+// Errorf makes an Error of the kind; %w works as in fmt.Errorf. What ended for want
+// of memory, descriptors or the like has Failed, whatever it was about: a run that
+// is Unsupported is skipped and never tried again.
 func Errorf(kind Kind, format string, args ...any) error {
-	return &Error{Kind: kind, Err: fmt.Errorf(format, args...)}
+	err := fmt.Errorf(format, args...)
+	if kind == Unsupported && feature.Exhausted(err) {
+		kind = Failed
+	}
+	return &Error{Kind: kind, Err: err}
 }
 
 // KindOf finds the kind of err, Failed when it has none.

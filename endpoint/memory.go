@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -45,10 +46,15 @@ func OpenMemory(o Settings, size int) (*udmabuf.Buffer, error) {
 			b.Close()
 		}
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return b, nil
+	case errors.Is(err, udmabuf.ErrNoDMABuf):
+		return nil, Errorf(Usage, "%w", err)
+	case errors.Is(err, udmabuf.ErrUnsupported):
 		return nil, Errorf(Unsupported, "%w", err)
 	}
-	return b, nil
+	return nil, err
 }
 
 // IsHeap says whether an engine may be told to use the dma-buf heap.

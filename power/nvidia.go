@@ -97,6 +97,9 @@ func nvidiaOnce(ctx context.Context, args ...string) (string, error) {
 	if errors.Is(err, exec.ErrNotFound) {
 		return "", fmt.Errorf("%w: there is no %s on this host's path; it comes with NVIDIA's driver", ErrUnsupported, nvidiaSMI)
 	}
+	if _, ran := errors.AsType[*exec.ExitError](err); err != nil && (!ran || ctx.Err() != nil) {
+		return "", fmt.Errorf("%s: %w", nvidiaSMI, errors.Join(err, ctx.Err()))
+	}
 	if err != nil {
 		// What is wrong it says on stdout.
 		words := strings.Join(strings.Fields(string(out)), " ")

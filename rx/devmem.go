@@ -85,7 +85,7 @@ func (devmemEngine) Probe(iface string) feature.Verdict {
 		return v
 	}
 	if err := udmabuf.Probe(); err != nil {
-		return feature.Impossible(err.Error(), "another dma-buf: --mem heap:system")
+		return feature.Refused(err, "another dma-buf: --mem heap:system")
 	}
 	return v
 }
@@ -94,7 +94,7 @@ func (devmemEngine) Probe(iface string) feature.Verdict {
 func probeBinding(iface string) feature.Verdict {
 	nd, err := netdev.Dial()
 	if err != nil {
-		return feature.Impossible(err.Error(), "Linux 6.12 or later")
+		return feature.Refused(err, "Linux 6.12 or later")
 	}
 	defer nd.Close()
 	if !nd.CanBindRX() {

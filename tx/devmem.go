@@ -43,7 +43,7 @@ func (devmem) Probe(iface string) feature.Verdict {
 	}
 	defer nd.Close()
 	if err := udmabuf.Probe(); err != nil {
-		return feature.Impossible(err.Error(), "another dma-buf: --mem heap:system")
+		return feature.Refused(err, "another dma-buf: --mem heap:system")
 	}
 	if iface == "" {
 		return feature.Undecided("it depends on the NIC", "zcbench probe -i IFACE")
@@ -69,7 +69,7 @@ func (devmem) Probe(iface string) feature.Verdict {
 func dialDevmem(iface string) (*netdev.Conn, feature.Verdict) {
 	nd, err := netdev.Dial()
 	if err != nil {
-		return nil, feature.Impossible(err.Error(), "Linux 6.16 or later")
+		return nil, feature.Refused(err, "Linux 6.16 or later")
 	}
 	v := feature.Possible()
 	if !nd.CanBindTX() {

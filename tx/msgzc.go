@@ -37,7 +37,7 @@ func (msgzc) Probe(iface string) feature.Verdict {
 	}
 	defer unix.Close(fd)
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ZEROCOPY, 1); err != nil {
-		return feature.Impossible(fmt.Sprintf("set SO_ZEROCOPY: %v", err), "Linux 4.14 or later")
+		return feature.Refused(fmt.Errorf("set SO_ZEROCOPY: %w", err), "Linux 4.14 or later")
 	}
 	return limited(feature.Possible(), iface, egress.Delivery)
 }

@@ -223,7 +223,7 @@ func TestMsgZCOptmem(t *testing.T) {
 				}()
 				if !c.sends {
 					err := <-done
-					if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), "net.core.optmem_max") {
+					if endpoint.KindOf(err) != endpoint.Failed || !strings.Contains(err.Error(), "net.core.optmem_max") {
 						t.Errorf("got %v", err)
 					}
 					if err := w.Close(); err != nil {

@@ -2,6 +2,7 @@ package tx
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +35,7 @@ func (sendfile) Options() []endpoint.Option { return nil }
 func (sendfile) Probe(iface string) feature.Verdict {
 	f, err := sealedFile(make([]byte, os.Getpagesize()))
 	if err != nil {
-		return feature.Impossible(err.Error(), "Linux 3.17 or later; allow memfd_create if a seccomp filter forbids it")
+		return feature.Refused(err, "Linux 3.17 or later; allow memfd_create if a seccomp filter forbids it")
 	}
 	defer f.Close()
 	s, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -44,8 +45,12 @@ func (sendfile) Probe(iface string) feature.Verdict {
 	defer unix.Close(s[0])
 	defer unix.Close(s[1])
 	var off int64
-	if n, err := unix.Sendfile(s[0], int(f.Fd()), &off, os.Getpagesize()); err != nil || n == 0 {
-		return feature.Impossible(fmt.Sprintf("sendfile from a memfd: %d bytes, %v", n, err), "allow sendfile if a seccomp filter forbids it")
+	n, err := unix.Sendfile(s[0], int(f.Fd()), &off, os.Getpagesize())
+	if err == nil && n == 0 {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return feature.Refused(fmt.Errorf("sendfile from a memfd: %w", err), "allow sendfile if a seccomp filter forbids it")
 	}
 	return limited(feature.Possible(), iface, "")
 }

@@ -158,7 +158,7 @@ func TestSendZCNeedsHugePages(t *testing.T) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if _, err := s.Worker(0); endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), "nr_hugepages") {
+	if _, err := s.Worker(0); endpoint.KindOf(err) != endpoint.Failed || !strings.Contains(err.Error(), "nr_hugepages") {
 		t.Errorf("%v, want an error that says what is missing", err)
 	}
 }

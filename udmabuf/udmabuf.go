@@ -26,6 +26,33 @@ type Buffer struct {
 	mem  []byte // mapped, nil until Map
 }
 
+// Kinds of errors, for errors.Is; the others are of things that should have worked.
+var (
+	// ErrUnsupported: this host has no such memory, or this user not the right.
+	ErrUnsupported = errors.New("no such memory here")
+	// ErrNoDMABuf: what FromFD was given is none.
+	ErrNoDMABuf = errors.New("no dma-buf")
+)
+
+// kindError is an error that errors.Is finds to be of a kind, though its text
+// does not repeat it.
+type kindError struct{ kind, err error }
+
+func (e *kindError) Error() string        { return e.err.Error() }
+func (e *kindError) Unwrap() error        { return e.err }
+func (e *kindError) Is(target error) bool { return target == e.kind }
+
+// lacking gives the kind ErrUnsupported to answers of a kernel that does not know
+// the call, the driver or the size of page.
+func lacking(err error) error {
+	for _, e := range []unix.Errno{unix.ENOSYS, unix.EOPNOTSUPP, unix.ENOTTY, unix.ENOENT, unix.ENXIO, unix.ENODEV, unix.EINVAL, unix.EACCES, unix.EPERM} {
+		if errors.Is(err, e) {
+			return &kindError{ErrUnsupported, err}
+		}
+	}
+	return err
+}
+
 // The files that decide what there is.
 const (
 	device     = "/dev/udmabuf"
@@ -52,7 +79,7 @@ func New(size int, huge bool) (*Buffer, error) {
 	defer unix.Close(dev)
 	memfd, err := unix.MemfdCreate("zcbench", flags)
 	if err != nil {
-		return nil, fmt.Errorf("make a file in %s: %w", kind, err)
+		return nil, lacking(fmt.Errorf("make a file in %s: %w", kind, err))
 	}
 	// The dma-buf holds the pages by itself.
 	defer unix.Close(memfd)
@@ -71,7 +98,7 @@ func New(size int, huge bool) (*Buffer, error) {
 	}
 	fd, e := abi.CreateUdmabuf(dev, memfd, size)
 	if e != 0 {
-		return nil, fmt.Errorf("make a dma-buf of %d bytes of %s: %w", size, kind, e)
+		return nil, lacking(fmt.Errorf("make a dma-buf of %d bytes of %s: %w", size, kind, e))
 	}
 	return &Buffer{fd: fd, size: size}, nil
 }
@@ -112,7 +139,8 @@ func checkSize(size int, huge bool) error {
 			return fmt.Errorf("read %s: %w", sizeLimit, err)
 		}
 		if mib > limit {
-			return fmt.Errorf("a dma-buf of %d MiB is more than udmabuf allows, %d MiB: raise it: echo %d > %s", mib, limit, mib, sizeLimit)
+			err := fmt.Errorf("a dma-buf of %d MiB is more than udmabuf allows, %d MiB: raise it: echo %d > %s", mib, limit, mib, sizeLimit)
+			return &kindError{ErrUnsupported, err}
 		}
 	}
 	if huge {
@@ -144,7 +172,7 @@ func FromHeap(name string, size int) (*Buffer, error) {
 	defer unix.Close(heap)
 	fd, e := abi.AllocDMAHeap(heap, size)
 	if e != 0 {
-		return nil, fmt.Errorf("take a dma-buf of %d bytes from the heap %s: %w", size, name, e)
+		return nil, lacking(fmt.Errorf("take a dma-buf of %d bytes from the heap %s: %w", size, name, e))
 	}
 	return &Buffer{fd: fd, size: size}, nil
 }
@@ -165,10 +193,10 @@ func heaps() string {
 
 func openError(path string, err error, cure string) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("%s: %w: %s", path, err, cure)
+		return lacking(fmt.Errorf("%s: %w: %s", path, err, cure))
 	}
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%s: %w: run as root", path, err)
+		return lacking(fmt.Errorf("%s: %w: run as root", path, err))
 	}
 	return fmt.Errorf("open %s: %w", path, err)
 }
@@ -178,7 +206,7 @@ func openError(path string, err error, cure string) error {
 func FromFD(fd int) (*Buffer, error) {
 	// Nothing but a dma-buf knows the call.
 	if e := abi.SyncDMABuf(fd, abi.DMA_BUF_SYNC_START|abi.DMA_BUF_SYNC_READ); e != 0 {
-		return nil, fmt.Errorf("descriptor %d is no dma-buf: %w", fd, e)
+		return nil, &kindError{ErrNoDMABuf, fmt.Errorf("descriptor %d is no dma-buf: %w", fd, e)}
 	}
 	if e := abi.SyncDMABuf(fd, abi.DMA_BUF_SYNC_END|abi.DMA_BUF_SYNC_READ); e != 0 {
 		return nil, fmt.Errorf("end the access to the dma-buf %d: %w", fd, e)

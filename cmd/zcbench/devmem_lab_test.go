@@ -85,7 +85,8 @@ func TestLabDevmemExit(t *testing.T) {
 		{local("--rx-opt", "queue=4000"), exitFailed, ".queues.id"},
 		{local("--rx-opt", "mem-size=8K"), exitFailed, "too small"},
 		{local("--mem", "heap:reserved"), exitUnsupported, "/dev/dma_heap/reserved"},
-		{local("--mem", "fd:0"), exitUnsupported, "no dma-buf"},
+		{local("--mem", "fd:0"), exitUsage, "no dma-buf"},
+		{local("--mem", "fd:999"), exitUsage, "no dma-buf"},
 		{local("--mem", "gpu"), exitUsage, "udmabuf[:SIZE]"},
 	} {
 		_, errs, code := run(t, c.args...)

@@ -159,7 +159,7 @@ func Explain(err error) feature.Verdict {
 	case errors.Is(err, unix.EINVAL):
 		return feature.Impossible("the kernel's io_uring lacks IORING_SETUP_DEFER_TASKRUN", "Linux 6.1 or later")
 	case errors.Is(err, unix.ENOMEM):
-		return feature.Impossible(explainMemlock(err).Error(), "ulimit -l unlimited")
+		return feature.Undecided(explainMemlock(err).Error(), "ulimit -l unlimited")
 	}
 	return feature.Undecided(err.Error(), "")
 }

@@ -1,0 +1,70 @@
+package endpoint
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMemoryThatFails: only what this host does not have is unsupported.
+func TestMemoryThatFails(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	open := func(o map[string]string, size int) error {
+		s, err := ParseOptions(MemoryOptions("64M", ""), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := OpenMemory(s, size)
+		if err == nil {
+			err = b.Close()
+		}
+		return err
+	}
+	for _, c := range []struct {
+		what    string
+		options map[string]string
+		size    int
+		kind    Kind
+	}{
+		{"no descriptor", map[string]string{"mem": "fd", "mem-fd": "1000000"}, 4096, Usage},
+		{"no dma-buf", map[string]string{"mem": "fd", "mem-fd": strconv.Itoa(int(null.Fd()))}, 4096, Usage},
+		{"no such heap", map[string]string{"mem": "heap", "mem-heap": "reserved"}, 4096, Unsupported},
+	} {
+		if err := open(c.options, c.size); err == nil || KindOf(err) != c.kind {
+			t.Errorf("%s: %v, of kind %s", c.what, err, KindOf(err))
+		}
+	}
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	next, err := unix.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(next)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(next), Max: was.Max}); err != nil {
+		t.Fatal(err)
+	}
+	var errs []error
+	for _, kind := range []string{"udmabuf", "hugepages", "heap"} {
+		errs = append(errs, open(map[string]string{"mem": kind}, 4096))
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range errs {
+		if err == nil || KindOf(err) != Failed {
+			t.Errorf("without descriptors: %v, of kind %s", err, KindOf(err))
+		}
+	}
+	if err := Errorf(Unsupported, "take a dma-buf: %w", unix.ENOMEM); KindOf(err) != Failed {
+		t.Errorf("without memory: %v, of kind %s", err, KindOf(err))
+	}
+}

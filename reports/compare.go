@@ -1,8 +1,6 @@
 package reports
 
 import (
-	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -695,7 +693,7 @@ func (c *Comparison) all() []jsonChange {
 }
 
 func (c *Comparison) csv(w io.Writer) error {
-	out := csv.NewWriter(w)
+	out := newCSV(w)
 	if err := out.Write([]string{"cell", "differs", "metric", "unit", "old_n", "old_median", "new_n", "new_median", "change_percent", "lo95_percent", "hi95_percent", "p", "significant", "loss", "not_compared"}); err != nil {
 		return err
 	}
@@ -735,7 +733,5 @@ func (c *Comparison) json(w io.Writer) error {
 		a, b, n := geomean(c.changes[i])
 		out.Geomeans = append(out.Geomeans, mean{m.name, n, finite(a), finite(b), finite(100 * (b/a - 1))})
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(out)
+	return writeIndented(w, out)
 }

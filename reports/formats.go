@@ -2,7 +2,6 @@ package reports
 
 import (
 	"cmp"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,12 +12,13 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
 // Formats are those that Write knows.
 func Formats() []string {
-	return []string{"table", "markdown", "csv", "runs", "json", "benchfmt", "html"}
+	return []string{"table", "markdown", "csv", "runs", "json", "benchfmt", "html", "records"}
 }
 
 // TellsPlan says whether reports in a format have Set.Plan in them.
@@ -43,6 +43,8 @@ func (r *Report) Write(w io.Writer, format string) error {
 		return r.writeBenchfmt(w)
 	case "html":
 		return r.HTML(w)
+	case "records":
+		return r.writeRecords(w)
 	}
 	return fmt.Errorf("no format %q%s; there are %s", format, nearest(format, Formats()), strings.Join(Formats(), ", "))
 }
@@ -161,7 +163,7 @@ var csvHead = []string{"source", "cell", "tx", "rx", "tx_cpu_scope", "rx_cpu_sco
 
 // writeCSV writes a line for each cell and metric, with all digits.
 func (r *Report) writeCSV(w io.Writer) error {
-	c := csv.NewWriter(w)
+	c := newCSV(w)
 	by := r.by
 	head := slices.Concat(r.heads(), []string{"differs"}, csvHead)
 	if by == nil {
@@ -208,7 +210,7 @@ func (r *Report) writeCSV(w io.Writer) error {
 // writeRuns writes a line of CSV for each run, whether it counts or not, with all
 // digits.
 func (r *Report) writeRuns(w io.Writer) error {
-	c := csv.NewWriter(w)
+	c := newCSV(w)
 	head := slices.Concat(r.heads(), []string{"differs", "cell", "tx", "rx", "id", "repeat", "started", "status", "dropped", "reason"})
 	if r.by == nil {
 		head = head[1:] // the engines have columns of their own
@@ -365,9 +367,35 @@ func (r *Report) writeJSON(w io.Writer) error {
 		}
 		out.Cells = append(out.Cells, k)
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(out)
+	return writeIndented(w, out)
+}
+
+// writeIndented writes a value as JSON over several lines.
+func writeIndented(w io.Writer, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the report: %w", err)
+	}
+	_, err = w.Write(append(printable.JSON(b), '\n'))
+	return err
+}
+
+// writeRecords writes the records themselves, a line each, as a store has them.
+func (r *Report) writeRecords(w io.Writer) error {
+	for _, one := range r.runs {
+		rec, err := one.full()
+		if err != nil {
+			return err
+		}
+		b, err := json.Marshal(rec)
+		if err != nil {
+			return fmt.Errorf("encode run %s: %w", clean(rec.ID), err)
+		}
+		if _, err := w.Write(append(printable.JSON(b), '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeBenchfmt writes each run that counts as a line of Go's benchmark format,

@@ -37,6 +37,7 @@ type run struct {
 	file            string       // empty: the record is whole
 	line            results.Line // without its text
 	size            int          // of its text
+	redact          *results.Redactor
 }
 
 // flat are a record's facts and settings. Runs that have the same may share
@@ -82,6 +83,9 @@ func (r *run) full() (results.Record, error) {
 	if _, err := f.ReadAt(line.Text, line.Offset); err != nil {
 		return results.Record{}, fmt.Errorf("read run %s again from %s: %w", r.ID, r.file, err)
 	}
+	if r.redact != nil {
+		line.Text = r.redact.Line(line.Text)
+	}
 	rec, err := line.Record()
 	if err == nil && rec.ID != r.ID {
 		err = errors.New("the file has changed")
@@ -104,8 +108,25 @@ func Of(records []results.Record) *Set {
 // Load reads stores, and files that -J printed; of a directory, every *.jsonl in it. A record that is in
 // them more than once counts once. Lines that cannot be read are told in
 // Problems; the error is about the paths.
-func Load(paths ...string) (*Set, error) {
-	var plans plans
+func Load(paths ...string) (*Set, error) { return load(paths, nil) }
+
+// LoadRedacted is Load for reports that others may read: see results.Redactor.
+func LoadRedacted(paths ...string) (*Set, error) {
+	redact := &results.Redactor{}
+	s, err := load(paths, redact)
+	if err != nil {
+		return nil, err
+	}
+	for _, list := range [][]string{s.Problems, s.Plan} {
+		for i := range list {
+			list[i] = redact.Text(list[i], paths...)
+		}
+	}
+	return s, nil
+}
+
+func load(paths []string, redact *results.Redactor) (*Set, error) {
+	plans := plans{redact: redact}
 	files, err := stores(paths, &plans)
 	if err != nil {
 		return nil, err
@@ -128,7 +149,7 @@ func Load(paths ...string) (*Set, error) {
 	for _, from := range files {
 		path := from.path
 		var bad troubles
-		err := read(path, &pool, seed, func(l results.Line, size int, sum uint64, r *results.Record, same results.Shared, err error) {
+		err := read(path, redact, &pool, seed, func(l results.Line, size int, sum uint64, r *results.Record, same results.Shared, err error) {
 			if err != nil {
 				bad.add(err)
 				return
@@ -145,7 +166,7 @@ func Load(paths ...string) (*Set, error) {
 			known[r.ID] = sum
 			l.Text = nil
 			flat := flat{list(same.Facts.RX, r.Facts.RX), list(same.Facts.TX, r.Facts.TX), list(same.Settings, r.Settings)}
-			s.runs = append(s.runs, &run{Record: r, flat: flat, started: started(r), file: path, line: l, size: size})
+			s.runs = append(s.runs, &run{Record: r, flat: flat, started: started(r), file: path, line: l, size: size, redact: redact})
 		})
 		if err != nil {
 			return nil, err
@@ -246,7 +267,7 @@ func open(f *os.File) iter.Seq2[results.Line, error] {
 }
 
 // read gives the records of one file in order; several goroutines decode.
-func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.Line, int, uint64, *results.Record, results.Shared, error)) error {
+func read(path string, redact *results.Redactor, pool *results.Pool, seed maphash.Seed, give func(results.Line, int, uint64, *results.Record, results.Shared, error)) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
@@ -254,6 +275,7 @@ func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.
 	defer f.Close()
 	type decoded struct {
 		line results.Line
+		size int
 		sum  uint64
 		rec  results.Record
 		same results.Shared
@@ -262,6 +284,7 @@ func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.
 	workers := runtime.GOMAXPROCS(0)
 	type job struct {
 		line results.Line
+		size int // of its text in the file
 		to   chan decoded
 	}
 	jobs := make(chan job)
@@ -276,13 +299,17 @@ func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.
 				to <- decoded{err: err}
 				continue
 			}
-			jobs <- job{line, to}
+			size := len(line.Text)
+			if redact != nil { // here, so that stand-ins are numbered in order
+				line.Text = redact.Line(line.Text)
+			}
+			jobs <- job{line, size, to}
 		}
 	}()
 	for range workers {
 		go func() {
 			for j := range jobs {
-				d := decoded{line: j.line, sum: maphash.Bytes(seed, j.line.Text)}
+				d := decoded{line: j.line, size: j.size, sum: maphash.Bytes(seed, j.line.Text)}
 				d.rec, d.same, d.err = pool.Lean(j.line)
 				j.to <- d
 			}
@@ -295,7 +322,7 @@ func read(path string, pool *results.Pool, seed maphash.Seed, give func(results.
 			continue
 		}
 		rec := d.rec // d holds the line, which is large
-		give(d.line, len(d.line.Text), d.sum, &rec, d.same, d.err)
+		give(d.line, d.size, d.sum, &rec, d.same, d.err)
 	}
 	return err
 }

@@ -36,6 +36,7 @@ type plans struct {
 	all     []*planned
 	texts   []string            // what could not be read
 	unknown map[string][]string // by experiment, the files of which no plan is known
+	redact  *results.Redactor   // of the records; nil: none
 }
 
 // open reads the plan of a directory, once.
@@ -50,6 +51,16 @@ func (p *plans) open(dir string) *planned {
 	if err != nil {
 		p.texts = append(p.texts, clean(err.Error())+"; whether all runs are there cannot be known")
 		one.Cells = nil
+	}
+	for i := range one.Cells {
+		if p.redact != nil { // as the records have it
+			c := &one.Cells[i]
+			name, paired := strings.CutPrefix(c.Name, c.Pair+": ")
+			c.Name, c.Pair = p.redact.Text(name), p.redact.Pair(c.Pair)
+			if paired {
+				c.Name = c.Pair + ": " + c.Name
+			}
+		}
 	}
 	p.all = append(p.all, one)
 	return one

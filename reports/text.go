@@ -2,8 +2,9 @@ package reports
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"zcbench/internal/printable"
 )
 
 // lineWidth is what text is wrapped to.
@@ -11,34 +12,7 @@ const lineWidth = 100
 
 // clean makes one printable line of text that came from elsewhere, so that a
 // peer's message can neither break a table nor drive a terminal.
-func clean(s string) string {
-	if plainText(s) {
-		return s
-	}
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case !unicode.IsPrint(r):
-			return utf8.RuneError
-		}
-		return r
-	}, s)
-	return strings.Join(strings.Fields(s), " ")
-}
-
-// plainText says that clean has nothing to do, which is nearly always so.
-func plainText(s string) bool {
-	last := byte(' ')
-	for i := range len(s) {
-		c := s[i]
-		if c < ' ' || c > '~' || c == ' ' && last == ' ' {
-			return false
-		}
-		last = c
-	}
-	return last != ' ' || s == ""
-}
+func clean(s string) string { return printable.Line(s) }
 
 // clip cuts a name to n characters.
 func clip(s string, n int) string {

@@ -54,10 +54,10 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 	a.Claim = claim
 	a.Observe = func(e endpoint.Event) {
 		if e.Left != nil {
-			fmt.Fprintln(c.stderr, "zcbench agent:", e.Left)
+			fmt.Fprintln(c.stderr, "zcbench agent:", oneLine(e.Left))
 		}
 		if *listen != "" && e.Err != nil {
-			fmt.Fprintln(c.stderr, "zcbench agent:", e.Err)
+			fmt.Fprintln(c.stderr, "zcbench agent:", oneLine(e.Err))
 		}
 	}
 	if *listen != "" {

@@ -38,11 +38,11 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 	}
 	var cmp *reports.Comparison
 	err := writeTo(ctx, c, *output, func(w io.Writer) error {
-		before, err := loadRecords(c, "compare", f.Args()[:1])
+		before, err := loadRecords(c, "compare", reports.Load, f.Args()[:1])
 		if err != nil {
 			return err
 		}
-		after, err := loadRecords(c, "compare", f.Args()[1:])
+		after, err := loadRecords(c, "compare", reports.Load, f.Args()[1:])
 		if err != nil {
 			return err
 		}

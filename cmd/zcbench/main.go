@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/internal/printable"
 	"zcbench/internal/ring"
 	"zcbench/internal/threads"
 )
@@ -128,7 +129,9 @@ type errReported struct{ error }
 func (e errReported) Unwrap() error { return e.error }
 
 // oneLine gives all that an error says as one line.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+func oneLine(err error) string {
+	return printable.Line(strings.ReplaceAll(err.Error(), "\n", "; "))
+}
 
 func exitCode(err error, stderr io.Writer) int {
 	if err == nil || err == errDelegated {

@@ -10,6 +10,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/experiment"
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -165,7 +166,7 @@ func planText(out io.Writer, p *experiment.Plan, parts []part) error {
 		c := &p.Cells[i]
 		fmt.Fprintf(w, "%d\t%s\t%s → %s\t%s", i+1, c, c.Trial.TX.Engine, c.Trial.RX.Engine, c.ID)
 		if len(c.Missing) > 0 {
-			fmt.Fprintf(w, "\tcannot: %s", strings.Join(c.Missing, "; "))
+			fmt.Fprintf(w, "\tcannot: %s", printable.Line(strings.Join(c.Missing, "; ")))
 		}
 		fmt.Fprintln(w)
 	}
@@ -213,7 +214,7 @@ func showMissing(w io.Writer, missing []experiment.Lack) {
 		if m.Pair != "" {
 			pair = m.Pair + ": "
 		}
-		fmt.Fprintf(w, "  %s%s [%s]\n", pair, m.What, plural(m.Cells, "cell"))
+		fmt.Fprintf(w, "  %s%s [%s]\n", pair, printable.Line(m.What), plural(m.Cells, "cell"))
 	}
 }
 

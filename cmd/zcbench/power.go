@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/internal/printable"
 	"zcbench/power"
 	"zcbench/results"
 )
@@ -139,7 +140,7 @@ func powerRead(ctx context.Context, c *cli, args []string) error {
 	}
 	if err != nil {
 		for _, w := range warnings {
-			fmt.Fprintln(c.stderr, "zcbench power read:", w)
+			fmt.Fprintln(c.stderr, "zcbench power read:", printable.Line(w))
 		}
 		return fmt.Errorf("%s: %w", r.Info().Name, endpoint.MeterError(err))
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 
@@ -64,9 +63,7 @@ func runProbe(_ context.Context, c *cli, args []string) error {
 		return err
 	}
 	if *asJSON {
-		enc := json.NewEncoder(c.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"schema": "zcbench-probe/1", "version": version, "kernel": kernelRelease(), "interface": *iface, "engines": all, "counters": counted})
+		return printJSON(c.stdout, map[string]any{"schema": "zcbench-probe/1", "version": version, "kernel": kernelRelease(), "interface": *iface, "engines": all, "counters": counted})
 	}
 	fmt.Fprintf(c.stdout, "zcbench %s on Linux %s\n\n", version, kernelRelease())
 	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)

@@ -13,6 +13,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/experiment"
+	"zcbench/internal/printable"
 	"zcbench/internal/remote"
 	"zcbench/results"
 )
@@ -267,7 +268,7 @@ type prefixed struct {
 }
 
 func (p *prefixed) Write(b []byte) (int, error) {
-	if _, err := fmt.Fprintf(p.to, "%s%s", p.prefix, b); err != nil {
+	if _, err := fmt.Fprintf(p.to, "%s%s\n", p.prefix, printable.Line(string(b))); err != nil {
 		return 0, err
 	}
 	return len(b), nil

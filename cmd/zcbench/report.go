@@ -18,11 +18,12 @@ import (
 func runReport(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "report", "report DIR|FILE… [flags]")
 	format := f.String("format", "", strings.Join(reports.Formats(), ", ")+" (default by -o's ending, else table)")
-	output := f.StringP("output", "o", "", "file to write; .html, .md, .csv and .json say the format")
+	output := f.StringP("output", "o", "", "file to write; .html, .md, .csv, .json and .jsonl (records) say the format")
 	groupBy := f.StringSlice("group-by", nil, "what runs of one group share: axes, settings, or facts such as kernel.release (default: the cell)")
 	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
 	metrics := f.StringSlice("metric", nil, "figures to show: gbps, roi, rx.cpu_percent, rx.counters.NAME, tx.syscalls_per_gb.NAME, …")
 	references := f.StringSlice("reference", nil, "published figures to list beside: "+strings.Join(reports.References(), ", "))
+	redact := f.Bool("redact", false, "leave out what tells whose records they are: names of hosts and users, addresses, serial numbers, paths, kernel command lines")
 	explain := f.String("explain", "", "say in words what limited this cell: its id, its name as plan or report has it (mode=msgzc,length=128K), or a run's id")
 	if err := parse(f, args); err != nil {
 		return err
@@ -49,13 +50,21 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		if err := refuse(f, idle{"group-by reference", "--format runs has a line for each run, and neither groups nor other figures"}); err != nil {
 			return err
 		}
+	case "records":
+		if err := refuse(f, idle{"group-by reference metric", "--format records is the records themselves"}); err != nil {
+			return err
+		}
 	case "benchfmt":
 		if err := refuse(f, idle{"reference", "--format benchfmt has runs only"}); err != nil {
 			return err
 		}
 	}
 	return writeTo(ctx, c, *output, func(w io.Writer) error {
-		set, err := loadRecords(c, "report", f.Args())
+		load := reports.Load
+		if *redact {
+			load = reports.LoadRedacted
+		}
+		set, err := loadRecords(c, "report", load, f.Args())
 		if err != nil {
 			return err
 		}
@@ -88,13 +97,15 @@ func formatOf(path string) string {
 		return "csv"
 	case ".json":
 		return "json"
+	case ".jsonl":
+		return "records"
 	}
 	return "table"
 }
 
 // loadRecords reads records and tells what it could not read.
-func loadRecords(c *cli, command string, paths []string) (*reports.Set, error) {
-	set, err := reports.Load(paths...)
+func loadRecords(c *cli, command string, load func(...string) (*reports.Set, error), paths []string) (*reports.Set, error) {
+	set, err := load(paths...)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			err = &endpoint.Error{Kind: endpoint.Usage, Err: err}

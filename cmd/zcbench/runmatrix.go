@@ -18,6 +18,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/experiment"
+	"zcbench/internal/printable"
 	"zcbench/reports"
 	"zcbench/results"
 )
@@ -288,7 +289,7 @@ func (s *matrixScreen) note(text string) {
 // line prints a line that stays.
 func (s *matrixScreen) line(text string) {
 	s.clear()
-	fmt.Fprintln(s.out, text)
+	fmt.Fprintln(s.out, printable.Line(text))
 	s.draw()
 }
 
@@ -312,7 +313,7 @@ func (s *matrixScreen) draw() {
 		if line := []rune(text); len(line) >= width {
 			text = string(line[:width-1])
 		}
-		fmt.Fprintln(s.out, text)
+		fmt.Fprintln(s.out, printable.Line(text))
 		s.drawn++
 	}
 }

@@ -143,10 +143,10 @@ func (s *server) observe(e endpoint.Event) {
 		s.err = s.screen.finish(*e.Record, failed)
 	case e.Left != nil:
 		s.err = e.Left
-		fmt.Fprintln(s.stderr, "zcbench rx:", e.Left)
+		fmt.Fprintln(s.stderr, "zcbench rx:", oneLine(e.Left))
 	case e.Err != nil:
 		s.err = e.Err
-		fmt.Fprintln(s.stderr, "zcbench rx:", e.Err)
+		fmt.Fprintln(s.stderr, "zcbench rx:", oneLine(e.Err))
 	}
 }
 

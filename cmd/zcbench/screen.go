@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"zcbench/endpoint"
+	"zcbench/internal/printable"
 	"zcbench/reports"
 	"zcbench/results"
 )
@@ -34,7 +35,7 @@ func (s *screen) emit(name string, data any) {
 	if err != nil {
 		return // every type given here can be encoded
 	}
-	fmt.Fprintf(s.out, "%s\n", b)
+	fmt.Fprintf(s.out, "%s\n", printable.JSON(b))
 }
 
 // started tells which engines both ends agreed on.
@@ -96,7 +97,7 @@ func (s *screen) verified(role endpoint.Role, c *results.Crossing) {
 		s.emit("verify", map[string]any{"end": role, "verify": c})
 	default:
 		n := c.Received.Frames + c.Sent.Frames
-		fmt.Fprintf(s.out, "%-4s warm-up: %d TCP frames crossed %s, %d warnings\n", role, n, c.Interface, len(c.Warnings()))
+		fmt.Fprintf(s.out, "%-4s warm-up: %d TCP frames crossed %s, %d warnings\n", role, n, printable.Line(c.Interface), len(c.Warnings()))
 	}
 }
 
@@ -105,11 +106,9 @@ func (s *screen) finish(rec results.Record, err error) error {
 	s.last, s.headed = map[endpoint.Role]endpoint.Sample{}, false
 	switch {
 	case s.flags.json:
-		b, e := json.MarshalIndent(rec, "", "  ")
-		if e != nil {
-			return fmt.Errorf("encode the record: %w", e)
+		if e := printJSON(s.out, rec); e != nil {
+			return e
 		}
-		fmt.Fprintf(s.out, "%s\n", b)
 	case s.flags.stream:
 		s.emit("end", rec)
 	case err == nil:

@@ -16,6 +16,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/netpair"
+	"zcbench/internal/printable"
 	"zcbench/reports"
 	"zcbench/results"
 	"zcbench/ringcfg"
@@ -99,9 +100,12 @@ func tuneShow(_ context.Context, c *cli, args []string) error {
 }
 
 func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the output: %w", err)
+	}
+	_, err = w.Write(append(printable.JSON(b), '\n'))
+	return err
 }
 
 // showView prints settings that are alike (of each CPU, of each queue) in one

@@ -1,0 +1,70 @@
+// Package printable makes text of others, a peer's, a driver's, a file's, harmless
+// to show: it can neither drive a terminal nor turn the direction of what is read,
+// nor be taken for more lines than one.
+package printable
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Line makes one line of s, in which only what can be seen is left.
+func Line(s string) string {
+	if plain(s) {
+		return s
+	}
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+	return strings.Join(strings.Fields(s), " ")
+}
+
+// plain says that Line has nothing to do, which is nearly always so.
+func plain(s string) bool {
+	last := byte(' ')
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c > '~' || c == ' ' && last == ' ' {
+			return false
+		}
+		last = c
+	}
+	return last != ' ' || s == ""
+}
+
+// JSON writes in valid JSON what cannot be seen by its number. It says the same.
+func JSON(b []byte) []byte {
+	ascii := func(c byte) bool { return c < utf8.RuneSelf && c != 0x7f }
+	if bytes.IndexFunc(b, func(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }) < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b)+64)
+	for len(b) > 0 {
+		if ascii(b[0]) {
+			out, b = append(out, b[0]), b[1:]
+			continue
+		}
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case unicode.IsPrint(r) || r == utf8.RuneError && n == 1:
+			out = append(out, b[:n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		b = b[n:]
+	}
+	return out
+}

@@ -1,0 +1,52 @@
+package printable
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+const hostile = "a\x1b[2J\rb\u202ec\u2066d\u200be\u009b1mf\x7fg\ufeff\nh\U000e0041 é²→"
+
+func TestLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                 "",
+		"plain text":       "plain text",
+		"  two  words \n":  "two words",
+		"a\r\nb\tc":        "a b c",
+		"é² → ≥":           "é² → ≥",
+		"a\x1b[31mb":       "a\ufffd[31mb",
+		"x\u202ey\u200bz":  "x\ufffdy\ufffdz",
+		"bad \xff\xfe end": "bad \ufffd\ufffd end",
+	} {
+		if got := Line(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	for _, r := range Line(hostile) {
+		if !unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			t.Errorf("%U is left", r)
+		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	b, err := json.MarshalIndent(map[string]string{hostile: hostile}, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := JSON(b)
+	for _, r := range string(out) {
+		if !unicode.IsPrint(r) && r != '\n' {
+			t.Errorf("%U is left in %s", r, out)
+		}
+	}
+	var back map[string]string
+	if err := json.Unmarshal(out, &back); err != nil || back[hostile] != hostile {
+		t.Errorf("%v: %q", err, back)
+	}
+	if !strings.Contains(string(out), "é²→") {
+		t.Errorf("%s", out)
+	}
+}

@@ -1,0 +1,365 @@
+package results
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Redactor takes out of records what tells whose they are: names of hosts and
+// users, addresses, serial numbers, paths, kernel command lines. What they are,
+// models, drivers, speeds and versions, stays. One name has one stand-in in all that
+// a Redactor reads. It may be used by many goroutines.
+type Redactor struct {
+	mu     sync.Mutex
+	known  map[string]string // by kind and what it stands for
+	count  map[string]int    // by kind
+	names  []name            // that are also replaced within texts, the longest first
+	listed map[string]bool
+}
+
+// name is what a record has named, and its stand-in.
+type name struct{ is, becomes string }
+
+// standIn is the same for the same, in order of appearance.
+func (r *Redactor) standIn(kind, of string) string {
+	if r.known == nil {
+		r.known, r.count, r.listed = map[string]string{}, map[string]int{}, map[string]bool{}
+	}
+	key := kind + " " + of
+	if r.known[key] == "" {
+		r.count[kind]++
+		r.known[key] = fmt.Sprintf("%s-%d", kind, r.count[kind])
+	}
+	return r.known[key]
+}
+
+// plainWords are no names in texts, though a host may be called so.
+var plainWords = []string{"rx", "tx", "sender", "receiver", "local", "localhost", "host", "both", "root"}
+
+// learn has a name replaced within texts, too.
+func (r *Redactor) learn(is, becomes string) {
+	if utf8.RuneCountInString(is) < 2 || slices.Contains(plainWords, is) || r.listed[is] {
+		return
+	}
+	r.listed[is] = true
+	i, _ := slices.BinarySearchFunc(r.names, name{is: is}, func(a, b name) int {
+		return cmp.Or(cmp.Compare(len(b.is), len(a.is)), cmp.Compare(a.is, b.is))
+	})
+	r.names = slices.Insert(r.names, i, name{is, becomes})
+}
+
+// Line redacts the JSON of a record. What is no JSON is given back as it is.
+func (r *Redactor) Line(text []byte) []byte {
+	if !json.Valid(text) {
+		return text
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := walk{text: text, each: func(path []string, s string) string { r.note(path, s); return s }}
+	w.value(nil)
+	w = walk{text: text, each: r.field}
+	w.value(nil)
+	return w.out
+}
+
+// Text redacts what is said in words, of files with these paths too.
+func (r *Redactor) Text(s string, paths ...string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range paths {
+		s = replaceName(s, name{p, r.standIn("path", p)})
+	}
+	return r.words(s)
+}
+
+// Pair is the stand-in of the name of a pair of hosts.
+func (r *Redactor) Pair(is string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if is == "" {
+		return ""
+	}
+	return r.standIn("pair", is)
+}
+
+// kindOf is of what kind the value of a key is, that is replaced as a whole.
+func kindOf(key string) string {
+	key = strings.ToLower(key)
+	for _, k := range []struct{ part, kind string }{
+		{"hostname", "host"}, {"mac", "mac"}, {"address", "address"}, {"serial", "serial"}, {"uuid", "id"}, {"boot_id", "id"}, {"machine_id", "id"},
+		{"cmdline", "cmdline"}, {"user", "user"}, {"token", "path"}, {"pin", "id"}, {"bind", "address"}, {"host", "host"}, {"pair", "pair"}, {"ssh", "host"}, {"file", "path"}, {"dir", "path"},
+	} {
+		if key == k.part || strings.HasSuffix(key, "_"+k.part) || strings.HasPrefix(key, k.part+"_") || strings.HasSuffix(key, "-"+k.part) {
+			return k.kind
+		}
+	}
+	return ""
+}
+
+// plainKeys are keys whose values are words of zcbench's, the kernel's or a vendor's.
+var plainKeys = []string{"schema", "id", "cell", "status", "dropped", "started", "engine", "cpu_scope", "cpu_method", "congestion", "scope", "end", "event",
+	"release", "version", "driver", "driver_version", "firmware", "fw_version", "model", "vendor", "arch", "kind", "go", "online", "microcode", "experiment"}
+
+// localMeters have addresses that are of any host.
+var localMeters = []string{"rapl", "hwmon", "nvml", "ipmidev"}
+
+// note learns the names of one value.
+func (r *Redactor) note(path []string, s string) {
+	key := path[len(path)-1]
+	switch kind := kindOf(key); {
+	case s == "":
+	case kind == "host" || kind == "user" || kind == "pair":
+		to := r.standIn(kind, s)
+		r.learn(s, to)
+		if short, _, ok := strings.Cut(s, "."); ok && kind == "host" {
+			r.learn(short, to)
+		}
+	case kind != "" && kind != "cmdline":
+		r.learn(s, r.standIn(kind, s))
+	case key == "meter":
+		if to := r.meter(s); to != s {
+			r.learn(s, to)
+		}
+	case key == "command":
+		words := strings.Fields(s)
+		for i, w := range words {
+			if plain := plainValue.MatchString(w) || slices.Contains(keptWords, w) || !hostName.MatchString(w); i > 0 && !plain && (words[i-1] == "tx" || strings.Contains(w, ".")) {
+				r.learn(w, r.standIn("host", w))
+			}
+		}
+	}
+}
+
+// meter keeps the kind of a meter.
+func (r *Redactor) meter(s string) string {
+	kind, address, ok := strings.Cut(s, ":")
+	if bare, _, _ := strings.Cut(kind, "+"); !ok || address == "" || slices.Contains(localMeters, bare) {
+		return s
+	}
+	return kind + ":" + r.standIn("meter", s)
+}
+
+// field redacts one value.
+func (r *Redactor) field(path []string, s string) string {
+	key := path[len(path)-1]
+	switch kind := kindOf(key); {
+	case s == "" || slices.Contains(plainKeys, key):
+		return s
+	case kind != "":
+		return r.standIn(kind, s)
+	case key == "meter":
+		return r.meter(s)
+	case key == "command":
+		return r.command(s)
+	}
+	return r.words(s)
+}
+
+var (
+	plainValue = regexp.MustCompile(`^-?[0-9.,]+[a-zA-Z%]*$`)
+	hostName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`)
+	optionName = regexp.MustCompile(`^[A-Za-z0-9_.?-]+$`)
+	// keptWords are values of flags that name nobody.
+	keptWords = []string{"zcbench", "local", "tx", "rx", "run", "demo", "agent", "on", "off", "auto", "all", "none", "baseline", "msgzc", "devmem", "iouring", "sendfile", "uring", "sendzc", "null", "trunc", "mmap", "zcrx",
+		"udmabuf", "hugepages", "normal", "huge", "dmabuf", "bbr", "cubic", "reno", "dctcp", "netdev-0x19", "bigtcp", "latency-safe"}
+)
+
+// command keeps the flags of a command line, and of their values numbers and words
+// that are anybody's.
+func (r *Redactor) command(s string) string {
+	words := strings.Fields(s)
+	for i, w := range words {
+		if i == 0 {
+			w = w[strings.LastIndexByte(w, '/')+1:]
+		}
+		words[i] = r.word(w)
+	}
+	return strings.Join(words, " ")
+}
+
+func (r *Redactor) word(w string) string {
+	name, value, pair := strings.Cut(w, "=")
+	switch {
+	case pair && optionName.MatchString(name) && value != "":
+		return name + "=" + r.word(value)
+	case strings.HasPrefix(w, "-") && optionName.MatchString(w), plainValue.MatchString(w) && !isAddress(w), slices.Contains(keptWords, w):
+		return w
+	}
+	if kind, address, ok := strings.Cut(w, ":"); ok && optionName.MatchString(kind) && !strings.Contains(kind, ".") && address != "" && !isAddress(w) {
+		if r.plain(address) {
+			return w
+		}
+		return kind + ":…"
+	}
+	if to := r.words(w); to != w {
+		return to
+	}
+	return "…"
+}
+
+func (r *Redactor) plain(s string) bool {
+	return plainValue.MatchString(s) && !isAddress(s) || slices.Contains(keptWords, s)
+}
+
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	return err == nil
+}
+
+// found are what is known by how it looks, in the order they are looked for.
+var found = []struct {
+	kind string
+	is   *regexp.Regexp
+}{
+	{"id", regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)},
+	{"id", regexp.MustCompile(`sha256:[0-9A-Za-z+/=]{32,}`)},
+	{"mac", regexp.MustCompile(`(?i)\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b`)},
+	{"address", regexp.MustCompile(`(?i)[0-9a-f]*:[0-9a-f:]*:[0-9a-f:.]*[0-9a-f:]|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b`)},
+	{"login", regexp.MustCompile(`[A-Za-z0-9._-]+@[A-Za-z0-9._-]+`)},
+	{"path", regexp.MustCompile(`(?:~|\.{1,2})?/[^\s:;,()'"<>|]*[^\s:;,.()'"<>|]`)},
+}
+
+// generic are paths that every host has.
+var generic = []string{"/sys", "/proc", "/dev", "/etc", "/run", "/usr"}
+
+// words replaces within a text what looks like a name and what was learned as one.
+func (r *Redactor) words(s string) string {
+	for _, f := range found {
+		s = replaceWords(s, f.is, func(m string) string {
+			switch f.kind {
+			case "address":
+				a, err := netip.ParseAddr(m)
+				if err != nil || a.IsLoopback() || a.IsUnspecified() {
+					return m
+				}
+			case "login":
+				user, host, _ := strings.Cut(m, "@")
+				if user != "root" {
+					user = r.standIn("user", user)
+				}
+				return user + "@" + r.standIn("host", host)
+			case "path":
+				if slices.ContainsFunc(generic, func(g string) bool { return m == g || strings.HasPrefix(m, g+"/") }) {
+					return m
+				}
+			}
+			return r.standIn(f.kind, m)
+		})
+	}
+	for _, n := range r.names {
+		s = replaceName(s, n)
+	}
+	return s
+}
+
+// replaceWords replaces matches that are not the rest of a word: and/or is no path.
+func replaceWords(s string, is *regexp.Regexp, by func(string) string) string {
+	var b strings.Builder
+	at := 0
+	for _, m := range is.FindAllStringIndex(s, -1) {
+		before, _ := utf8.DecodeLastRuneInString(s[:m[0]])
+		if m[0] > 0 && (unicode.IsLetter(before) || unicode.IsDigit(before) || strings.ContainsRune("*%-_²", before)) {
+			continue
+		}
+		b.WriteString(s[at:m[0]] + by(s[m[0]:m[1]]))
+		at = m[1]
+	}
+	return b.String() + s[at:]
+}
+
+// replaceName replaces a name where it stands by itself.
+func replaceName(s string, n name) string {
+	var b strings.Builder
+	for at := 0; ; {
+		i := strings.Index(s[at:], n.is)
+		if i < 0 {
+			return b.String() + s[at:]
+		}
+		i += at
+		end := i + len(n.is)
+		before, _ := utf8.DecodeLastRuneInString(s[:i])
+		after, _ := utf8.DecodeRuneInString(s[end:])
+		part := func(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) || c == '_' || c == '-' }
+		if i > 0 && part(before) || end < len(s) && part(after) {
+			b.WriteString(s[at : i+1])
+			at = i + 1
+			continue
+		}
+		b.WriteString(s[at:i] + n.becomes)
+		at = end
+	}
+}
+
+// walk goes through valid JSON and replaces the values that are strings. The rest
+// stays as it is written, digits and the order of keys included.
+type walk struct {
+	text []byte
+	at   int
+	out  []byte
+	each func(path []string, s string) string
+}
+
+func (w *walk) value(path []string) {
+	w.space()
+	switch c := w.text[w.at]; c {
+	case '{', '[':
+		w.copy(1)
+		for w.space(); w.text[w.at] != '}' && w.text[w.at] != ']'; w.space() {
+			if w.text[w.at] == ',' {
+				w.copy(1)
+				continue
+			}
+			if c == '[' {
+				w.value(path)
+				continue
+			}
+			key := w.string()
+			w.out = append(w.out, w.text[w.at-len(key):w.at]...)
+			var name string
+			_ = json.Unmarshal(key, &name) // it is valid
+			w.space()
+			w.copy(1) // the colon
+			w.value(append(path, name))
+		}
+		w.copy(1)
+	case '"':
+		raw := w.string()
+		var s string
+		_ = json.Unmarshal(raw, &s)
+		if len(path) > 0 {
+			if to := w.each(path, s); to != s {
+				raw, _ = json.Marshal(to) // a string always can be
+			}
+		}
+		w.out = append(w.out, raw...)
+	default:
+		n := 0
+		for w.at+n < len(w.text) && !strings.ContainsRune(",]} \t\r\n", rune(w.text[w.at+n])) {
+			n++
+		}
+		w.copy(n)
+	}
+}
+
+func (w *walk) copy(n int) {
+	w.out = append(w.out, w.text[w.at:w.at+n]...)
+	w.at += n
+}
+
+func (w *walk) space() { w.copy(space(w.text, w.at) - w.at) }
+
+// string steps over one and gives it as it is written.
+func (w *walk) string() []byte {
+	end := value(w.text, w.at)
+	raw := w.text[w.at:end]
+	w.at = end
+	return raw
+}

@@ -1,0 +1,73 @@
+package results
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// secret is a record of two hosts that must not be told.
+const secret = `{"schema":"zcbench/1","id":"c0ffee","cell":"abc","repeat":0,"status":"failed",
+ "reason":"receiver db7.prod.example.org: connect from 10.20.30.40:5301 to [2001:db8::7]:5302: /home/alice/zcbench/bin: no such file, see https://example.org/x",
+ "rx":{"engine":"devmem","bytes":12345678901234567,"meter_note":"x","power":{"meter":"snmp:pdu9.prod.example.org/apc/3","watts":100.50},"verify":{"mac":"02:00:5e:10:00:01"}},
+ "tx":{"engine":"devmem","power":{"meter":"rapl:psys"}},
+ "facts":{"rx":{"machine":{"hostname":"db7.prod.example.org","model":"ProLiant DL385 Gen11","serial":"CZ2D1A0B9C","uuid":"31373844-3036-5a43-3231-34343830a0b1"},
+   "nic":{"name":"eth1","driver":"mlx5_core","driver_version":"24.10.1.2","firmware":"28.41.1000 (MT_0000000838)","address":"b8:ce:f6:00:11:22","speed_mbps":200000,"busaddr":"0000:3b:00.0"},
+   "kernel":{"release":"6.18.44-fc","cmdline":"root=/dev/sda1 ip=10.20.30.40 secret=1"},"missing":{"thermal":"no /sys/class/hwmon"},"process":{"command":"/home/alice/bin/zcbench agent --stdio"}},
+  "tx":{"machine":{"hostname":"web1"},"kernel":{"cmdline":"quiet"}}},
+ "settings":{"flows":4,"length":131072,"mtu":"4148","bind":"10.20.30.40"},
+ "command":"/home/alice/bin/zcbench tx db7 -t 30 -P 4 --mode devmem --set mtu=4148 --token-file /etc/zc/alice.token -B 10.20.30.40 --meter rx=snmp:pdu9.prod.example.org/apc/3 --meter tx=exec:ssh bob@pdu9",
+ "pair":"db7-web1","experiment":"spring",
+ "samples":[{"end":"rx","start":0,"seconds":1.000000001,"bytes":9007199254740993}],
+ "warnings":["web1: 50% of a CPU and/or more, at 12:30:45 [cpu-foreign]","rx, meter snmp:pdu9.prod.example.org/apc/3: no value","db7 lost fe80::1%eth1 and 127.0.0.1"]}`
+
+func TestRedact(t *testing.T) {
+	var r Redactor
+	out := string(r.Line([]byte(secret)))
+	for _, gone := range []string{"db7", "web1", "prod", "example", "alice", "bob", "10.20", "2001:", "fe80", "pdu9", "apc", "CZ2D", "31373844", "b8:ce", "02:00:5e", "secret", "quiet", "/home", "token\"", "alice.token"} {
+		if strings.Contains(out, gone) {
+			t.Errorf("%q is still there", gone)
+		}
+	}
+	for _, kept := range []string{
+		"ProLiant DL385 Gen11", "mlx5_core", "24.10.1.2", "28.41.1000 (MT_0000000838)", "0000:3b:00.0", "200000", "6.18.44-fc", "no /sys/class/hwmon", `"meter":"rapl:psys"`,
+		"zcbench tx host-1 -t 30 -P 4 --mode devmem --set mtu=4148 --token-file", "50% of a CPU and/or more, at 12:30:45", "127.0.0.1", "12345678901234567", "100.50", "1.000000001", "9007199254740993",
+		"eth1", `"experiment":"spring"`, "snmp:meter-1",
+	} {
+		if !strings.Contains(out, kept) {
+			t.Errorf("%q has gone", kept)
+		}
+	}
+	if strings.Count(out, "host-1") < 4 || !strings.Contains(out, `"hostname":"host-1"`) || !strings.Contains(out, "host-1 lost") || !strings.Contains(out, "receiver host-1: connect from address-2:5301 to [address-3]:5302: path-") {
+		t.Errorf("one name has several stand-ins")
+	}
+	var rec Record
+	if err := json.Unmarshal([]byte(out), &rec); err != nil {
+		t.Fatal(err)
+	}
+	// The same again, from another record.
+	if again := string(r.Line([]byte(secret))); again != out {
+		t.Errorf("%s\nis not\n%s", again, out)
+	}
+	const lookup = `{"command":"zcbench tx db9.lab -C bbr","reason":"dial tcp: lookup db9.lab: no such host"}`
+	if got := string(new(Redactor).Line([]byte(lookup))); got != `{"command":"zcbench tx host-1 -C bbr","reason":"dial tcp: lookup host-1: no such host"}` {
+		t.Error(got)
+	}
+	for _, bad := range []string{"", "{", `{"a":"\ud800"}`, "[]", `"x"`, "1", `{"":""}`, strings.Repeat("[", 20000)} {
+		r.Line([]byte(bad))
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
+func FuzzRedact(f *testing.F) {
+	f.Add(secret)
+	f.Add(`{"a":[{"b":"10.0.0.1"},null,true,-1e9],"hostname":"é\u202e"}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		out := new(Redactor).Line([]byte(text))
+		if json.Valid([]byte(text)) && !json.Valid(out) {
+			t.Errorf("%q became %q", text, out)
+		}
+	})
+}

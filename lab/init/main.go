@@ -66,8 +66,10 @@ func serve() error {
 		return err
 	}
 	in := readInput(port)
+	all := &family{own: map[int]bool{}}
+	all.watch()
 	for _, step := range job.Steps {
-		status, err := runStep(step, job, w, in)
+		status, err := runStep(step, job, w, in, all)
 		if err != nil {
 			// As a shell does for a command that it cannot run.
 			fmt.Fprintf(w.Stream(wire.Stderr), "%v\n", err)

@@ -93,7 +93,7 @@ func (in *input) detach() {
 }
 
 // runStep runs one command and returns its exit status as a shell would.
-func runStep(step wire.Step, job wire.Job, w *wire.Writer, in *input) (int, error) {
+func runStep(step wire.Step, job wire.Job, w *wire.Writer, in *input, all *family) (int, error) {
 	path, err := exec.LookPath(step.Argv[0])
 	if err != nil {
 		return 0, err
@@ -108,7 +108,7 @@ func runStep(step wire.Step, job wire.Job, w *wire.Writer, in *input) (int, erro
 		cmd.Dir = "/root"
 	}
 	if job.TTY {
-		return runOnTerminal(&cmd, job, w, in)
+		return runOnTerminal(&cmd, job, w, in, all)
 	}
 	cmd.Stdout, cmd.Stderr = w.Stream(wire.Stdout), w.Stream(wire.Stderr)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -116,15 +116,16 @@ func runStep(step wire.Step, job wire.Job, w *wire.Writer, in *input) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	if err := cmd.Start(); err != nil {
+	if err := all.start(&cmd); err != nil {
 		return 0, err
 	}
+	defer all.over(&cmd)
 	in.attach(stdin, nil, cmd.Process.Pid)
 	defer in.detach()
 	return wait(&cmd)
 }
 
-func runOnTerminal(cmd *exec.Cmd, job wire.Job, w *wire.Writer, in *input) (int, error) {
+func runOnTerminal(cmd *exec.Cmd, job wire.Job, w *wire.Writer, in *input, all *family) (int, error) {
 	master, slave, err := openTerminal(job.Rows, job.Cols)
 	if err != nil {
 		return 0, err
@@ -132,11 +133,12 @@ func runOnTerminal(cmd *exec.Cmd, job wire.Job, w *wire.Writer, in *input) (int,
 	defer master.Close()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	err = cmd.Start()
+	err = all.start(cmd)
 	slave.Close()
 	if err != nil {
 		return 0, err
 	}
+	defer all.over(cmd)
 	in.attach(master, master, cmd.Process.Pid)
 	defer in.detach()
 	done := make(chan struct{})

@@ -58,6 +58,7 @@ struct zcnic_cmpl {
 	u16 csum_offset;
 	u8 hash_type;		/* enum pkt_hash_types */
 	bool csum_partial;
+	bool csum_good;			/* the wire found it right */
 	u8 hdr[ZCNIC_HDR_LEN];
 };
 
@@ -127,6 +128,7 @@ struct zcnic_wire_stats {		/* written under rx_lock */
 	u64 stopped;			/* dropped: queue or port down */
 	u64 unreadable;			/* dropped: not TCP, nowhere to put it */
 	u64 bad_dma;			/* dropped: not in direct-mapped RAM */
+	u64 bad_csum;			/* dropped: the stack could not check it */
 	u64 linear;			/* payload left beside the headers */
 	u64 linear_bytes;		/* of it */
 };

@@ -384,6 +384,7 @@ static const struct {
 	{ "rx_drop_stopped", offsetof(struct zcnic_queue, wire_stats.stopped) },
 	{ "rx_drop_unreadable", offsetof(struct zcnic_queue, wire_stats.unreadable) },
 	{ "rx_drop_bad_dma", offsetof(struct zcnic_queue, wire_stats.bad_dma) },
+	{ "rx_drop_bad_csum", offsetof(struct zcnic_queue, wire_stats.bad_csum) },
 	{ "rx_split_missed", offsetof(struct zcnic_queue, wire_stats.linear) },
 	{ "rx_split_missed_bytes", offsetof(struct zcnic_queue, wire_stats.linear_bytes) },
 	{ "tx_unreadable", offsetof(struct zcnic_queue, tx_stats.unreadable) },

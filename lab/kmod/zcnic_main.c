@@ -282,7 +282,8 @@ static void zcnic_get_stats64(struct net_device *dev,
 		stats->rx_missed_errors += READ_ONCE(q->wire_stats.no_buffer);
 		stats->rx_dropped += READ_ONCE(q->wire_stats.stopped) +
 				     READ_ONCE(q->wire_stats.unreadable) +
-				     READ_ONCE(q->wire_stats.bad_dma);
+				     READ_ONCE(q->wire_stats.bad_dma) +
+				     READ_ONCE(q->wire_stats.bad_csum);
 		stats->tx_packets += READ_ONCE(q->tx_stats.packets);
 		stats->tx_bytes += READ_ONCE(q->tx_stats.bytes);
 	}
@@ -328,7 +329,8 @@ static void zcnic_fill_rx(const struct zcnic_rx_stats *rx,
 	stats->hw_drop_overruns = READ_ONCE(wire->no_buffer);
 	stats->hw_drops = stats->hw_drop_overruns + READ_ONCE(wire->stopped) +
 			  READ_ONCE(wire->unreadable) +
-			  READ_ONCE(wire->bad_dma);
+			  READ_ONCE(wire->bad_dma) +
+			  READ_ONCE(wire->bad_csum);
 }
 
 static void zcnic_fill_tx(const struct zcnic_tx_stats *tx, u64 stop,

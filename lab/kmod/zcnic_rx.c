@@ -201,10 +201,14 @@ static struct sk_buff *zcnic_build_skb(struct zcnic_queue *q,
 	 * state, as it does over virtio: the wire makes no bit errors.
 	 */
 	if (cmpl->csum_partial &&
-	    skb_partial_csum_set(skb, cmpl->csum_start, cmpl->csum_offset))
+	    skb_partial_csum_set(skb, cmpl->csum_start, cmpl->csum_offset)) {
 		q->rx_stats.csum_unnecessary++;
-	else
+	} else if (cmpl->csum_good) {
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
+		q->rx_stats.csum_unnecessary++;
+	} else {
 		q->rx_stats.csum_none++;
+	}
 
 	if (cmpl->gso_size) {
 		skb_shinfo(skb)->gso_size = cmpl->gso_size;

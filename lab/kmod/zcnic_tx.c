@@ -231,6 +231,47 @@ static bool zcnic_chance(u32 ppm)
 	return unlikely(ppm) && get_random_u32_below(1000000) < ppm;
 }
 
+/* Whether a frame that came with its TCP checksum has the right one. The stack
+ * cannot find out where the payload lies in memory that it must not read, so
+ * that a NIC which receives into such memory has to.
+ */
+static bool zcnic_csum_good(const struct zcnic_xfer *x)
+{
+	const struct sk_buff *skb = x->skb;
+	__wsum sum;
+	u32 len;
+
+	if (!x->hdr_len || !skb_frags_readable(skb))
+		return false;
+
+	if (x->v6) {
+		const struct ipv6hdr *ip6 = (const void *)(x->head + x->l3);
+
+		len = sizeof(*ip6) + ntohs(ip6->payload_len);
+	} else {
+		const struct iphdr *ip = (const void *)(x->head + x->l3);
+
+		len = ntohs(ip->tot_len);
+	}
+	/* What is said of the length may be what is wrong. */
+	if (x->l3 + len > skb->len || x->l3 + len < x->hdr_len)
+		return false;
+
+	len -= x->l4 - x->l3;
+	sum = skb_checksum(skb, x->l4, len, 0);
+	if (x->v6) {
+		const struct ipv6hdr *ip6 = (const void *)(x->head + x->l3);
+
+		return !csum_ipv6_magic(&ip6->saddr, &ip6->daddr, len,
+					IPPROTO_TCP, sum);
+	} else {
+		const struct iphdr *ip = (const void *)(x->head + x->l3);
+
+		return !csum_tcpudp_magic(ip->saddr, ip->daddr, len,
+					  IPPROTO_TCP, sum);
+	}
+}
+
 /* Puts the frame of len payload bytes at x->off into the ring, or, when the
  * pool cannot give more buffers, as many of its segments as there is room for:
  * a super-frame needs more at once than a small area may have to spare.
@@ -243,7 +284,7 @@ static enum zcnic_push zcnic_push_frame(struct zcnic_queue *q,
 	struct sk_buff *skb = x->skb;
 	struct zcnic_cmpl *cmpl;
 	u32 avail, data, head;
-	bool ok = true, missed;
+	bool ok = true, missed, good;
 
 	/* Pair with the releases in NAPI: what it gives us back, or new, is
 	 * ours from the index on.
@@ -284,6 +325,13 @@ static enum zcnic_push zcnic_push_frame(struct zcnic_queue *q,
 		}
 	}
 
+	good = skb->ip_summed != CHECKSUM_PARTIAL && zcnic_csum_good(x);
+	if (rx->unreadable && data && !good &&
+	    skb->ip_summed != CHECKSUM_PARTIAL) {
+		to->wire_stats.bad_csum++;
+		return ZCNIC_DROPPED;
+	}
+
 	cmpl = &rx->cmpls[rx->filled & rx->mask];
 	memcpy(cmpl->hdr, x->head, x->hdr_len);
 	if (x->mss)
@@ -315,6 +363,7 @@ static enum zcnic_push zcnic_push_frame(struct zcnic_queue *q,
 	cmpl->hash = x->hash;
 	cmpl->hash_type = x->hash_type;
 	cmpl->csum_partial = skb->ip_summed == CHECKSUM_PARTIAL;
+	cmpl->csum_good = good;
 	if (cmpl->csum_partial) {
 		cmpl->csum_start = skb_checksum_start_offset(skb);
 		cmpl->csum_offset = skb->csum_offset;

@@ -124,6 +124,19 @@ func (c *Client) read() {
 	}
 }
 
+// endedWait is for a link whose other end has just died.
+const endedWait = 200 * time.Millisecond
+
+// ended says why the link has ended, if it has.
+func (c *Client) ended() error {
+	select {
+	case <-c.gone:
+		return c.why
+	case <-time.After(endedWait):
+		return nil
+	}
+}
+
 // fate says why a link ended: how the process at its other end did, where that
 // is known.
 func (c *Client) fate() error {

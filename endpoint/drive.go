@@ -150,6 +150,12 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 		}
 		pr, err := e.c.prepare(ctx, e.want)
 		if err != nil {
+			if e == tx && rx.c != nil {
+				// A receiver that died meanwhile is why nobody answers the sender.
+				if died := rx.c.ended(); died != nil {
+					err = died
+				}
+			}
 			return rec, err
 		}
 		if e.role == RX {

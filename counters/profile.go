@@ -78,7 +78,8 @@ func openProfile(s endpoint.Site) (endpoint.Recording, error) {
 
 func (p *profiler) open(e perf.Event, noIdle bool, cpus []int) error {
 	for _, cpu := range cpus {
-		r, err := perf.NewRing(e, perf.Sampling{Hz: profileHz, Fields: unix.PERF_SAMPLE_TID | unix.PERF_SAMPLE_CALLCHAIN, NoIdle: noIdle}, perf.Any, cpu, profileOrder)
+		r, err := perf.NewRing(e, perf.Sampling{Hz: profileHz, Fields: unix.PERF_SAMPLE_TID | unix.PERF_SAMPLE_CALLCHAIN, NoIdle: noIdle},
+			perf.Any, cpu, profileOrder)
 		if err != nil {
 			return errors.Join(err, p.Close())
 		}

@@ -167,7 +167,8 @@ func openOutput(dir string, p *Plan, c Choice, version string, resume bool) (_ *
 		if st, err := os.Stat(o.store); err == nil && st.Size() > 0 {
 			return nil, endpoint.Errorf(endpoint.Usage, "%s holds results of something else: give another -o", dir)
 		}
-		s := State{Schema: stateSchema, Version: version, Name: p.Spec.Name, Started: time.Now().UTC(), Digest: p.digest(), Choice: c, Cells: p.names(), Plan: p.planned()}
+		s := State{Schema: stateSchema, Version: version, Name: p.Spec.Name, Started: time.Now().UTC(), Digest: p.digest(), Choice: c,
+			Cells: p.names(), Plan: p.planned()}
 		if err := writeState(filepath.Join(dir, StateFile), s); err != nil {
 			return nil, err
 		}

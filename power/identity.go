@@ -112,7 +112,8 @@ func element(s string) string { return strings.ReplaceAll(s, "/", "%2F") }
 // obviously nobody's own.
 func named(sort, maker, value string) []string {
 	value = strings.ToLower(strings.TrimSpace(value))
-	if strings.Trim(value, "0-. :?") == "" || slices.Contains([]string{"n/a", "na", "none", "unknown", "not specified", "to be filled by o.e.m.", "default string", "serial"}, value) {
+	if strings.Trim(value, "0-. :?") == "" || slices.Contains([]string{"n/a", "na", "none", "unknown", "not specified",
+		"to be filled by o.e.m.", "default string", "serial"}, value) {
 		return nil
 	}
 	if maker != "" {
@@ -171,7 +172,8 @@ func (t *target) places(ctx context.Context, usual ...string) []string {
 }
 
 // defaultUUIDs are those that boards leave the factory with.
-var defaultUUIDs = []string{"03000200040005000006000700080009", "00020003000400050006000700080009", "1234567890abcdef1234567890abcdef", "1234567890abcdeffedcba0987654321"}
+var defaultUUIDs = []string{"03000200040005000006000700080009", "00020003000400050006000700080009", "1234567890abcdef1234567890abcdef",
+	"1234567890abcdeffedcba0987654321"}
 
 // serverUUID names a server by its UUID, whose bytes controllers give in various
 // orders (SMBIOS 7.2.1 and IPMI 2.0, 20.8): of these it takes the least.

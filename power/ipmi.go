@@ -68,7 +68,8 @@ func openIPMI(ctx context.Context, address string) (Meter, error) {
 		return nil, fmt.Errorf("%w: IPMI takes a user and a password: %s", ErrSpec, secretCure)
 	}
 	// DCMI lets any user read power, and those that may do more ask for no more here.
-	level, ok := map[string]types.PrivilegeLevel{"": types.PrivilegeLevelUser, "user": types.PrivilegeLevelUser, "operator": types.PrivilegeLevelOperator, "administrator": types.PrivilegeLevelAdministrator}[t.options["privilege"]]
+	level, ok := map[string]types.PrivilegeLevel{"": types.PrivilegeLevelUser, "user": types.PrivilegeLevelUser,
+		"operator": types.PrivilegeLevelOperator, "administrator": types.PrivilegeLevelAdministrator}[t.options["privilege"]]
 	if !ok {
 		return nil, fmt.Errorf("%w: option privilege is user, operator or administrator", ErrSpec)
 	}

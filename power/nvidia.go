@@ -46,13 +46,15 @@ func openNVIDIA(ctx context.Context, gpu string) (Meter, error) {
 			return nil, fmt.Errorf("%w: this GPU tells no power: %w", ErrUnsupported, err)
 		}
 	}
-	cmd := exec.Command(nvidiaSMI, "-i", gpu, "--query-gpu="+field, "--format=csv,noheader,nounits", "--loop-ms="+strconv.FormatInt(nvidiaInterval.Milliseconds(), 10))
+	cmd := exec.Command(nvidiaSMI, "-i", gpu, "--query-gpu="+field, "--format=csv,noheader,nounits",
+		"--loop-ms="+strconv.FormatInt(nvidiaInterval.Milliseconds(), 10))
 	// However it was named, it is the one with this UUID.
 	uuid, err := nvidiaOnce(ctx, "-i", gpu, "--query-gpu=uuid")
 	if err != nil {
 		return nil, err
 	}
-	return startProcess(Info{Name: "nvml:" + gpu, Of: named("gpu", "", strings.TrimSpace(uuid)), Scope: GPU, Interval: nvidiaInterval, Resolution: 0.01, Latency: late}, cmd, parseNVIDIA)
+	return startProcess(Info{Name: "nvml:" + gpu, Of: named("gpu", "", strings.TrimSpace(uuid)), Scope: GPU, Interval: nvidiaInterval,
+		Resolution: 0.01, Latency: late}, cmd, parseNVIDIA)
 }
 
 // parseNVIDIA reads a line of --format=csv,noheader,nounits. A GPU that cannot

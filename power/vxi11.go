@@ -139,7 +139,8 @@ func (v *vxi11) close() error {
 }
 
 // linkErrors are those that a user can do something about, of table B.2.
-var linkErrors = map[uint32]string{3: "it has no device inst0", 9: "it has no link to spare: close other programs that use it", 11: "another program holds its lock", 15: "it did not answer in time"}
+var linkErrors = map[uint32]string{3: "it has no device inst0", 9: "it has no link to spare: close other programs that use it",
+	11: "another program holds its lock", 15: "it did not answer in time"}
 
 func linkError(reply *xdr) error {
 	code := reply.word()

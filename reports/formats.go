@@ -159,7 +159,8 @@ func markdown(s string) string {
 }
 
 // csvHead are the columns of writeCSV after those that name the cell.
-var csvHead = []string{"source", "cell", "tx", "rx", "tx_cpu_scope", "rx_cpu_scope", "tx_power_scope", "rx_power_scope", "metric", "unit", "better", "n", "dropped", "failed", "skipped", "mean", "lo95", "hi95", "sd", "median", "min", "max", "warnings"}
+var csvHead = []string{"source", "cell", "tx", "rx", "tx_cpu_scope", "rx_cpu_scope", "tx_power_scope", "rx_power_scope", "metric", "unit",
+	"better", "n", "dropped", "failed", "skipped", "mean", "lo95", "hi95", "sd", "median", "min", "max", "warnings"}
 
 // writeCSV writes a line for each cell and metric, with all digits.
 func (r *Report) writeCSV(w io.Writer) error {
@@ -176,7 +177,8 @@ func (r *Report) writeCSV(w io.Writer) error {
 		warnings := strings.Join(r.warnings(k), "; ")
 		for _, m := range r.metrics {
 			f := over(k.runs, m)
-			line := slices.Concat(k.by, []string{k.differs, "measured", clean(k.id), k.tx, k.rx, k.scope(txEnd), k.scope(rxEnd), k.powerScope(txEnd), k.powerScope(rxEnd), m.name, m.unit, strconv.Itoa(m.better),
+			line := slices.Concat(k.by, []string{k.differs, "measured", clean(k.id), k.tx, k.rx, k.scope(txEnd), k.scope(rxEnd), k.powerScope(txEnd),
+				k.powerScope(rxEnd), m.name, m.unit, strconv.Itoa(m.better),
 				strconv.Itoa(f.n), strconv.Itoa(len(k.dropped)), strconv.Itoa(len(k.failed)), strconv.Itoa(len(k.skipped))})
 			for _, v := range []float64{f.mean, f.lo, f.hi, f.sd, f.median, f.min, f.max} {
 				line = append(line, digits(v, f.n > 0))
@@ -336,12 +338,15 @@ type jsonRun struct {
 // writeJSON writes all figures, all runs that they are made of, and those that
 // they are not.
 func (r *Report) writeJSON(w io.Writer) error {
-	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{}, References: append([]Study{}, r.references...), Plan: append([]string{}, r.set.Plan...), Problems: append([]string{}, r.set.Problems...)}
+	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{},
+		References: append([]Study{}, r.references...), Plan: append([]string{}, r.set.Plan...), Problems: append([]string{}, r.set.Problems...)}
 	for _, m := range r.metrics {
 		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
 	}
 	for _, c := range r.cells {
-		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: c.scope(txEnd), RXScope: c.scope(rxEnd), TXClock: append([]string{}, clocksOf([]*cell{c}, txEnd)...), RXClock: append([]string{}, clocksOf([]*cell{c}, rxEnd)...), TXPower: c.powerScope(txEnd), RXPower: c.powerScope(rxEnd), Group: map[string]string{}, Differs: c.differs,
+		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: c.scope(txEnd), RXScope: c.scope(rxEnd),
+			TXClock: append([]string{}, clocksOf([]*cell{c}, txEnd)...), RXClock: append([]string{},
+				clocksOf([]*cell{c}, rxEnd)...), TXPower: c.powerScope(txEnd), RXPower: c.powerScope(rxEnd), Group: map[string]string{}, Differs: c.differs,
 			N: len(c.runs), Dropped: len(c.dropped), Failed: len(c.failed), Skipped: len(c.skipped),
 			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, r.warnings(c)...)}
 		for i, name := range r.by {
@@ -407,7 +412,8 @@ func (r *Report) writeBenchfmt(w io.Writer) error {
 		if better == "" {
 			continue
 		}
-		if err := b.Write(&benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: benchUnit(m), Key: "better"}, OrigUnit: benchUnit(m), Value: better}); err != nil {
+		if err := b.Write(&benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: benchUnit(m), Key: "better"},
+			OrigUnit: benchUnit(m), Value: better}); err != nil {
 			return err
 		}
 	}

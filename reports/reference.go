@@ -101,7 +101,8 @@ var studies = []Study{
 		Source: "Linux commit 394fcd8a8134",
 		Link:   "nic",
 		Points: []Published{
-			{Axes: axesOf("tx", "baseline"), Gbps: 65}, {Axes: axesOf("tx", "msgzc"), What: "4 KiB pages", Gbps: 55}, {Axes: axesOf("tx", "msgzc"), What: "huge pages", Gbps: 100},
+			{Axes: axesOf("tx", "baseline"), Gbps: 65}, {Axes: axesOf("tx", "msgzc"), What: "4 KiB pages", Gbps: 55}, {Axes: axesOf("tx", "msgzc"),
+				What: "huge pages", Gbps: 100},
 		},
 	},
 }

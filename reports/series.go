@@ -202,7 +202,8 @@ func embed(r *run, cell, points int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := detailRun{Cell: cell, Name: fmt.Sprint(r.Repeat + 1), ID: clean(r.ID), Gbps: fixed(r.Gbps, decimals(figure{n: 1, max: r.Gbps})), Dropped: clean(r.Dropped), Ends: map[string]*detailEnd{}}
+	d := detailRun{Cell: cell, Name: fmt.Sprint(r.Repeat + 1), ID: clean(r.ID), Gbps: fixed(r.Gbps, decimals(figure{n: 1, max: r.Gbps})),
+		Dropped: clean(r.Dropped), Ends: map[string]*detailEnd{}}
 	for role, e := range map[string]*results.End{"tx": rec.TX, "rx": rec.RX} {
 		if e != nil {
 			d.Ends[role] = end(e, role, rec.Samples, points)

@@ -158,7 +158,8 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
 	}
-	s := &devmemSession{asked: p.Window, flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"), bursts: make([]burst, p.Flows)}
+	s := &devmemSession{asked: p.Window, flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"),
+		bursts: make([]burst, p.Flows)}
 	if s.queues = p.Queues; len(s.queues) == 0 {
 		for k := range o.Int("queues") {
 			s.queues = append(s.queues, uint32(o.Int("queue")+k))
@@ -316,7 +317,8 @@ func (s *devmemSession) bound() error {
 			return err
 		}
 		if q.DMABuf != s.binding {
-			return endpoint.Errorf(endpoint.Failed, "queue %d of %s is not backed by the dma-buf bound to it (binding %d) but by %q", id, s.iface.Name, s.binding, q.Provider())
+			return endpoint.Errorf(endpoint.Failed, "queue %d of %s is not backed by the dma-buf bound to it (binding %d) but by %q", id,
+				s.iface.Name, s.binding, q.Provider())
 		}
 	}
 	return nil

@@ -210,7 +210,8 @@ func (h *localHost) Survey(context.Context) (results.Pair[experiment.Survey], er
 }
 
 // run measures once.
-func (h *localHost) run(ctx context.Context, flags *runFlags, repeat int, started func(map[string]any), live func(endpoint.Role, endpoint.Sample)) (results.Record, error) {
+func (h *localHost) run(ctx context.Context, flags *runFlags, repeat int, started func(map[string]any),
+	live func(endpoint.Role, endpoint.Sample)) (results.Record, error) {
 	t, err := flags.trial(h.outline())
 	var ends experiment.Ends
 	if err == nil {

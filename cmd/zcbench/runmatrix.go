@@ -197,7 +197,8 @@ func (s *matrixScreen) event(e experiment.Event) {
 	case e.Note != "":
 		s.line(e.Note)
 	case e.Begin:
-		s.on = append(s.on, &running{run: e.Run, last: map[endpoint.Role]endpoint.Sample{}, cpu: map[endpoint.Role]float64{}, begun: time.Now(), inProgress: e.Progress})
+		s.on = append(s.on, &running{run: e.Run, last: map[endpoint.Role]endpoint.Sample{}, cpu: map[endpoint.Role]float64{}, begun: time.Now(),
+			inProgress: e.Progress})
 		s.draw()
 	case e.Live != nil:
 		for _, r := range s.on {

@@ -216,7 +216,8 @@ var netperfTool = tool{
 	server: func(*bench) []string { return []string{"netserver", "-D", "-4"} },
 	client: func(b *bench) []string {
 		l := strconv.Itoa(b.length)
-		a := []string{"netperf", "-H", b.pair.RX.Addr4.String(), "-4", "-P", "0", "-l", strconv.Itoa(b.seconds), "-t", "TCP_STREAM", "--", "-m", l, "-M", l, "-o", "throughput"}
+		a := []string{"netperf", "-H", b.pair.RX.Addr4.String(), "-4", "-P", "0", "-l", strconv.Itoa(b.seconds), "-t", "TCP_STREAM", "--", "-m",
+			l, "-M", l, "-o", "throughput"}
 		if b.window > 0 {
 			w := strconv.Itoa(b.window)
 			a = append(a, "-s", w, "-S", w)

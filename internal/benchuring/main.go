@@ -106,7 +106,8 @@ func senders(c rounds.Contest, n int, zcbench, peer string, length, requests int
 		return end(c, zcbench, "tx", "sendzc", []string{"-l", number(length)}, append(opts, "batch="+number(requests))...)
 	}
 	theirs := func(requests int, opts ...string) []string {
-		a := []string{peer, "-4", "-D", c.Pair.RX.Addr4.String(), "-p", number(int(c.Port)), "-s", number(length), "-n", number(requests), "-t", number(c.SenderSeconds())}
+		a := []string{peer, "-4", "-D", c.Pair.RX.Addr4.String(), "-p", number(int(c.Port)), "-s", number(length), "-n", number(requests), "-t",
+			number(c.SenderSeconds())}
 		return append(append(a, opts...), "tcp")
 	}
 	fmt.Printf("one flow over veth, requests of %d bytes, %d at once (liburing's may then arrive in another order), %d s a run\nCPU: of the sender, on CPU 0\n\n", length, requests, c.Seconds)
@@ -168,7 +169,8 @@ func receivers(c rounds.Contest, n int, zcbench, peer string) (err error) {
 		return end(c, zcbench, "rx", "zcrx", []string{"--no-tune", "--iface", c.Pair.RX.Interface, "-J"},
 			append(opts, "nodev=off", "queue="+number(int(queue)), "mem-size="+number(area), "cq-entries="+number(cq), "rq-entries="+number(rq))...)
 	}
-	theirs := []string{peer, "-i", c.Pair.RX.Interface, "-q", number(int(queue)), "-p", number(int(c.Port)), "-S", number(area), "-C", number(cq), "-R", number(rq)}
+	theirs := []string{peer, "-i", c.Pair.RX.Interface, "-q", number(int(queue)), "-p", number(int(c.Port)), "-S", number(area), "-C",
+		number(cq), "-R", number(rq)}
 	fmt.Printf("one flow from sendzc, area %d MiB, %d completions, refill queue %d, %d s a run\nCPU: of the receiver, on CPU 1\n\n", area>>20, cq, rq, c.Seconds)
 	return c.Compare(os.Stdout, n, []rounds.Entrant{
 		{Name: "zcrx", Receiver: ours(), Sender: sender, Check: notCopied},

@@ -47,7 +47,8 @@ type Summary struct {
 }
 
 func newSummary(keep func(Flow) bool) *Summary {
-	return &Summary{keep: keep, Sizes: Counts[int]{}, Segments: Counts[int]{}, HeaderBytes: Counts[int]{}, Options: Counts[string]{}, Flows: map[Flow]*FlowSummary{}}
+	return &Summary{keep: keep, Sizes: Counts[int]{}, Segments: Counts[int]{}, HeaderBytes: Counts[int]{}, Options: Counts[string]{},
+		Flows: map[Flow]*FlowSummary{}}
 }
 
 // frame is one frame as the kernel hands it over.

@@ -33,7 +33,8 @@ func newCounter(syscall string, cpu int) (counter, error) {
 	if err != nil {
 		return counter{}, fmt.Errorf("%s: %w", path, err)
 	}
-	fd, err := unix.PerfEventOpen(&unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Size: unix.PERF_ATTR_SIZE_VER0, Config: id}, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	fd, err := unix.PerfEventOpen(&unix.PerfEventAttr{Type: unix.PERF_TYPE_TRACEPOINT, Size: unix.PERF_ATTR_SIZE_VER0, Config: id}, -1, cpu,
+		-1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {
 		return counter{}, fmt.Errorf("count %s on CPU %d: perf_event_open: %w", syscall, cpu, err)
 	}

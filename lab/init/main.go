@@ -110,7 +110,8 @@ func mounts() error {
 			return fmt.Errorf("mount %s on %s: %w", m.kind, m.at, err)
 		}
 	}
-	for link, target := range map[string]string{"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2"} {
+	for link, target := range map[string]string{"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
+		"/dev/stderr": "/proc/self/fd/2"} {
 		if err := os.Symlink(target, link); err != nil && !os.IsExist(err) {
 			return err
 		}

@@ -86,7 +86,8 @@ func (c *Conn) SetIndir(iface string, context uint32, indir []uint32) error {
 // SetKey writes the hash key of a context.
 func (c *Conn) SetKey(iface string, context uint32, key []byte) error {
 	if !c.c.Has(rssSet) {
-		return c.rssIoctl(iface, abi.EthtoolRxfh{Context: context, IndirSize: abi.ETH_RXFH_INDIR_NO_CHANGE, KeySize: uint32(len(key)), InputXfrm: abi.RXH_XFRM_NO_CHANGE}, nil, key)
+		return c.rssIoctl(iface, abi.EthtoolRxfh{Context: context, IndirSize: abi.ETH_RXFH_INDIR_NO_CHANGE, KeySize: uint32(len(key)),
+			InputXfrm: abi.RXH_XFRM_NO_CHANGE}, nil, key)
 	}
 	req := rssRequest(iface, context)
 	req.Bytes(abi.ETHTOOL_A_RSS_HKEY, "hkey", key)

@@ -286,7 +286,8 @@ func makeInitramfs(ctx context.Context, name, tools, modules, release string) (e
 			return err
 		}
 	}
-	for _, l := range [][2]string{{"bin", "usr/bin"}, {"sbin", "usr/sbin"}, {"lib", "usr/lib"}, {"lib64", "usr/lib64"}, {"etc/mtab", "/proc/mounts"}, {"var/run", "/run"}} {
+	for _, l := range [][2]string{{"bin", "usr/bin"}, {"sbin", "usr/sbin"}, {"lib", "usr/lib"}, {"lib64", "usr/lib64"},
+		{"etc/mtab", "/proc/mounts"}, {"var/run", "/run"}} {
 		if err := a.Link(l[0], l[1]); err != nil {
 			return err
 		}

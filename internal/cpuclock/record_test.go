@@ -26,10 +26,7 @@ func TestRecord(t *testing.T) {
 		t.Skip(err)
 	}
 	defer truth.close()
-	var cpus []int
-	for _, n := range allowed(t) {
-		cpus = append(cpus, n)
-	}
+	cpus := allowed(t)
 	clocks := list{{name: "least", method: atLeast{truth}}, {name: "most", method: atMost{truth}}}
 	stat, err := procfile.OpenStat("/")
 	if err != nil {

@@ -311,7 +311,7 @@ func TestFor(t *testing.T) {
 	}
 }
 
-func allowed(t *testing.T) (cpus []int) {
+func allowed(t testing.TB) (cpus []int) {
 	t.Helper()
 	stat, err := procfile.OpenStat("/")
 	if err != nil {

@@ -15,8 +15,9 @@ import (
 
 // The CPU time in the record of a run is that of the truth by tracepoints, taken
 // from outside, to what the record says it is off by. ZCBENCH_RUNS are commands that
-// print a record, separated by semicolons: zcbench local -J --mode msgzc;…
-func TestRecord(t *testing.T) {
+// print a record, separated by semicolons: zcbench local -J --mode msgzc;… It is no
+// test, for it wants a program and a machine to itself.
+func BenchmarkRecord(t *testing.B) {
 	runs := os.Getenv("ZCBENCH_RUNS")
 	if runs == "" {
 		t.Skip("ZCBENCH_RUNS has no runs to judge")

@@ -58,7 +58,7 @@ func TestExplain(t *testing.T) {
 		{unix.ENOSYS, feature.No, "CONFIG_IO_URING"},
 		{unix.EPERM, feature.No, "io_uring"},
 		{unix.EINVAL, feature.No, "6.1"},
-		{unix.ENOMEM, feature.No, "ulimit"},
+		{unix.ENOMEM, feature.Unknown, "ulimit"},
 		{unix.EMFILE, feature.Unknown, "too many open files"},
 	} {
 		v := Explain(fmt.Errorf("io_uring_setup: %w", c.errno))

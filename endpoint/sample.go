@@ -40,6 +40,7 @@ type sampler struct {
 	before  waysOut
 	after   waysOut
 	taps    string // who else gets what is sent
+	astray  string // the interface that the payload goes by, where it is not the run's
 	changes *changes
 	sight   *sight
 	others  *others
@@ -203,7 +204,7 @@ func (s *sampler) begin() error {
 
 // observe closes the window of a session that has observations of its own.
 func (s *sampler) observe() (err error) {
-	s.after, s.taps = s.r.waysOut(), s.r.taps()
+	s.after, s.taps, s.astray = s.r.waysOut(), s.r.taps(), s.r.astray()
 	s.r.way = s.r.rate()
 	if o, ok := s.r.session.(Observer); ok {
 		s.seen.counters, s.seen.warnings, err = o.End()
@@ -576,6 +577,9 @@ func (s *sampler) count(res *Result, cut bool) error {
 		res.Warnings = append(res.Warnings, warning)
 	}
 	s.copies(res, cutOff, doubted)
+	if s.astray != "" {
+		res.Warnings = append(res.Warnings, results.Warn(results.WrongInterface, "%s: the data connections go by %s, and the counters, settings and facts of this end are those of %s: leave --iface out, or name %s", role, s.astray, s.r.p.Interface, s.astray))
+	}
 	window := b.bytes() - a.bytes()
 	share := func(n uint64) float64 { return 100 * float64(n) / float64(window) }
 	// This bound is for the worst order that copies can have come in.

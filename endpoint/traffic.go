@@ -96,7 +96,7 @@ func (o *others) traffic(warn func(results.Code, string, ...any), res *Result, s
 	foreign, _ := rate(o.still[0], o.still[1], o.set)
 	when := "before the run sent any"
 	in, counted := res.Counters["link_rx_packets"]
-	if beyond := all - layers*(in+res.Counters["link_tx_packets"])/seconds; counted && beyond > foreign {
+	if beyond := all - layers*(in+res.Counters["link_tx_packets"])/seconds; counted && in > 0 && beyond > foreign { // else the run has another interface
 		foreign, when = beyond, "beyond those of the run's interface"
 	}
 	if foreign < fewPackets {

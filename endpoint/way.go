@@ -3,6 +3,9 @@ package endpoint
 import (
 	"net/netip"
 
+	"golang.org/x/sys/unix"
+
+	"zcbench/internal/egress"
 	"zcbench/internal/netif"
 )
 
@@ -34,4 +37,24 @@ func (c *conversation) onTheWay(p *Prepare) error {
 		return Errorf(Denied, "interface %s does not carry this run, for it has not the address %s, and a peer may have no other's settings changed (its user may: --iface)", name, at)
 	}
 	return nil
+}
+
+// astray names the interface that the data connections go by, where that is neither
+// the run's, whose counters and facts the record has, nor next to it.
+func (r *run) astray() string {
+	if r.p.Interface == "" || len(r.conns) == 0 {
+		return ""
+	}
+	name, _, err := egress.Socket(r.conns[0])
+	if err != nil || name == r.p.Interface {
+		return ""
+	}
+	at, err := unix.Getsockname(r.conns[0])
+	if err != nil {
+		return ""
+	}
+	if on, err := netif.Carries(r.p.Interface, fromSockaddr(at).Addr()); err != nil || on {
+		return ""
+	}
+	return name
 }

@@ -337,6 +337,11 @@ const (
 	// Look at the NIC's flow rules and RSS (`ethtool -n IFACE`, `ethtool -x
 	// IFACE`); `zcbench tune verify -i IFACE` shows where each flow arrives.
 	WrongQueue Code = "wrong-queue"
+	// WrongInterface: the payload went by another interface than the one whose
+	// counters, settings and facts the record has.
+	//
+	// Leave --iface out, or name the interface that the warning names.
+	WrongInterface Code = "wrong-interface"
 	// BuffersEmpty: the NIC found no free buffer for some packets and dropped
 	// them.
 	//

@@ -160,6 +160,15 @@ func TestStoryInterfaceOfTwo(t *testing.T) {
 	if got := nicOf(r.Facts.TX); got != "ha" || r.TX.Counters["link_tx_bytes"] == 0 {
 		t.Errorf("the sender's interface is %q by its alternative name, and its counters %v", got, r.TX.Counters["link_tx_bytes"])
 	}
+	warned := func(r results.Record) bool {
+		return slices.ContainsFunc(r.Warnings, func(w string) bool { return results.CodeOf(w) == results.WrongInterface })
+	}
+	if warned(r) {
+		t.Errorf("the interface that carries the run: %q", r.Warnings)
+	}
+	if r = s.send(t, nil, "fe80::77%ha", "-t", "0.3", "-O", "0.1", "--iface", "lo"); !warned(r) {
+		t.Errorf("packets left by ha, and nothing says that lo is another: %q", r.Warnings)
+	}
 }
 
 func nicOf(f results.Facts) string {

@@ -2,6 +2,9 @@ package ringcfg
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -71,6 +74,40 @@ func Names(name string) []string {
 		return full
 	}
 	return []string{name}
+}
+
+// Check says what can be said of a setting before there is an interface: that
+// there is no such family of settings, or that its value is no number.
+func Check(name, value string) error {
+	if _, err := expand(name, nil); err != nil {
+		if full := "feature." + name; slices.ContainsFunc(slices.Collect(maps.Values(short)), func(l []string) bool { return slices.Contains(l, full) }) {
+			return usage("%w; did you mean %q?", err, full)
+		}
+		for _, known := range slices.Sorted(maps.Keys(short)) {
+			if near(name, known) {
+				return usage("%w; did you mean %q?", err, known)
+			}
+		}
+		return err
+	}
+	for _, full := range Names(name) {
+		family, _, _ := strings.Cut(full, ".")
+		if _, err := strconv.ParseUint(value, 10, 64); err != nil && (family == "link" || family == "channels") {
+			return usage("%s: %q is not a number", full, value)
+		}
+	}
+	return nil
+}
+
+// near says that one letter or two neighbours tell two words apart.
+func near(a, b string) bool {
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return len(a)+len(b) <= 2 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
 }
 
 // short are names for what is set most, and the settings they stand for.

@@ -1,11 +1,27 @@
 package ringcfg
 
 import (
+	"errors"
 	"reflect"
+	"strings"
 	"testing"
 
 	"zcbench/internal/genl/ethtool"
 )
+
+// What is wrong anywhere is said before an interface is looked at.
+func TestCheck(t *testing.T) {
+	for _, c := range [][3]string{
+		{"mtu", "4000", ""}, {"gro-hw", "on", ""}, {"link.gso-max-*", "65536", ""}, {"sysctl.net.core.busy_poll", "50", ""}, {"irq.rx-*", "0", ""},
+		{"mut", "4000", `did you mean "mtu"?`}, {"gro_hw", "on", `did you mean "gro-hw"?`}, {"rx-gro", "on", `did you mean "feature.rx-gro"?`}, {"speed", "9", `no setting is called "speed"`},
+		{"mtu", "x", `link.mtu: "x" is not a number`}, {"mtu", "-1", "is not a number"}, {"channels", "all", "is not a number"}, {"sysctl.kernel.core_pattern", "x", "core_pattern"},
+	} {
+		err := Check(c[0], c[1])
+		if (err == nil) != (c[2] == "") || err != nil && (!strings.Contains(err.Error(), c[2]) || !errors.Is(err, ErrUsage)) {
+			t.Errorf("%s=%s: %v, want %q", c[0], c[1], err, c[2])
+		}
+	}
+}
 
 func TestLacks(t *testing.T) {
 	v := View{

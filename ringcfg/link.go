@@ -49,7 +49,7 @@ func writeLink(h *host, set Settings) error {
 		}
 		n, err := strconv.Atoi(value)
 		if err != nil {
-			return fmt.Errorf("%s: %q is not a number", s.name, value)
+			return usage("%s: %q is not a number", s.name, value)
 		}
 		if err := s.set(h.link, l, n); err != nil {
 			return fmt.Errorf("set %s of %s to %d: %w", s.name, h.iface, n, err)

@@ -112,7 +112,7 @@ func writeCoalesce(h *host, set Settings) error {
 func number(name, value string) (uint64, error) {
 	n, err := strconv.ParseUint(value, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("%s: %q is not a number", name, value)
+		return 0, usage("%s: %q is not a number", name, value)
 	}
 	return n, nil
 }

@@ -89,6 +89,9 @@ func parseSets(sets []string) (ringcfg.Want, error) {
 		if !ok || name == "" {
 			return w, endpoint.Errorf(endpoint.Usage, "a setting is NAME=VALUE, not %q", s)
 		}
+		if err := ringcfg.Check(name, value); err != nil {
+			return w, tuned(err)
+		}
 		one := ringcfg.Want{Settings: map[string]string{name: value}}
 		if optional {
 			one = ringcfg.Want{Optional: one.Settings}

@@ -175,6 +175,9 @@ func (s *Spec) load(root node) error {
 			}
 		}
 	}
+	if i := slices.IndexFunc(root.keys, func(p pair) bool { return p.key.text == "hosts" }); i >= 0 && pairs == nil && len(hosts) > 0 {
+		return mistake(root.keys[i].key.line, "hosts are named and no pair uses them: add pairs, such as `pairs: [{tx: A, rx: B}]`")
+	}
 	if pairs == nil {
 		s.Pairs = []Pair{{}}
 	}

@@ -174,6 +174,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"axes: {mode: [one]}\ninclude: [{axes: {gro: a}}]", `line 2: no axis is called "gro"`},
 		{"drop: [first]", "line 1: drop leaves no run of 1"},
 		{"repeats: 3\ndrop: [1, second]", `line 2: drop: "second"`},
+		{"name: x\nhosts: {a: {ssh: a}}", "line 2: hosts are named and no pair uses them"},
 		{"hosts: {a: {iface: x}}", "host a wants one of ssh"},
 		{"hosts: {a: {ssh: -oProxyCommand=x}}", "host a wants one of ssh"},
 		{"pairs: []", "pairs has none"},

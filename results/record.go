@@ -4,6 +4,7 @@ package results
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 )
 
@@ -231,6 +232,9 @@ func roi(gbps float64, cost *float64) *float64 {
 		return nil
 	}
 	v := gbps * gbps / *cost
+	if math.IsInf(v, 0) || math.IsNaN(v) {
+		return nil // JSON has no such number
+	}
 	return &v
 }
 

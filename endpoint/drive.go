@@ -272,9 +272,7 @@ func half(p *Prepare, facts results.Facts, res *Result) results.Record {
 	res.describe(v, e)
 	res.explain(facts)
 	rec.Samples = res.intervals(p.Role)
-	if note := res.merged(p); note != "" {
-		rec.Notes = append(rec.Notes, note)
-	}
+	rec.Notes = append(rec.Notes, res.merged(p)...)
 	rec.Flows = res.connections(p.Role, nil)
 	rec.Warnings = res.Warnings
 	rec.Notes = append(res.Notes, results.Warn(results.HalfRecord, "this is the %s's half of the run; the other end's output has the record of both", map[Role]string{RX: "receiver", TX: "sender"}[p.Role]))
@@ -351,9 +349,7 @@ func summarize(rec *results.Record, rx, tx *end) error {
 		e.result.describe(v, e)
 		e.result.explain(map[Role]results.Facts{RX: rec.Facts.RX, TX: rec.Facts.TX}[e.role])
 		rec.Samples = append(rec.Samples, e.result.intervals(e.role)...)
-		if note := e.result.merged(e.want); note != "" {
-			rec.Notes = append(rec.Notes, note)
-		}
+		rec.Notes = append(rec.Notes, e.result.merged(e.want)...)
 		rec.Flows = e.result.connections(e.role, rec.Flows)
 		rec.Warnings = append(rec.Warnings, e.result.Warnings...)
 		notes = append(notes, e.result.Notes...)

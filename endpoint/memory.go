@@ -105,7 +105,7 @@ func (a *Agent) afford(e Engine, p *Prepare) error {
 	}
 	all, err := p.memory(e)
 	if err == nil && all > a.Limits.Memory {
-		err = Errorf(Denied, "%d MiB of buffers are asked for, by %d flows of engine %s with a length of %d bytes, and the receiver allows %d MiB: ask for fewer flows or a shorter length, or give it a larger --max-memory",
+		err = Errorf(Denied, "%d MiB of buffers are asked for, by %d flows of engine %s with a length of %d bytes, and the receiver allows %d MiB (its --max-memory): ask for fewer flows or a shorter length",
 			(all+1<<20-1)>>20, p.Flows, e.Name(), p.Length, a.Limits.Memory>>20)
 	}
 	return err

@@ -66,18 +66,18 @@ func (t *timeline) halve() {
 
 // merged is the note about a result whose samples are of longer intervals than
 // were asked for; "" where they are not.
-func (r *Result) merged(p *Prepare) string {
+func (r *Result) merged(p *Prepare) (notes []string) {
 	var lengths []int64
 	for i := 1; i < len(r.Samples); i++ {
 		lengths = append(lengths, r.Samples[i].At-r.Samples[i-1].At)
 	}
 	if len(lengths) < 3 || p.Interval <= 0 {
-		return ""
+		return nil
 	}
 	slices.Sort(lengths)
 	every := math.Round(float64(lengths[len(lengths)/2]) / float64(p.Interval))
 	if every < 2 {
-		return ""
+		return nil
 	}
-	return results.Warn(results.SamplesMerged, "%s: a record has no room for all samples of so long a window: each of its %d is of %s, %.0f intervals of those that were asked for", p.Role, len(lengths), time.Duration(every)*p.Interval, every)
+	return append(notes, results.Warn(results.SamplesMerged, "%s: a record has no room for all samples of so long a window: each of its %d is of %s, %.0f intervals of those that were asked for", p.Role, len(lengths), time.Duration(every)*p.Interval, every))
 }

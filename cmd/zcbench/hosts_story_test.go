@@ -590,6 +590,8 @@ func TestStoryAgentListens(t *testing.T) {
 	}
 	t.Run("a second controller", func(t *testing.T) {
 		first := program(t, "run", h.spec(hosts), "-o", filepath.Join(h.dir, "first"))
+		var said bytes.Buffer
+		first.Stdout, first.Stderr = &said, &said
 		if err := first.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -604,7 +606,7 @@ func TestStoryAgentListens(t *testing.T) {
 			t.Errorf("exit %d, and it says %s", code, errs)
 		}
 		if err := first.Wait(); err != nil {
-			t.Errorf("the first controller: %v", err)
+			t.Errorf("the first controller: %v\n%s", err, &said)
 		}
 	})
 }

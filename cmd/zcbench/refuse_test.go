@@ -168,11 +168,13 @@ func TestEveryFlag(t *testing.T) {
 		"format": {args: "--format csv", output: true}, "output": {args: "-o OUT", output: true}, "group-by": {args: "--group-by rx", output: true},
 		"filter": {args: "--filter mode=msgzc", output: true}, "metric": {args: "--metric gbps", output: true},
 		"reference": {args: "--reference netdev-0x19", output: true}, "explain": {args: "--explain cellmsgzc", output: true},
+		"redact": {tested: "TestStoryRedacted"},
 	}
 	explained := map[string]flagCase{
-		"format": {args: "--format csv", refused: "--format: --explain is text"}, "output": {args: "-o OUT", output: true}, "group-by": {args: "--group-by rx", refused: "there are no id (mmap)"},
+		"format": {args: "--format csv", refused: "--format: --explain is text"}, "output": {args: "-o OUT", output: true}, "group-by": {args: "--group-by rx", refused: "there are no id ("},
 		"filter": {args: "--filter repeat=1", output: true}, "metric": {args: "--metric gbps", refused: "--metric: --explain"},
 		"reference": {args: "--reference netdev-0x19", refused: "--reference: --explain"}, "explain": {tested: "TestReportStory"},
+		"redact": {tested: "TestStoryRedacted"},
 	}
 	reported := func(format string, idle ...string) map[string]flagCase {
 		m := but(report, nil)

@@ -124,3 +124,32 @@ func TestReportStory(t *testing.T) {
 		}
 	}
 }
+
+// What tells whose the records are stands in a report unless it is asked to be left
+// out, and then in no format.
+func TestStoryRedacted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "results.jsonl")
+	cpu := 80.0
+	r := results.Record{ID: "a", Cell: "cell", Status: results.OK, Gbps: 10, Window: 1, Bytes: 1,
+		RX: &results.End{Engine: "mmap", Bytes: 1, CopiedBytes: 1, CPUPercent: &cpu, CPUScope: "host"},
+		TX: &results.End{Engine: "msgzc", Bytes: 1, CopiedBytes: 1, CPUPercent: &cpu, CPUScope: "host"}}
+	r.Facts.RX = results.Facts{"machine": map[string]any{"hostname": "secretbox"}}
+	if err := results.Append(path, r); err != nil {
+		t.Fatal(err)
+	}
+	told := false
+	for _, format := range []string{"table", "markdown", "csv", "runs", "json", "benchfmt", "html", "records"} {
+		plain, errs, code := run(t, "report", path, "--format", format)
+		if code != 0 {
+			t.Fatalf("%s: exit %d: %s", format, code, errs)
+		}
+		told = told || strings.Contains(plain, "secretbox")
+		out, errs, code := run(t, "report", path, "--format", format, "--redact")
+		if code != 0 || strings.Contains(out+errs, "secretbox") {
+			t.Errorf("%s --redact: exit %d: %s%s", format, code, out, errs)
+		}
+	}
+	if !told {
+		t.Error("no report names the host")
+	}
+}

@@ -165,6 +165,45 @@ func findInterface(tx *transaction) (found netns.NsHandle, name string, ok bool)
 	return found, name, ok
 }
 
+// findLike looks in all network namespaces for an interface that may be the one of
+// a change, which cannot be told for sure any more: of the same kind and index, and
+// with all settings that were made.
+func findLike(c *change) (name string, ok bool) {
+	eachSpace(func(ns netns.NsHandle) bool {
+		h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+		if err != nil {
+			return false
+		}
+		defer h.Close()
+		l, err := h.LinkByIndex(c.tx.Identity.Index)
+		if err != nil || l.Type() != c.tx.Identity.Kind {
+			return false
+		}
+		own, err := netns.GetFromPath(fmt.Sprintf("/proc/thread-self/fd/%d", ns))
+		if err != nil {
+			return false
+		}
+		at, err := openHost(own, l.Attrs().Name)
+		if err != nil {
+			return false
+		}
+		defer at.close()
+		now, err := at.snapshot(device)
+		if err != nil {
+			return false
+		}
+		for name, v := range c.Set {
+			if now[name] != v || v == c.Before[name] {
+				return false
+			}
+		}
+		name, ok = fmt.Sprintf("%s of the network namespace %d", at.iface, at.space.Inode), true
+		ns.Close()
+		return true
+	})
+	return name, ok
+}
+
 // eachSpace opens each network namespace that this process can see once: this
 // thread's, those that are mounted somewhere, those that processes are in, and
 // those that only open files hold. f that returns true keeps the handle, and

@@ -569,3 +569,51 @@ func TestStuckOrder(t *testing.T) {
 		t.Errorf("pending: %+v, %v; want both changes", all, err)
 	}
 }
+
+// TestLookalike moves both ends of a pair to other namespaces, with another address,
+// and deletes the one where they were: whose settings the interface has can no longer
+// be told for sure, and nothing is called gone while one has them.
+func TestLookalike(t *testing.T) {
+	pair(t) // or skip
+	was, end := newSpace(t)
+	to, _ := newSpace(t)
+	other, _ := newSpace(t)
+	j := Journal(t.TempDir())
+	inside := func(ns netns.NsHandle, f func() error) {
+		t.Helper()
+		if err := within(ns, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var space space
+	inside(was, func() error {
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "v0"}, PeerName: "v1"}); err != nil {
+			return err
+		}
+		abandon(t, &netpair.End{Interface: "v0"}, j, true, map[string]string{"mtu": "4148"})
+		space = tell(t, j)
+		return errors.Join(netlink.LinkSetNsFd(link(t, "v1"), int(other)), netlink.LinkSetNsFd(link(t, "v0"), int(to)))
+	})
+	inside(to, func() error { return netlink.LinkSetHardwareAddr(link(t, "v0"), net.HardwareAddr{2, 3, 4, 5, 6, 7}) })
+	end()
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		h, ok := findSpace(space)
+		if !ok {
+			break
+		}
+		h.Close()
+	}
+	if _, err := RestoreAll(background, j, ""); err == nil || !strings.Contains(err.Error(), "or is v0 of the network namespace") {
+		t.Errorf("restore: %v", err)
+	}
+	if all, err := Journaled(j); err != nil || len(all) != 1 {
+		t.Errorf("pending: %+v, %v", all, err)
+	}
+	inside(to, func() error { return netlink.LinkDel(link(t, "v0")) })
+	if done, err := RestoreAll(background, j, ""); err != nil || len(done.Gone) != 1 {
+		t.Errorf("with the interface deleted: %+v, %v", done, err)
+	}
+	if left := glob(string(j) + "/*"); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}

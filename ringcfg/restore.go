@@ -291,7 +291,7 @@ func (s *session) where(f family, c *change) (h *host, gone string, err error) {
 	case tx.Boot != bootID():
 		return nil, fmt.Sprintf("the machine was booted since %s of %s was changed", strings.Join(c.Set.names(), ", "), tx.owner(c.Family)), nil
 	case f.group == device:
-		return s.findDevice(tx)
+		return s.findDevice(c)
 	case f.group == "sysctl" && tx.Namespace != s.h.space:
 		ns, ok := findSpace(tx.Namespace)
 		if ok {
@@ -321,8 +321,9 @@ func (c *change) only(names []string) {
 	}
 }
 
-// findDevice looks for the interface of a transaction.
-func (s *session) findDevice(tx *transaction) (h *host, gone string, err error) {
+// findDevice looks for the interface of a change.
+func (s *session) findDevice(c *change) (h *host, gone string, err error) {
+	tx := c.tx
 	if s.h.iface != "" && tx.Identity.is(s.h.identity, tx.Namespace == s.h.space) {
 		return s.h, "", nil
 	}
@@ -341,6 +342,9 @@ func (s *session) findDevice(tx *transaction) (h *host, gone string, err error) 
 	ns, there := findSpace(tx.Namespace)
 	if there {
 		ns.Close()
+	} else if name, ok := findLike(c); ok {
+		return nil, "", fmt.Errorf("interface %s is gone with its network namespace, or is %s now, which has the settings that were made (%s): "+
+			"if it is, put them back by hand; then, or if it is not: zcbench tune journal --forget %s", tx.Interface, name, strings.Join(c.Set.names(), ", "), filepath.Base(s.path))
 	} else if tx.Identity.Bus == "" {
 		return nil, fmt.Sprintf("interface %s is gone with its network namespace, and its settings with it", tx.Interface), nil
 	}

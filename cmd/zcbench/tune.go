@@ -366,14 +366,21 @@ func restoreSettings(ctx context.Context, iface string, wait time.Duration) (don
 		done, err = ringcfg.Restore(ctx, name, "", wait)
 		return err
 	})
-	if found {
+	if found && (err != nil || len(done.Changes)+len(done.Drift)+len(done.Gone) > 0) {
 		return done, err
 	}
 	pending, perr := ringcfg.Journaled("")
 	if perr != nil {
 		return done, perr
 	}
-	if !slices.ContainsFunc(pending, func(p ringcfg.Pending) bool { return p.Interface == iface }) {
+	i := slices.IndexFunc(pending, func(p ringcfg.Pending) bool { return p.Interface == iface && p.Holder == "" })
+	if found && i >= 0 {
+		return done, fmt.Errorf("nothing was changed of the %s that is here, as far as can be told, and %s is of an interface that was called so: see zcbench tune journal, and zcbench tune restore without -i", iface, pending[i].Name)
+	}
+	if found {
+		return done, nil
+	}
+	if i < 0 {
 		return done, fmt.Errorf("%w; nor is any called so in the journal", err)
 	}
 	return ringcfg.RestoreAll(ctx, "", iface)

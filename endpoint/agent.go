@@ -93,17 +93,18 @@ const (
 // Serve drives runs for one driver until the link closes, which is no error,
 // or ctx ends. It leaves nothing running.
 func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
-	return a.serve(ctx, rw, func() {})
+	return a.serve(ctx, rw, func() {}, func() {})
 }
 
-// serve is Serve, and says when the driver has proven itself.
-func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven func()) error {
+// serve is Serve, and says when the driver has proven itself, and when it has asked
+// for a run that there can be.
+func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Ending ctx closes the link, which ends the reader.
 	defer context.AfterFunc(ctx, func() { rw.Close() })()
 	defer rw.Close()
-	c := &conversation{agent: a, link: newLink(rw, maxRequest)}
+	c := &conversation{agent: a, link: newLink(rw, maxRequest), asks: asked}
 	if nc, ok := rw.(net.Conn); ok {
 		if ap, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
 			c.peer = ap.Addr().Unmap().WithZone("")
@@ -220,6 +221,7 @@ type conversation struct {
 	iface   string     // that it came by; "": not known
 	run     *run
 	asked   bool // for a run, without a token
+	asks    func()
 	claim   io.Closer
 	facts   results.Facts
 	power   *recording // of power meters; nil: none are read
@@ -326,6 +328,7 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 		}
 		c.asked = true
 	}
+	c.asks()
 	if p.Interface == "" {
 		p.Interface = c.iface
 	}

@@ -46,11 +46,12 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 		n := visitors.enter(c)
 		wg.Go(func() {
 			defer visitors.leave(n)
-			err := a.serve(ctx, c, func() { visitors.leave(n) })
+			asked := false
+			err := a.serve(ctx, c, func() { visitors.leave(n) }, func() { asked = true })
 			if err != nil && a.Observe != nil && ctx.Err() == nil {
 				a.tell(fmt.Errorf("peer %s: %w", c.RemoteAddr(), err), &visitors)
 			}
-			if once && !errors.Is(err, errTurnedAway) {
+			if once && asked {
 				select {
 				case served <- struct{}{}:
 				default:

@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -194,4 +195,44 @@ type watchedConn struct {
 func (w *watchedConn) SetDeadline(t time.Time) error {
 	w.until.Store(t.UnixNano())
 	return w.Conn.SetDeadline(t)
+}
+
+// A driver that shakes hands and leaves has had no run: a receiver for one run goes on
+// waiting.
+func TestHandshakeIsNoRun(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- (&Agent{Limits: Limits{Flows: 1, Memory: 1 << 20}}).Listen(ctx, l, true) }()
+	for range 20 {
+		c, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatalf("after a handshake: %v", err)
+		}
+		k := newLink(c, maxRequest)
+		err = k.send(message{Hello: &hello{Magic: magic, Protocol: protocol, Version: "test", Nonce: make([]byte, 32)}})
+		if _, e := k.receive(); err == nil {
+			err = e
+		}
+		if e := k.send(message{Auth: &auth{}}); err == nil {
+			err = e
+		}
+		if m, e := k.receive(); err == nil && (e != nil || m.Welcome == nil) {
+			t.Fatalf("no welcome: %+v, %v", m, e)
+		}
+		c.Close()
+		if err != nil {
+			t.Fatalf("handshake: %v", err)
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("it ended: %v", err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	cancel()
+	<-ended
 }

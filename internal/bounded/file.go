@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Limits of what is read whole.
@@ -17,11 +20,13 @@ const (
 
 // ReadFile is os.ReadFile for a file of at most limit bytes.
 func ReadFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	// A pipe that nobody writes into would hold an open, and a read, for ever.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	_ = f.SetReadDeadline(time.Now().Add(patience)) // a plain file has none, and needs none
 	// Its size says nothing of a device or a pipe.
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
@@ -32,6 +37,9 @@ func ReadFile(path string, limit int64) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// patience is for how long a pipe may say nothing before it is given up.
+const patience = 10 * time.Second
 
 // ReadSecret is ReadFile for a small file that only this user, or a group that it
 // was given to, may read.

@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestReadFile(t *testing.T) {
@@ -46,5 +49,23 @@ func TestReadSecret(t *testing.T) {
 	}
 	if b, err := ReadSecret("/dev/null"); err != nil || len(b) != 0 {
 		t.Errorf("what is no file: %q, %v", b, err)
+	}
+}
+
+// A pipe that nobody writes into holds nobody.
+func TestEmptyPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := ReadFile(path, Small)
+		done <- err
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for a writer")
 	}
 }

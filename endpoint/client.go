@@ -183,7 +183,7 @@ func (c *Client) next(ctx context.Context, wait time.Duration) (message, error) 
 				return message{}, c.why
 			}
 		case <-t.C:
-			return message{}, Errorf(Failed, "%s: no answer within %s", c.name, wait)
+			return message{}, Errorf(Failed, "%s: no answer within %s, though it is heard of: it is stuck, or far too slow", c.name, wait.Round(100*time.Millisecond))
 		case <-ctx.Done():
 			return message{}, context.Cause(ctx)
 		}
@@ -214,9 +214,10 @@ func (c *Client) unexpected(what string) error {
 // in ns, and how wrong that may be: half the shortest round trip of several
 // (the principle of RFC 5905, section 8).
 func (c *Client) clockOffset(ctx context.Context) (offset, uncertainty int64, err error) {
+	until := Monotonic() + int64(handshakeWait) // of all together
 	for i := range 8 {
 		sent := Monotonic()
-		m, err := c.ask(ctx, message{Clock: &clock{Now: sent}}, handshakeWait)
+		m, err := c.ask(ctx, message{Clock: &clock{Now: sent}}, max(time.Duration(until-sent), time.Millisecond))
 		if err != nil {
 			return 0, 0, err
 		}

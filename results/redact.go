@@ -97,7 +97,7 @@ func kindOf(key string) string {
 		{"hostname", "host"}, {"mac", "mac"}, {"address", "address"}, {"serial", "serial"}, {"uuid", "id"}, {"boot_id", "id"}, {"machine_id", "id"},
 		{"cmdline", "cmdline"}, {"user", "user"}, {"token", "path"}, {"pin", "id"}, {"bind", "address"}, {"host", "host"}, {"pair", "pair"}, {"ssh", "host"}, {"file", "path"}, {"dir", "path"},
 	} {
-		if key == k.part || strings.HasSuffix(key, "_"+k.part) || strings.HasPrefix(key, k.part+"_") || strings.HasSuffix(key, "-"+k.part) {
+		if key == k.part || strings.HasSuffix(key, "_"+k.part) || strings.HasPrefix(key, k.part+"_") || strings.HasSuffix(key, "-"+k.part) || k.part == "serial" && strings.HasSuffix(key, k.part) {
 			return k.kind
 		}
 	}
@@ -221,17 +221,25 @@ var found = []struct {
 }{
 	{"id", regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)},
 	{"id", regexp.MustCompile(`sha256:[0-9A-Za-z+/=]{32,}`)},
-	{"mac", regexp.MustCompile(`(?i)\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b`)},
+	{"mac", regexp.MustCompile(`(?i)\b(?:(?:[0-9a-f]{2}:){5}|(?:[0-9a-f]{2}-){5})[0-9a-f]{2}\b`)},
+	{"mac", regexp.MustCompile(`\benx[0-9a-f]{12}\b`)}, // an interface that is called by it
 	{"address", regexp.MustCompile(`(?i)[0-9a-f]*:[0-9a-f:]*:[0-9a-f:.]*[0-9a-f:]|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b`)},
 	{"login", regexp.MustCompile(`[A-Za-z0-9._-]+@[A-Za-z0-9._-]+`)},
 	{"path", regexp.MustCompile(`(?:~|\.{1,2})?/[^\s:;,()'"<>|]*[^\s:;,.()'"<>|]`)},
 }
 
-// generic are paths that every host has.
-var generic = []string{"/sys", "/proc", "/dev", "/etc", "/run", "/usr"}
+// generic are paths that every host has, but for those that name its disks.
+var generic = []string{"/sys", "/proc", "/dev", "/run/zcbench", "/usr"}
+
+// program is what another program is called in the words of a warning.
+var program = regexp.MustCompile(`(most to (?:children or threads of )?)([^()]+)( \(pid [0-9]+)`)
 
 // words replaces within a text what looks like a name and what was learned as one.
 func (r *Redactor) words(s string) string {
+	s = program.ReplaceAllStringFunc(s, func(m string) string {
+		part := program.FindStringSubmatch(m)
+		return part[1] + r.standIn("program", part[2]) + part[3]
+	})
 	for _, f := range found {
 		s = replaceWords(s, f.is, func(m string) string {
 			switch f.kind {
@@ -247,7 +255,7 @@ func (r *Redactor) words(s string) string {
 				}
 				return user + "@" + r.standIn("host", host)
 			case "path":
-				if slices.ContainsFunc(generic, func(g string) bool { return m == g || strings.HasPrefix(m, g+"/") }) {
+				if !strings.HasPrefix(m, "/dev/disk/") && slices.ContainsFunc(generic, func(g string) bool { return m == g || strings.HasPrefix(m, g+"/") }) {
 					return m
 				}
 			}
@@ -275,11 +283,24 @@ func replaceWords(s string, is *regexp.Regexp, by func(string) string) string {
 	return b.String() + s[at:]
 }
 
-// replaceName replaces a name where it stands by itself.
+// lower is s in small letters, of which only those of ASCII are changed: it is as
+// long as s.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c - 'A' + 'a'
+		}
+	}
+	return string(b)
+}
+
+// replaceName replaces a name where it stands by itself, in letters of any size.
 func replaceName(s string, n name) string {
 	var b strings.Builder
+	small, is := lower(s), lower(n.is)
 	for at := 0; ; {
-		i := strings.Index(s[at:], n.is)
+		i := strings.Index(small[at:], is)
 		if i < 0 {
 			return b.String() + s[at:]
 		}
@@ -287,7 +308,7 @@ func replaceName(s string, n name) string {
 		end := i + len(n.is)
 		before, _ := utf8.DecodeLastRuneInString(s[:i])
 		after, _ := utf8.DecodeRuneInString(s[end:])
-		part := func(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) || c == '_' || c == '-' }
+		part := func(c rune) bool { return unicode.IsLetter(c) || unicode.IsDigit(c) }
 		if i > 0 && part(before) || end < len(s) && part(after) {
 			b.WriteString(s[at : i+1])
 			at = i + 1

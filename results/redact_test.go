@@ -61,6 +61,23 @@ func TestRedact(t *testing.T) {
 	}
 }
 
+// Names in other letters, forms and places are names too.
+func TestRedactForms(t *testing.T) {
+	const text = `{"facts":{"rx":{"machine":{"hostname":"acmebox2.corp.acme.example","chassisSerial":"SN12345"},"nic":{"name":"enx021122334455"}}},"warnings":[` +
+		`"rx: ACMEBOX2 and acmebox2-tx said so","02-11-22-33-44-56","/dev/disk/by-id/nvme-SN777 /run/user/jane/x /etc/acme/secret /dev/udmabuf /proc/sys/net","about 3.0% of a CPU went to programs; most to jane backup (pid 12, 3.0%): end them"]}`
+	out := string(new(Redactor).Line([]byte(text)))
+	for _, gone := range []string{"acmebox2", "ACMEBOX2", "SN12345", "021122334455", "02-11", "SN777", "jane", "acme/secret"} {
+		if strings.Contains(out, gone) {
+			t.Errorf("%q is still there: %s", gone, out)
+		}
+	}
+	for _, kept := range []string{"/dev/udmabuf", "/proc/sys/net", "most to program-1 (pid 12, 3.0%)", "rx: host-1 and host-1-tx said so"} {
+		if !strings.Contains(out, kept) {
+			t.Errorf("%q has gone: %s", kept, out)
+		}
+	}
+}
+
 func FuzzRedact(f *testing.F) {
 	f.Add(secret)
 	f.Add(`{"a":[{"b":"10.0.0.1"},null,true,-1e9],"hostname":"é\u202e"}`)

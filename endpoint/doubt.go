@@ -55,6 +55,9 @@ func (s *sampler) copies(res *Result, cutOff uint64, changed Doubt) {
 	unknown := last.Unknown - first.Unknown
 	if n := last.Copied - first.Copied - unknown; s.layout.ZeroCopy && n > 0 {
 		why := cmp.Or(s.taps, s.layout.Copied)
+		if d.Copied {
+			why = d.Why // as surely for this run
+		}
 		if why != "" {
 			why = ": " + why
 		}

@@ -33,7 +33,8 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 	stdio := f.Bool("stdio", false, "take the control link from stdin and stdout")
 	listen := f.String("listen", "", "wait for controllers at [ADDRESS]:PORT, over TLS")
 	tokenFile := f.String("token-file", "", "with --listen: file with a secret that controllers must hold")
-	allowed := f.StringArray("meter", nil, "power meter KIND:ADDRESS that runs a command or reads a file here, and that controllers may ask for; may be given again")
+	allowed := f.StringArray("meter", nil,
+		"power meter KIND:ADDRESS that runs a command or reads a file here, and that controllers may ask for; may be given again")
 	keyFile := f.String("key", "", "with --listen: file with the agent's private key, made if it is not there (default agent-key.pem in zcbench's configuration)")
 	if err := parse(f, args); err != nil {
 		return err
@@ -82,7 +83,8 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 // its key.
 func listenAgent(ctx context.Context, c *cli, a *endpoint.Agent, address, tokenFile, keyFile string) error {
 	if tokenFile == "" {
-		return endpoint.Errorf(endpoint.Usage, "--listen wants --token-file: whoever holds that secret may change this host's settings and send traffic from it; make one: head -c 32 /dev/urandom | base64 >FILE")
+		return endpoint.Errorf(endpoint.Usage, "--listen wants --token-file: whoever holds that secret may change this host's settings "+
+			"and send traffic from it; make one: head -c 32 /dev/urandom | base64 >FILE")
 	}
 	token, err := readToken(tokenFile)
 	if err != nil {

@@ -34,7 +34,8 @@ func TestLabChecksums(t *testing.T) {
 		}
 		for _, engine := range []string{"devmem", "zcrx"} {
 			// Corruption of a handshake may end a run; a wrong byte or a warning must not come of it.
-			out, errs, code := run(t, "local", "--link", "zc0,zc1", "--tx", "baseline", "--rx", engine, "--validate", "-t", "3", "-O", "0.5", "-i", "0", "--counters", "none")
+			out, errs, code := run(t, "local", "--link", "zc0,zc1", "--tx", "baseline", "--rx", engine,
+				"--validate", "-t", "3", "-O", "0.5", "-i", "0", "--counters", "none")
 			if code != 0 && corrupt == "0%" {
 				t.Errorf("%s: exit %d\n%s%s", engine, code, out, errs)
 			}

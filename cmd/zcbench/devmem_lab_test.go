@@ -266,7 +266,8 @@ func start(t *testing.T, at netpair.End, cmd *exec.Cmd) {
 // run.
 func TestLabCounters(t *testing.T) {
 	testutil.Lab(t)
-	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--mem", "udmabuf:32M", "-t", "2", "-i", "0.5", "--counters", "cpu,link,qstats,pagepool,tcp")
+	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "devmem", "--mem", "udmabuf:32M", "-t", "2", "-i", "0.5",
+		"--counters", "cpu,link,qstats,pagepool,tcp")
 	for _, c := range []struct {
 		end   *results.End
 		bytes string

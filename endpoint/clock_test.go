@@ -24,7 +24,8 @@ func TestClockWarnings(t *testing.T) {
 	}{
 		{name: "an ordinary run", c: cpuclock.Calibration{Method: "idle", Error: 1.2}, busy: 7.2, ticks: 5.4, threads: 5, errorAtLeast: 1.4},
 		{name: "two clocks that agree", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(7.05), threads: 5, errorAtLeast: 1},
-		{name: "two that do not", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(6.1), threads: 5, code: results.ClocksDiffer},
+		{name: "two that do not", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(6.1), threads: 5, code: results.ClocksDiffer, errorAtLeast: 11},
+		{name: "two that differ a little", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 8.9, ticks: 9.3, second: sec(9.25), threads: 5, errorAtLeast: 3.5},
 		{name: "threads ran for longer", c: cpuclock.Calibration{Method: "ticks", Error: 3}, busy: 3, ticks: 3, threads: 5, code: results.ClocksDiffer},
 		{name: "for a little longer", c: cpuclock.Calibration{Method: "idle", Error: 1}, busy: 3, ticks: 3, threads: 3.1},
 		{name: "softirqs that nobody saw", c: cpuclock.Calibration{Method: "schedstat", Error: 14}, busy: 7.2, ticks: 1, code: results.ClockBlind, errorAtLeast: 100 - 72},

@@ -497,6 +497,9 @@ func (r *Result) describe(v *results.End, e *end) {
 	if r.CPUError > 0 {
 		v.CPUError = &r.CPUError
 	}
+	if a.Second != nil && b.Second != nil {
+		v.CPUSecond, v.CPUSecondMethod = percent(a, b, *a.Second, *b.Second), r.CPUSecond
+	}
 	if a.Ticks != nil && b.Ticks != nil {
 		v.CPUTicks = percent(a, b, *a.Ticks, *b.Ticks)
 	}

@@ -93,9 +93,14 @@ type End struct {
 	// the end's host: idle, cpuidle, schedstat or cpuacct, either with +interrupts or
 	// without, or ticks; or threads. CPUError is how far it was off then, in percent
 	// of one CPU and for each CPU that was busy, and what readings that take long and
-	// rounding to ticks add over the window; nil where that is not known.
+	// rounding to ticks add over the window, and no less than what the second clock
+	// differs by; nil where that is not known.
 	CPUMethod string   `json:"cpu_method,omitempty"`
 	CPUError  *float64 `json:"cpu_error_percent,omitempty"`
+	// CPUSecond is CPUPercent by CPUSecondMethod, another clock that was right when
+	// it was calibrated; nil where there was none.
+	CPUSecond       *float64 `json:"cpu_second_percent,omitempty"`
+	CPUSecondMethod string   `json:"cpu_second_method,omitempty"`
 	// CPUTicks is what the columns of /proc/stat add up to, as other tools show
 	// it: a kernel that samples misses short bursts there.
 	CPUTicks   *float64 `json:"cpu_ticks_percent,omitempty"`

@@ -19,9 +19,11 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/netpair"
 )
 
-// Link is a veth pair between two named network namespaces, as the option --link
+// Link is a pair of interfaces in two network namespaces, as the option --link
 // takes it, and what its interfaces count: a witness that knows nothing of
 // zcbench.
 type Link struct {
@@ -44,7 +46,7 @@ type counted struct {
 	received float64
 }
 
-// NewLink makes a pair that ends with the test. It carries at most rate bits a
+// NewLink makes a veth pair that ends with the test. It carries at most rate bits a
 // second from TX to RX; 0 is what the machine can do.
 func NewLink(t testing.TB, rate uint64) *Link {
 	t.Helper()
@@ -84,19 +86,61 @@ func NewLink(t testing.TB, rate uint64) *Link {
 			t.Fatalf("%s: %v", end.name, err)
 		}
 	}
-	if rate > 0 {
-		// Room for a tenth of a second, and for what TCP hands over at once.
-		burst := uint32(max(16<<10, rate/8/100))
-		q := &netlink.Tbf{
-			QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.links[0].Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
-			Rate:       rate / 8, Limit: burst + uint32(max(24<<10, rate/8/10)), Buffer: netlink.Xmittime(rate/8, burst),
-		}
-		if err := l.handles[0].QdiscAdd(q); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
-			t.Skipf("needs the token bucket filter to slow a link down (module sch_tbf): %v", err)
-		} else if err != nil {
+	l.slow(t, rate)
+	l.watch(t, 5*time.Millisecond)
+	return l
+}
+
+// WatchPair is a Link of interfaces that are there, slowed down in the same way
+// until the test ends.
+func WatchPair(t testing.TB, p *netpair.Pair, rate uint64) *Link {
+	t.Helper()
+	l := &Link{TX: p.TX.Interface, RX: p.RX.Interface}
+	for i, e := range []*netpair.End{&p.TX, &p.RX} {
+		if err := e.Do(func() (err error) {
+			if l.handles[i], err = netlink.NewHandle(); err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = l.handles[i].Close() })
+			l.links[i], err = l.handles[i].LinkByName(e.Interface)
+			return err
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if q := l.slow(t, rate); q != nil {
+		t.Cleanup(func() {
+			if err := l.handles[0].QdiscDel(q); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	l.watch(t, 25*time.Millisecond) // the lab's machine is slow
+	return l
+}
+
+// slow limits what TX sends, nil where it is not to be.
+func (l *Link) slow(t testing.TB, rate uint64) netlink.Qdisc {
+	t.Helper()
+	if rate == 0 {
+		return nil
+	}
+	// Room for a tenth of a second, and for what TCP hands over at once.
+	burst := uint32(max(16<<10, rate/8/100))
+	q := &netlink.Tbf{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.links[0].Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
+		Rate:       rate / 8, Limit: burst + uint32(max(24<<10, rate/8/10)), Buffer: netlink.Xmittime(rate/8, burst),
+	}
+	if err := l.handles[0].QdiscAdd(q); errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+		t.Skipf("needs the token bucket filter to slow a link down (module sch_tbf): %v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// watch counts until the test ends.
+func (l *Link) watch(t testing.TB, every time.Duration) {
 	l.count(t)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -105,13 +149,12 @@ func NewLink(t testing.TB, rate uint64) *Link {
 			select {
 			case <-stop:
 				return
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(every):
 				l.count(t)
 			}
 		}
 	})
 	t.Cleanup(func() { close(stop); wg.Wait() })
-	return l
 }
 
 // space makes a named namespace, as ip netns add does.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,7 +46,7 @@ func openSocket(family int, p *Prepare) (int, error) {
 	}
 	if err == nil && p.Congestion != "" {
 		if e := unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, p.Congestion); e != nil {
-			err = Errorf(Unsupported, "congestion control %q: %w (available: sysctl net.ipv4.tcp_available_congestion_control)", p.Congestion, e)
+			err = noCongestion(p.Congestion, e)
 		}
 	}
 	if err != nil {
@@ -52,6 +54,41 @@ func openSocket(family int, p *Prepare) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// noCongestion says why a congestion control cannot be had.
+func noCongestion(name string, err error) error {
+	have, e := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+	if e != nil || !errors.Is(err, unix.ENOENT) {
+		return Errorf(Unsupported, "congestion control %q: %w (available: sysctl net.ipv4.tcp_available_congestion_control)", name, err)
+	}
+	return Errorf(Unsupported, "this host has no congestion control %q; it has %s, and others as modules (modprobe tcp_NAME)", name, strings.TrimSpace(string(have)))
+}
+
+// TrySocket finds what this host refuses of a run's sockets, before anybody is
+// asked: a local address that it has not, or a congestion control. What was given is
+// wrong here, so it is of kind Usage.
+func TrySocket(p *Prepare) error {
+	from := netip.IPv4Unspecified()
+	if p.Bind != "" {
+		var err error
+		if from, err = netip.ParseAddr(p.Bind); err != nil {
+			return Errorf(Usage, "bind address: %w", err)
+		}
+	}
+	sa, family := sockaddr(netip.AddrPortFrom(from, 0))
+	fd, err := openSocket(family, p)
+	if err != nil {
+		if KindOf(err) == Unsupported {
+			err = &Error{Kind: Usage, Err: err}
+		}
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, sa); err != nil {
+		return Errorf(Usage, "bind to %s: %w: it must be an address of this host (ip address lists them)", from, err)
+	}
+	return nil
 }
 
 // SetReceiveBuffer fixes the receive buffer of a socket at a size, which the

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +21,9 @@ const (
 	defaultPort = 5301     // control; flow i carries its data on defaultPort+1+i
 	maxFlows    = 1024     // connections of one run
 	maxPeriod   = 16 << 20 // bytes of distinct payload of a validated run
+
+	// What the kernel takes as TCP_MAXSEG: TCP_MIN_MSS to MAX_TCP_WINDOW.
+	minMSS, maxMSS = 88, 32767
 )
 
 // runFlags are shared by rx, tx and local. Short names are iperf3's where
@@ -115,8 +120,8 @@ func (r *runFlags) check() error {
 		return bad("--port %d: it and the %d data ports after it must be from 1 to 65535", r.port, r.flows)
 	case r.cport < 0 || r.cport+r.flows > math.MaxUint16:
 		return bad("--cport %d: the %d source ports from it must be below 65536", r.cport, r.flows)
-	case r.mss < 0 || r.mss > math.MaxUint16:
-		return bad("--set-mss is %d; it must be from 0 to 65535", r.mss)
+	case r.mss != 0 && (r.mss < minMSS || r.mss > maxMSS):
+		return bad("--set-mss is %d; it must be from %d to %d, or 0 for the kernel's choice", r.mss, minMSS, maxMSS)
 	case r.v4 && r.v6:
 		return bad("-4 and -6 exclude each other")
 	case r.json && r.stream:
@@ -139,16 +144,6 @@ func (r *runFlags) check() error {
 	if err := r.meters.check(); err != nil {
 		return err
 	}
-	if r.rx != "" {
-		if _, err := find(rxEngines(), r.rx, "receive"); err != nil {
-			return err
-		}
-	}
-	if r.tx != "" {
-		if _, err := find(txEngines(), r.tx, "send"); err != nil {
-			return err
-		}
-	}
 	if r.iface != "" {
 		name, err := netif.Name(r.iface)
 		if err != nil {
@@ -156,8 +151,55 @@ func (r *runFlags) check() error {
 		}
 		r.iface = name
 	}
+	if err := errors.Join(r.checkBind(), r.giveOptions()); err != nil {
+		return err
+	}
+	return r.checkOptions()
+}
+
+// checkBind finds a local address that is none.
+func (r *runFlags) checkBind() error {
+	if r.bind == "" {
+		return nil
+	}
 	r.bind = netif.Zoned(r.bind)
-	return r.giveOptions()
+	a, err := netip.ParseAddr(r.bind)
+	if err != nil {
+		return endpoint.Errorf(endpoint.Usage, "--bind %q is no IP address", r.bind)
+	}
+	if err := checkAddress(a); err != nil {
+		return endpoint.Errorf(endpoint.Usage, "--bind %s: %w", r.bind, err)
+	}
+	if family := r.family(); family != 0 && family != familyOf(a) {
+		return endpoint.Errorf(endpoint.Usage, "--bind %s is an IPv%d address, and -%d asks for IPv%d", r.bind, familyOf(a), family, family)
+	}
+	return endpoint.TrySocket(&endpoint.Prepare{Bind: r.bind})
+}
+
+// tryCongestion finds a congestion control that this host does not have.
+func (r *runFlags) tryCongestion() error {
+	return endpoint.TrySocket(&endpoint.Prepare{Congestion: r.congestion})
+}
+
+// checkOptions finds options that the engines named do not have.
+func (r *runFlags) checkOptions() error {
+	for _, end := range []struct {
+		engines    []endpoint.Engine
+		what, name string
+		options    map[string]string
+	}{{rxEngines(), "receive", r.rx, r.rxOpts}, {txEngines(), "send", r.tx, r.txOpts}} {
+		if end.name == "" { // nobody knows yet
+			continue
+		}
+		e, err := find(end.engines, end.name, end.what)
+		if err != nil {
+			return err
+		}
+		if _, err := endpoint.ParseOptions(e.Options(), end.options); err != nil {
+			return fmt.Errorf("the %s engine %s: %w", end.what, end.name, err)
+		}
+	}
+	return nil
 }
 
 func (r *runFlags) family() int {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 	if len(*link) != 0 && len(*link) != 2 && !slices.Equal(*link, []string{"veth"}) {
 		return endpoint.Errorf(endpoint.Usage, "--link wants two interfaces, --link A,B, or veth for a new pair")
 	}
-	if err := flags.complete(); err != nil {
+	if err := cmp.Or(flags.complete(), flags.tryCongestion()); err != nil {
 		return err
 	}
 	if err := becomeRoot(ctx, c); err != nil {

@@ -58,7 +58,15 @@ func (r *runFlags) refuseRX() error {
 }
 
 func (r *runFlags) refuseTX() error {
+	if r.mode == "" && r.tx == "" {
+		if err := refuse(r.set, idle{"tx-opt", "name the send engine too, with --mode or --tx"}); err != nil {
+			return err
+		}
+	}
 	if !r.raw {
+		if r.mode == "" && r.rx == "" {
+			return refuse(r.set, idle{"rx-opt", "name the receive engine too, with --mode or --rx"})
+		}
 		return nil
 	}
 	return refuse(r.set,

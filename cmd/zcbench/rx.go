@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	}
 	mine, theirs, err := parseCPUs("--affinity", flags.affinity)
 	if err == nil {
-		err = notOurs(theirs, "zcbench tx says them")
+		err = cmp.Or(notOurs(theirs, "zcbench tx says them"), hereCPUs(mine).check(endpoint.RX))
 	}
 	if err != nil {
 		return err

@@ -196,9 +196,6 @@ func (r *runFlags) resolve(f *pflag.FlagSet, names []string, flags experiment.Fl
 	if err != nil {
 		return t, err
 	}
-	if err := checkOptions(&t); err != nil {
-		return t, err
-	}
 	switch at.RX.Transport {
 	case "link":
 		t.Command = fmt.Sprintf("zcbench local --link %s,%s", at.TX.Interface, at.RX.Interface)
@@ -228,25 +225,7 @@ func (r *runFlags) complete() error {
 		return err
 	}
 	r.rx, r.tx = first(r.rx, "baseline"), first(r.tx, "baseline")
-	return nil
-}
-
-// checkOptions finds engine options that make no sense before anything runs.
-func checkOptions(t *experiment.Trial) error {
-	for _, p := range []*endpoint.Prepare{&t.RX, &t.TX} {
-		engines, what := rxEngines(), "receive"
-		if p.Role == endpoint.TX {
-			engines, what = txEngines(), "send"
-		}
-		e, err := find(engines, p.Engine, what)
-		if err != nil {
-			return err
-		}
-		if _, err := endpoint.ParseOptions(e.Options(), p.Options); err != nil {
-			return fmt.Errorf("%s engine %s: %w", p.Role, p.Engine, err)
-		}
-	}
-	return nil
+	return r.checkOptions()
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)

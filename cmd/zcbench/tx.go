@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +47,14 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	family, err := flags.familyTo(to)
+	if err != nil {
+		return err
+	}
+	here := hereCPUs(mine)
+	if err := cmp.Or(here.check(endpoint.TX), flags.checkOptions(), flags.tryCongestion()); err != nil {
+		return err
+	}
 	if flags.softirq != "" {
 		return endpoint.Errorf(endpoint.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
 	}
@@ -72,13 +82,13 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		if err := flags.meters.alone(endpoint.TX); err != nil {
 			return err
 		}
-		if hosts, err = resolve(ctx, to, flags.family()); err != nil {
+		if hosts, err = resolve(ctx, to, family); err != nil {
 			return err
 		}
 		trial.TXWant = flags.prepare(endpoint.TX)
 		trial.TXWant.Host, trial.TXWant.DataPort = hosts[0].String(), flags.port
 	} else {
-		conn, err := dial(ctx, to, flags.port, flags.family())
+		conn, err := dial(ctx, to, flags.port, family)
 		if err != nil {
 			return err
 		}
@@ -103,7 +113,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		if err != nil {
 			return err
 		}
-		rxc, txc := cpus{allowed: w.CPUs, cores: w.Cores, asked: theirs}, hereCPUs(mine)
+		rxc, txc := cpus{allowed: w.CPUs, cores: w.Cores, asked: theirs}, here
 		if err := place(shared, &trial.RXWant, &trial.TXWant, rxc, txc); err != nil {
 			return err
 		}
@@ -111,7 +121,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	tx := &trial.TXWant
 	tx.Engine = first(flags.tx, "baseline")
 	if tx.Scope == "" {
-		if err := alone(tx, hereCPUs(mine)); err != nil {
+		if err := alone(tx, here); err != nil {
 			return err
 		}
 	}
@@ -149,6 +159,70 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	return out.finish(rec, err)
 }
 
+// familyTo finds what is wrong with a host as it was written. It gives the family
+// of the addresses to reach it by: that of the other addresses given.
+func (r *runFlags) familyTo(host string) (int, error) {
+	bad := func(format string, args ...any) (int, error) {
+		return 0, endpoint.Errorf(endpoint.Usage, "HOST %q: "+format, append([]any{host}, args...)...)
+	}
+	family := r.family()
+	if from, err := netip.ParseAddr(r.bind); err == nil {
+		family = familyOf(from)
+	}
+	to, err := netip.ParseAddr(host)
+	if err != nil {
+		bare := strings.Trim(host, "[]")
+		_, bracketed := netip.ParseAddr(bare)
+		name, port, cut := net.SplitHostPort(host)
+		switch {
+		case host == "":
+			return bad("it is empty; give a name or an address")
+		case bracketed == nil:
+			return bad("an address stands without brackets: %s", bare)
+		case cut == nil:
+			return bad("the port is given by itself: %s --port %s", name, port)
+		case strings.ContainsAny(host, ":/ []%"):
+			return bad("it is neither a name nor an address")
+		}
+		return family, nil
+	}
+	if err := checkAddress(to); err != nil {
+		return bad("%w", err)
+	}
+	switch {
+	case to.IsMulticast():
+		return bad("it is the address of a group, and TCP has one receiver")
+	case family == 0 || family == familyOf(to):
+		return family, nil
+	case r.bind != "":
+		return bad("it is an IPv%d address, and --bind %s is not", familyOf(to), r.bind)
+	}
+	return bad("it is an IPv%d address, and -%d asks for IPv%d", familyOf(to), family, family)
+}
+
+// familyOf is what -4 or -6 would ask for.
+func familyOf(a netip.Addr) int {
+	if a.Unmap().Is4() {
+		return 4
+	}
+	return 6
+}
+
+// checkAddress finds an address that says too little of where it is.
+func checkAddress(a netip.Addr) error {
+	if a.Zone() == "" {
+		if a.Is6() && a.IsLinkLocalUnicast() {
+			return fmt.Errorf("a link-local address wants the interface that it is of: %s%%eth0", a)
+		}
+		return nil
+	}
+	_, err := netif.Name(a.Zone())
+	if _, number := strconv.Atoi(a.Zone()); err == nil || number == nil {
+		return nil
+	}
+	return err
+}
+
 // inProcess is an agent of this very process, without a network between.
 func inProcess(ctx context.Context, name string) (*endpoint.Client, func(), error) {
 	ours, theirs := net.Pipe()
@@ -181,6 +255,12 @@ func dial(ctx context.Context, host string, port, family int) (net.Conn, error) 
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			err = op.Err // the rest says the address again
+		}
+		if dns, ok := errors.AsType[*net.DNSError](err); ok {
+			return nil, noAddress(host, dns)
+		}
 		return nil, endpoint.Errorf(endpoint.Unreachable, "reach zcbench rx at %s: %w (is it running there, and is the port open?)", at, err)
 	}
 	return conn, nil
@@ -190,12 +270,16 @@ func dial(ctx context.Context, host string, port, family int) (net.Conn, error) 
 func resolve(ctx context.Context, host string, family int) ([]netip.Addr, error) {
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, network("ip", family), host)
 	if err != nil || len(addrs) == 0 {
-		return nil, endpoint.Errorf(endpoint.Unreachable, "find the address of %q: %w", host, err)
+		return nil, noAddress(host, err)
 	}
 	for i := range addrs {
 		addrs[i] = addrs[i].Unmap()
 	}
 	return addrs, nil
+}
+
+func noAddress(host string, err error) error {
+	return endpoint.Errorf(endpoint.Unreachable, "find the address of %q: %w", host, err)
 }
 
 func first(values ...string) string {

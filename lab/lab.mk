@@ -1,11 +1,12 @@
 # The lab: a VM with a pair of software NICs; see lab/README.md.
 #
 # CMD is run in the VM by its shell; without it there is a shell to use.
-# KERNEL picks a version that the distribution offers, or a bzImage.
+# KERNEL picks a version that the distribution offers, or a bzImage; NIC one of
+# QEMU's NICs for the pair.
 
 .PHONY: lab lab-prepare soak test-kernels
 
-ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) -add bin/zcbench:/usr/bin/zcbench -add experiments:/root/experiments
+ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(NIC),-nic $(NIC)) -add bin/zcbench:/usr/bin/zcbench -add experiments:/root/experiments
 
 bin/zclab: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./lab/zclab

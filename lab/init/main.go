@@ -146,9 +146,18 @@ func openPort() (*os.File, error) {
 
 // setUp makes the pair and says what it is made of.
 func setUp(job wire.Job) (string, error) {
-	kind, err := pair.Load(job.ModuleArgs)
+	var kind string
+	var err error
+	if job.Driver != "" {
+		kind, err = job.Driver, pair.Adopt(job.Driver)
+	} else {
+		kind, err = pair.Load(job.ModuleArgs)
+	}
 	if err != nil {
 		return "", err
 	}
-	return kind, errors.Join(pair.IP("", "link set lo up"), pair.Connect(0), pair.Connect(1))
+	if err := errors.Join(pair.IP("", "link set lo up"), pair.Connect(0), pair.Connect(1)); err != nil {
+		return "", err
+	}
+	return kind, pair.Wait()
 }

@@ -39,6 +39,7 @@ const (
 // options are the flags.
 type options struct {
 	kernel  string
+	nic     model
 	module  string
 	args    string
 	cpus    int
@@ -93,6 +94,7 @@ func lab(args []string) (int, error) {
 		fs.PrintDefaults()
 	}
 	fs.StringVar(&o.kernel, "kernel", os.Getenv("KERNEL"), "`version` that the distribution offers, or path of a bzImage in its build tree (default: the newest the module is known to build for)")
+	fs.Var(&o.nic, "nic", "`model` of QEMU's NICs to have as the pair instead of zcnic: "+modelNames())
 	fs.StringVar(&o.module, "module", "lab/kmod", "`folder` with the module's sources")
 	fs.StringVar(&o.args, "module-args", "", "parameters of the module")
 	fs.IntVar(&o.cpus, "cpus", min(max(runtime.NumCPU(), 2), 4), "CPUs of the VM")
@@ -104,12 +106,15 @@ func lab(args []string) (int, error) {
 	fs.BoolVar(&o.console, "console", false, "show the guest's console on stderr")
 	fs.BoolVar(&o.dmesg, "dmesg", false, "print the guest's kernel log on stderr at the end")
 	fs.StringVar(&o.run, "run", "", "test: only tests that match this `pattern`")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return 0, nil
-		}
-		return statusUsage, nil
+	fs.SetOutput(io.Discard) // what is wrong is one line; the rest is for -h
+	if err := fs.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fs.SetOutput(os.Stdout)
+		fs.Usage()
+		return 0, nil
+	} else if err != nil {
+		return statusUsage, err
 	}
+	fs.SetOutput(os.Stderr)
 	if fs.NArg() == 0 {
 		fs.Usage()
 		return statusUsage, nil
@@ -143,6 +148,7 @@ func lab(args []string) (int, error) {
 // machine is a prepared VM.
 type machine struct {
 	img  image.Image
+	nic  model
 	cfg  vm.Config
 	init string
 }
@@ -156,15 +162,15 @@ func (o options) prepare(ctx context.Context) (machine, error) {
 	if err != nil {
 		return machine{}, err
 	}
-	img, err := store.Prepare(ctx, o.kernel)
+	img, err := store.Prepare(ctx, image.Want{Kernel: o.kernel, Drivers: o.nic.drivers, Module: o.nic.name == ""})
 	if err != nil {
 		return machine{}, err
 	}
-	m := machine{img: img}
+	m := machine{img: img, nic: o.nic}
 	if m.init, err = buildInit(ctx, store.Dir); err != nil {
 		return machine{}, err
 	}
-	m.cfg = vm.Config{QEMU: img.QEMU.Argv, Env: img.QEMU.Env, Kernel: img.Kernel, CPUs: o.cpus, MemMiB: o.memory}
+	m.cfg = vm.Config{QEMU: img.QEMU.Argv, Env: img.QEMU.Env, Kernel: img.Kernel, NIC: o.nic.device, CPUs: o.cpus, MemMiB: o.memory}
 	if o.console {
 		m.cfg.Console = os.Stderr
 	}

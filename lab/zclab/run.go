@@ -18,7 +18,10 @@ import (
 
 // boot runs a job on the machine.
 func (m machine) boot(ctx context.Context, o options, job wire.Job, s vm.Streams) (vm.Result, error) {
-	job.ModuleArgs = o.args
+	job.ModuleArgs, job.Driver = o.args, m.nic.driver
+	if m.nic.name != "" {
+		job.Env = append(job.Env, "ZCBENCH_LAB_NIC="+m.nic.name)
+	}
 	cfg := m.cfg
 	initrd, err := initrd(m.img.Initramfs, image.Overlay{Init: m.init, Module: m.img.Module, Job: job, Add: o.add})
 	if err != nil {

@@ -77,20 +77,34 @@ var qemuPackages = []string{"qemu-system-x86"}
 // busybox, whose own shell would take its own ip for ip.
 var guestTools = []string{"bash", "dash", "ethtool", "ip", "ss", "tc"}
 
-// Prepare returns the image of the kernel that spec names: "" for the newest
-// one the module is known to build for, a version or the beginning of one, or
-// the path of a bzImage in its build tree. What the cache has it does not
-// fetch again.
-func (s *Store) Prepare(ctx context.Context, spec string) (Image, error) {
+// Want says which image is needed.
+type Want struct {
+	// Kernel is "" for the newest one the module is known to build for, a
+	// version or the beginning of one, or the path of a bzImage in its build
+	// tree.
+	Kernel string
+	// Drivers asks for those of NICs that are made, which the kernel for
+	// virtual machines lacks.
+	Drivers bool
+	// Module asks for zcnic.
+	Module bool
+}
+
+// Prepare returns an image. What the cache has it does not fetch again.
+func (s *Store) Prepare(ctx context.Context, w Want) (Image, error) {
 	unlock, err := s.lock()
 	if err != nil {
 		return Image{}, err
 	}
 	defer unlock()
-	if strings.Contains(spec, "/") {
-		return s.prepareTree(ctx, spec)
+	if strings.Contains(w.Kernel, "/") {
+		return s.prepareTree(ctx, w)
 	}
-	release, err := s.resolve(ctx, spec)
+	f := cloud
+	if w.Drivers {
+		f = full
+	}
+	release, err := s.resolve(ctx, w.Kernel, f)
 	if err != nil {
 		return Image{}, err
 	}
@@ -99,11 +113,11 @@ func (s *Store) Prepare(ctx context.Context, spec string) (Image, error) {
 		return Image{}, err
 	}
 	boot := s.path("boot-" + release)
-	if err := s.ensure(boot, func(tmp string) error { return s.makeBoot(ctx, tmp, release) }); err != nil {
+	if err := s.ensure(boot, func(tmp string) error { return s.makeBoot(ctx, tmp, release, f) }); err != nil {
 		return Image{}, err
 	}
 	img := Image{Release: release, Kernel: filepath.Join(boot, "vmlinuz"), Initramfs: filepath.Join(boot, "initramfs.cpio"), QEMU: qemu}
-	if _, err := os.Stat(filepath.Join(boot, hasHeaders)); err != nil {
+	if _, err := os.Stat(filepath.Join(boot, hasHeaders)); err != nil || !w.Module {
 		return img, nil
 	}
 	key, err := s.moduleKey()
@@ -112,7 +126,7 @@ func (s *Store) Prepare(ctx context.Context, spec string) (Image, error) {
 	}
 	mod := s.path("zcnic-" + release + "-" + key)
 	img.Module = filepath.Join(mod, "zcnic.ko")
-	return img, s.ensure(mod, func(tmp string) error { return s.makeModule(ctx, tmp, release) })
+	return img, s.ensure(mod, func(tmp string) error { return s.makeModule(ctx, tmp, release, f) })
 }
 
 // lock waits until no other process prepares something in the cache.
@@ -215,7 +229,7 @@ func (s *Store) qemu(ctx context.Context) (QEMU, error) {
 const hasHeaders = "has-headers"
 
 // makeBoot fills dir with the kernel's image and its initramfs.
-func (s *Store) makeBoot(ctx context.Context, dir, release string) error {
+func (s *Store) makeBoot(ctx context.Context, dir, release string, f flavour) error {
 	tools, err := s.tools(ctx)
 	if err != nil {
 		return err
@@ -224,7 +238,7 @@ func (s *Store) makeBoot(ctx context.Context, dir, release string) error {
 	if err != nil {
 		return err
 	}
-	k, err := s.find(ctx, a, release)
+	k, err := s.find(ctx, a, release, f)
 	if err != nil {
 		return err
 	}
@@ -458,7 +472,7 @@ func (s *Store) moduleKey() (string, error) {
 
 // makeModule builds the module in dir with the distribution's own compiler, in
 // a root made of the cached tools and the kernel's headers.
-func (s *Store) makeModule(ctx context.Context, dir, release string) error {
+func (s *Store) makeModule(ctx context.Context, dir, release string, f flavour) error {
 	tools, err := s.tools(ctx)
 	if err != nil {
 		return err
@@ -470,7 +484,7 @@ func (s *Store) makeModule(ctx context.Context, dir, release string) error {
 			return err
 		}
 		// The compiler that they depend on is in tools.
-		version := strings.TrimSuffix(release, flavour)
+		version := strings.TrimSuffix(release, "-"+string(f))
 		debs, err := a.FetchOnly(ctx, "linux-headers-"+release, "linux-headers-"+version+"-common", "linux-kbuild-"+version)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -15,6 +15,10 @@ var offered = []string{
 	"linux-image-6.1.0-50-cloud-amd64", "linux-image-6.1.0-50-cloud-amd64-unsigned", "linux-headers-6.1.0-50-cloud-amd64",
 	"linux-image-6.18.9+deb13-cloud-amd64", "linux-image-6.18.15+deb13-cloud-amd64",
 	"linux-image-7.2.12+deb13-amd64", "linux-headers-7.2.12+deb13-amd64",
+	"linux-image-6.1.0-50-amd64", "linux-image-6.1.0-50-rt-amd64", "linux-image-6.1.0-50-amd64-unsigned", "linux-image-6.1.0-50-amd64-dbg",
+	"linux-binary-unsigned-7.3.4+deb13-amd64", "linux-modules-7.3.4+deb13-amd64", "linux-headers-7.3.4+deb13-amd64",
+	"linux-binary-unsigned-7.3.5+deb13-rt-amd64", "linux-modules-7.3.5+deb13-rt-amd64", "linux-headers-7.3.5+deb13-rt-amd64",
+	"linux-image-amd64", "linux-image-cloud-amd64", "linux-image-rt-amd64",
 	"linux-binary-unsigned-7.2.9+deb13-cloud-amd64", "linux-modules-7.2.9+deb13-cloud-amd64", "linux-headers-7.2.9+deb13-cloud-amd64",
 	"linux-binary-unsigned-7.2.12+deb13-cloud-amd64", "linux-modules-7.2.12+deb13-cloud-amd64", "linux-image-7.2.12+deb13-cloud-amd64",
 	"linux-binary-unsigned-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64", "linux-headers-7.3.4+deb13-cloud-amd64",
@@ -23,7 +27,7 @@ var offered = []string{
 }
 
 func TestPick(t *testing.T) {
-	ks := kernels(offered)
+	ks := kernels(offered, cloud)
 	if ks[0].release != "7.10.1+deb13-cloud-amd64" || ks[len(ks)-1].release != "6.1.0-50-cloud-amd64" {
 		t.Errorf("order from %s to %s", ks[0].release, ks[len(ks)-1].release)
 	}
@@ -44,8 +48,15 @@ func TestPick(t *testing.T) {
 			t.Errorf("%q: %+v, want %s of %s", c.spec, k, c.release, c.packages)
 		}
 	}
-	if _, ok := pick(kernels([]string{"linux-binary-unsigned-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"}), ""); ok {
+	if _, ok := pick(kernels([]string{"linux-binary-unsigned-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"}, cloud), ""); ok {
 		t.Error("a kernel without headers became the default")
+	}
+	var releases []string
+	for _, k := range kernels(offered, full) {
+		releases = append(releases, k.release)
+	}
+	if got, want := strings.Join(releases, " "), "7.3.4+deb13-amd64 7.2.12+deb13-amd64 6.1.0-50-amd64"; got != want {
+		t.Errorf("with the drivers of NICs: %s, want %s", got, want)
 	}
 }
 

@@ -24,9 +24,16 @@ var Lines = []string{"7.3", "7.2"}
 // ErrNoKernel says that the archive has no such kernel.
 var ErrNoKernel = errors.New("the archive has no kernel")
 
-// flavour is the distribution's kernel for virtual machines: all that the
-// tests need, with a fifth of the modules.
-const flavour = "-cloud-amd64"
+// flavour is one of the kernels that the distribution builds of a version; the
+// releases of its kernels end with it.
+type flavour string
+
+// cloud is the one for virtual machines: all that most tests need, with a fifth
+// of the modules. full has the drivers of NICs that are made.
+const (
+	cloud flavour = "cloud-amd64"
+	full  flavour = "amd64"
+)
 
 // olderSuites have the kernels before those of the backports.
 var olderSuites = []string{"bookworm", "bookworm-backports"}
@@ -38,13 +45,15 @@ type kernel struct {
 	headers bool
 }
 
-// kernels finds the kernels in a list of package names, the newest first.
-func kernels(names []string) []kernel {
+// kernels finds the kernels of a flavour in a list of package names, the newest
+// first.
+func kernels(names []string, f flavour) []kernel {
 	has := map[string]bool{}
 	for _, n := range names {
 		has[n] = true
 	}
-	image := regexp.MustCompile(`^linux-(?:binary-unsigned|image)-(\d[^ ]*` + flavour + `)$`)
+	// Between a version, as 7.3.4+deb13 or 6.1.0-50, and the flavour is no other.
+	image := regexp.MustCompile(`^linux-(?:binary-unsigned|image)-(\d[^ -]*(?:-\d+)?-` + string(f) + `)$`)
 	var ks []kernel
 	for _, n := range names {
 		m := image.FindStringSubmatch(n)
@@ -108,8 +117,8 @@ func compareReleases(a, b string) int {
 
 // resolve turns spec into a release, which it remembers: only the first call
 // asks the archive.
-func (s *Store) resolve(ctx context.Context, spec string) (string, error) {
-	name := s.path("kernel-" + cmp.Or(spec, "default"))
+func (s *Store) resolve(ctx context.Context, spec string, f flavour) (string, error) {
+	name := s.path("kernel-" + cmp.Or(spec, "default") + "-" + string(f))
 	if b, err := os.ReadFile(name); err == nil {
 		return strings.TrimSpace(string(b)), nil
 	}
@@ -117,7 +126,7 @@ func (s *Store) resolve(ctx context.Context, spec string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	k, err := s.find(ctx, a, spec)
+	k, err := s.find(ctx, a, spec, f)
 	if err != nil {
 		return "", err
 	}
@@ -125,7 +134,7 @@ func (s *Store) resolve(ctx context.Context, spec string) (string, error) {
 }
 
 // find looks a kernel up in the archive, in the older suites too if it has to.
-func (s *Store) find(ctx context.Context, a *mirror.Archive, spec string) (kernel, error) {
+func (s *Store) find(ctx context.Context, a *mirror.Archive, spec string, f flavour) (kernel, error) {
 	var ks []kernel
 	for _, more := range [][]string{nil, olderSuites} {
 		if more != nil {
@@ -137,7 +146,7 @@ func (s *Store) find(ctx context.Context, a *mirror.Archive, spec string) (kerne
 		if err != nil {
 			return kernel{}, err
 		}
-		ks = kernels(names)
+		ks = kernels(names, f)
 		if k, ok := pick(ks, spec); ok {
 			return k, nil
 		}
@@ -166,7 +175,8 @@ func (s *Store) archive(ctx context.Context) (*mirror.Archive, error) {
 }
 
 // prepareTree returns the image of a bzImage that the user built.
-func (s *Store) prepareTree(ctx context.Context, bzImage string) (Image, error) {
+func (s *Store) prepareTree(ctx context.Context, w Want) (Image, error) {
+	bzImage := w.Kernel
 	release, err := bzImageRelease(bzImage)
 	if err != nil {
 		return Image{}, err
@@ -185,6 +195,9 @@ func (s *Store) prepareTree(ctx context.Context, bzImage string) (Image, error) 
 		return makeInitramfs(ctx, filepath.Join(tmp, "initramfs.cpio"), tools, "", "")
 	}); err != nil {
 		return Image{}, err
+	}
+	if !w.Module {
+		return img, nil
 	}
 	// bzImage is at arch/x86/boot of the tree it was built in.
 	tree, err := filepath.Abs(filepath.Join(filepath.Dir(bzImage), "../../.."))

@@ -30,6 +30,7 @@ type Config struct {
 	Kernel  string
 	Initrd  *os.File // read by QEMU, from its start
 	Accel   Accel
+	NIC     string // QEMU's name of a NIC, of which two are wired to each other; "": none
 	CPUs    int
 	MemMiB  int
 	Console io.Writer // what the kernel prints; may be nil
@@ -123,7 +124,7 @@ func Run(ctx context.Context, cfg Config, steps int, s Streams) (Result, error) 
 }
 
 func (c Config) args() []string {
-	return []string{
+	args := []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-M", "q35", "-accel", c.Accel.arg(), "-cpu", "max",
 		"-smp", strconv.Itoa(c.CPUs), "-m", strconv.Itoa(c.MemMiB),
@@ -135,6 +136,18 @@ func (c Config) args() []string {
 		"-device", "virtio-serial-pci",
 		"-chardev", "socket,id=port,fd=3", "-device", "virtserialport,chardev=port,name=" + wire.Port,
 	}
+	for i := range 2 {
+		if c.NIC == "" {
+			break
+		}
+		// Each is on a port of its own, as in a real machine; a hub is the one
+		// backend that two NICs of one QEMU can share.
+		args = append(args,
+			"-netdev", fmt.Sprintf("hubport,id=net%d,hubid=1", i),
+			"-device", fmt.Sprintf("pcie-root-port,id=port%d,chassis=%d,slot=%[2]d", i, i+1),
+			"-device", fmt.Sprintf("%s,netdev=net%d,bus=port%[2]d,romfile=", c.NIC, i))
+	}
+	return args
 }
 
 // host is this end of the port.

@@ -25,6 +25,7 @@ type Job struct {
 	Cols       uint16   `json:"cols,omitempty"`
 	Env        []string `json:"env,omitempty"`
 	ModuleArgs string   `json:"module_args,omitempty"`
+	Driver     string   `json:"driver,omitempty"` // of the machine's NICs, which are then the pair
 }
 
 // Step is one command; Dir is where it runs, / when empty.

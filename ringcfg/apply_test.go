@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/genl/ethtool"
@@ -179,8 +180,11 @@ func TestDrift(t *testing.T) {
 			return err
 		}
 		drift, err := undo(background)
-		if want := []Drift{{"link.mtu", "1500", "4148", "9000"}}; err != nil || !slices.Equal(drift, want) {
+		if want := []Drift{{e.Interface, "link.mtu", "1500", "4148", "9000"}}; err != nil || !slices.Equal(drift, want) {
 			t.Errorf("undo: %v, %v; want %v", drift, err, want)
+		}
+		if text := drift[0].String(); text != e.Interface+`: link.mtu was "1500" before zcbench set "4148", and is "9000" now: somebody else changed it, so it is left as it is; if nobody wants that, set "1500" by hand` {
+			t.Error(text)
 		}
 		now, err := h.snapshot(device)
 		if now["link.mtu"] != "9000" || now["feature.rx-gro"] != "off" {
@@ -190,6 +194,54 @@ func TestDrift(t *testing.T) {
 			t.Errorf("a second undo: %v, %v", again, err)
 		}
 		return err
+	})
+}
+
+// A value that the kernel would refuse, or take addresses away for, is refused with
+// the values that it takes, and changes nothing.
+func TestRefusedValues(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	before := state(t, e)
+	j := Journal(t.TempDir())
+	for _, c := range [][2]string{
+		{"mtu=5", "from 68 to 65535, not \"5\""}, {"mtu=70000", "from 68 to 65535"}, {"mtu=4k", "from 68 to 65535"}, {"mtu=1279", "IPv6 addresses away"},
+		{"gro-max-size=0", "from 1 to 524280"}, {"gso-max-size=4000000", "from 1 to"}, {"gso-max-size=1", "headers"}, {"link.gso-max-segs=70000", "from 1 to"}, {"link.tx-queue-len=-1", "from 0 to"},
+	} {
+		name, value, _ := strings.Cut(c[0], "=")
+		in(t, e, func() error {
+			_, _, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{name: value}}, j)
+			if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c[1]) || !strings.Contains(err.Error(), e.Interface) {
+				t.Errorf("%s: %v, want %q", c[0], err, c[1])
+			}
+			return nil
+		})
+	}
+	if now := state(t, e); now != before {
+		t.Errorf("was %s, is %s", before, now)
+	}
+}
+
+// A sysctl of the whole host is none that this kernel lacks, nor one that a right is
+// missing for.
+func TestHostWideSysctls(t *testing.T) {
+	p := pair(t)
+	in(t, &p.RX, func() error {
+		ns, err := netns.Get()
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		h := &host{ns: ns, initial: netns.None()} // as in a container
+		_, _, err = h.resolve(Want{Settings: map[string]string{"sysctl.net.core.netdev_budget": "300"}}, Settings{})
+		if err == nil || !strings.Contains(err.Error(), "the whole host's") {
+			t.Errorf("one that is hidden: %v", err)
+		}
+		err = writeSysctlFiles("sysctl.", Settings{"sysctl.net.core.rmem_max": "300000"})
+		if err == nil || !strings.Contains(err.Error(), "the whole host's") {
+			t.Errorf("one that is read-only: %v", err)
+		}
+		return nil
 	})
 }
 

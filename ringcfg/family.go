@@ -41,7 +41,7 @@ var families = []family{
 	{name: "hugepages", group: "hugepages", right: unix.CAP_SYS_ADMIN, read: readHugePages, write: writeHugePages},
 	{name: "udmabuf", group: "udmabuf", right: unix.CAP_SYS_ADMIN, read: readUDMABuf, write: writeUDMABuf},
 	{name: "cpu", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readCPUs, write: writeCPUs},
-	{name: "link", group: device, right: unix.CAP_NET_ADMIN, read: readLink, write: writeLink},
+	{name: "link", group: device, right: unix.CAP_NET_ADMIN, read: readLink, write: writeLink, parse: parseLink},
 	{name: "coalesce", group: device, right: unix.CAP_NET_ADMIN, read: readCoalesce, write: writeCoalesce},
 	{name: "feature", group: device, right: unix.CAP_NET_ADMIN, read: readFeatures, write: writeFeatures, parse: parseFeature},
 	{name: "ring", group: device, right: unix.CAP_NET_ADMIN, read: readRings, write: writeRings},

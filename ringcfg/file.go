@@ -1,10 +1,14 @@
 package ringcfg
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // readFile gives the words of a small kernel file, with single spaces.
@@ -23,8 +27,14 @@ func addFile(to Settings, name, path string) {
 	}
 }
 
-// writeFile writes a kernel file with one write, as the kernel wants it.
-func writeFile(path, value string) error {
+// writeFile writes a kernel file with one write, as the kernel wants it. Whoever
+// calls it says what that was.
+func writeFile(path, value string) (err error) {
+	defer func() {
+		if at, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(err, unix.EINVAL) {
+			err = fmt.Errorf("%w: the kernel does not take %q (zcbench tune show has what it is)", at.Err, value)
+		}
+	}()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		return err

@@ -1,11 +1,19 @@
 package ringcfg
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 )
+
+// maxGRO is the largest that the kernel lets packets grow (GRO_MAX_SIZE).
+const maxGRO = 8 * 65535
 
 // linkSettings are in the order they are written: the kernel lets a general
 // size change the one for IPv4 too.
@@ -13,15 +21,24 @@ var linkSettings = []struct {
 	name string
 	get  func(*netlink.LinkAttrs) int
 	set  func(*netlink.Handle, netlink.Link, int) error
+	most func(*netlink.LinkAttrs) int // that it may be
 }{
-	{"link.mtu", func(a *netlink.LinkAttrs) int { return a.MTU }, (*netlink.Handle).LinkSetMTU},
-	{"link.gso-max-segs", func(a *netlink.LinkAttrs) int { return int(a.GSOMaxSegs) }, (*netlink.Handle).LinkSetGSOMaxSegs},
-	{"link.gso-max-size", func(a *netlink.LinkAttrs) int { return int(a.GSOMaxSize) }, (*netlink.Handle).LinkSetGSOMaxSize},
-	{"link.gro-max-size", func(a *netlink.LinkAttrs) int { return int(a.GROMaxSize) }, (*netlink.Handle).LinkSetGROMaxSize},
-	{"link.gso-ipv4-max-size", func(a *netlink.LinkAttrs) int { return int(a.GSOIPv4MaxSize) }, (*netlink.Handle).LinkSetGSOIPv4MaxSize},
-	{"link.gro-ipv4-max-size", func(a *netlink.LinkAttrs) int { return int(a.GROIPv4MaxSize) }, (*netlink.Handle).LinkSetGROIPv4MaxSize},
-	{"link.tx-queue-len", func(a *netlink.LinkAttrs) int { return a.TxQLen }, (*netlink.Handle).LinkSetTxQLen},
+	{"link.mtu", func(a *netlink.LinkAttrs) int { return a.MTU }, (*netlink.Handle).LinkSetMTU, unbounded},
+	{"link.gso-max-segs", func(a *netlink.LinkAttrs) int { return int(a.GSOMaxSegs) }, (*netlink.Handle).LinkSetGSOMaxSegs, func(a *netlink.LinkAttrs) int { return int(a.TSOMaxSegs) }},
+	{"link.gso-max-size", func(a *netlink.LinkAttrs) int { return int(a.GSOMaxSize) }, (*netlink.Handle).LinkSetGSOMaxSize, tsoMax},
+	{"link.gro-max-size", func(a *netlink.LinkAttrs) int { return int(a.GROMaxSize) }, (*netlink.Handle).LinkSetGROMaxSize, groMax},
+	{"link.gso-ipv4-max-size", func(a *netlink.LinkAttrs) int { return int(a.GSOIPv4MaxSize) }, (*netlink.Handle).LinkSetGSOIPv4MaxSize, tsoMax},
+	{"link.gro-ipv4-max-size", func(a *netlink.LinkAttrs) int { return int(a.GROIPv4MaxSize) }, (*netlink.Handle).LinkSetGROIPv4MaxSize, groMax},
+	{txQueueLen, func(a *netlink.LinkAttrs) int { return a.TxQLen }, (*netlink.Handle).LinkSetTxQLen, unbounded},
 }
+
+const txQueueLen = "link.tx-queue-len"
+
+func unbounded(*netlink.LinkAttrs) int { return math.MaxInt32 }
+
+func tsoMax(a *netlink.LinkAttrs) int { return int(a.TSOMaxSize) } // 0: this kernel does not tell
+
+func groMax(*netlink.LinkAttrs) int { return maxGRO }
 
 func readLink(h *host, to Settings) error {
 	l, err := h.link.LinkByIndex(h.index)
@@ -30,7 +47,7 @@ func readLink(h *host, to Settings) error {
 	}
 	for _, s := range linkSettings {
 		// 0 is a size that this kernel does not have, but a queue of none.
-		if v := s.get(l.Attrs()); v > 0 || s.name == "link.tx-queue-len" {
+		if v := s.get(l.Attrs()); v > 0 || s.name == txQueueLen {
 			to[s.name] = strconv.Itoa(v)
 		}
 	}
@@ -52,8 +69,103 @@ func writeLink(h *host, set Settings) error {
 			return usage("%s: %q is not a number", s.name, value)
 		}
 		if err := s.set(h.link, l, n); err != nil {
+			if errors.Is(err, unix.ERANGE) {
+				return usage("set %s of %s to %d: too little for a packet's headers (%w)", s.name, h.iface, n, err)
+			}
 			return fmt.Errorf("set %s of %s to %d: %w", s.name, h.iface, n, err)
 		}
 	}
 	return nil
+}
+
+// What IP takes at least. Below it the kernel takes an interface's addresses away.
+const (
+	leastMTU4 = 68
+	leastMTU6 = 1280
+)
+
+// parseLink refuses what the kernel would, before anything is changed, and says what
+// it takes.
+func parseLink(h *host, _ Settings, name, value string) (string, error) {
+	l, err := h.link.LinkByIndex(h.index)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", h.iface, err)
+	}
+	for _, s := range linkSettings {
+		if s.name != name {
+			continue
+		}
+		least, most := 1, s.most(l.Attrs())
+		switch name {
+		case txQueueLen:
+			least = 0
+		case "link.mtu":
+			if least, most, err = h.mtuRange(); err != nil {
+				return "", err
+			}
+		}
+		if most <= 0 {
+			most = math.MaxInt32
+		}
+		n, err := strconv.Atoi(value)
+		if err != nil || n < least || n > most {
+			return "", fmt.Errorf("%s of %s is from %d to %d, not %q", name, h.iface, least, most, value)
+		}
+		if name == "link.mtu" && n < leastMTU6 && n != l.Attrs().MTU {
+			return strconv.Itoa(n), h.keepsIPv6(l, n)
+		}
+		return strconv.Itoa(n), nil
+	}
+	return value, nil
+}
+
+// keepsIPv6 refuses an MTU that an interface would lose addresses over: no putting
+// back gives them back.
+func (h *host) keepsIPv6(l netlink.Link, mtu int) error {
+	addrs, err := h.link.AddrList(l, netlink.FAMILY_V6)
+	if err != nil {
+		return fmt.Errorf("list the addresses of %s: %w", h.iface, err)
+	}
+	for _, a := range addrs {
+		if !a.IP.IsLinkLocalUnicast() { // of those the kernel makes a new one
+			return fmt.Errorf("link.mtu of %s to %d: below %d the kernel takes its IPv6 addresses away (%s), which nobody puts back; if that is meant, remove them first: ip -6 address flush dev %s",
+				h.iface, mtu, leastMTU6, a.IP, h.iface)
+		}
+	}
+	return nil
+}
+
+// mtuRange is what the driver takes, and TCP over IPv4. The library leaves it out.
+func (h *host) mtuRange() (least, most int, err error) {
+	least, most = leastMTU4, math.MaxInt32
+	return least, most, within(h.ns, func() error {
+		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
+		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+		msg.Index = int32(h.index)
+		req.AddData(msg)
+		links, err := req.Execute(unix.NETLINK_ROUTE, 0)
+		if err != nil {
+			return fmt.Errorf("%s: %w", h.iface, err)
+		}
+		for _, l := range links {
+			attrs, err := nl.ParseRouteAttr(l[unix.SizeofIfInfomsg:])
+			if err != nil {
+				return fmt.Errorf("%s: %w", h.iface, err)
+			}
+			for _, a := range attrs {
+				if len(a.Value) < 4 {
+					continue
+				}
+				switch n := int(binary.NativeEndian.Uint32(a.Value)); a.Attr.Type {
+				case unix.IFLA_MIN_MTU:
+					least = max(least, n)
+				case unix.IFLA_MAX_MTU:
+					if n > 0 { // it has a limit
+						most = min(most, n)
+					}
+				}
+			}
+		}
+		return nil
+	})
 }

@@ -4,6 +4,7 @@
 package ringcfg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,15 +72,17 @@ type Grant struct {
 
 // Drift is a setting that somebody else changed after us; it is left alone.
 type Drift struct {
-	Name string `json:"name"`
-	Was  string `json:"was"` // before us
-	Set  string `json:"set"` // by us
-	Is   string `json:"is"`
+	Interface string // by its name now; "": the host
+	Name      string
+	Was       string // before us
+	Set       string // by us
+	Is        string
 }
 
 // String tells the drift in a sentence.
 func (d Drift) String() string {
-	return fmt.Sprintf("%s was changed by somebody else meanwhile and is left at %q (before zcbench %q, by zcbench %q)", d.Name, d.Is, d.Was, d.Set)
+	return fmt.Sprintf("%s: %s was %q before zcbench set %q, and is %q now: somebody else changed it, so it is left as it is; if nobody wants that, set %q by hand",
+		cmp.Or(d.Interface, "the host"), d.Name, d.Was, d.Set, d.Is, d.Was)
 }
 
 // Undo puts back what an Apply changed, last change first, and lets go of the
@@ -202,6 +205,9 @@ func (h *host) resolve(w Want, now Settings) (map[string]Settings, []string, err
 		}
 	}
 	if len(lacking) > 0 {
+		if key, ok := sysctlKey(lacking[0]); ok && strings.HasPrefix(key, "net.") && h.hidden() {
+			return nil, nil, unsupported("%s: not in this network namespace: it is the whole host's, if this kernel has it, and can be set only in the host's own", strings.Join(lacking, ", "))
+		}
 		return nil, nil, unsupported("%s: not supported by %s", strings.Join(lacking, ", "), h.owner(lacking[0]))
 	}
 	return set, skipped, nil

@@ -137,6 +137,16 @@ func (h *host) widest() netns.NsHandle {
 // that this process may enter.
 func (h *host) inInitial() bool { return !h.initial.IsOpen() || h.ns.Equal(h.initial) }
 
+// hidden says that some sysctls of the whole host are not to be seen from here: the
+// kernel shows this one in the first network namespace alone.
+func (h *host) hidden() (yes bool) {
+	_ = within(h.widest(), func() error { // a namespace that cannot be entered shows nothing
+		yes = !exist(sysctlFile("net.core.netdev_max_backlog"))
+		return nil
+	})
+	return yes
+}
+
 // isOwn says whether the calling thread's namespace has a sysctl of its own:
 // it cannot be written where it is another's.
 func isOwn(name string) bool {
@@ -181,6 +191,9 @@ func writeSysctlFiles(prefix string, set Settings) error {
 	for _, name := range set.names() {
 		key := strings.TrimPrefix(name, prefix)
 		if err := writeFile(sysctlFile(key), set[name]); err != nil {
+			if strings.HasPrefix(key, "net.") && !isOwn(key) {
+				return unsupported("set sysctl %s to %q: it is the whole host's, and read-only in this network namespace: set it in the host's own", key, set[name])
+			}
 			return fmt.Errorf("set sysctl %s to %q: %w", key, set[name], err)
 		}
 	}

@@ -62,6 +62,10 @@ func (s *session) undoChange(ctx context.Context, h *host, c *change) (done Rest
 	if c.after == nil {
 		names = differing(c.Before, now)
 	}
+	of := h.iface
+	if f.group != device {
+		of = ""
+	}
 	ours := Settings{}
 	for _, name := range names {
 		was := c.Before[name]
@@ -71,7 +75,7 @@ func (s *session) undoChange(ctx context.Context, h *host, c *change) (done Rest
 		case now[name] == "" && !removable(name):
 			ours[name] = was // if it comes back, with what it belongs to
 		case c.after != nil && now[name] != c.after[name]:
-			done.Drift = append(done.Drift, Drift{name, was, c.after[name], now[name]})
+			done.Drift = append(done.Drift, Drift{of, name, was, c.after[name], now[name]})
 		case s.book.sealed && c.after == nil && c.Set[name] != now[name]:
 			// Damage may have taken the note that it was undone.
 		default:
@@ -85,10 +89,6 @@ func (s *session) undoChange(ctx context.Context, h *host, c *change) (done Rest
 		}
 		for _, name := range ours.names() {
 			if now[name] != "" || removable(name) {
-				of := h.iface
-				if f.group != device {
-					of = ""
-				}
 				done.Changes = append(done.Changes, PutBack{of, Change{name, now[name], ours[name]}})
 			}
 		}

@@ -21,7 +21,7 @@ func recoverTo(ctx context.Context, stderr io.Writer) {
 		fmt.Fprintln(stderr, "zcbench: after a run that was killed:", line)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "zcbench: after a run that was killed:", oneLine(err))
+		fmt.Fprintln(stderr, "zcbench: look for what a killed run may have left:", oneLine(err))
 	}
 }
 

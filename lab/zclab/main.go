@@ -26,6 +26,7 @@ const usage = `usage: zclab [flags] COMMAND [ARG…]
   run [CMD ARG…] run a command in it, or a shell
   test PKG…      run the tests of Go packages in it
   kernels PKG…   run them on several kernels, old and new
+  accel          find out again whether KVM runs the VM here
 
 `
 
@@ -52,6 +53,7 @@ type options struct {
 	env     stringList
 
 	testTimeout time.Duration
+	again       bool // forget which accelerator worked
 }
 
 // pathList is a flag that may be given several times: PATH:PATH-IN-THE-GUEST.
@@ -126,6 +128,8 @@ func lab(args []string) (int, error) {
 	switch rest := fs.Args()[1:]; fs.Arg(0) {
 	case "prepare":
 		_, err = o.prepare(ctx)
+	case "accel":
+		err = o.tryAccel(ctx)
 	case "run":
 		status, err = o.runCommand(ctx, rest)
 	case "test":
@@ -147,10 +151,12 @@ func lab(args []string) (int, error) {
 
 // machine is a prepared VM.
 type machine struct {
-	img  image.Image
-	nic  model
-	cfg  vm.Config
-	init string
+	img image.Image
+	nic model
+
+	accel vm.Choice
+	cfg   vm.Config
+	init  string
 }
 
 // prepare gets everything that a VM needs.
@@ -174,13 +180,29 @@ func (o options) prepare(ctx context.Context) (machine, error) {
 	if o.console {
 		m.cfg.Console = os.Stderr
 	}
-	m.cfg.Accel, err = vm.ChooseAccel(ctx, store.Dir, func(ctx context.Context, a vm.Accel) error {
+	if o.again {
+		if err := vm.Forget(store.Dir); err != nil {
+			return machine{}, err
+		}
+	}
+	m.accel, err = vm.ChooseAccel(ctx, store.Dir, func(ctx context.Context, a vm.Accel) error {
 		return m.tryBoot(ctx, a)
 	})
 	if err != nil {
 		return machine{}, err
 	}
+	m.cfg.Accel = m.accel.Accel
 	return m, nil
+}
+
+// tryAccel finds the accelerator anew and says which it is.
+func (o options) tryAccel(ctx context.Context) error {
+	o.again = true
+	m, err := o.prepare(ctx)
+	if err == nil {
+		fmt.Printf("lab: %s\n", m.accel)
+	}
+	return err
 }
 
 // buildInit builds the guest's init program, which has to be static.

@@ -78,6 +78,9 @@ func (o options) runCommand(ctx context.Context, argv []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if m.accel.Accel == vm.TCG {
+		fmt.Fprintf(os.Stderr, "lab: %s\n", m.accel)
+	}
 	s := vm.Streams{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	job := wire.Job{Steps: []wire.Step{{Argv: argv}}, Env: o.env}
 	switch len(argv) {

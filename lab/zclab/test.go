@@ -142,7 +142,7 @@ func (o options) runSteps(ctx context.Context, m machine, tests []goPackage, ste
 	if o.dmesg {
 		printLines(os.Stderr, "kernel log", res.Log)
 	}
-	fmt.Printf("lab: Linux %s, %s pair, %s, booted in %.1fs\n", m.img.Release, res.Pair, m.cfg.Accel, res.Boot.Seconds())
+	fmt.Printf("lab: Linux %s, %s pair, booted in %.1fs, %s\n", m.img.Release, res.Pair, res.Boot.Seconds(), m.accel)
 	if err != nil {
 		printLines(os.Stdout, "the guest's kernel, before it died", res.Trouble)
 		for i := len(res.Status); i < len(tests); i++ {

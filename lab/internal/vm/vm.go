@@ -120,7 +120,9 @@ func Run(ctx context.Context, cfg Config, steps int, s Streams) (Result, error) 
 	if res.Pair == "" {
 		herr = fmt.Errorf("%w: %w", errNoBoot, herr)
 	}
-	return res, fmt.Errorf("%w (QEMU: %v%s)\n%s", herr, werr, prefixed(": ", qerr.String()), console.last(40))
+	// The first line says it, also where it is all that is shown.
+	said, more, _ := strings.Cut(strings.TrimSpace(qerr.String()), "\n")
+	return res, fmt.Errorf("%w (QEMU: %v%s)%s\n%s", herr, werr, prefixed(": ", said), prefixed("\n", more), console.last(40))
 }
 
 func (c Config) args() []string {

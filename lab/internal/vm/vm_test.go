@@ -3,7 +3,10 @@ package vm
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -107,12 +110,57 @@ func TestServeEnds(t *testing.T) {
 func TestChooseAccel(t *testing.T) {
 	t.Setenv(AccelEnv, "tcg")
 	never := func(context.Context, Accel) error { t.Error("tried what was decided"); return nil }
-	if a, err := ChooseAccel(t.Context(), t.TempDir(), never); a != TCG || err != nil {
-		t.Errorf("forced tcg: %v, %v", a, err)
+	if c, err := ChooseAccel(t.Context(), t.TempDir(), never); c.Accel != TCG || c.Why == "" || err != nil {
+		t.Errorf("forced tcg: %+v, %v", c, err)
 	}
 	t.Setenv(AccelEnv, "hvf")
 	if _, err := ChooseAccel(t.Context(), t.TempDir(), never); err == nil {
 		t.Error("hvf was accepted")
+	}
+}
+
+// TestChoiceIsRemembered: what came of trying KVM is known, with the reason,
+// until it is forgotten.
+func TestChoiceIsRemembered(t *testing.T) {
+	t.Setenv(AccelEnv, "")
+	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err != nil {
+		c, err := ChooseAccel(t.Context(), t.TempDir(), nil)
+		if err != nil || c.Accel != TCG || !strings.Contains(c.String(), "emulating: there is no KVM: open /dev/kvm") {
+			t.Errorf("without KVM: %v, %v", c, err)
+		}
+		return
+	} else {
+		f.Close()
+	}
+	dir, tried := t.TempDir(), 0
+	outcome := fmt.Errorf("%w: timed out (QEMU: signal: killed)\nthe console\nof the guest", errNoBoot)
+	try := func(context.Context, Accel) error { tried++; return outcome }
+	for _, c := range []struct {
+		forget bool
+		tried  int
+		want   string
+	}{
+		{false, 1, "emulating: KVM could not boot the guest: timed out (QEMU: signal: killed)"},
+		{false, 1, "emulating: KVM could not boot the guest: timed out (QEMU: signal: killed)"},
+		{true, 2, "using KVM: it boots the guest"},
+		{false, 2, "using KVM: it boots the guest"},
+	} {
+		if c.forget {
+			outcome = nil
+			if err := Forget(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := ChooseAccel(t.Context(), dir, try)
+		if err != nil || got.String() != c.want || tried != c.tried {
+			t.Errorf("%q after %d tries, %v; want %q after %d", got, tried, err, c.want, c.tried)
+		}
+	}
+	if _, ok := remembered(filepath.Join(dir, chosen), "another boot"); ok {
+		t.Error("it outlived the machine's restart")
+	}
+	if err := Forget(t.TempDir()); err != nil {
+		t.Errorf("forget what is not there: %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -78,17 +79,15 @@ type Event struct {
 	Left     error           // what a failed run could not put back
 }
 
-// Time limits of the control link for a peer that says nothing. A run's own
-// limit is its length and runSlack.
-const (
-	handshakeWait = 5 * time.Second
-	idleWait      = 30 * time.Second
-	startWait     = prepareWait + connectWait // from prepared to start, while the other end prepares
-	// sessionSlack is what a driver takes beside its run and as long an idle
-	// baseline before it: opening meters, preparing both ends, putting back.
-	sessionSlack = time.Minute
-	runSlack     = prepareWait + restoreWait + 20*time.Second
-)
+// handshakeWait is for all of a handshake.
+const handshakeWait = 5 * time.Second
+
+// sessionSlack is what a driver takes beside its run and as long an idle baseline
+// before it: opening meters, preparing both ends, putting back.
+const sessionSlack = time.Minute
+
+// forEver is how long an agent waits for a driver that it need not hear from.
+const forEver = time.Duration(math.MaxInt64 / 2)
 
 // Serve drives runs for one driver until the link closes, which is no error,
 // or ctx ends. It leaves nothing running.
@@ -125,8 +124,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 		most := 2*l + sessionSlack
 		defer time.AfterFunc(most, func() {
 			err := Errorf(Denied, "a sender held this receiver for %s, more than a run of %s and an idle baseline of as long take (its --max-time)", most, l)
-			c.link.setDeadline(time.Second)
-			_ = c.link.sendError(err) // a peer that left does not need the reason
+			c.link.lastWords(err)
 			cancel(err)
 		}).Stop()
 	}
@@ -137,15 +135,14 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 	// once, also while a run is on.
 	stop, err := c.link.watch(func(s *silence) {
 		// It may run again some day, and wonder.
-		c.link.setWriteDeadline(time.Second)
-		_ = c.link.sendError(Errorf(Failed, "this end heard nothing since %s, for %.0f s, and gave the run up", s.since.Format("15:04:05"), s.after.Seconds()))
+		c.link.lastWords(Errorf(Failed, "this end heard nothing since %s, for %.0f s, and gave the run up", s.since.Format("15:04:05"), s.after.Seconds()))
 		cancel(Errorf(Failed, "the driver: %w", s))
 	})
 	if err != nil {
 		return err
 	}
 	defer stop()
-	requests := make(chan message)
+	requests := make(chan message, 1)
 	go func() {
 		c.link.reads()
 		for {
@@ -162,7 +159,10 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 			}
 			select {
 			case requests <- m:
-			case <-ctx.Done():
+			default: // who takes no answer may have the reader wait for ever, and hear no silence
+				err := Errorf(Failed, "%w: it asks before it has the answer", errGarbage)
+				_ = c.link.sendError(err)
+				cancel(err)
 				return
 			}
 		}
@@ -174,7 +174,10 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 			_ = c.claim.Close() // nothing was written to it
 		}
 	}()
-	c.link.setDeadline(idleWait)
+	c.link.setDeadline(0)
+	answered := Monotonic()
+	c.idle = owedWait
+	idle := time.NewTimer(owedWait)
 	for {
 		select {
 		case <-ctx.Done():
@@ -182,8 +185,23 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 				return err
 			}
 			return nil
+		case <-idle.C:
+			if left := c.link.owes(answered, c.idle); c.link.within() || left > 0 {
+				idle.Reset(max(left, owedWait/8))
+				continue
+			}
+			err := Errorf(Failed, "the driver: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs)", c.idle.Seconds())
+			c.link.lastWords(Errorf(Failed, "this end was asked for nothing in %.0f s, and closed the connection", c.idle.Seconds()))
+			if c.over {
+				return nil // with a run that came to its end
+			}
+			return err
 		case m := <-requests:
-			if err := contain(func() error { return c.handle(ctx, m) }); err != nil {
+			c.idle, c.over = owedWait, false
+			err := contain(func() error { return c.handle(ctx, m) })
+			answered = Monotonic()
+			idle.Reset(c.idle)
+			if err != nil {
 				if cause := context.Cause(ctx); cause != nil {
 					err = cause // not that a closed link is closed
 				}
@@ -204,6 +222,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 					}
 				}
 			}
+			c.link.busy(0)
 		}
 	}
 }
@@ -220,7 +239,9 @@ type conversation struct {
 	local   netip.Addr // the link's own address
 	iface   string     // that it came by; "": not known
 	run     *run
-	asked   bool // for a run, without a token
+	idle    time.Duration // that the driver may take until it asks again
+	over    bool          // what it asked for last was a run
+	asked   bool          // for a run, without a token
 	asks    func()
 	claim   io.Closer
 	facts   results.Facts
@@ -335,7 +356,6 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if err := c.onTheWay(&p); err != nil {
 		return err
 	}
-	c.link.setDeadline(p.patience())
 	if c.run, err = prepare(ctx, e, p, a.Verifier, &a.Instruments, c.link, c.local); err != nil {
 		c.run = nil
 		return err
@@ -346,9 +366,6 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	if a.Facts != nil {
 		c.facts = a.Facts(p.Interface)
 	}
-	if !a.Trusted {
-		c.link.setDeadline(startWait + connectTime(p.Flows) - connectWait)
-	}
 	facts := c.facts
 	if !c.trusted {
 		facts = shown(facts)
@@ -356,22 +373,11 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	return c.link.send(message{Prepared: &Prepared{DataPort: p.DataPort, Facts: facts, Changes: c.run.changes, Marks: c.run.marks}})
 }
 
-// patience is for how long a driver may say nothing while it runs; 0: for ever.
-func (p *Prepare) patience() time.Duration {
-	if p.Raw && p.Time == 0 {
-		return 0
-	}
-	return p.Omit + p.Time + runSlack
-}
-
 func (c *conversation) start(ctx context.Context, s Start) error {
 	if c.run == nil {
 		return Errorf(Failed, "start without prepare")
 	}
 	r := c.run
-	if !c.agent.Trusted {
-		c.link.setDeadline(r.p.patience())
-	}
 	if err := r.meet(s.Marks); err != nil {
 		return err
 	}
@@ -412,7 +418,7 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 	if err := c.link.send(message{Result: res}); err != nil {
 		return err
 	}
-	c.link.setDeadline(idleWait)
+	c.over = true
 	if observe != nil {
 		rec := half(&r.p, c.facts, res)
 		rec.Started = r.began.Format(time.RFC3339Nano)

@@ -20,17 +20,25 @@ import (
 // one that measures.
 //
 // An end that is slow, because it tunes a NIC, opens meters or calibrates its
-// clock, beats meanwhile: a thread that does nothing else does it.
+// clock, beats meanwhile: a thread that does nothing else does it. Its beats say
+// that it is busy, each step of such work for no longer than that may take: an end
+// whose beats do not, and that owes the other a word, is stuck.
 
-// beatLine is what crosses. It is not decoded: over a run of a day that would be
+// These are what crosses. They are not decoded: over a run of a day that would be
 // memory that no collector takes back.
-var beatLine = []byte(`{"beat":{}}` + "\n")
+var (
+	beatLine = []byte(`{"beat":{}}` + "\n")
+	busyLine = []byte(`{"beat":{"busy":true}}` + "\n")
+)
 
 const (
 	beatEvery = time.Second
 	// beatsMissed in a row are the end of a link. The other end may be stopped
 	// for a little less and go on.
 	beatsMissed = 4
+	// owedWait is for a word of an end that is heard of and is not busy. It is longer
+	// than an end may be silent, and than a run ends late by (samplerWait).
+	owedWait = 6 * time.Second
 )
 
 // silence is the end of a link on which nothing is heard any more.
@@ -48,6 +56,9 @@ type heart struct {
 	tids    [2]atomic.Int32 // of the thread that beats, and of the one that reads
 	heard   atomic.Int64    // when something came, CLOCK_MONOTONIC
 	hearing atomic.Bool     // the reader waits for more
+	// busy is until when this end is, at most, and told when the other last said that
+	// it is; both CLOCK_MONOTONIC.
+	busy, told atomic.Int64
 	// gap is for how long this process itself did not run, at the longest, ns, and
 	// until when.
 	gap, until atomic.Int64
@@ -116,9 +127,11 @@ func (l *link) beat(ctx context.Context, a *alarm) *silence {
 			h.gap.Store(gap)
 			h.until.Store(now)
 		}
-		// A reader that waits for its own side to take what came hears nothing.
-		if heard := h.heard.Load(); heard != last || !h.hearing.Load() {
+		if heard := h.heard.Load(); heard != last {
 			last, missed = heard, 0
+		} else if !h.hearing.Load() {
+			// A reader that waits for its own side to take what came hears nothing: that
+			// is no missed beat, and none that came.
 		} else if missed++; missed >= beatsMissed {
 			quiet := time.Duration(now - heard)
 			return &silence{time.Now().Add(-quiet), quiet}
@@ -126,8 +139,12 @@ func (l *link) beat(ctx context.Context, a *alarm) *silence {
 		if !l.mu.TryLock() {
 			continue // something longer goes out
 		}
+		line := beatLine
+		if now < h.busy.Load() {
+			line = busyLine
+		}
 		l.setWriteDeadline(beatsMissed * beatEvery)
-		_, err := l.rw.Write(beatLine)
+		_, err := l.rw.Write(line)
 		l.setWriteDeadline(0)
 		l.mu.Unlock()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -206,4 +223,14 @@ func (l *link) cost() (seconds float64) {
 }
 
 // isBeat reports a line that only says that the other end is there.
-func isBeat(line []byte) bool { return bytes.Equal(line, beatLine) }
+func isBeat(line []byte) bool { return bytes.Equal(line, beatLine) || bytes.Equal(line, busyLine) }
+
+// busy has the beats say, for so long at most, that this end is at work that keeps it
+// from saying anything else.
+func (l *link) busy(most time.Duration) { l.heart.busy.Store(Monotonic() + int64(most)) }
+
+// owes is how much longer the other end may owe a word that it was to say within wait
+// from a time on.
+func (l *link) owes(from int64, wait time.Duration) time.Duration {
+	return time.Duration(max(from+int64(wait), l.heart.told.Load()+int64(owedWait)) - Monotonic())
+}

@@ -133,11 +133,11 @@ func TestSilentDriverIsGivenUp(t *testing.T) {
 	}
 }
 
-// slow is an engine that takes longer to open than an end may be silent.
+// slow is an engine that takes longer to open than an end that is not busy may.
 type slow struct{ plain }
 
 func (s slow) Open(p Params) (Session, error) {
-	time.Sleep((beatsMissed + 2) * beatEvery)
+	time.Sleep(owedWait + 2*beatEvery)
 	return s.plain.Open(p)
 }
 

@@ -21,6 +21,7 @@ type Client struct {
 	gone    chan struct{} // closed when the link ended; why is set then
 	why     error
 	silent  atomic.Pointer[silence] // why it was ended, if that was it
+	stuck   atomic.Bool             // it was given up, though it is heard of
 }
 
 // NewClient shakes hands with an agent over rw. A peer that is not zcbench is
@@ -51,6 +52,7 @@ func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string)
 		rw.Close()
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	c.link.busy(aroundWait)
 	go func() {
 		defer stop()
 		c.read()
@@ -148,9 +150,13 @@ func (c *Client) fate() error {
 	return fmt.Errorf("it vanished: the control connection closed%s", c.link.excuse())
 }
 
-// Silent says that the agent was given up because nothing was heard from it: it
-// will not clean up when it is asked to.
-func (c *Client) Silent() bool { return c.silent.Load() != nil }
+// aroundWait is what a driver takes from a handshake to what it asks first: to reach
+// the other end and what reads meters.
+const aroundWait = 30 * time.Second
+
+// Silent says that the agent was given up because nothing was heard from it, or no
+// answer: it will not clean up when it is asked to.
+func (c *Client) Silent() bool { return c.silent.Load() != nil || c.stuck.Load() }
 
 // Close ends the link; the agent then aborts and cleans up. It is safe to
 // call more than once.
@@ -166,24 +172,50 @@ func (c *Client) Close() {
 	}
 }
 
+// errand is what an agent is asked: in words, how long it may take in all, and how long
+// while the agent does not say that it is busy.
+type errand struct {
+	to          string
+	wait, quiet time.Duration
+}
+
+// upTo is the errand of one that may be busy with it.
+func upTo(wait time.Duration, to string) errand { return errand{to, wait, min(wait, owedWait)} }
+
 // next waits for a reply.
-func (c *Client) next(ctx context.Context, wait time.Duration) (message, error) {
-	t := time.NewTimer(wait)
-	defer t.Stop()
+func (c *Client) next(ctx context.Context, e errand) (message, error) {
 	var m message
-	select {
-	case m = <-c.replies:
-	default:
+	asked := Monotonic()
+	if c.link.within() {
+		e.quiet = e.wait // nothing beats
+	}
+	t := time.NewTimer(min(e.wait, e.quiet))
+	defer t.Stop()
+	for waiting := true; waiting; {
 		select {
 		case m = <-c.replies:
+			waiting = false
+			continue
+		default:
+		}
+		select {
+		case m = <-c.replies:
+			waiting = false
 		case <-c.gone:
 			select {
 			case m = <-c.replies: // its last words
+				waiting = false
 			default:
 				return message{}, c.why
 			}
 		case <-t.C:
-			return message{}, Errorf(Failed, "%s: no answer within %s, though it is heard of: it is stuck, or far too slow", c.name, wait.Round(100*time.Millisecond))
+			passed := time.Duration(Monotonic() - asked)
+			left := min(e.wait-passed, c.link.owes(asked, e.quiet))
+			if left <= 0 {
+				c.stuck.Store(true)
+				return message{}, c.stuckAt(e, passed)
+			}
+			t.Reset(left)
 		case <-ctx.Done():
 			return message{}, context.Cause(ctx)
 		}
@@ -195,15 +227,27 @@ func (c *Client) next(ctx context.Context, wait time.Duration) (message, error) 
 	return m, nil
 }
 
-func (c *Client) ask(ctx context.Context, m message, wait time.Duration) (message, error) {
-	if err := c.link.send(m); err != nil {
+// stuckAt says what an agent that is there did not do, and what is left to do.
+func (c *Client) stuckAt(e errand, passed time.Duration) error {
+	how := "it is heard of"
+	if c.link.owes(0, 0) > 0 {
+		how = "it says that it is busy"
+	}
+	return Errorf(Failed, "%s: %s, and did not %s within %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs) and start it again", c.name, how, e.to, passed.Seconds())
+}
+
+func (c *Client) ask(ctx context.Context, m message, e errand) (message, error) {
+	if err := c.link.send(m); timedOut(err) {
+		c.stuck.Store(true)
+		return message{}, c.stuckAt(e, owedWait)
+	} else if err != nil {
 		// Why it closed is in what the agent said last.
-		if _, e := c.next(ctx, time.Second); e != nil {
-			return message{}, e
+		if _, last := c.next(ctx, upTo(time.Second, e.to)); last != nil {
+			return message{}, last
 		}
 		return message{}, fmt.Errorf("%s: %w", c.name, err)
 	}
-	return c.next(ctx, wait)
+	return c.next(ctx, e)
 }
 
 func (c *Client) unexpected(what string) error {
@@ -214,10 +258,10 @@ func (c *Client) unexpected(what string) error {
 // in ns, and how wrong that may be: half the shortest round trip of several
 // (the principle of RFC 5905, section 8).
 func (c *Client) clockOffset(ctx context.Context) (offset, uncertainty int64, err error) {
-	until := Monotonic() + int64(handshakeWait) // of all together
+	until := Monotonic() + int64(owedWait) // of all together
 	for i := range 8 {
 		sent := Monotonic()
-		m, err := c.ask(ctx, message{Clock: &clock{Now: sent}}, max(time.Duration(until-sent), time.Millisecond))
+		m, err := c.ask(ctx, message{Clock: &clock{Now: sent}}, upTo(max(time.Duration(until-sent), time.Millisecond), "say what time it is"))
 		if err != nil {
 			return 0, 0, err
 		}
@@ -239,12 +283,17 @@ const prepareWait = 20 * time.Second
 // take its link down for it, and io_uring lets go of queues late.
 const restoreWait = 20 * time.Second
 
-func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
-	wait := 3 * prepareWait // it beats: it is slow, not gone
+// preparing is how long an agent may take for it, which says that it is busy.
+func (p *Prepare) preparing() time.Duration {
+	wait := 3 * prepareWait
 	if p.Role == TX {
 		wait += connectTime(p.Flows)
 	}
-	m, err := c.ask(ctx, message{Prepare: p}, wait)
+	return wait
+}
+
+func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
+	m, err := c.ask(ctx, message{Prepare: p}, upTo(p.preparing(), "prepare the run"))
 	if err != nil {
 		return Prepared{}, err
 	}
@@ -257,14 +306,19 @@ func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
 	return *m.Prepared, nil
 }
 
-// measure starts a prepared run and waits for its result. wait bounds the time
-// until it must be there; 0 is no bound.
-func (c *Client) measure(ctx context.Context, s Start, wait time.Duration, live func(Sample)) (*Result, error) {
-	if wait == 0 {
-		wait = maxTime
+// endingWait covers what an end does after the window: it may be late, wait for what
+// is in flight, and put back.
+const endingWait = samplerWait + tail + 3*drainWait + restoreWait
+
+// measure starts a prepared run and waits for its result. Its window is over when
+// that long has passed; 0 is not known.
+func (c *Client) measure(ctx context.Context, s Start, over time.Duration, live func(Sample)) (*Result, error) {
+	e := errand{"start the run", maxTime, maxTime}
+	if over > 0 {
+		e.wait, e.quiet = over+endingWait, owedWait
 	}
-	deadline := time.Now().Add(wait)
-	m, err := c.ask(ctx, message{Start: &s}, wait)
+	begun := Monotonic()
+	m, err := c.ask(ctx, message{Start: &s}, e)
 	for {
 		if err != nil {
 			return nil, err
@@ -281,6 +335,10 @@ func (c *Client) measure(ctx context.Context, s Start, wait time.Duration, live 
 		default:
 			return nil, c.unexpected("start")
 		}
-		m, err = c.next(ctx, time.Until(deadline))
+		if e.to = "end the run"; over > 0 {
+			passed := time.Duration(Monotonic() - begun)
+			e.wait, e.quiet = over+endingWait-passed, over+owedWait-passed
+		}
+		m, err = c.next(ctx, e)
 	}
 }

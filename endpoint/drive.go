@@ -97,6 +97,15 @@ func CellID(settings map[string]any) string {
 	return hex.EncodeToString(h[:6])
 }
 
+// busy tells both ends that it takes so long until they are asked something.
+func (t *Trial) busy(most time.Duration) {
+	for _, c := range []*Client{t.RX, t.TX} {
+		if c != nil {
+			c.link.busy(most)
+		}
+	}
+}
+
 // end is a driver's state of one side.
 type end struct {
 	role   Role
@@ -130,6 +139,8 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 			rec.TX = v
 		}
 	}
+	defer t.busy(0)
+	t.busy(4 * owedWait)
 	for _, e := range ends {
 		var err error
 		if e.offset, e.unsure, err = e.c.clockOffset(ctx); err != nil {
@@ -148,6 +159,7 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 		if e == tx && rx.c != nil {
 			tx.want.DataPort = rx.want.DataPort
 		}
+		t.busy(e.want.preparing())
 		pr, err := e.c.prepare(ctx, e.want)
 		if err != nil {
 			if e == tx && rx.c != nil {
@@ -183,7 +195,7 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 		before = rx.c.link.cost()
 	}
 	seen := map[Role][]Sample{}
-	if err := measure(ctx, ends, func(role Role, s Sample) {
+	if err := t.measure(ctx, ends, func(role Role, s Sample) {
 		seen[role] = append(seen[role], s)
 		if t.Live != nil {
 			t.Live(role, s)
@@ -204,6 +216,7 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 		rec.Warnings = append(rec.Warnings, unlike(rec.Facts.RX, rec.Facts.TX)...)
 	}
 	rec.Notes = append(rec.Notes, t.notes(&rec)...)
+	t.busy(telling(2 * maxMeters))
 	watts.read(ctx, &rec, rx, tx)
 	return rec, err
 }
@@ -283,7 +296,7 @@ func half(p *Prepare, facts results.Facts, res *Result) results.Record {
 func newID() string { return fmt.Sprintf("%016x", rand.Uint64()) }
 
 // measure starts all ends at one time and waits for all results.
-func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
+func (t *Trial) measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	slack := int64(lead)
@@ -295,12 +308,12 @@ func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
 	var showing sync.Mutex // live has one caller at a time
 	for _, e := range ends {
 		go func() {
-			wait := time.Duration(0)
+			over := time.Duration(0)
 			if e.want.Time > 0 && !(e.want.Raw && e.role == RX) {
-				wait = time.Duration(slack) + e.want.Omit + e.want.Time + tail + 3*drainWait + connectWait + restoreWait
+				over = time.Duration(slack) + e.want.Omit + e.want.Time
 			}
 			var err error
-			e.result, err = e.c.measure(ctx, Start{At: at + e.offset, Live: e.live, Marks: e.marks}, wait, func(s Sample) {
+			e.result, err = e.c.measure(ctx, Start{At: at + e.offset, Live: e.live, Marks: e.marks}, over, func(s Sample) {
 				if live != nil {
 					showing.Lock()
 					defer showing.Unlock()
@@ -316,6 +329,7 @@ func measure(ctx context.Context, ends []*end, live func(Role, Sample)) error {
 	for range ends {
 		err := <-errs
 		if err == nil {
+			t.busy(endingWait) // for the other end
 			continue
 		}
 		if first == nil || KindOf(first) == PeerGone {

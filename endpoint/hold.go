@@ -13,7 +13,7 @@ type held struct{}
 // Hold keeps drivers with another ticket from the agent's host while this
 // client is open. It is Denied when one of them was there before.
 func (c *Client) Hold(ctx context.Context, ticket string) error {
-	m, err := c.ask(ctx, message{Hold: &hold{ticket}}, handshakeWait)
+	m, err := c.ask(ctx, message{Hold: &hold{ticket}}, upTo(owedWait, "say that it is held"))
 	if err == nil && m.Held == nil {
 		err = c.unexpected("hold")
 	}
@@ -29,6 +29,6 @@ func (c *conversation) hold(h hold) (err error) {
 			return err
 		}
 	}
-	c.link.setDeadline(0) // whoever holds an agent need ask it nothing: that it is there is heard
+	c.idle = forEver // whoever holds an agent need ask it nothing: that it is there is heard
 	return c.link.send(message{Held: &held{}})
 }

@@ -126,7 +126,7 @@ func Shared(ctx context.Context, a, b *Client) (Sharing, error) {
 }
 
 func (c *Client) totals(ctx context.Context) ([]uint64, error) {
-	m, err := c.ask(ctx, message{Clock: &clock{Count: true}}, handshakeWait)
+	m, err := c.ask(ctx, message{Clock: &clock{Count: true}}, upTo(owedWait, "say what its kernel has counted"))
 	if err != nil {
 		return nil, err
 	}

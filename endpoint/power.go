@@ -75,8 +75,7 @@ func (t *Trial) openPower(ctx context.Context) (*meterings, error) {
 	if own > 2*maxMeters || own+len(t.Power) == 0 {
 		return ms, nil
 	}
-	// The ends first, whether they have meters or not: they must not take the
-	// time until the run for a driver that is gone.
+	// The ends first, whether they have meters or not: they may forbid a baseline as long.
 	for _, e := range ends {
 		if e.c != nil {
 			of(e.c)
@@ -97,10 +96,11 @@ func (t *Trial) openPower(ctx context.Context) (*meterings, error) {
 			}
 		}
 	}
+	t.busy(t.Baseline + time.Duration(len(ms.readers)+own+len(t.Power))*prepareWait)
 	for _, r := range ms.readers {
-		quiet := t.Baseline + time.Duration(len(t.Power))*prepareWait + idleWait
+		quiet := t.Baseline
 		if r.c != t.RX && r.c != t.TX {
-			quiet = t.quiet(quiet) // nobody prepares it for the run
+			quiet = t.quiet() // nobody prepares it for the run
 		}
 		var err error
 		if r.offset, r.unsure, err = r.c.clockOffset(ctx); err != nil {
@@ -143,17 +143,17 @@ func CheckMeters(ctx context.Context, all []Metering) error {
 	return nil
 }
 
-// quiet is how long an agent that only reads meters may hear nothing: some time
-// before the run, and the run.
-func (t *Trial) quiet(before time.Duration) time.Duration {
-	long := time.Duration(0)
+// quiet is how long an agent that only reads meters is asked nothing: while the others
+// open theirs, and until the run is over.
+func (t *Trial) quiet() time.Duration {
+	long := t.Baseline + time.Duration(len(t.Power))*prepareWait
 	for _, p := range []*Prepare{&t.RXWant, &t.TXWant} {
 		if p.Raw && p.Time == 0 {
-			return 0
+			return 2 * maxTime
 		}
-		long = max(long, p.Omit+p.Time)
+		long = max(long, t.Baseline+p.Omit+p.Time)
 	}
-	return before + 2*prepareWait + long + idleWait
+	return min(long+t.RXWant.preparing()+t.TXWant.preparing()+endingWait, 2*maxTime)
 }
 
 // window is a run's window on the driver's clock, and the load's time around

@@ -243,10 +243,8 @@ func TestPowerOfStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for _, quiet := range []time.Duration{0, time.Hour} {
-		if _, err := c.watch(t.Context(), watch{Quiet: quiet}); KindOf(err) != Denied {
-			t.Errorf("quiet for %s: %v", quiet, err)
-		}
+	if _, err := c.watch(t.Context(), watch{Quiet: time.Hour}); KindOf(err) != Denied {
+		t.Errorf("quiet for an hour: %v", err)
 	}
 }
 

@@ -42,7 +42,8 @@ import (
 //	                 ←    result     when the run is over
 //
 // and from prepare again for the next run. From welcome on each end says once a
-// second that it is there (beat.go). An agent may answer with error at
+// second that it is there, and whether it is busy (beat.go). An end that is not, and
+// owes the other the next of these, is given up. An agent may answer with error at
 // any point from prepare on; the run is over then and the link stays usable.
 // Closing the link aborts the run.
 const (
@@ -297,12 +298,42 @@ func (l *link) send(m message) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err = l.rw.Write(append(b, '\n'))
-	return err
+	return l.write(append(b, '\n'), m.Live == nil) // a screen that takes no more samples is no peer that is stuck
+}
+
+// write takes as long as the link takes it. Bounded, one that takes nothing ends it.
+func (l *link) write(b []byte, bounded bool) error {
+	if !bounded {
+		_, err := l.rw.Write(b)
+		return err
+	}
+	defer l.setWriteDeadline(0)
+	for len(b) > 0 {
+		part := b[:min(len(b), 64<<10)]
+		l.setWriteDeadline(owedWait)
+		if _, err := l.rw.Write(part); err != nil {
+			return err
+		}
+		b = b[len(part):]
+	}
+	return nil
 }
 
 func (l *link) sendError(err error) error {
 	return l.send(message{Error: &failure{Kind: KindOf(err), Text: err.Error()}})
+}
+
+// lastWords are for a peer that may not read, or not yet.
+func (l *link) lastWords(err error) {
+	b, e := json.Marshal(message{Error: &failure{Kind: KindOf(err), Text: err.Error()}})
+	if e != nil {
+		return
+	}
+	l.setWriteDeadline(time.Second) // also for who writes now
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setWriteDeadline(time.Second)
+	_, _ = l.rw.Write(append(b, '\n')) // it may have left
 }
 
 func (l *link) receive() (message, error) {
@@ -313,6 +344,9 @@ func (l *link) receive() (message, error) {
 			return message{}, fmt.Errorf("%w: a line of over %d bytes", errGarbage, l.limit)
 		}
 		if len(line) == 0 && isBeat(part) {
+			if len(part) == len(busyLine) {
+				l.heart.told.Store(Monotonic())
+			}
 			continue
 		}
 		line = append(line, part...)

@@ -111,10 +111,13 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	}
 	params := p.params()
 	params.took = &r.took
+	l.busy(prepareWait)
 	if err = r.calibrate(); err != nil {
 		return nil, err
 	}
+	l.busy(tuneWait)
 	if err = r.tune(&params); err == nil {
+		l.busy(prepareWait)
 		r.session, err = e.Open(params)
 	}
 	if err != nil {
@@ -145,9 +148,11 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	if err != nil {
 		return nil, err
 	}
+	l.busy(prepareWait)
 	if err = r.instrument(in); err != nil {
 		return nil, err
 	}
+	l.busy(connectTime(p.Flows))
 	if p.Role == TX {
 		r.conns, r.marks, err = connect(r.ctx, &r.p, connectWait)
 	} else if r.listeners, err = listen(&r.p); err == nil && !p.Raw {
@@ -450,6 +455,7 @@ func (r *run) shutdown() {
 // close releases everything; it may follow any step. Connections are closed
 // only after their workers are gone, since a descriptor number may be reused.
 func (r *run) close() error {
+	r.link.busy(restoreWait)
 	r.cancel(errors.New("the run is over"))
 	r.shutdown()
 	for _, w := range r.workers {

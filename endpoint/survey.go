@@ -27,7 +27,7 @@ const surveyWait = 60 * time.Second
 
 // Survey asks the agent, and decodes its answer.
 func (c *Client) Survey(ctx context.Context, s Survey, answer any) error {
-	m, err := c.ask(ctx, message{Survey: &s}, surveyWait)
+	m, err := c.ask(ctx, message{Survey: &s}, upTo(surveyWait, "look at its host"))
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (c *conversation) survey(ctx context.Context, s Survey) error {
 			s.Address = c.local.String()
 		}
 	}
-	c.link.setDeadline(surveyWait)
+	c.link.busy(surveyWait)
 	v, err := c.agent.Survey(ctx, s)
 	if err != nil {
 		return err
@@ -63,6 +63,5 @@ func (c *conversation) survey(ctx context.Context, s Survey) error {
 	if err != nil {
 		return fmt.Errorf("encode the survey: %w", err)
 	}
-	c.link.setDeadline(idleWait)
 	return c.link.send(message{Surveyed: &surveyed{b}})
 }

@@ -110,6 +110,9 @@ func union(a, b map[string]string) map[string]string {
 	return all
 }
 
+// tuneWait covers making all settings, and what follows from them.
+const tuneWait = 30 * time.Second
+
 // linkWait is for NICs that take their link down to change an MTU or a ring.
 const linkWait = 10 * time.Second
 

@@ -25,7 +25,8 @@ type watch struct {
 	Specs []string `json:"specs,omitempty"` // as power.Open takes
 	// Lenient goes on without those that do not answer.
 	Lenient bool `json:"lenient,omitempty"`
-	// Quiet is how long the driver may say nothing then; 0 is without end.
+	// Quiet is how long the driver has nothing to ask then: an idle baseline, or of one
+	// that only reads meters all until the run is over.
 	Quiet time.Duration `json:"quiet"`
 }
 
@@ -216,19 +217,18 @@ func (c *conversation) watch(ctx context.Context, m watch) error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	if l := c.agent.Limits.Time; !c.trusted && l > 0 && (m.Quiet <= 0 || m.Quiet > l+quietSlack) {
+	if l := c.agent.Limits.Time; !c.trusted && l > 0 && m.Quiet > l+quietSlack {
 		return Errorf(Denied, "an idle baseline of up to %s is asked for and the receiver allows %s (its --max-time)", m.Quiet, l)
+	}
+	if n := len(c.agent.Power); n+len(m.Specs) > 0 {
+		c.link.busy(m.opening(n))
 	}
 	r, err := c.agent.record(ctx, m.Specs, m.Lenient, c.trusted)
 	if err != nil {
 		return err
 	}
 	c.power = r
-	quiet := m.Quiet
-	if l := c.agent.Limits.Time; !c.trusted && l > 0 {
-		quiet = min(quiet, l+sessionSlack)
-	}
-	c.link.setDeadline(quiet)
+	c.idle = m.Quiet + owedWait
 	infos := r.infos()
 	if !c.trusted {
 		for i := range infos {
@@ -245,7 +245,7 @@ func (c *conversation) tell(ctx context.Context, m tell) error {
 	if err := m.check(Monotonic()); err != nil {
 		return err
 	}
-	c.link.setDeadline(idleWait + tellWait)
+	c.link.busy(telling(len(c.power.recorders)))
 	v := &said{Traces: []trace{}}
 	all := c.power.read(ctx, fromMonotonic(m.Until))
 	for _, t := range all {
@@ -255,7 +255,6 @@ func (c *conversation) tell(ctx context.Context, m tell) error {
 		v.Traces = append(v.Traces, wire(power.Thin(t, maxReadings/len(all)), m.From))
 	}
 	c.endWatch()
-	c.link.setDeadline(idleWait)
 	return c.link.send(message{Said: v})
 }
 
@@ -272,6 +271,7 @@ func (c *conversation) ownPower(ctx context.Context, rec *results.Record, p *Pre
 	if c.power == nil || c.power.own == len(c.power.recorders) {
 		return
 	}
+	c.link.busy(telling(len(c.power.recorders)))
 	w := res.window(p, 0)
 	var all []*metering
 	for _, t := range c.power.read(ctx, w.To)[c.power.own:] {
@@ -286,8 +286,16 @@ func (c *conversation) ownPower(ctx context.Context, rec *results.Record, p *Pre
 // tellWait is for the slowest meter.
 const tellWait = 40 * time.Second
 
+// opening is how long an agent may take to open these meters, and some of its own.
+func (w *watch) opening(own int) time.Duration {
+	return time.Duration(1+len(w.Specs)+own) * prepareWait
+}
+
+// telling is how long it may take to say what so many said.
+func telling(meters int) time.Duration { return time.Duration(1+meters) * tellWait }
+
 func (c *Client) watch(ctx context.Context, w watch) ([]power.Info, error) {
-	m, err := c.ask(ctx, message{Watch: &w}, prepareWait+time.Duration(len(w.Specs))*prepareWait)
+	m, err := c.ask(ctx, message{Watch: &w}, upTo(w.opening(c.Welcome.Power), "open its meters"))
 	if err != nil {
 		return nil, err
 	}
@@ -300,7 +308,7 @@ func (c *Client) watch(ctx context.Context, w watch) ([]power.Info, error) {
 // readMeters gives traces on this process's clock; from and until are of it
 // too, and offset is how far the agent's is ahead.
 func (c *Client) tell(ctx context.Context, from, until, offset int64, n int) ([]power.Trace, error) {
-	m, err := c.ask(ctx, message{Tell: &tell{From: from + offset, Until: until + offset}}, tellWait+time.Duration(n)*tellWait)
+	m, err := c.ask(ctx, message{Tell: &tell{From: from + offset, Until: until + offset}}, upTo(telling(n), "tell what its meters said"))
 	if err != nil {
 		return nil, err
 	}

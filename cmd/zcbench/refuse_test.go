@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/spf13/pflag"
@@ -268,7 +269,11 @@ func check(t *testing.T, command, base string, role endpoint.Role, name string, 
 	}
 	switch {
 	case c.tested != "":
-		if !testNames(t)[c.tested] {
+		names, err := testNames()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !names[c.tested] {
 			t.Errorf("--%s: there is no test %s", name, c.tested)
 		}
 	case c.refused != "":
@@ -381,21 +386,20 @@ func asked(t *testing.T, args, name string, given bool, role endpoint.Role) stri
 }
 
 // testNames are those of this package's tests.
-func testNames(t *testing.T) map[string]bool {
-	t.Helper()
+var testNames = sync.OnceValues(func() (map[string]bool, error) {
 	files, err := filepath.Glob("*_test.go")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	names := map[string]bool{}
 	for _, path := range files {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(text, -1) {
 			names[string(m[1])] = true
 		}
 	}
-	return names
-}
+	return names, nil
+})

@@ -105,8 +105,21 @@ func (a *Agent) afford(e Engine, p *Prepare) error {
 	}
 	all, err := p.memory(e)
 	if err == nil && all > a.Limits.Memory {
-		err = Errorf(Denied, "%d MiB of buffers are asked for, by %d flows of engine %s with a length of %d bytes, and the receiver allows %d MiB (its --max-memory): ask for fewer flows or a shorter length",
-			(all+1<<20-1)>>20, p.Flows, e.Name(), p.Length, a.Limits.Memory>>20)
+		err = Errorf(Denied, "%d MiB of buffers are asked for, by engine %s for %d flows with a length of %d bytes, and the receiver allows %d MiB (its --max-memory): ask for %s",
+			(all+1<<20-1)>>20, e.Name(), p.Flows, p.Length, a.Limits.Memory>>20, p.less(e))
 	}
 	return err
+}
+
+// less names what makes an engine's buffers smaller.
+func (p *Prepare) less(e Engine) string {
+	for _, o := range e.Options() {
+		switch o.Name {
+		case "mem-size":
+			return fmt.Sprintf("a smaller area (--%s-opt mem-size=SIZE, or the SIZE of --mem) or fewer flows", p.Role)
+		case "map", "buffers":
+			return fmt.Sprintf("fewer flows, a shorter length or less of the engine's own (--%s-opt %s=)", p.Role, o.Name)
+		}
+	}
+	return "fewer flows or a shorter length"
 }

@@ -123,7 +123,7 @@ func (e devmemEngine) Needs(p endpoint.Params) (ringcfg.Want, error) {
 		return ringcfg.Want{}, err
 	}
 	// Before anything is changed for what cannot be.
-	if err := unsupported(e, probeBinding(p.Interface)); err != nil {
+	if err := unsupported(probeBinding(p.Interface)); err != nil {
 		return ringcfg.Want{}, err
 	}
 	return ownQueues(o.Int("queues")), nil

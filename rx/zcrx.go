@@ -272,9 +272,9 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 			v = withoutQueue(p.Interface)
 		}
 		s.shares = make([]share, s.rings)
-		return s, unsupported(e, v)
+		return s, unsupported(v)
 	}
-	if err := unsupported(e, knowsRecvZC()); err != nil {
+	if err := unsupported(knowsRecvZC()); err != nil {
 		return nil, err
 	}
 	if p.Interface == "" {

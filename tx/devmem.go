@@ -174,7 +174,7 @@ func (s *devmemSession) open(o endpoint.Settings) error {
 	}
 	var v feature.Verdict
 	if s.netdev, v = dialDevmem(s.iface.Name); s.netdev == nil {
-		return unsupported(Devmem(), v)
+		return unsupported(v)
 	}
 	var err error
 	if s.buffer, err = endpoint.OpenMemory(o, size); err != nil {
@@ -185,7 +185,7 @@ func (s *devmemSession) open(o endpoint.Settings) error {
 	}
 	if s.binding, err = s.netdev.BindTX(s.iface.Index, s.buffer.FD()); err != nil {
 		if v := refusedTX(s.iface.Name, err); v.Answer == feature.No {
-			return unsupported(Devmem(), v)
+			return unsupported(v)
 		}
 		return fmt.Errorf("bind a dma-buf to %s: %w", s.iface.Name, err)
 	}

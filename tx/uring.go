@@ -90,12 +90,12 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 }
 
 // usable refuses an engine that its own Probe knows to be impossible.
-func usable(e endpoint.Engine) error { return unsupported(e, e.Probe("")) }
+func usable(e endpoint.Engine) error { return unsupported(e.Probe("")) }
 
 // unsupported is the error of an engine that cannot work here; nil when it may.
-func unsupported(e endpoint.Engine, v feature.Verdict) error {
+func unsupported(v feature.Verdict) error {
 	if v.Answer == feature.No {
-		return endpoint.Errorf(endpoint.Unsupported, "%s: %s (to change it: %s)", e.Name(), v.Reason, v.Fix)
+		return endpoint.Errorf(endpoint.Unsupported, "%s (to change it: %s)", v.Reason, v.Fix)
 	}
 	return nil
 }

@@ -16,10 +16,15 @@ import (
 // outside, and a run that would take more is refused before it takes anything.
 func TestStoryMaxMemory(t *testing.T) {
 	const limit = 64 << 20
-	for engine, tc := range map[string]struct{ own, most, more []string }{
-		"baseline": {nil, []string{"-P", "4", "-l", "2M"}, []string{"-P", "16", "-l", "4M"}},
-		"uring":    {nil, []string{"-P", "4", "-l", "1M"}, []string{"-P", "4", "-l", "4M"}},
-		"mmap":     {[]string{"--rx-opt", "map=16M"}, []string{"-P", "2", "-l", "1M"}, []string{"-P", "8", "-l", "64K"}},
+	for engine, tc := range map[string]struct {
+		own, most, more []string
+		cure            string
+	}{
+		"baseline": {nil, []string{"-P", "4", "-l", "2M"}, []string{"-P", "16", "-l", "4M"}, "fewer flows or a shorter length"},
+		"uring":    {nil, []string{"-P", "4", "-l", "1M"}, []string{"-P", "4", "-l", "4M"}, "--rx-opt buffers="},
+		"mmap":     {[]string{"--rx-opt", "map=16M"}, []string{"-P", "2", "-l", "1M"}, []string{"-P", "8", "-l", "64K"}, "--rx-opt map="},
+		"zcrx":     {[]string{"--rx-opt", "mem-size=128M"}, nil, []string{"-P", "1"}, "--rx-opt mem-size=SIZE, or the SIZE of --mem"},
+		"devmem":   {[]string{"--mem", "udmabuf:64M"}, nil, []string{"-P", "1"}, "--rx-opt mem-size=SIZE, or the SIZE of --mem"},
 	} {
 		t.Run(engine, func(t *testing.T) {
 			rx, port, out := service(t, append([]string{"--max-memory", "64M", "--rx", engine}, tc.own...)...)
@@ -42,8 +47,13 @@ func TestStoryMaxMemory(t *testing.T) {
 				}
 			}()
 			errs, code := tx(tc.more...)
-			if code != exitFailed || !strings.Contains(errs, "MiB of buffers are asked for") || !strings.Contains(errs, "--max-memory") {
+			if code != exitFailed || !strings.Contains(errs, "MiB of buffers are asked for") || !strings.Contains(errs, "--max-memory") || !strings.Contains(errs, tc.cure) {
 				t.Errorf("a run of more: exit %d: %s", code, errs)
+			}
+			if tc.most == nil {
+				close(done)
+				<-most
+				return
 			}
 			errs, code = tx(tc.most...)
 			if code == exitUnsupported {

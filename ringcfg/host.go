@@ -36,6 +36,12 @@ type host struct {
 	sysfd    *os.File     // holds sys where it is ours
 	latency  *os.File     // holds the latency limit of cpu.dma-latency
 	extra    []string     // sysctls to read beside those of the list
+	// fixed are things of the interface that no one can change, as they were read
+	// last: those who want them so have them.
+	fixed Settings
+	// splitChanged says whether the last write of header split configured it
+	// otherwise than it was.
+	splitChanged bool
 }
 
 // within runs f on a thread inside a network namespace. The thread ends with
@@ -63,7 +69,7 @@ func within(ns netns.NsHandle, f func() error) error {
 
 // openHost looks at the machine from the namespace ns, which it takes over.
 func openHost(ns netns.NsHandle, iface string) (*host, error) {
-	h := &host{iface: iface, ns: ns, initial: netns.None()}
+	h := &host{iface: iface, ns: ns, initial: netns.None(), fixed: Settings{}}
 	if initial, err := netns.GetFromPath("/proc/1/ns/net"); err == nil {
 		h.initial = initial
 	}
@@ -157,6 +163,14 @@ func (h *host) close() {
 // absent, or whose value is empty, is a thing that does not exist, such as a
 // flow rule.
 type Settings map[string]string
+
+// of names the interface that a setting is of, "" the host.
+func (h *host) of(name string) string {
+	if f, _, err := familyOf(name); err != nil || f.group != device {
+		return ""
+	}
+	return h.iface
+}
 
 // names lists the settings in order of name.
 func (s Settings) names() []string {

@@ -1,9 +1,12 @@
 package ringcfg
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
 	"zcbench/internal/genl/ethtool"
@@ -19,16 +22,42 @@ var splits = map[uint64]string{
 	abi.ETHTOOL_TCP_DATA_SPLIT_ENABLED:  "on",
 }
 
+// Header split is what a driver does, which it may do unasked, and not what was
+// configured, by which the kernel lets memory be bound to queues. So it is written
+// also where it reads as wanted. A driver that leaves it to the kernel shows nothing
+// until it is configured; and one that has no threshold has none above 0.
+const (
+	headerSplit = "ring.tcp-data-split"
+	threshold   = "ring.hds-thresh"
+)
+
+// untold says that a value may read as it does without being configured.
+func untold(name, value string) bool { return name == headerSplit && value == "on" }
+
+// unset is a split that was not configured and that read so: it is put back by
+// taking the configuration away, and where the driver then does not do so by itself,
+// as the value.
+func unset(reading string) string { return "auto (" + reading + ")" }
+
 func readRings(h *host, to Settings) error {
 	v, err := h.eth.Rings(h.iface)
 	if err != nil {
 		return err
 	}
+	if _, told := v["tcp-data-split"]; !told {
+		if err := h.eth.SplitsHeaders(h.iface); err == nil || errors.Is(err, unix.EPERM) {
+			to[headerSplit] = splits[abi.ETHTOOL_TCP_DATA_SPLIT_UNKNOWN]
+		}
+	}
+	delete(h.fixed, threshold)
+	if _, told := v["hds-thresh"]; !told && (to[headerSplit] != "" || v["tcp-data-split"] != 0) {
+		h.fixed[threshold] = "0"
+	}
 	for name, n := range v {
 		switch {
 		case strings.HasSuffix(name, "-max"):
 		case name == "tcp-data-split":
-			to["ring."+name] = splits[n]
+			to[headerSplit] = splits[n]
 		default:
 			to["ring."+name] = strconv.FormatUint(n, 10)
 		}
@@ -39,26 +68,59 @@ func readRings(h *host, to Settings) error {
 func writeRings(h *host, set Settings) error {
 	v := ethtool.Values{}
 	for name, value := range set {
-		key := strings.TrimPrefix(name, "ring.")
-		if key != "tcp-data-split" {
-			n, err := number(name, value)
-			if err != nil {
-				return err
-			}
-			v[key] = n
+		if name == headerSplit {
 			continue
 		}
-		found := false
-		for n, text := range splits {
-			if text == value {
-				v[key], found = n, true
-			}
+		n, err := number(name, value)
+		if err != nil {
+			return err
 		}
-		if !found {
-			return fmt.Errorf("%s: %q is not on, off or auto", name, value)
+		v[strings.TrimPrefix(name, "ring.")] = n
+	}
+	if value, ok := set[headerSplit]; ok {
+		reading, back := strings.CutPrefix(value, "auto (")
+		var err error
+		if back {
+			err = h.unsetSplit(strings.TrimSuffix(reading, ")"))
+		} else {
+			err = h.writeSplit(value)
+		}
+		if err != nil || len(v) == 0 {
+			return err
 		}
 	}
 	return h.eth.SetRings(h.iface, v)
+}
+
+// writeSplit configures header split, by itself, so that what the kernel tells of a
+// change is of this one.
+func (h *host) writeSplit(value string) error {
+	for n, text := range splits {
+		if text == value {
+			changed, err := h.eth.ConfigureRings(h.iface, ethtool.Values{"tcp-data-split": n})
+			h.splitChanged = changed
+			return err
+		}
+	}
+	return usage("%s: %q is not on, off or auto", headerSplit, value)
+}
+
+// unsetSplit takes the configuration of header split away and sees to it that it
+// reads as it did. A driver that then leaves it as it is is told, and once more that
+// nothing is configured; one that may not be told needs not.
+func (h *host) unsetSplit(reading string) error {
+	for _, values := range [][]string{{"auto"}, {reading, "auto"}, {reading}} {
+		for _, value := range values {
+			if err := h.writeSplit(value); err != nil {
+				return err
+			}
+		}
+		now := Settings{}
+		if err := readRings(h, now); err != nil || now[headerSplit] == reading {
+			return err
+		}
+	}
+	return nil
 }
 
 func readChannels(h *host, to Settings) error {
@@ -117,7 +179,8 @@ func number(name, value string) (uint64, error) {
 	return n, nil
 }
 
-// A feature that the driver does not let change is no setting. One that is
+// A feature that the driver does not let change is no setting, and met where it is
+// as wanted. One that is
 // wanted and yet off, because another stands in its way, has a value of its
 // own: to bring it back it must be wanted again.
 const wantedButOff = "off (wanted)"
@@ -128,8 +191,12 @@ func readFeatures(h *host, to Settings) error {
 		return err
 	}
 	for name, f := range all {
+		delete(h.fixed, "feature."+name)
 		switch {
+		case f.Fixed && f.Active:
+			h.fixed["feature."+name] = "on"
 		case f.Fixed:
+			h.fixed["feature."+name] = "off"
 		case f.Active:
 			to["feature."+name] = "on"
 		case f.Wanted:

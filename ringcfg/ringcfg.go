@@ -125,8 +125,9 @@ func (s *session) undoOnce() Undo {
 			return nil, nil
 		}
 		done = true
+		moved, merr := s.moved()
 		drift, err := s.undo(ctx)
-		return drift, errors.Join(err, s.close())
+		return append(moved, drift...), errors.Join(merr, err, s.close())
 	}
 }
 
@@ -143,14 +144,14 @@ func Plan(w Want) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, _, err := h.resolve(w, now)
+	r, err := h.resolve(w, now)
 	if err != nil {
 		return nil, err
 	}
 	var changes []Change
 	for _, f := range families {
-		for _, name := range set[f.name].names() {
-			changes = append(changes, Change{name, now[name], set[f.name][name]})
+		for _, name := range r.set[f.name].names() {
+			changes = append(changes, Change{name, now[name], r.set[f.name][name]})
 		}
 	}
 	return changes, nil
@@ -175,11 +176,18 @@ func here(iface string) (*host, error) {
 	return openHost(ns, iface)
 }
 
-// resolve gives what has to change, by family, and the optional names that
-// this host does not have. It fails with everything that is wrong at once.
-func (h *host) resolve(w Want, now Settings) (map[string]Settings, []string, error) {
-	set := map[string]Settings{}
-	var lacking, skipped []string
+// resolved is what has to change.
+type resolved struct {
+	set      map[string]Settings // by family
+	optional map[string]bool     // names in set that this host need not take
+	wanted   Settings            // all that is wanted and that there is, changed or not
+	skipped  []string            // optional ones that there are not
+}
+
+// resolve gives what has to change, and fails with everything that is wrong at once.
+func (h *host) resolve(w Want, now Settings) (resolved, error) {
+	r := resolved{set: map[string]Settings{}, optional: map[string]bool{}, wanted: Settings{}}
+	var lacking []string
 	for _, part := range []struct {
 		settings map[string]string
 		optional bool
@@ -188,29 +196,59 @@ func (h *host) resolve(w Want, now Settings) (map[string]Settings, []string, err
 			value := part.settings[name]
 			names, err := expand(name, now)
 			if err != nil {
-				return nil, nil, err
+				return r, err
 			}
-			if len(names) == 0 {
+			if len(names) == 0 && !h.met(name, value) {
 				if part.optional {
-					skipped = append(skipped, name)
+					r.skipped = append(r.skipped, name)
 				} else {
 					lacking = append(lacking, name)
 				}
 			}
 			for _, n := range names {
-				if err := h.put(set, now, n, value); err != nil {
-					return nil, nil, err
+				canonical, err := h.put(r.set, now, n, value)
+				if err != nil {
+					return r, err
 				}
+				r.wanted[n], r.optional[n] = canonical, part.optional
 			}
 		}
 	}
 	if len(lacking) > 0 {
-		if key, ok := sysctlKey(lacking[0]); ok && strings.HasPrefix(key, "net.") && h.hidden() {
-			return nil, nil, unsupported("%s: not in this network namespace: it is the whole host's, if this kernel has it, and can be set only in the host's own", strings.Join(lacking, ", "))
-		}
-		return nil, nil, unsupported("%s: not supported by %s", strings.Join(lacking, ", "), h.owner(lacking[0]))
+		return r, unsupported("%s", h.lacks(lacking))
 	}
-	return set, skipped, nil
+	return r, nil
+}
+
+// met says that what is wanted is so, and cannot be otherwise.
+func (h *host) met(name, value string) bool {
+	for _, full := range Names(name) {
+		if h.fixed[full] == "" || h.fixed[full] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// lacks says what cannot be set here, and what it is where it is something.
+func (h *host) lacks(names []string) string {
+	var absent, all []string
+	for _, name := range names {
+		if is := h.fixed[Names(name)[0]]; is != "" {
+			all = append(all, fmt.Sprintf("%s: not supported by %s, which keeps it %s", name, h.owner(name), is))
+		} else {
+			absent = append(absent, name)
+		}
+	}
+	if len(absent) == 0 {
+		return strings.Join(all, "; ")
+	}
+	if key, ok := sysctlKey(absent[0]); ok && strings.HasPrefix(key, "net.") && h.ns.IsOpen() && h.hidden() {
+		all = append([]string{fmt.Sprintf("%s: not in this network namespace: it is the whole host's, if this kernel has it, and can be set only in the host's own", strings.Join(absent, ", "))}, all...)
+	} else {
+		all = append([]string{fmt.Sprintf("%s: not supported by %s", strings.Join(absent, ", "), h.owner(absent[0]))}, all...)
+	}
+	return strings.Join(all, "; ")
 }
 
 // owner names what would have to have a setting.
@@ -224,27 +262,28 @@ func (h *host) owner(name string) string {
 	return "this kernel"
 }
 
-// put adds one setting to what has to change, unless it is so already.
-func (h *host) put(set map[string]Settings, now Settings, name, value string) error {
+// put adds one setting to what has to change, unless it is so already, and gives
+// its value in its canonical form.
+func (h *host) put(set map[string]Settings, now Settings, name, value string) (string, error) {
 	f, _, err := familyOf(name)
 	if err != nil {
-		return &kindError{ErrUsage, err}
+		return "", &kindError{ErrUsage, err}
 	}
 	value = strings.Join(strings.Fields(value), " ")
 	if f.parse != nil {
 		if value, err = f.parse(h, now, name, value); err != nil {
-			return &kindError{ErrUsage, err}
+			return "", &kindError{ErrUsage, err}
 		}
 	}
-	if now[name] == value {
+	if now[name] == value && !untold(name, value) {
 		delete(set[f.name], name) // an optional one may have said otherwise
-		return nil
+		return value, nil
 	}
 	if set[f.name] == nil {
 		set[f.name] = Settings{}
 	}
 	set[f.name][name] = value
-	return nil
+	return value, nil
 }
 
 // expand gives the canonical names that a short name or a pattern stands for
@@ -295,7 +334,8 @@ type session struct {
 	book   *book
 	locks  map[string]*lock // by path
 	made   []*change
-	waited bool // for memory providers
+	wanted Settings // what must stay so until the end
+	waited bool     // for memory providers
 }
 
 // begin takes the lock and opens the journal.
@@ -391,39 +431,45 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 	if w, err = h.forQueues(w, now); err != nil {
 		return Grant{}, err
 	}
-	set, skipped, err := h.resolve(w, now)
+	r, err := h.resolve(w, now)
 	if err != nil {
 		return Grant{}, err
 	}
 	for _, f := range families {
-		if err := s.takeFor(h, f, set[f.name].names()); err != nil {
+		if err := s.takeFor(h, f, r.set[f.name].names()); err != nil {
 			return Grant{}, err
 		}
 	}
-	if err := checkRights(set, len(w.Flows) > 0 || w.Queues > 0); err != nil {
+	if err := checkRights(r.set, len(w.Flows) > 0 || w.Queues > 0); err != nil {
 		return Grant{}, err
 	}
-	if w.Keep && set["cpu"]["cpu.dma-latency"] != "" {
+	if w.Keep && r.set["cpu"]["cpu.dma-latency"] != "" {
 		return Grant{}, usage("cpu.dma-latency lasts only as long as the process that sets it; switch idle states off instead (cpu.*.idle-C6 = off)")
 	}
 	if err := s.announce(); err != nil {
 		return Grant{}, fmt.Errorf("%w; nothing was changed", err)
 	}
+	skipped := r.skipped
 	for _, f := range families {
-		if len(set[f.name]) == 0 {
+		if len(r.set[f.name]) == 0 {
 			continue
 		}
-		after, err := s.set(ctx, f, set[f.name])
+		left, err := s.grant(ctx, f, r)
 		if err != nil {
 			return Grant{}, err
 		}
+		skipped = append(skipped, left...)
 		// What there is of the group may be something else now.
+		after, err := h.snapshot(f.group)
+		if err != nil {
+			return Grant{}, err
+		}
 		maps.DeleteFunc(now, func(name, _ string) bool {
 			g, _, err := familyOf(name)
 			return err == nil && g.group == f.group
 		})
 		maps.Copy(now, after)
-		if set, _, err = h.resolve(w, now); err != nil {
+		if r, err = h.resolve(w, now); err != nil {
 			return Grant{}, err
 		}
 	}
@@ -431,56 +477,180 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
+	if err := s.hold(r, &skipped); err != nil {
+		return Grant{}, err
+	}
 	grant.Skipped = skipped
 	for _, c := range s.made {
 		for _, name := range c.Set.names() {
-			grant.Changes = append(grant.Changes, Change{name, c.Before[name], c.Set[name]})
+			if untold(name, c.Set[name]) && c.after[name] == "" {
+				continue // or it was configured so
+			}
+			from := c.Before[name]
+			if from == c.Set[name] {
+				from = unset(from)
+			}
+			grant.Changes = append(grant.Changes, Change{name, from, c.Set[name]})
 		}
 	}
 	return grant, nil
 }
 
-// set makes one change: noted, done, and read back. It gives the group as it
-// is then.
-func (s *session) set(ctx context.Context, f family, set Settings) (Settings, error) {
+// grant brings about the settings of a family. What is optional and is refused, or
+// not taken, is left as it was, and named with the reason.
+func (s *session) grant(ctx context.Context, f family, r resolved) (left []string, err error) {
+	must, may := Settings{}, Settings{}
+	for name, value := range r.set[f.name] {
+		if r.optional[name] {
+			may[name] = value
+		} else {
+			must[name] = value
+		}
+	}
+	if err = s.setOrGRO(ctx, f, r.set[f.name], r); err == nil || len(may) == 0 || ctx.Err() != nil {
+		return nil, err
+	}
+	// Together they are one restart of the NIC; by itself each tells whether it can.
+	if err := s.takeBack(ctx); err != nil {
+		return nil, err
+	}
+	if len(must) > 0 {
+		if err := s.setOrGRO(ctx, f, must, r); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range may.names() {
+		if err := s.set(ctx, f, Settings{name: may[name]}); err != nil {
+			if back := s.takeBack(ctx); back != nil || ctx.Err() != nil {
+				return nil, errors.Join(err, back)
+			}
+			left = append(left, fmt.Sprintf("%s (%v)", name, err))
+		}
+	}
+	return left, nil
+}
+
+const hwGRO = "feature.rx-gro-hw"
+
+// setOrGRO is set for drivers too that part headers from payload only while they
+// have HW GRO, as mlx5 does.
+func (s *session) setOrGRO(ctx context.Context, f family, set Settings, r resolved) error {
+	err := s.set(ctx, f, set)
+	if err == nil || set[headerSplit] != "on" || ctx.Err() != nil {
+		return err
+	}
+	now, serr := s.h.snapshot(device)
+	if serr != nil || now[hwGRO] != "off" {
+		return err
+	}
+	if value, ok := r.wanted[hwGRO]; ok && !r.optional[hwGRO] {
+		return fmt.Errorf("%w (%s is wanted %s, and this driver may split headers only with it)", err, hwGRO, value)
+	}
+	if err := s.takeBack(ctx); err != nil {
+		return err
+	}
+	feature, _, _ := familyOf(hwGRO)
+	if gerr := s.set(ctx, feature, Settings{hwGRO: "on"}); gerr != nil {
+		return errors.Join(err, s.takeBack(ctx))
+	}
+	return s.set(ctx, f, set)
+}
+
+// takeBack undoes the change that was made last.
+func (s *session) takeBack(ctx context.Context) error {
+	c := s.made[len(s.made)-1]
+	done, err := s.undoChange(ctx, s.h, c)
+	for _, d := range done.Drift {
+		err = errors.Join(err, errors.New(d.String()))
+	}
+	if err == nil {
+		s.made = s.made[:len(s.made)-1]
+	}
+	return err
+}
+
+// hold reads everything back once more: what was set later may have moved what was
+// set before, as a driver may do with features when its rings change.
+func (s *session) hold(r resolved, skipped *[]string) error {
+	now, err := s.h.snapshot("")
+	if err != nil {
+		return err
+	}
+	s.wanted = Settings{}
+	for _, name := range r.wanted.names() {
+		switch value := r.wanted[name]; {
+		case strings.HasPrefix(name, "cpu.dma-latency"):
+		case now[name] == value:
+			s.wanted[name] = value
+		case !r.optional[name]:
+			return fmt.Errorf("%s: was set to %q, and is %q since other settings changed: this driver does not have them together", name, value, now[name])
+		case !slices.ContainsFunc(*skipped, func(text string) bool { return strings.HasPrefix(text, name+" (") }):
+			*skipped = append(*skipped, fmt.Sprintf("%s (was set to %q, and is %q since other settings changed)", name, value, now[name]))
+		}
+	}
+	return nil
+}
+
+// moved are those wanted settings that are no longer so and that no change of ours
+// explains.
+func (s *session) moved() ([]Drift, error) {
+	now, err := s.h.snapshot("")
+	if err != nil {
+		return nil, err
+	}
+	var all []Drift
+	for _, name := range s.wanted.names() {
+		ours := slices.ContainsFunc(s.made, func(c *change) bool { return c.after[name] != "" })
+		if value := s.wanted[name]; now[name] != value && !ours { // else undo tells it
+			all = append(all, Drift{s.h.of(name), name, value, value, now[name]})
+		}
+	}
+	return all, nil
+}
+
+// set makes one change: noted, done, and read back.
+func (s *session) set(ctx context.Context, f family, set Settings) error {
 	if err := ctx.Err(); err != nil {
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	before, err := s.h.snapshot(f.group)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c := &change{Family: f.name, Set: set, Before: before, number: len(s.book.changes)}
 	if f.name == "sysctl" {
 		c.Host = slices.DeleteFunc(set.names(), func(name string) bool { return slices.Contains(s.h.owned(set.names()), name) })
 	}
 	if err := s.book.write(entry{Change: c}); err != nil {
-		return nil, err
+		return err
 	}
 	s.book.changes = append(s.book.changes, c)
 	s.made = append(s.made, c)
 	werr := f.write(s.h, set)
 	now, err := s.h.snapshot(f.group)
 	if err != nil {
-		return nil, errors.Join(werr, err)
+		return errors.Join(werr, err)
 	}
 	after := Settings{}
 	for _, name := range differing(before, now) {
 		after[name] = now[name]
 	}
+	if untold(headerSplit, set[headerSplit]) && s.h.splitChanged && werr == nil {
+		after[headerSplit] = now[headerSplit]
+	}
 	if err := s.book.write(entry{Done: &after}); err != nil {
-		return nil, errors.Join(werr, err)
+		return errors.Join(werr, err)
 	}
 	c.after = after
 	if werr != nil {
-		return nil, explain(f, werr)
+		return explain(f, werr)
 	}
 	for _, name := range set.names() {
 		if now[name] != set[name] {
-			return nil, fmt.Errorf("%s: asked for %q and got %q, though no error was reported%s", name, set[name], now[name], hintOnRounding(name))
+			return fmt.Errorf("%s: asked for %q and got %q, though no error was reported%s", name, set[name], now[name], hintOnRounding(name))
 		}
 	}
-	return now, nil
+	return nil
 }
 
 func hintOnRounding(name string) string {

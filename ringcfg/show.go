@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vishvananda/netns"
+
 	"zcbench/internal/egress"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
@@ -22,7 +24,9 @@ type View struct {
 	Settings  Settings  `json:"settings"`
 	Concerns  []Concern `json:"concerns"`
 	// InMemory: no NIC and no wire is behind the interface, as with veth.
-	InMemory  bool           `json:"in_memory,omitempty"`
+	InMemory bool `json:"in_memory,omitempty"`
+	// Fixed are settings that are as they are: by name, what they are.
+	Fixed     Settings       `json:"fixed,omitempty"`
 	Limits    ethtool.Values `json:"limits"` // what settings cannot exceed: ring.rx-max …
 	Queues    []QueueView    `json:"queues"`
 	PagePools []PoolView     `json:"page_pools"`
@@ -69,6 +73,7 @@ func Show(iface string) (View, error) {
 	if v.Settings, err = h.snapshot(""); err != nil {
 		return View{}, err
 	}
+	v.Fixed = h.fixed
 	v.SMT, _ = readFile("/sys/devices/system/cpu/smt/control") // empty on a kernel without SMT
 	v.IRQBalance = findProcess("irqbalance")
 	if iface != "" {
@@ -94,7 +99,7 @@ func Show(iface string) (View, error) {
 // knows is found out by Apply.
 func (v View) Lacks(settings map[string]string) []string {
 	var all []string
-	h := &host{driver: v.Driver}
+	h := &host{driver: v.Driver, fixed: v.Fixed, ns: netns.None(), initial: netns.None()}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		names, err := expand(name, v.Settings)
 		if err != nil {
@@ -105,7 +110,9 @@ func (v View) Lacks(settings map[string]string) []string {
 			continue // a view shows only those that all runs depend on
 		}
 		if len(names) == 0 {
-			all = append(all, fmt.Sprintf("%s: not supported by %s", name, h.owner(name)))
+			if !h.met(name, settings[name]) {
+				all = append(all, h.lacks([]string{name}))
+			}
 			continue
 		}
 		n, err := strconv.ParseUint(settings[name], 10, 64)

@@ -82,7 +82,7 @@ func (s *session) steer(ctx context.Context, w Want) (Grant, error) {
 	for _, stage := range []Settings{steered.rss, steered.flows} {
 		set := map[string]Settings{}
 		for _, name := range stage.names() {
-			if err := h.put(set, now, name, stage[name]); err != nil {
+			if _, err := h.put(set, now, name, stage[name]); err != nil {
 				return Grant{}, err
 			}
 			if place, ok := set["flow"][name]; ok {
@@ -93,7 +93,10 @@ func (s *session) steer(ctx context.Context, w Want) (Grant, error) {
 			if len(set[f.name]) == 0 {
 				continue
 			}
-			if now, err = s.set(ctx, f, set[f.name]); err != nil {
+			if err = s.set(ctx, f, set[f.name]); err != nil {
+				return Grant{}, err
+			}
+			if now, err = h.snapshot(f.group); err != nil {
 				return Grant{}, err
 			}
 		}

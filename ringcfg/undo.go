@@ -62,13 +62,13 @@ func (s *session) undoChange(ctx context.Context, h *host, c *change) (done Rest
 	if c.after == nil {
 		names = differing(c.Before, now)
 	}
-	of := h.iface
-	if f.group != device {
-		of = ""
-	}
+	of := h.of(f.name + ".")
 	ours := Settings{}
 	for _, name := range names {
 		was := c.Before[name]
+		if c.Set[name] != "" && untold(name, c.Set[name]) && was != "" && was != "auto" {
+			was = unset(was)
+		}
 		switch {
 		case now[name] == was:
 		case was == "" && !removable(name):
@@ -115,7 +115,7 @@ func (s *session) putBack(ctx context.Context, h *host, f family, want, set Sett
 	var errs []error
 	var left []string
 	// A value put back may move another one; the second round catches it.
-	for range 3 {
+	for round := range 3 {
 		errs = nil
 		now, err := h.snapshot(f.group)
 		if err != nil {
@@ -124,7 +124,7 @@ func (s *session) putBack(ctx context.Context, h *host, f family, want, set Sett
 		for _, g := range order {
 			part := Settings{}
 			for name, value := range want {
-				if strings.HasPrefix(name, g.name+".") && now[name] != value && (now[name] != "" || removable(name)) {
+				if strings.HasPrefix(name, g.name+".") && (!reads(now[name], value) || now[name] != value && round == 0) && (now[name] != "" || removable(name)) {
 					part[name] = value
 				}
 			}
@@ -136,7 +136,7 @@ func (s *session) putBack(ctx context.Context, h *host, f family, want, set Sett
 		left = nil
 		for _, name := range want.names() {
 			switch {
-			case now[name] == want[name]:
+			case reads(now[name], want[name]):
 			case now[name] != "" || removable(name):
 				left = append(left, fmt.Sprintf("%s is %q and was %q", name, now[name], want[name]))
 			case set[name] != "":
@@ -154,6 +154,9 @@ func (s *session) putBack(ctx context.Context, h *host, f family, want, set Sett
 	return errors.Join(append(errs, fmt.Errorf("%scould not put back: %s (put it right and run zcbench tune restore; "+
 		"to leave it as it is: zcbench tune journal --forget %s)", of, strings.Join(left, "; "), filepath.Base(s.path)))...)
 }
+
+// reads says that a setting is as it was wanted back.
+func reads(now, want string) bool { return now == want || want == unset(now) }
 
 // writeEach writes settings together, or, if that fails, as many of them as can
 // be written one by one.

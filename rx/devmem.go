@@ -15,7 +15,6 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/feature"
-	"zcbench/internal/genl"
 	"zcbench/internal/genl/netdev"
 	"zcbench/results"
 	"zcbench/ringcfg"
@@ -277,36 +276,11 @@ func (s *devmemSession) limit() (int, error) {
 
 // refused adds what to do to the kernel's answer.
 func (s *devmemSession) refused(err error) error {
-	kind, cure := endpoint.Failed, ""
-	text := ""
-	if e, ok := errors.AsType[*genl.Error](err); ok {
-		text = e.Message
-		if strings.HasSuffix(e.Attribute, ".queues.id") {
-			text = ".queues.id"
-		}
+	kind, help := cure(driverOf(s.iface.Name), s.iface.Name, err)
+	if help == "" {
+		return fmt.Errorf("bind the dma-buf to queues %v of %s: %w", s.queues, s.iface.Name, err)
 	}
-	name := s.iface.Name
-	switch {
-	case strings.Contains(text, "tcp-data-split"):
-		kind, cure = endpoint.Unsupported, "turn header split on: ethtool -G "+name+" tcp-data-split on"
-	case strings.Contains(text, "hds-thresh"):
-		kind, cure = endpoint.Unsupported, "split all headers: ethtool -G "+name+" hds-thresh 0"
-	case errors.Is(err, unix.EEXIST):
-		cure = "the queue is taken, by another program or XDP: choose another with the option queue, or end what holds it (ip link show " + name + ")"
-	case text == ".queues.id" || errors.Is(err, unix.ERANGE):
-		cure = "see which queues there are: ls /sys/class/net/" + name + "/queues; more: ethtool -L " + name
-	case errors.Is(err, unix.EOPNOTSUPP):
-		kind, cure = endpoint.Unsupported, "the driver of "+name+" cannot bind a dma-buf; zcbench probe -i "+name+" says more"
-	case errors.Is(err, unix.EPERM):
-		kind, cure = endpoint.Unsupported, "needs CAP_NET_ADMIN: run as root"
-	case errors.Is(err, unix.ENOMEM):
-		cure = "the dma-buf is too small to fill the queue's ring: a larger mem-size, or a smaller ring: ethtool -G " + name + " rx N"
-	case strings.Contains(strings.ToLower(text), "mtu"):
-		kind, cure = endpoint.Unsupported, "lower the MTU: ip link set "+name+" mtu 1500"
-	default:
-		return fmt.Errorf("bind the dma-buf to queues %v of %s: %w", s.queues, name, err)
-	}
-	return endpoint.Errorf(kind, "bind the dma-buf to queues %v of %s: %w (%s)", s.queues, name, err, cure)
+	return endpoint.Errorf(kind, "bind the dma-buf to queues %v of %s: %w (%s)", s.queues, s.iface.Name, err, help)
 }
 
 // bound checks that the queues really receive into the dma-buf.

@@ -10,10 +10,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/abi"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl"
+	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
 	"zcbench/ringcfg"
+	"zcbench/udmabuf"
 )
 
 // ownQueues is what an engine needs that binds memory to n NIC queues: the
@@ -28,12 +31,17 @@ func ownQueues(n int) ringcfg.Want {
 var errNoQueueAPI = errors.New("its driver has no queue API")
 
 // queueAPI is what would change that.
-const queueAPI = "a NIC whose driver has queue_mgmt_ops, such as bnxt, gve, idpf, mlx5 and fbnic of recent kernels"
+const queueAPI = "a NIC whose driver has queue_mgmt_ops, such as bnxt, gve, mlx5 and fbnic of recent kernels"
+
+// tellsAtBind are drivers that have a queue API without anything in it where their
+// firmware lets no queue go: only a binding tells (drivers/net/ethernet/broadcom/bnxt/bnxt.c,
+// bnxt_queue_mgmt_ops_unsupp, 7.3).
+var tellsAtBind = []string{"bnxt_en"}
 
 // askForQueue returns why the kernel refuses to bind memory to a queue of
 // iface whatever the memory: EOPNOTSUPP, of the kind errNoQueueAPI where it is
-// the driver that cannot, or EPERM. Nil means that it got as far as looking at
-// the memory, which here is none: nothing was changed.
+// the driver that cannot, or EPERM. Nil means that nothing is known that is in the
+// way; nothing was changed.
 func askForQueue(nd *netdev.Conn, iface string) error {
 	i, err := net.InterfaceByName(iface)
 	if err != nil {
@@ -51,7 +59,38 @@ func askForQueue(nd *netdev.Conn, iface string) error {
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM) {
 		return err
 	}
+	// The kernel goes so far with drivers too that have its lock and no queue API:
+	// representors of mlx5, IPoIB, mana. With real memory it looks for that next, and
+	// then whether header split is configured.
+	if !splitRefuses(iface) {
+		return nil
+	}
+	buffer, err := udmabuf.New(unix.Getpagesize(), false)
+	if err != nil {
+		return nil
+	}
+	defer buffer.Close()
+	_, err = nd.BindRX(i.Index, buffer.FD(), []uint32{0}, 0)
+	if e, ok := errors.AsType[*genl.Error](err); ok && e.Errno == unix.EOPNOTSUPP && e.Message == "" {
+		return errNoQueueAPI
+	}
 	return nil
+}
+
+// splitRefuses says that the kernel will surely not bind memory to a queue as header
+// split is now, so that it may be asked to: kernels that have zcrx look at it first
+// (net/core/netdev_rx_queue.c, 7.3).
+func splitRefuses(iface string) bool {
+	if knowsRecvZC().Answer != feature.Yes {
+		return false
+	}
+	eth, err := ethtool.Dial()
+	if err != nil {
+		return false
+	}
+	defer eth.Close()
+	v, err := eth.Rings(iface)
+	return err == nil && (v["tcp-data-split"] != abi.ETHTOOL_TCP_DATA_SPLIT_ENABLED || v["hds-thresh"] > 0)
 }
 
 // probeSettings says whether ownQueues can be had, and names what is to be
@@ -72,10 +111,30 @@ func probeSettings(iface string) feature.Verdict {
 		sets = append(sets, c.Name+" "+c.To)
 	}
 	v := feature.Possible()
+	if driver := driverOf(iface); slices.Contains(tellsAtBind, driver) {
+		v = feature.Undecided("driver "+driver+" tells only when memory is bound whether its firmware lets a queue go", "try: zcbench rx --rx devmem")
+	}
 	if len(sets) > 0 {
-		v.Reason = "for its time a run sets " + strings.Join(sets, ", ")
+		if v.Reason != "" {
+			v.Reason += "; "
+		}
+		v.Reason += "for its time a run sets " + strings.Join(sets, ", ")
 	}
 	return v
+}
+
+// driverOf is the driver of an interface, "" where it does not tell.
+func driverOf(iface string) string {
+	eth, err := ethtool.Dial()
+	if err != nil {
+		return ""
+	}
+	defer eth.Close()
+	d, err := eth.Driver(iface)
+	if err != nil {
+		return ""
+	}
+	return d.Name
 }
 
 // allocFailures is how often queues of an interface found no buffer for a

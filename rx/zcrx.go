@@ -646,26 +646,21 @@ func (w *zcrxReceiver) look(sh *share) {
 
 // refused adds what to do to the kernel's answer.
 func (w *zcrxReceiver) refused(iface string, err error) error {
-	kind, cure := endpoint.Failed, ""
-	switch {
-	case w.copies:
+	if w.copies {
 		return err
+	}
+	kind, help := cure(driverOf(iface), iface, err)
+	switch {
 	case errors.Is(err, unix.EOPNOTSUPP):
-		kind, cure = endpoint.Unsupported, "the driver has no queue API, or cannot fill buffers of rx-buf-len, or the kernel has no CONFIG_IO_URING_ZCRX"
-	case errors.Is(err, unix.EPERM):
-		kind, cure = endpoint.Unsupported, "needs CAP_NET_ADMIN: run as root"
-	case errors.Is(err, unix.EEXIST):
-		cure = "the queue is taken: by XDP, or by another memory provider"
+		help += "; or the driver cannot fill buffers of rx-buf-len, or the kernel has no CONFIG_IO_URING_ZCRX"
 	case errors.Is(err, unix.EINVAL):
-		cure = "turn header split on (ethtool -G " + iface + " tcp-data-split on, hds-thresh 0), and check that the queue exists and fills buffers of rx-buf-len"
+		help = "turn header split on (ethtool -G " + iface + " tcp-data-split on, hds-thresh 0), and check that the queue exists and fills buffers of rx-buf-len"
 	case errors.Is(err, unix.ERANGE):
-		cure = "the interface has no such queue, or the area's memory is in pieces smaller than rx-buf-len: reserve huge pages (sysctl vm.nr_hugepages) and take area=huge or a dma-buf of them (--mem hugepages)"
-	case errors.Is(err, unix.ENOMEM):
-		cure = "the area is too small to fill the queue's ring: a larger mem-size, or a smaller ring: ethtool -G " + iface + " rx N"
-	default:
+		help = "the interface has no such queue, or the area's memory is in pieces smaller than rx-buf-len: reserve huge pages (sysctl vm.nr_hugepages) and take area=huge or a dma-buf of them (--mem hugepages)"
+	case help == "":
 		return fmt.Errorf("%s: %w", w.where, err)
 	}
-	return endpoint.Errorf(kind, "%s: %w (%s)", w.where, err, cure)
+	return endpoint.Errorf(kind, "%s: %w (%s)", w.where, err, help)
 }
 
 func (w *zcrxReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {

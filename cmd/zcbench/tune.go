@@ -291,7 +291,10 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 		}
 		showChanges(c.stdout, grant.Changes)
 		for _, name := range grant.Skipped {
-			fmt.Fprintf(c.stdout, "%s: not here, skipped\n", name)
+			if !strings.Contains(name, " (") {
+				name += " (not here)"
+			}
+			fmt.Fprintf(c.stdout, "skipped: %s\n", name)
 		}
 		on := ""
 		if *iface != "" {

@@ -25,6 +25,7 @@ type Conn struct {
 	port   uint32
 	seq    atomic.Uint32
 	family family
+	heard  func([]byte) // gets what the family tells everybody
 }
 
 // Op is a command of a family, with its name in the kernel's specification.
@@ -101,6 +102,20 @@ func (c *Conn) Do(op Op, req *Request) ([]byte, error) {
 	return reply, err
 }
 
+// DoHearing is Do as a member of a multicast group of the family: heard gets what
+// the kernel told the group until it answered, from the generic header on. What a
+// request leads to is told before it is answered.
+func (c *Conn) DoHearing(group uint32, op Op, req *Request, heard func([]byte)) error {
+	fd := c.sock.GetFd()
+	if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(group)); err != nil {
+		return fmt.Errorf("%s %s: join its multicast group: %w", c.family.name, op.Name, err)
+	}
+	c.heard = heard
+	_, err := c.Do(op, req)
+	c.heard = nil
+	return errors.Join(err, unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_DROP_MEMBERSHIP, int(group)))
+}
+
 // Dump sends a request and gives the attributes of each message of its reply
 // to f. A dump that something changed under is begun again, after forget.
 func (c *Conn) Dump(op Op, req *Request, forget func(), f func([]byte) error) error {
@@ -134,6 +149,10 @@ func (c *Conn) exchange(op Op, req *Request, flags int, f func([]byte) error) er
 			continue // only the kernel may answer
 		}
 		for _, m := range msgs {
+			if m.Header.Pid == 0 && m.Header.Type == c.family.id && c.heard != nil {
+				c.heard(m.Data)
+				continue
+			}
 			if m.Header.Seq != r.Seq || m.Header.Pid != c.port {
 				continue // a late answer to a request that timed out
 			}

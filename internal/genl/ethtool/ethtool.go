@@ -111,6 +111,18 @@ func (t table) parse(b []byte) (Values, error) {
 }
 
 func (c *Conn) write(t table, iface string, v Values) error {
+	req, err := t.request(iface, v)
+	if err != nil {
+		return err
+	}
+	if _, err := c.c.Do(t.set, req); err != nil {
+		return fmt.Errorf("%s: %w", iface, err)
+	}
+	return nil
+}
+
+// request is what sets values.
+func (t table) request(iface string, v Values) (*genl.Request, error) {
 	req := header(iface)
 	left := len(v)
 	for _, f := range t.fields {
@@ -129,12 +141,9 @@ func (c *Conn) write(t table, iface string, v Values) error {
 		left--
 	}
 	if left != 0 {
-		return fmt.Errorf("%s: %s cannot set all of %v", iface, t.set.Name, v)
+		return nil, fmt.Errorf("%s: %s cannot set all of %v", iface, t.set.Name, v)
 	}
-	if _, err := c.c.Do(t.set, req); err != nil {
-		return fmt.Errorf("%s: %w", iface, err)
-	}
-	return nil
+	return req, nil
 }
 
 var rings = table{
@@ -164,6 +173,37 @@ func (c *Conn) Rings(iface string) (Values, error) { return c.read(rings, iface)
 
 // SetRings writes the values given and leaves the others.
 func (c *Conn) SetRings(iface string, v Values) error { return c.write(rings, iface, v) }
+
+// ConfigureRings is SetRings. Changed says that the
+// kernel told everybody of a change. It keeps quiet where all was configured so
+// before, which for header split Rings does not tell: a driver may report what it
+// does unasked, and then binding memory to a queue is still refused.
+func (c *Conn) ConfigureRings(iface string, v Values) (changed bool, err error) {
+	req, err := rings.request(iface, v)
+	if err != nil {
+		return false, err
+	}
+	m, err := c.Monitor(iface)
+	if err != nil {
+		return false, err
+	}
+	err = c.c.DoHearing(m.Group, rings.set, req, func(b []byte) {
+		if n, err := m.Parse(b); err == nil && n.Name == iface && n.What == noticed[unix.ETHTOOL_MSG_RINGS_NTF] {
+			changed = true
+		}
+	})
+	if err != nil {
+		return changed, fmt.Errorf("%s: %w", iface, err)
+	}
+	return changed, nil
+}
+
+// SplitsHeaders asks the driver of an interface, whose reply to Rings does not
+// mention header split, whether it has it: nobody has configured it then, and
+// configuring that changes nothing. It needs CAP_NET_ADMIN.
+func (c *Conn) SplitsHeaders(iface string) error {
+	return c.write(rings, iface, Values{"tcp-data-split": abi.ETHTOOL_TCP_DATA_SPLIT_UNKNOWN})
+}
 
 var channels = table{
 	get: genl.Op{Cmd: unix.ETHTOOL_MSG_CHANNELS_GET, Name: "channels-get"},

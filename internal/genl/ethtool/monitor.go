@@ -21,6 +21,7 @@ type Monitor struct {
 // Notice is one such message.
 type Notice struct {
 	Index int    // of the interface
+	Name  string // of it
 	What  string // was changed: "rings"
 	// Features are where they are what was changed; only Active is known.
 	Features map[string]Feature
@@ -70,8 +71,11 @@ func (m *Monitor) Parse(b []byte) (n Notice, err error) {
 		switch {
 		case a.Type == unix.ETHTOOL_A_FEATURES_HEADER: // it is 1 in every message
 			for v := range a.Nest() {
-				if v.Type == unix.ETHTOOL_A_HEADER_DEV_INDEX {
+				switch v.Type {
+				case unix.ETHTOOL_A_HEADER_DEV_INDEX:
 					n.Index = int(v.U32())
+				case unix.ETHTOOL_A_HEADER_DEV_NAME:
+					n.Name = v.String()
 				}
 			}
 		case cmd == unix.ETHTOOL_MSG_FEATURES_NTF && a.Type == unix.ETHTOOL_A_FEATURES_ACTIVE:

@@ -6,7 +6,7 @@
 
 .PHONY: lab lab-prepare soak test-kernels
 
-ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(NIC),-nic $(NIC)) -add bin/zcbench:/usr/bin/zcbench -add experiments:/root/experiments
+ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(NIC),-nic $(NIC)) -add bin/zcbench:/usr/bin/zcbench -add experiments:/experiments
 
 bin/zclab: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./lab/zclab

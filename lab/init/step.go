@@ -105,7 +105,7 @@ func runStep(step wire.Step, job wire.Job, w *wire.Writer, in *input, all *famil
 		Env:  append([]string{"PATH=/usr/sbin:/usr/bin", "HOME=/root", "ZCBENCH_LAB=1", "ZCBENCH_LINK=zc0,zc1"}, job.Env...),
 	}
 	if cmd.Dir == "" {
-		cmd.Dir = "/root"
+		cmd.Dir = "/" // where make lab puts the folder of experiments
 	}
 	if job.TTY {
 		return runOnTerminal(&cmd, job, w, in, all)

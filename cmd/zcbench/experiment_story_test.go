@@ -265,6 +265,7 @@ func TestStoryExperimentInterrupted(t *testing.T) {
 }
 
 func TestStoryExperimentParts(t *testing.T) {
+	t.Parallel() // its runs move nothing
 	needNamespaces(t)
 	spec := specFile(t, idleSpec)
 	order, cells := planned(t, spec)
@@ -303,6 +304,7 @@ func TestStoryExperimentParts(t *testing.T) {
 }
 
 func TestStoryExperimentMissing(t *testing.T) {
+	t.Parallel() // its runs move nothing
 	needNamespaces(t)
 	spec := specFile(t, strings.Replace(idleSpec, "  length: [1K, 2K, 4K]", "  x: {a: {}, b: {length: 1K}, dma: {tx: devmem, rx: devmem, rx-set: {gro-hw: on}}}", 1))
 	dir := filepath.Join(t.TempDir(), "out")
@@ -334,6 +336,7 @@ func TestStoryExperimentMissing(t *testing.T) {
 }
 
 func TestStoryExperimentFullDisk(t *testing.T) {
+	t.Parallel() // its runs move nothing
 	needNamespaces(t)
 	disk := t.TempDir()
 	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=5m"); err != nil {
@@ -521,6 +524,7 @@ func TestStoryAgentAbandoned(t *testing.T) {
 // A report over a shard, or over what was interrupted, says what is missing;
 // over all of it, it says nothing of the kind.
 func TestStoryReportOfParts(t *testing.T) {
+	t.Parallel() // its runs move nothing
 	needNamespaces(t)
 	spec, dir := specFile(t, idleSpec), t.TempDir()
 	var dirs []string

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,11 +22,16 @@ import (
 // twoHosts are two network namespaces that stand for machines: each has an sshd
 // of its own, a link to this one for control, and one to the other for payload.
 type twoHosts struct {
-	t     *testing.T
-	dir   string
-	names [2]string // namespaces
-	sshd  [2]*exec.Cmd
+	t       *testing.T
+	dir     string
+	names   [2]string // namespaces
+	control [2]string // addresses of the links for control
+	sshd    [2]*exec.Cmd
 }
+
+// made counts them: each has names and addresses of its own, so that their tests,
+// which wait most of the time, need not wait for each other too.
+var made atomic.Int32
 
 // The ranges of RFC 2544, beside the one that local uses.
 const (
@@ -35,6 +41,7 @@ const (
 
 func newHosts(t *testing.T) *twoHosts {
 	t.Helper()
+	t.Parallel()
 	needNamespaces(t)
 	if os.Geteuid() != 0 || os.Getenv("ZCBENCH_LAB") != "" {
 		t.Skip("needs root of a whole system, for sshd")
@@ -45,6 +52,7 @@ func newHosts(t *testing.T) *twoHosts {
 		}
 	}
 	h := &twoHosts{t: t, dir: t.TempDir()}
+	number := int(made.Add(1))
 	must := func(words ...string) {
 		t.Helper()
 		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
@@ -57,8 +65,10 @@ func newHosts(t *testing.T) *twoHosts {
 	must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", h.dir+"/user")
 	client, known := "", ""
 	for i := range h.names {
-		ns := fmt.Sprintf("zct%d%c", os.Getpid(), 'a'+i)
+		ns := fmt.Sprintf("zct%d%c%c", os.Getpid(), 'a'+number, 'a'+i)
 		h.names[i] = ns
+		subnet := 8*number + 4*i
+		h.control[i] = fmt.Sprintf("%s.%d", controlNet, subnet+2)
 		must("ip", "netns", "add", ns)
 		t.Cleanup(func() {
 			// Sessions whose network was cut stay.
@@ -73,8 +83,8 @@ func newHosts(t *testing.T) *twoHosts {
 		must("ip", "-n", ns, "link", "set", "lo", "up")
 		must("ip", "link", "add", ns, "type", "veth", "peer", "name", "control", "netns", ns)
 		t.Cleanup(func() { _ = exec.Command("ip", "link", "del", ns).Run() }) // it may have gone with its peer
-		must("ip", "addr", "add", fmt.Sprintf("%s.%d/30", controlNet, 4*i+1), "dev", ns)
-		must("ip", "-n", ns, "addr", "add", fmt.Sprintf("%s.%d/30", controlNet, 4*i+2), "dev", "control")
+		must("ip", "addr", "add", fmt.Sprintf("%s.%d/30", controlNet, subnet+1), "dev", ns)
+		must("ip", "-n", ns, "addr", "add", h.control[i]+"/30", "dev", "control")
 		must("ip", "link", "set", ns, "up")
 		must("ip", "-n", ns, "link", "set", "control", "up")
 	}
@@ -86,7 +96,7 @@ func newHosts(t *testing.T) *twoHosts {
 	for i, ns := range h.names {
 		key := fmt.Sprintf("%s/host%d", h.dir, i)
 		must("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
-		address := fmt.Sprintf("%s.%d", controlNet, 4*i+2)
+		address := h.control[i]
 		config := fmt.Sprintf(`Port 22
 ListenAddress %s
 HostKey %s
@@ -131,7 +141,6 @@ SetEnv XDG_CACHE_HOME=%s/cache%d
 			t.Fatal(err)
 		}
 	}
-	t.Setenv(remote.CommandEnv, "ssh -F "+h.dir+"/config")
 	for i := range h.names {
 		deadline := time.Now().Add(10 * time.Second)
 		for {
@@ -146,6 +155,23 @@ SetEnv XDG_CACHE_HOME=%s/cache%d
 		}
 	}
 	return h
+}
+
+// ssh is the command by which the hosts are reached.
+func (h *twoHosts) ssh() string { return "ssh -F " + h.dir + "/config" }
+
+// program is zcbench that reaches the hosts.
+func (h *twoHosts) program(args ...string) *exec.Cmd {
+	h.t.Helper()
+	cmd := program(h.t, args...)
+	cmd.Env = append(cmd.Env, remote.CommandEnv+"="+h.ssh())
+	return cmd
+}
+
+// run gives what it printed and its exit code.
+func (h *twoHosts) run(args ...string) (stdout, stderr string, code int) {
+	h.t.Helper()
+	return finish(h.t, h.program(args...))
 }
 
 const sshHosts = `
@@ -270,10 +296,10 @@ func TestStoryHosts(t *testing.T) {
 	h := newHosts(t)
 	before := h.settings()
 	spec, dir := h.spec(sshHosts), filepath.Join(h.dir, "out")
-	if out, errs, code := run(t, "plan", spec); code != 0 || !strings.Contains(out, "4") {
+	if out, errs, code := h.run("plan", spec); code != 0 || !strings.Contains(out, "4") {
 		t.Fatalf("plan: exit %d\n%s%s", code, out, errs)
 	}
-	if out, errs, code := run(t, "run", spec, "-o", dir); code != 0 {
+	if out, errs, code := h.run("run", spec, "-o", dir); code != 0 {
 		t.Fatalf("run: exit %d\n%s%s", code, out, errs)
 	}
 	for _, r := range h.complete(dir) {
@@ -298,7 +324,7 @@ func TestStoryHostsPower(t *testing.T) {
 	if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, errs, code := run(t, "run", spec, "-o", dir); code != 0 {
+	if out, errs, code := h.run("run", spec, "-o", dir); code != 0 {
 		t.Fatalf("run: exit %d\n%s%s", code, out, errs)
 	}
 	all, _, err := results.Load(filepath.Join(dir, "results.jsonl"))
@@ -331,7 +357,7 @@ func TestStoryHostsKilled(t *testing.T) {
 			if begun, _ := os.ReadDir(dir); len(begun) > 0 {
 				args = append(args, "--resume")
 			}
-			cmd := program(t, args...)
+			cmd := h.program(args...)
 			var said bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &said, &said
 			if err := cmd.Start(); err != nil {
@@ -394,6 +420,7 @@ func TestStoryHostsQuick(t *testing.T) {
 				args = append(args, "--resume")
 			}
 			cmd := exec.Command(path, args...)
+			cmd.Env = append(os.Environ(), remote.CommandEnv+"="+h.ssh())
 			var said bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &said, &said
 			if err := cmd.Start(); err != nil {
@@ -428,6 +455,7 @@ func TestStoryHostsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(path, "run", h.spec(sshHosts), "-o", filepath.Join(h.dir, "cut"))
+	cmd.Env = append(os.Environ(), remote.CommandEnv+"="+h.ssh())
 	t.Cleanup(func() { _ = cmd.Process.Kill() }) // unless it has ended
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -463,21 +491,20 @@ func TestStoryHostsBeyondReach(t *testing.T) {
 	h := newHosts(t)
 	for _, c := range []struct {
 		name, hosts string
-		env         string
+		ssh         string
 		code        int
 		want        string
 	}{
-		{"nobody there", strings.Replace(sshHosts, "hosta", "root@"+controlNet+".9", 1), "", exitUnreachable, "sender left"},
-		{"a password is wanted", sshHosts, "ssh -F " + h.dir + "/config -o PubkeyAuthentication=no", exitUnreachable, "Permission denied"},
-		{"an unknown host key", sshHosts, "ssh -F " + h.dir + "/config -o UserKnownHostsFile=/dev/null", exitUnreachable, "Host key verification failed"},
-		{"no such interface", strings.Replace(sshHosts, "iface: payload", "iface: nope", 1), "", exitUsage, "no interface nope"},
+		{"nobody there", strings.Replace(sshHosts, "hosta", "root@"+controlNet+".2", 1), h.ssh(), exitUnreachable, "sender left"},
+		{"a password is wanted", sshHosts, h.ssh() + " -o PubkeyAuthentication=no", exitUnreachable, "Permission denied"},
+		{"an unknown host key", sshHosts, h.ssh() + " -o UserKnownHostsFile=/dev/null", exitUnreachable, "Host key verification failed"},
+		{"no such interface", strings.Replace(sshHosts, "iface: payload", "iface: nope", 1), h.ssh(), exitUsage, "no interface nope"},
 		{"no ssh", sshHosts, "/nonexistent/ssh", exitUnreachable, "no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.env != "" {
-				t.Setenv(remote.CommandEnv, c.env)
-			}
-			out, errs, code := run(t, "run", h.spec(c.hosts), "-o", filepath.Join(h.dir, "never"))
+			cmd := program(t, "run", h.spec(c.hosts), "-o", filepath.Join(h.dir, "never"))
+			cmd.Env = append(cmd.Env, remote.CommandEnv+"="+c.ssh)
+			out, errs, code := finish(t, cmd)
 			if code != c.code || !strings.Contains(errs, c.want) {
 				t.Errorf("exit %d, want %d and %q in\n%s%s", code, c.code, c.want, out, errs)
 			}
@@ -502,7 +529,7 @@ func TestStoryAgentListens(t *testing.T) {
 	}
 	hosts := "hosts:\n"
 	for i, name := range []string{"left", "right"} {
-		address := fmt.Sprintf("%s.%d:5301", controlNet, 4*i+2)
+		address := h.control[i] + ":5301"
 		said, theirs, err := os.Pipe()
 		if err != nil {
 			t.Fatal(err)
@@ -534,7 +561,7 @@ func TestStoryAgentListens(t *testing.T) {
 	}
 	hosts += "pairs:\n  - {tx: left, rx: right}\n"
 	dir := filepath.Join(h.dir, "out")
-	if out, errs, code := run(t, "run", h.spec(hosts), "-o", dir); code != 0 {
+	if out, errs, code := h.run("run", h.spec(hosts), "-o", dir); code != 0 {
 		t.Fatalf("run: exit %d\n%s%s", code, out, errs)
 	}
 	h.complete(dir)
@@ -557,7 +584,7 @@ func TestStoryAgentListens(t *testing.T) {
 				}
 				changed = hosts[:i] + digit + hosts[i+1:]
 			}
-			out, errs, code := run(t, "run", h.spec(changed), "-o", filepath.Join(h.dir, "never"))
+			out, errs, code := h.run("run", h.spec(changed), "-o", filepath.Join(h.dir, "never"))
 			if code != c.code || !strings.Contains(errs, c.want) {
 				t.Errorf("exit %d, want %d and %q in\n%s%s", code, c.code, c.want, out, errs)
 			}
@@ -578,18 +605,18 @@ func TestStoryAgentListens(t *testing.T) {
 			if err := os.WriteFile(spec, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			plan, errs, _ := run(t, "plan", spec)
+			plan, errs, _ := h.run("plan", spec)
 			if !strings.Contains(plan+errs, c.want) {
 				t.Errorf("plan says %s%s", plan, errs)
 			}
-			out, errs, code := run(t, "run", spec, "-o", filepath.Join(h.dir, "unmetered"))
+			out, errs, code := h.run("run", spec, "-o", filepath.Join(h.dir, "unmetered"))
 			if code == 0 || code == exitFailed || !strings.Contains(errs, c.want) {
 				t.Errorf("run: exit %d\n%s%s", code, out, errs)
 			}
 		})
 	}
 	t.Run("a second controller", func(t *testing.T) {
-		first := program(t, "run", h.spec(hosts), "-o", filepath.Join(h.dir, "first"))
+		first := h.program("run", h.spec(hosts), "-o", filepath.Join(h.dir, "first"))
 		var said bytes.Buffer
 		first.Stdout, first.Stderr = &said, &said
 		if err := first.Start(); err != nil {
@@ -601,7 +628,7 @@ func TestStoryAgentListens(t *testing.T) {
 				t.Fatal("no run has begun")
 			}
 		}
-		_, errs, code := run(t, "run", h.spec(hosts), "-o", filepath.Join(h.dir, "second"))
+		_, errs, code := h.run("run", h.spec(hosts), "-o", filepath.Join(h.dir, "second"))
 		if code == 0 || !strings.Contains(errs, "another") {
 			t.Errorf("exit %d, and it says %s", code, errs)
 		}

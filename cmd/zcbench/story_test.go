@@ -68,7 +68,12 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 // run gives what a command printed and its exit code.
 func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	cmd := program(t, args...)
+	return finish(t, program(t, args...))
+}
+
+// finish is run for a command that was made.
+func finish(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
+	t.Helper()
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e
 	err := cmd.Run()

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/lab/internal/pair"
 	"zcbench/lab/internal/wire"
+	"zcbench/lab/pair"
 )
 
 func main() {

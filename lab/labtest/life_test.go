@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/lab/internal/pair"
+	"zcbench/lab/pair"
 )
 
 // port is the number of a side's interface.
@@ -173,19 +173,11 @@ func TestNamespaceDeletedUnderTraffic(t *testing.T) {
 }
 
 // reload unloads the module, with traffic on if there is any, and loads it
-// again.
-func reload(t testing.TB) {
+// again with these parameters.
+func reload(t testing.TB, args string) {
 	t.Helper()
-	if err := pair.Unload(); err != nil {
+	if err := pair.Reload(args); err != nil {
 		t.Fatal(err)
-	}
-	if _, err := pair.Load(""); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 2 {
-		if err := pair.Connect(i); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
@@ -195,7 +187,7 @@ func TestModuleUnloadsUnderTraffic(t *testing.T) {
 			r := newRig(t)
 			l := r.load(t, 4, 0)
 			l.moves(t)
-			reload(t)
+			reload(t, "")
 			l.cancel()
 			newRig(t).transfer(t, 1<<20, 0, false)
 		})

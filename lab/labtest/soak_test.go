@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/genl/ethtool"
-	"zcbench/lab/internal/pair"
+	"zcbench/lab/pair"
 )
 
 // TestSoak changes everything at random under traffic, for a minute or as long

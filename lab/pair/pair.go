@@ -96,6 +96,18 @@ func Wait() error {
 	return nil
 }
 
+// Reload makes the interfaces anew, of the module with other parameters, and
+// connects them.
+func Reload(moduleArgs string) error {
+	if err := Unload(); err != nil {
+		return err
+	}
+	if _, err := Load(moduleArgs); err != nil {
+		return err
+	}
+	return errors.Join(Connect(0), Connect(1))
+}
+
 // Unload removes the module and the interfaces with it.
 func Unload() error {
 	if err := unix.DeleteModule("zcnic", 0); err != nil {

@@ -1,12 +1,13 @@
 # The lab: a VM with a pair of software NICs; see lab/README.md.
 #
 # CMD is run in the VM by its shell; without it there is a shell to use.
-# KERNEL picks a version that the distribution offers, or a bzImage; NIC one of
-# QEMU's NICs for the pair.
+# KERNEL picks a version that the distribution offers, or a bzImage; LIKE the
+# driver that the pair answers as; NIC one of QEMU's NICs for it.
 
 .PHONY: lab lab-prepare soak test-kernels
 
-ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(NIC),-nic $(NIC)) -add bin/zcbench:/usr/bin/zcbench -add experiments:/experiments
+ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(LIKE),-module-args like=$(LIKE)) $(if $(NIC),-nic $(NIC)) \
+	-add bin/zcbench:/usr/bin/zcbench -add experiments:/experiments
 
 bin/zclab: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./lab/zclab

@@ -27,8 +27,6 @@
 #define ZCNIC_QUEUES_MAX	64
 #define ZCNIC_RING_MIN		64
 #define ZCNIC_RING_MAX		8192
-#define ZCNIC_RX_RING		512
-#define ZCNIC_TX_RING		512
 #define ZCNIC_MTU_MAX		9600
 #define ZCNIC_RX_PAGE_MAX	SZ_64K
 
@@ -36,12 +34,11 @@
  * split frame, or all of a frame that is not split and fits.
  */
 #define ZCNIC_HDR_LEN		256
-#define ZCNIC_HDS_THRESH_MAX	128
 
-#define ZCNIC_RSS_KEY		40
-#define ZCNIC_RSS_TABLE		128
+#define ZCNIC_RSS_KEY_MAX	56
+#define ZCNIC_RSS_TABLE_MAX	512
 #define ZCNIC_RSS_CONTEXTS	16	/* the main table is number 0 */
-#define ZCNIC_RULES		256
+#define ZCNIC_RULES_MAX		1024
 
 struct zcnic_port;
 
@@ -173,8 +170,8 @@ struct zcnic_queue {
 
 struct zcnic_rss {
 	bool used;
-	u8 key[ZCNIC_RSS_KEY];
-	u8 table[ZCNIC_RSS_TABLE];
+	u8 key[ZCNIC_RSS_KEY_MAX];
+	u8 table[ZCNIC_RSS_TABLE_MAX];
 };
 
 struct zcnic_rule {
@@ -208,6 +205,19 @@ struct zcnic_flow {
 
 struct zcnic_steer;
 
+/* What rings-get answers. The wire's own rings have a power of 2 of entries,
+ * within its limits.
+ */
+struct zcnic_ring_settings {
+	u32 rx;
+	u32 rx_mini;
+	u32 rx_jumbo;
+	u32 tx;
+	u32 rx_buf_len;
+	u32 hds_thresh;
+	bool split;
+};
+
 struct zcnic_port {
 	struct net_device *dev;
 	struct zcnic_port *peer;
@@ -217,10 +227,12 @@ struct zcnic_port {
 	struct zcnic_queue *queue;
 
 	/* Settings, protected by the netdev instance lock. */
-	u32 rx_ring;
-	u32 tx_ring;
-	u32 hds_thresh;
-	bool split;
+	struct zcnic_ring_settings ring;
+	struct ethtool_coalesce coalesce;
+	bool cqe_mode_rx;
+	bool cqe_mode_tx;
+	struct ethtool_pauseparam pause;
+	u32 priv_flags;
 	u8 hash_fields[ZCNIC_FLOW_KINDS];
 	struct zcnic_rss rss[ZCNIC_RSS_CONTEXTS];
 	struct zcnic_rule *rules;
@@ -235,17 +247,124 @@ struct zcnic_pair {
 	struct mutex lock;		/* both ends' up, hence the carrier */
 };
 
+/* Where a driver wants a new rule. */
+enum zcnic_location {
+	ZCNIC_LOC_EITHER,		/* where the request says, if it does */
+	ZCNIC_LOC_LOWEST,		/* it chooses: the lowest that is free */
+	ZCNIC_LOC_HIGHEST,		/* it chooses: the highest that is free */
+	ZCNIC_LOC_GIVEN,		/* the request has to say */
+};
+
+/* How a driver counts channels beside max_combined. */
+enum zcnic_channels {
+	ZCNIC_CHANNELS_COMBINED,	/* only that */
+	ZCNIC_CHANNELS_ALL,		/* has maxima of rx and tx too */
+	ZCNIC_CHANNELS_SEPARATE,	/* none are combined */
+};
+
+/* When set_ringparam ends with netdev_update_features(). */
+enum zcnic_update {
+	ZCNIC_UPDATE_NEVER,
+	ZCNIC_UPDATE_RESIZED,
+	ZCNIC_UPDATE_ALWAYS,
+};
+
+/* What a port answers, refuses and limits: the driver it is like. */
+struct zcnic_like {
+	const char *name;
+	const char *driver;
+	const char *version;
+
+	struct zcnic_ring_settings ring;	/* at boot */
+	u32 rx_max;
+	u32 rx_extra_max;		/* of rx-mini and rx-jumbo */
+	u32 tx_max;
+	u32 hds_thresh_max;
+	u32 ring_params;		/* ETHTOOL_RING_USE_* */
+	bool split_unset;		/* leaves tcp-data-split to the core */
+	enum zcnic_update update;
+
+	netdev_features_t on;		/* can be changed, and is on at boot */
+	netdev_features_t off;		/* can be changed, and is off at boot */
+	netdev_features_t fixed;	/* on */
+
+	u32 rss_key;
+	u32 rss_table;
+	u32 rss_contexts;		/* 0: none but the main one */
+	bool rss_context_key;		/* each has its own */
+	bool rss_key_resets;		/* a key alone makes the table default */
+
+	enum zcnic_location location;
+	u32 rules;
+	bool rules_stay;		/* also when ntuple is switched off */
+	bool rules_uncounted;		/* the count does not say how many fit */
+	int rule_get_errno;		/* of one that is not there */
+	int rule_del_errno;
+
+	enum zcnic_channels channels;
+	u32 channels_other;
+
+	u32 coalesce_params;		/* ETHTOOL_COALESCE_*, 0: no coalescing */
+	struct ethtool_coalesce coalesce;
+	bool cqe_mode_rx;
+
+	bool has_pause;
+	bool pause_no_autoneg;		/* refuses it */
+	struct ethtool_pauseparam pause;
+
+	const char (*flag_names)[ETH_GSTRING_LEN];
+	u32 flags;			/* how many */
+	u32 flags_on;			/* at boot */
+
+	bool no_queue_ops;
+	u32 rx_page_max;		/* 0: no buffers but pages */
+
+	/* What header split is under this configuration
+	 * (ETHTOOL_TCP_DATA_SPLIT_*) and these features.
+	 */
+	bool (*split)(const struct zcnic_port *port, u8 config,
+		      netdev_features_t features);
+	/* Adds to what rings-get answers; may be NULL. */
+	void (*get_ring)(const struct zcnic_port *port,
+			 struct ethtool_ringparam *ring,
+			 struct kernel_ethtool_ringparam *kring);
+	/* Refuses new ring settings, or rounds them. */
+	int (*set_ring)(struct zcnic_port *port,
+			struct ethtool_ringparam *ring,
+			struct kernel_ethtool_ringparam *kring,
+			struct netlink_ext_ack *extack);
+	/* May be NULL. */
+	netdev_features_t (*fix_features)(const struct zcnic_port *port,
+					  netdev_features_t features);
+	/* Refuses a rule. */
+	int (*rule)(const struct zcnic_port *port,
+		    const struct ethtool_rx_flow_spec *fs);
+	/* Refuses numbers of channels; may be NULL. */
+	int (*set_channels)(const struct zcnic_port *port,
+			    const struct ethtool_channels *ch);
+	/* Refuses to restart a queue; may be NULL. */
+	int (*restart)(const struct zcnic_port *port, int idx);
+	/* Refuses a size of buffers; NULL where rx_page_max is 0. */
+	int (*validate_qcfg)(struct net_device *dev,
+			     struct netdev_queue_config *cfg,
+			     struct netlink_ext_ack *extack);
+	/* Changes private flags; NULL: all of them, at once. */
+	int (*set_flags)(struct zcnic_port *port, u32 flags);
+};
+
 /* zcnic_main.c */
 extern unsigned int zcnic_rate_mbit;
 extern unsigned int zcnic_delay_us;
 extern unsigned int zcnic_loss_ppm;
 extern unsigned int zcnic_linear_ppm;
 int zcnic_reconfigure(struct zcnic_port *port, u16 nqueues);
+u32 zcnic_ring_entries(u32 asked);
 void zcnic_raise(struct zcnic_queue *q);
 int zcnic_poll(struct napi_struct *napi, int budget);
 
 /* zcnic_rx.c */
-extern const struct netdev_queue_mgmt_ops zcnic_queue_ops;
+void zcnic_queue_ops_init(void);
+extern struct netdev_queue_mgmt_ops zcnic_queue_ops;
 struct zcnic_rx_ring *zcnic_rx_ring_alloc(struct zcnic_port *port, int idx,
 					  const struct netdev_queue_config *cfg);
 void zcnic_rx_ring_free(struct zcnic_rx_ring *rx);
@@ -271,6 +390,11 @@ int zcnic_rule_check(const struct zcnic_port *port,
 		     const struct ethtool_rx_flow_spec *fs);
 
 /* zcnic_ethtool.c */
-extern const struct ethtool_ops zcnic_ethtool_ops;
+void zcnic_ethtool_ops_init(void);
+extern struct ethtool_ops zcnic_ethtool_ops;
+
+/* zcnic_like.c */
+extern const struct zcnic_like *zcnic_like;
+int zcnic_like_init(void);
 
 #endif /* _ZCNIC_H */

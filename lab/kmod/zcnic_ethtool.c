@@ -11,7 +11,9 @@
 static void zcnic_get_drvinfo(struct net_device *dev,
 			      struct ethtool_drvinfo *info)
 {
-	strscpy(info->driver, KBUILD_MODNAME);
+	strscpy(info->driver, zcnic_like->driver);
+	if (zcnic_like->version)
+		strscpy(info->version, zcnic_like->version);
 	strscpy(info->bus_info, dev_name(dev->dev.parent));
 }
 
@@ -34,14 +36,23 @@ static void zcnic_get_ringparam(struct net_device *dev,
 {
 	struct zcnic_port *port = netdev_priv(dev);
 
-	ring->rx_max_pending = ZCNIC_RING_MAX;
-	ring->tx_max_pending = ZCNIC_RING_MAX;
-	ring->rx_pending = port->rx_ring;
-	ring->tx_pending = port->tx_ring;
-	kring->tcp_data_split = port->split ? ETHTOOL_TCP_DATA_SPLIT_ENABLED :
-					      ETHTOOL_TCP_DATA_SPLIT_DISABLED;
-	kring->hds_thresh = port->hds_thresh;
-	kring->hds_thresh_max = ZCNIC_HDS_THRESH_MAX;
+	ring->rx_max_pending = zcnic_like->rx_max;
+	ring->rx_mini_max_pending = zcnic_like->rx_extra_max;
+	ring->rx_jumbo_max_pending = zcnic_like->rx_extra_max;
+	ring->tx_max_pending = zcnic_like->tx_max;
+	ring->rx_pending = port->ring.rx;
+	ring->rx_mini_pending = port->ring.rx_mini;
+	ring->rx_jumbo_pending = port->ring.rx_jumbo;
+	ring->tx_pending = port->ring.tx;
+	kring->rx_buf_len = port->ring.rx_buf_len;
+	if (!zcnic_like->split_unset)
+		kring->tcp_data_split = port->ring.split ?
+					ETHTOOL_TCP_DATA_SPLIT_ENABLED :
+					ETHTOOL_TCP_DATA_SPLIT_DISABLED;
+	kring->hds_thresh = port->ring.hds_thresh;
+	kring->hds_thresh_max = zcnic_like->hds_thresh_max;
+	if (zcnic_like->get_ring)
+		zcnic_like->get_ring(port, ring, kring);
 }
 
 static int zcnic_set_ringparam(struct net_device *dev,
@@ -50,31 +61,97 @@ static int zcnic_set_ringparam(struct net_device *dev,
 			       struct netlink_ext_ack *extack)
 {
 	struct zcnic_port *port = netdev_priv(dev);
-	u32 rx_ring = port->rx_ring, tx_ring = port->tx_ring;
-	u32 hds_thresh = port->hds_thresh;
-	bool split = port->split;
+	struct zcnic_ring_settings old = port->ring;
+	bool resized;
 	int err;
 
-	if (ring->rx_pending < ZCNIC_RING_MIN ||
-	    ring->tx_pending < ZCNIC_RING_MIN) {
-		NL_SET_ERR_MSG_FMT_MOD(extack, "a ring has at least %d entries",
-				       ZCNIC_RING_MIN);
-		return -EINVAL;
-	}
+	err = zcnic_like->set_ring(port, ring, kring, extack);
+	if (err)
+		return err;
 
-	port->rx_ring = roundup_pow_of_two(ring->rx_pending);
-	port->tx_ring = roundup_pow_of_two(ring->tx_pending);
-	port->hds_thresh = kring->hds_thresh;
-	port->split = kring->tcp_data_split == ETHTOOL_TCP_DATA_SPLIT_ENABLED;
+	port->ring.rx = ring->rx_pending;
+	port->ring.rx_mini = ring->rx_mini_pending;
+	port->ring.rx_jumbo = ring->rx_jumbo_pending;
+	port->ring.tx = ring->tx_pending;
+	port->ring.rx_buf_len = kring->rx_buf_len;
+	port->ring.hds_thresh = kring->hds_thresh;
+	port->ring.split = zcnic_like->split(port, kring->tcp_data_split,
+					     dev->features);
 
 	err = zcnic_reconfigure(port, port->nqueues);
 	if (err) {
-		port->rx_ring = rx_ring;
-		port->tx_ring = tx_ring;
-		port->hds_thresh = hds_thresh;
-		port->split = split;
+		port->ring = old;
+		return err;
 	}
-	return err;
+
+	resized = port->ring.rx != old.rx || port->ring.tx != old.tx;
+	if (zcnic_like->update == ZCNIC_UPDATE_ALWAYS ||
+	    (zcnic_like->update == ZCNIC_UPDATE_RESIZED && resized))
+		netdev_update_features(dev);
+	return 0;
+}
+
+static int zcnic_get_coalesce(struct net_device *dev,
+			      struct ethtool_coalesce *coalesce,
+			      struct kernel_ethtool_coalesce *kcoalesce,
+			      struct netlink_ext_ack *extack)
+{
+	struct zcnic_port *port = netdev_priv(dev);
+
+	*coalesce = port->coalesce;
+	kcoalesce->use_cqe_mode_rx = port->cqe_mode_rx;
+	kcoalesce->use_cqe_mode_tx = port->cqe_mode_tx;
+	return 0;
+}
+
+/* The wire has no moderation: what is written is read again, and that is all. */
+static int zcnic_set_coalesce(struct net_device *dev,
+			      struct ethtool_coalesce *coalesce,
+			      struct kernel_ethtool_coalesce *kcoalesce,
+			      struct netlink_ext_ack *extack)
+{
+	struct zcnic_port *port = netdev_priv(dev);
+
+	port->coalesce = *coalesce;
+	port->cqe_mode_rx = kcoalesce->use_cqe_mode_rx;
+	port->cqe_mode_tx = kcoalesce->use_cqe_mode_tx;
+	return 0;
+}
+
+static void zcnic_get_pauseparam(struct net_device *dev,
+				 struct ethtool_pauseparam *pause)
+{
+	struct zcnic_port *port = netdev_priv(dev);
+
+	*pause = port->pause;
+}
+
+static int zcnic_set_pauseparam(struct net_device *dev,
+				struct ethtool_pauseparam *pause)
+{
+	struct zcnic_port *port = netdev_priv(dev);
+
+	if (pause->autoneg && zcnic_like->pause_no_autoneg)
+		return -EINVAL;
+	port->pause = *pause;
+	return 0;
+}
+
+static u32 zcnic_get_priv_flags(struct net_device *dev)
+{
+	struct zcnic_port *port = netdev_priv(dev);
+
+	return port->priv_flags;
+}
+
+static int zcnic_set_priv_flags(struct net_device *dev, u32 flags)
+{
+	struct zcnic_port *port = netdev_priv(dev);
+
+	if (zcnic_like->set_flags)
+		return zcnic_like->set_flags(port, flags);
+	port->priv_flags = flags;
+	return 0;
 }
 
 static void zcnic_get_channels(struct net_device *dev,
@@ -82,17 +159,39 @@ static void zcnic_get_channels(struct net_device *dev,
 {
 	struct zcnic_port *port = netdev_priv(dev);
 
-	ch->max_combined = dev->num_rx_queues;
-	ch->combined_count = port->nqueues;
+	if (zcnic_like->channels != ZCNIC_CHANNELS_COMBINED) {
+		ch->max_rx = dev->num_rx_queues;
+		ch->max_tx = dev->num_tx_queues;
+	}
+	ch->max_other = zcnic_like->channels_other;
+	ch->other_count = zcnic_like->channels_other;
+	if (zcnic_like->channels == ZCNIC_CHANNELS_SEPARATE) {
+		ch->rx_count = port->nqueues;
+		ch->tx_count = port->nqueues;
+	} else {
+		ch->max_combined = dev->num_rx_queues;
+		ch->combined_count = port->nqueues;
+	}
 }
 
 static int zcnic_set_channels(struct net_device *dev,
 			      struct ethtool_channels *ch)
 {
+	struct zcnic_port *port = netdev_priv(dev);
+	int err = 0;
+
+	if (zcnic_like->set_channels)
+		err = zcnic_like->set_channels(port, ch);
+	if (err)
+		return err;
+	/* A queue of the wire's has both directions. */
+	if (ch->rx_count != ch->tx_count ||
+	    ch->other_count != zcnic_like->channels_other)
+		return -EINVAL;
 	/* The core has checked the count against the RSS tables, the rules and
 	 * the memory providers.
 	 */
-	return zcnic_reconfigure(netdev_priv(dev), ch->combined_count);
+	return zcnic_reconfigure(port, ch->combined_count + ch->rx_count);
 }
 
 static u32 zcnic_get_rx_ring_count(struct net_device *dev)
@@ -104,12 +203,12 @@ static u32 zcnic_get_rx_ring_count(struct net_device *dev)
 
 static u32 zcnic_get_rxfh_key_size(struct net_device *dev)
 {
-	return ZCNIC_RSS_KEY;
+	return zcnic_like->rss_key;
 }
 
 static u32 zcnic_get_rxfh_indir_size(struct net_device *dev)
 {
-	return ZCNIC_RSS_TABLE;
+	return zcnic_like->rss_table;
 }
 
 static int zcnic_get_rxfh(struct net_device *dev,
@@ -121,10 +220,10 @@ static int zcnic_get_rxfh(struct net_device *dev,
 
 	rxfh->hfunc = ETH_RSS_HASH_TOP;
 	if (rxfh->indir)
-		for (i = 0; i < ZCNIC_RSS_TABLE; i++)
+		for (i = 0; i < zcnic_like->rss_table; i++)
 			rxfh->indir[i] = rss->table[i];
 	if (rxfh->key)
-		memcpy(rxfh->key, rss->key, ZCNIC_RSS_KEY);
+		memcpy(rxfh->key, rss->key, zcnic_like->rss_key);
 	return 0;
 }
 
@@ -145,10 +244,12 @@ static int zcnic_rss_set(struct zcnic_port *port, u32 context,
 
 	rss->used = true;
 	if (rxfh->indir)
-		for (i = 0; i < ZCNIC_RSS_TABLE; i++)
+		for (i = 0; i < zcnic_like->rss_table; i++)
 			rss->table[i] = rxfh->indir[i];
+	else if (zcnic_like->rss_key_resets)
+		zcnic_rss_default(port, rss->table);
 	if (rxfh->key)
-		memcpy(rss->key, rxfh->key, ZCNIC_RSS_KEY);
+		memcpy(rss->key, rxfh->key, zcnic_like->rss_key);
 	err = zcnic_steer_commit(port);
 	if (err)
 		*rss = old;
@@ -176,13 +277,13 @@ static int zcnic_create_rxfh_context(struct net_device *dev,
 	 * know it.
 	 */
 	zcnic_rss_default(port, rss->table);
-	memcpy(rss->key, port->rss[0].key, ZCNIC_RSS_KEY);
+	memcpy(rss->key, port->rss[0].key, zcnic_like->rss_key);
 	ctx->hfunc = ETH_RSS_HASH_TOP;
 	if (!rxfh->indir)
-		for (i = 0; i < ZCNIC_RSS_TABLE; i++)
+		for (i = 0; i < zcnic_like->rss_table; i++)
 			indir[i] = rss->table[i];
-	if (!rxfh->key)
-		memcpy(ethtool_rxfh_context_key(ctx), rss->key, ZCNIC_RSS_KEY);
+	if (!rxfh->key && zcnic_like->rss_context_key)
+		memcpy(ethtool_rxfh_context_key(ctx), rss->key, zcnic_like->rss_key);
 	return zcnic_rss_set(port, rxfh->rss_context, rxfh, extack);
 }
 
@@ -268,7 +369,7 @@ static int zcnic_list_rules(struct zcnic_port *port,
 {
 	u32 i, n = 0;
 
-	for (i = 0; i < ZCNIC_RULES; i++) {
+	for (i = 0; i < zcnic_like->rules; i++) {
 		if (!port->rules[i].used)
 			continue;
 		if (n == cmd->rule_cnt)
@@ -276,7 +377,7 @@ static int zcnic_list_rules(struct zcnic_port *port,
 		locs[n++] = i;
 	}
 	cmd->rule_cnt = n;
-	cmd->data = ZCNIC_RULES;
+	cmd->data = zcnic_like->rules;
 	return 0;
 }
 
@@ -290,18 +391,22 @@ static int zcnic_get_rxnfc(struct net_device *dev, struct ethtool_rxnfc *cmd,
 	switch (cmd->cmd) {
 	case ETHTOOL_GRXCLSRLCNT:
 		cmd->rule_cnt = 0;
-		for (i = 0; i < ZCNIC_RULES; i++)
+		for (i = 0; i < zcnic_like->rules; i++)
 			cmd->rule_cnt += port->rules[i].used;
-		cmd->data = ZCNIC_RULES | RX_CLS_LOC_SPECIAL;
+		if (zcnic_like->rules_uncounted)
+			return 0;
+		cmd->data = zcnic_like->rules;
+		if (zcnic_like->location != ZCNIC_LOC_GIVEN)
+			cmd->data |= RX_CLS_LOC_SPECIAL;
 		return 0;
 	case ETHTOOL_GRXCLSRLALL:
 		return zcnic_list_rules(port, cmd, locs);
 	case ETHTOOL_GRXCLSRULE:
-		if (cmd->fs.location >= ZCNIC_RULES)
+		if (cmd->fs.location >= zcnic_like->rules)
 			return -EINVAL;
 		rule = &port->rules[cmd->fs.location];
 		if (!rule->used)
-			return -ENOENT;
+			return zcnic_like->rule_get_errno;
 		cmd->fs = rule->fs;
 		if (rule->fs.flow_type & FLOW_RSS)
 			cmd->rss_context = rule->context;
@@ -311,24 +416,46 @@ static int zcnic_get_rxnfc(struct net_device *dev, struct ethtool_rxnfc *cmd,
 	}
 }
 
+/* Where a rule goes. */
+static int zcnic_rule_location(const struct zcnic_port *port, u32 asked)
+{
+	int loc;
+
+	switch (zcnic_like->location) {
+	case ZCNIC_LOC_EITHER:
+		if (!(asked & RX_CLS_LOC_SPECIAL))
+			break;
+		fallthrough;
+	case ZCNIC_LOC_LOWEST:
+		for (loc = 0; loc < zcnic_like->rules; loc++)
+			if (!port->rules[loc].used)
+				return loc;
+		return -ENOSPC;
+	case ZCNIC_LOC_HIGHEST:
+		for (loc = zcnic_like->rules - 1; loc >= 0; loc--)
+			if (!port->rules[loc].used)
+				return loc;
+		return -ENOSPC;
+	case ZCNIC_LOC_GIVEN:
+		break;
+	}
+	return asked < zcnic_like->rules ? asked : -EINVAL;
+}
+
 static int zcnic_insert_rule(struct zcnic_port *port,
 			     struct ethtool_rxnfc *cmd)
 {
 	struct zcnic_rule *rule, old;
-	u32 loc = cmd->fs.location;
-	int err;
+	int err, loc;
 
-	if (!(port->dev->features & NETIF_F_NTUPLE))
-		return -EOPNOTSUPP;
-	err = zcnic_rule_check(port, &cmd->fs);
+	err = zcnic_like->rule(port, &cmd->fs);
+	if (!err)
+		err = zcnic_rule_check(port, &cmd->fs);
 	if (err)
 		return err;
-
-	if (loc & RX_CLS_LOC_SPECIAL)
-		for (loc = 0; loc < ZCNIC_RULES && port->rules[loc].used; loc++)
-			;
-	if (loc >= ZCNIC_RULES)
-		return cmd->fs.location & RX_CLS_LOC_SPECIAL ? -ENOSPC : -EINVAL;
+	loc = zcnic_rule_location(port, cmd->fs.location);
+	if (loc < 0)
+		return loc;
 
 	rule = &port->rules[loc];
 	old = *rule;
@@ -346,8 +473,8 @@ static int zcnic_delete_rule(struct zcnic_port *port, u32 loc)
 {
 	int err;
 
-	if (loc >= ZCNIC_RULES || !port->rules[loc].used)
-		return -ENOENT;
+	if (loc >= zcnic_like->rules || !port->rules[loc].used)
+		return zcnic_like->rule_del_errno;
 	port->rules[loc].used = false;
 	err = zcnic_steer_commit(port);
 	if (err)
@@ -392,18 +519,39 @@ static const struct {
 	{ "tx_drop_rule", offsetof(struct zcnic_queue, tx_stats.ruled_out) },
 };
 
+/* Under a personality there is one more, which is no counter: the configured
+ * header split (ETHTOOL_TCP_DATA_SPLIT_*), which no driver tells.
+ */
+#define ZCNIC_HDS_CONFIG	"hds_config"
+
 static int zcnic_get_sset_count(struct net_device *dev, int set)
 {
-	return set == ETH_SS_STATS ? ARRAY_SIZE(zcnic_counters) : -EOPNOTSUPP;
+	switch (set) {
+	case ETH_SS_STATS:
+		return ARRAY_SIZE(zcnic_counters) + !!*zcnic_like->name;
+	case ETH_SS_PRIV_FLAGS:
+		return zcnic_like->flags ?: -EOPNOTSUPP;
+	default:
+		return -EOPNOTSUPP;
+	}
 }
 
 static void zcnic_get_strings(struct net_device *dev, u32 set, u8 *data)
 {
 	int i;
 
-	if (set == ETH_SS_STATS)
+	switch (set) {
+	case ETH_SS_STATS:
 		for (i = 0; i < ARRAY_SIZE(zcnic_counters); i++)
 			ethtool_puts(&data, zcnic_counters[i].name);
+		if (*zcnic_like->name)
+			ethtool_puts(&data, ZCNIC_HDS_CONFIG);
+		break;
+	case ETH_SS_PRIV_FLAGS:
+		for (i = 0; i < zcnic_like->flags; i++)
+			ethtool_puts(&data, zcnic_like->flag_names[i]);
+		break;
+	}
 }
 
 static void zcnic_get_ethtool_stats(struct net_device *dev,
@@ -418,16 +566,15 @@ static void zcnic_get_ethtool_stats(struct net_device *dev,
 			data[i] += READ_ONCE(*(u64 *)((u8 *)&port->queue[j] +
 						      zcnic_counters[i].offset));
 	}
+	if (*zcnic_like->name)
+		data[i] = dev->cfg->hds_config;
 }
 
-const struct ethtool_ops zcnic_ethtool_ops = {
-	.supported_ring_params	= ETHTOOL_RING_USE_TCP_DATA_SPLIT |
-				  ETHTOOL_RING_USE_HDS_THRS,
+struct ethtool_ops zcnic_ethtool_ops = {
 	.op_needs_rtnl		= ETHTOOL_OP_NEEDS_RTNL_SCHANNELS |
 				  ETHTOOL_OP_NEEDS_RTNL_SRINGPARAM |
+				  ETHTOOL_OP_NEEDS_RTNL_SPFLAGS |
 				  ETHTOOL_OP_NEEDS_RTNL_GLINK,
-	.rxfh_per_ctx_key	= 1,
-	.rxfh_max_num_contexts	= ZCNIC_RSS_CONTEXTS,
 	.get_drvinfo		= zcnic_get_drvinfo,
 	.get_link		= ethtool_op_get_link,
 	.get_link_ksettings	= zcnic_get_link_ksettings,
@@ -440,9 +587,6 @@ const struct ethtool_ops zcnic_ethtool_ops = {
 	.get_rxfh_indir_size	= zcnic_get_rxfh_indir_size,
 	.get_rxfh		= zcnic_get_rxfh,
 	.set_rxfh		= zcnic_set_rxfh,
-	.create_rxfh_context	= zcnic_create_rxfh_context,
-	.modify_rxfh_context	= zcnic_modify_rxfh_context,
-	.remove_rxfh_context	= zcnic_remove_rxfh_context,
 	.get_rxfh_fields	= zcnic_get_rxfh_fields,
 	.set_rxfh_fields	= zcnic_set_rxfh_fields,
 	.get_rxnfc		= zcnic_get_rxnfc,
@@ -452,3 +596,31 @@ const struct ethtool_ops zcnic_ethtool_ops = {
 	.get_sset_count		= zcnic_get_sset_count,
 	.get_ethtool_stats	= zcnic_get_ethtool_stats,
 };
+
+/* Adds what only some drivers have. */
+void zcnic_ethtool_ops_init(void)
+{
+	struct ethtool_ops *ops = &zcnic_ethtool_ops;
+
+	ops->supported_ring_params = zcnic_like->ring_params;
+	if (zcnic_like->rss_contexts) {
+		ops->rxfh_per_ctx_key = zcnic_like->rss_context_key;
+		ops->rxfh_max_num_contexts = zcnic_like->rss_contexts;
+		ops->create_rxfh_context = zcnic_create_rxfh_context;
+		ops->modify_rxfh_context = zcnic_modify_rxfh_context;
+		ops->remove_rxfh_context = zcnic_remove_rxfh_context;
+	}
+	if (zcnic_like->coalesce_params) {
+		ops->supported_coalesce_params = zcnic_like->coalesce_params;
+		ops->get_coalesce = zcnic_get_coalesce;
+		ops->set_coalesce = zcnic_set_coalesce;
+	}
+	if (zcnic_like->has_pause) {
+		ops->get_pauseparam = zcnic_get_pauseparam;
+		ops->set_pauseparam = zcnic_set_pauseparam;
+	}
+	if (zcnic_like->flags) {
+		ops->get_priv_flags = zcnic_get_priv_flags;
+		ops->set_priv_flags = zcnic_set_priv_flags;
+	}
+}

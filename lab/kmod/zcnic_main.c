@@ -82,6 +82,13 @@ int zcnic_poll(struct napi_struct *napi, int budget)
 	return done;
 }
 
+/* The entries of a ring of the wire's, of as many as were asked for. */
+u32 zcnic_ring_entries(u32 asked)
+{
+	return clamp(roundup_pow_of_two(max(asked, 1)), ZCNIC_RING_MIN,
+		     ZCNIC_RING_MAX);
+}
+
 /* The memory of all queues of a port, made before the old one is given up. */
 struct zcnic_rings {
 	u16 n;
@@ -112,13 +119,14 @@ static struct zcnic_rings *zcnic_rings_alloc(struct zcnic_port *port, u16 n)
 	if (!rings)
 		return ERR_PTR(-ENOMEM);
 	rings->n = n;
-	rings->tx_size = port->tx_ring;
+	rings->tx_size = zcnic_ring_entries(port->ring.tx);
 
 	for (i = 0; i < n; i++) {
-		struct netdev_queue_config cfg;
+		struct netdev_queue_config cfg = {};
 		struct zcnic_rx_ring *rx;
 
-		netdev_queue_config(port->dev, i, &cfg);
+		if (port->dev->queue_mgmt_ops)
+			netdev_queue_config(port->dev, i, &cfg);
 		rx = zcnic_rx_ring_alloc(port, i, &cfg);
 		if (IS_ERR(rx)) {
 			err = PTR_ERR(rx);
@@ -190,10 +198,22 @@ static void zcnic_stop(struct zcnic_port *port)
 	synchronize_net();
 }
 
-/* Gives a port new rings, of the sizes that its settings now ask for, and
- * nqueues of them. When memory is short the port stays as it was.
+/* The core holds the instance lock in all that changes a device, except where
+ * it has no queue ops.
  */
-int zcnic_reconfigure(struct zcnic_port *port, u16 nqueues)
+static void zcnic_lock(struct net_device *dev)
+{
+	if (!netdev_need_ops_lock(dev))
+		netdev_lock(dev);
+}
+
+static void zcnic_unlock(struct net_device *dev)
+{
+	if (!netdev_need_ops_lock(dev))
+		netdev_unlock(dev);
+}
+
+static int zcnic_reconfigure_locked(struct zcnic_port *port, u16 nqueues)
 {
 	struct net_device *dev = port->dev;
 	u16 old = port->nqueues;
@@ -229,6 +249,19 @@ int zcnic_reconfigure(struct zcnic_port *port, u16 nqueues)
 	return err;
 }
 
+/* Gives a port new rings, of the sizes that its settings now ask for, and
+ * nqueues of them. When memory is short the port stays as it was.
+ */
+int zcnic_reconfigure(struct zcnic_port *port, u16 nqueues)
+{
+	int err;
+
+	zcnic_lock(port->dev);
+	err = zcnic_reconfigure_locked(port, nqueues);
+	zcnic_unlock(port->dev);
+	return err;
+}
+
 /* Both ends have carrier when both are up. */
 static void zcnic_set_up(struct zcnic_port *port, bool up)
 {
@@ -251,10 +284,13 @@ static int zcnic_open(struct net_device *dev)
 	struct zcnic_port *port = netdev_priv(dev);
 	struct zcnic_rings *rings;
 
+	zcnic_lock(dev);
 	rings = zcnic_rings_alloc(port, port->nqueues);
+	if (!IS_ERR(rings))
+		zcnic_start(port, rings);
+	zcnic_unlock(dev);
 	if (IS_ERR(rings))
 		return PTR_ERR(rings);
-	zcnic_start(port, rings);
 	zcnic_set_up(port, true);
 	return 0;
 }
@@ -264,7 +300,9 @@ static int zcnic_close(struct net_device *dev)
 	struct zcnic_port *port = netdev_priv(dev);
 
 	zcnic_set_up(port, false);
+	zcnic_lock(dev);
 	zcnic_stop(port);
+	zcnic_unlock(dev);
 	return 0;
 }
 
@@ -289,16 +327,58 @@ static void zcnic_get_stats64(struct net_device *dev,
 	}
 }
 
+/* Header split as it is with these features; it may follow from more than its
+ * own setting.
+ */
+static int zcnic_split_again(struct zcnic_port *port,
+			     netdev_features_t features)
+{
+	u8 config = port->dev->cfg_pending->hds_config;
+	bool split = zcnic_like->split(port, config, features);
+	int err;
+
+	if (split == port->ring.split)
+		return 0;
+	port->ring.split = split;
+	err = zcnic_reconfigure(port, port->nqueues);
+	if (err)
+		port->ring.split = !split;
+	return err;
+}
+
+static int zcnic_change_mtu(struct net_device *dev, int mtu)
+{
+	int err, old = dev->mtu;
+
+	WRITE_ONCE(dev->mtu, mtu);
+	err = zcnic_split_again(netdev_priv(dev), dev->features);
+	if (err)
+		WRITE_ONCE(dev->mtu, old);
+	return err;
+}
+
+static netdev_features_t zcnic_fix_features(struct net_device *dev,
+					    netdev_features_t features)
+{
+	if (!zcnic_like->fix_features)
+		return features;
+	return zcnic_like->fix_features(netdev_priv(dev), features);
+}
+
 static int zcnic_set_features(struct net_device *dev,
 			      netdev_features_t features)
 {
 	struct zcnic_port *port = netdev_priv(dev);
-	int i;
+	int err, i;
+
+	err = zcnic_split_again(port, features);
+	if (err)
+		return err;
 
 	/* The wire reads the other features as it goes. */
-	if (features & NETIF_F_NTUPLE)
+	if (features & NETIF_F_NTUPLE || zcnic_like->rules_stay)
 		return 0;
-	for (i = 0; i < ZCNIC_RULES; i++)
+	for (i = 0; i < ZCNIC_RULES_MAX; i++)
 		port->rules[i].used = false;
 	return zcnic_steer_commit(port);
 }
@@ -308,6 +388,8 @@ static const struct net_device_ops zcnic_netdev_ops = {
 	.ndo_stop		= zcnic_close,
 	.ndo_start_xmit		= zcnic_start_xmit,
 	.ndo_get_stats64	= zcnic_get_stats64,
+	.ndo_change_mtu		= zcnic_change_mtu,
+	.ndo_fix_features	= zcnic_fix_features,
 	.ndo_set_features	= zcnic_set_features,
 	.ndo_set_mac_address	= eth_mac_addr,
 	.ndo_validate_addr	= eth_validate_addr,
@@ -418,11 +500,15 @@ static struct zcnic_port *zcnic_port_alloc(struct device *parent,
 	port->dev = dev;
 	port->pair = pair;
 	port->nqueues = queues;
-	port->rx_ring = ZCNIC_RX_RING;
-	port->tx_ring = ZCNIC_TX_RING;
+	port->ring = zcnic_like->ring;
+	port->coalesce = zcnic_like->coalesce;
+	port->cqe_mode_rx = zcnic_like->cqe_mode_rx;
+	port->pause = zcnic_like->pause;
+	port->priv_flags = zcnic_like->flags_on;
+	dev->cfg->hds_thresh = zcnic_like->ring.hds_thresh;
 	spin_lock_init(&port->rate_lock);
 	port->queue = kvcalloc(queues, sizeof(*port->queue), GFP_KERNEL);
-	port->rules = kvcalloc(ZCNIC_RULES, sizeof(*port->rules), GFP_KERNEL);
+	port->rules = kvcalloc(ZCNIC_RULES_MAX, sizeof(*port->rules), GFP_KERNEL);
 	if (!port->queue || !port->rules)
 		goto err_free;
 
@@ -441,7 +527,7 @@ static struct zcnic_port *zcnic_port_alloc(struct device *parent,
 		port->hash_fields[i] = RXH_IP_SRC | RXH_IP_DST |
 				       RXH_L4_B_0_1 | RXH_L4_B_2_3;
 	port->rss[0].used = true;
-	netdev_rss_key_fill(port->rss[0].key, ZCNIC_RSS_KEY);
+	netdev_rss_key_fill(port->rss[0].key, zcnic_like->rss_key);
 	zcnic_rss_default(port, port->rss[0].table);
 	if (zcnic_steer_commit(port))
 		goto err_free;
@@ -450,13 +536,16 @@ static struct zcnic_port *zcnic_port_alloc(struct device *parent,
 	dev->netdev_ops = &zcnic_netdev_ops;
 	dev->ethtool_ops = &zcnic_ethtool_ops;
 	dev->stat_ops = &zcnic_stat_ops;
-	dev->queue_mgmt_ops = &zcnic_queue_ops;
-	dev->netmem_tx = NETMEM_TX_DMA;
+	if (!zcnic_like->no_queue_ops) {
+		dev->queue_mgmt_ops = &zcnic_queue_ops;
+		dev->netmem_tx = NETMEM_TX_DMA;
+	}
 	dev->max_mtu = ZCNIC_MTU_MAX;
-	dev->hw_features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_TSO |
-			   NETIF_F_TSO6 | NETIF_F_TSO_ECN | NETIF_F_GRO_HW |
-			   NETIF_F_RXHASH | NETIF_F_NTUPLE;
-	dev->features = dev->hw_features | NETIF_F_RXCSUM | NETIF_F_HIGHDMA;
+	dev->features = NETIF_F_SG | NETIF_F_HW_CSUM | NETIF_F_TSO |
+			NETIF_F_TSO6 | NETIF_F_TSO_ECN | NETIF_F_RXHASH |
+			zcnic_like->on;
+	dev->hw_features = dev->features | zcnic_like->off;
+	dev->features |= NETIF_F_RXCSUM | NETIF_F_HIGHDMA | zcnic_like->fixed;
 	dev->vlan_features = NETIF_F_SG | NETIF_F_HW_CSUM;
 	dev->priv_flags |= IFF_LIVE_ADDR_CHANGE;
 	/* As large as the stack can build them from MAX_SKB_FRAGS. */
@@ -551,6 +640,11 @@ static int __init zcnic_init(void)
 		       KBUILD_MODNAME, ZCNIC_PAIRS_MAX, ZCNIC_QUEUES_MAX);
 		return -EINVAL;
 	}
+	err = zcnic_like_init();
+	if (err)
+		return err;
+	zcnic_ethtool_ops_init();
+	zcnic_queue_ops_init();
 
 	err = platform_driver_register(&zcnic_driver);
 	if (err)

@@ -13,7 +13,7 @@ static struct page_pool *zcnic_pool_create(struct zcnic_port *port, int idx,
 {
 	struct page_pool_params params = {
 		.order		= get_order(buf_len),
-		.pool_size	= port->rx_ring,
+		.pool_size	= zcnic_ring_entries(port->ring.rx),
 		.nid		= NUMA_NO_NODE,
 		.dev		= port->dev->dev.parent,
 		.napi		= &port->queue[idx].napi,
@@ -31,6 +31,7 @@ static struct page_pool *zcnic_pool_create(struct zcnic_port *port, int idx,
 struct zcnic_rx_ring *zcnic_rx_ring_alloc(struct zcnic_port *port, int idx,
 					  const struct netdev_queue_config *cfg)
 {
+	u32 entries = zcnic_ring_entries(port->ring.rx);
 	struct zcnic_rx_ring *rx;
 	int err = -ENOMEM;
 
@@ -38,12 +39,13 @@ struct zcnic_rx_ring *zcnic_rx_ring_alloc(struct zcnic_port *port, int idx,
 	if (!rx)
 		return ERR_PTR(-ENOMEM);
 
-	rx->mask = port->rx_ring - 1;
-	rx->buf_len = cfg->rx_page_size;
-	rx->split = port->split;
-	rx->hds_thresh = port->hds_thresh;
-	rx->bufs = kvcalloc(port->rx_ring, sizeof(*rx->bufs), GFP_KERNEL);
-	rx->cmpls = kvcalloc(port->rx_ring, sizeof(*rx->cmpls), GFP_KERNEL);
+	rx->mask = entries - 1;
+	/* Drivers that know no size are not asked for one. */
+	rx->buf_len = cfg->rx_page_size ?: PAGE_SIZE;
+	rx->split = port->ring.split;
+	rx->hds_thresh = port->ring.hds_thresh;
+	rx->bufs = kvcalloc(entries, sizeof(*rx->bufs), GFP_KERNEL);
+	rx->cmpls = kvcalloc(entries, sizeof(*rx->cmpls), GFP_KERNEL);
 	if (!rx->bufs || !rx->cmpls)
 		goto err_free;
 
@@ -288,32 +290,22 @@ static void zcnic_default_qcfg(struct net_device *dev,
 	cfg->rx_page_size = PAGE_SIZE;
 }
 
-static int zcnic_validate_qcfg(struct net_device *dev,
-			       struct netdev_queue_config *cfg,
-			       struct netlink_ext_ack *extack)
-{
-	if (is_power_of_2(cfg->rx_page_size) &&
-	    cfg->rx_page_size >= PAGE_SIZE &&
-	    cfg->rx_page_size <= ZCNIC_RX_PAGE_MAX)
-		return 0;
-
-	NL_SET_ERR_MSG_FMT_MOD(extack,
-			       "rx page size %u is not a power of 2 from %lu to %u",
-			       cfg->rx_page_size, PAGE_SIZE, ZCNIC_RX_PAGE_MAX);
-	return -EINVAL;
-}
-
 static int zcnic_queue_mem_alloc(struct net_device *dev,
 				 struct netdev_queue_config *cfg,
 				 void *mem, int idx)
 {
 	struct zcnic_port *port = netdev_priv(dev);
 	struct zcnic_queue_mem *qmem = mem;
+	int err = 0;
+
+	if (zcnic_like->restart)
+		err = zcnic_like->restart(port, idx);
+	if (err)
+		return err;
 
 	qmem->rx = zcnic_rx_ring_alloc(port, idx, cfg);
 	if (IS_ERR(qmem->rx)) {
-		int err = PTR_ERR(qmem->rx);
-
+		err = PTR_ERR(qmem->rx);
 		qmem->rx = NULL;
 		return err;
 	}
@@ -354,13 +346,19 @@ static int zcnic_queue_stop(struct net_device *dev, void *mem, int idx)
 	return 0;
 }
 
-const struct netdev_queue_mgmt_ops zcnic_queue_ops = {
+struct netdev_queue_mgmt_ops zcnic_queue_ops = {
 	.ndo_queue_mem_size	= sizeof(struct zcnic_queue_mem),
 	.ndo_queue_mem_alloc	= zcnic_queue_mem_alloc,
 	.ndo_queue_mem_free	= zcnic_queue_mem_free,
 	.ndo_queue_start	= zcnic_queue_start,
 	.ndo_queue_stop		= zcnic_queue_stop,
-	.ndo_default_qcfg	= zcnic_default_qcfg,
-	.ndo_validate_qcfg	= zcnic_validate_qcfg,
-	.supported_params	= QCFG_RX_PAGE_SIZE,
 };
+
+void zcnic_queue_ops_init(void)
+{
+	if (!zcnic_like->rx_page_max)
+		return;
+	zcnic_queue_ops.ndo_default_qcfg = zcnic_default_qcfg;
+	zcnic_queue_ops.ndo_validate_qcfg = zcnic_like->validate_qcfg;
+	zcnic_queue_ops.supported_params = QCFG_RX_PAGE_SIZE;
+}

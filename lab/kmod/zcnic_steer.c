@@ -210,7 +210,7 @@ struct zcnic_queue *zcnic_steer(struct zcnic_port *to,
 	else if (m && !m->to_context)
 		q = &to->queue[m->queue];
 	else
-		q = &to->queue[rss->table[*hash % ZCNIC_RSS_TABLE]];
+		q = &to->queue[rss->table[*hash % zcnic_like->rss_table]];
 	rcu_read_unlock();
 	return q;
 }
@@ -316,7 +316,7 @@ int zcnic_steer_commit(struct zcnic_port *port)
 	struct zcnic_steer *steer, *old;
 	u32 i, n = 0;
 
-	for (i = 0; i < ZCNIC_RULES; i++)
+	for (i = 0; i < ZCNIC_RULES_MAX; i++)
 		n += port->rules[i].used;
 	steer = kvzalloc(struct_size(steer, rule, n), GFP_KERNEL);
 	if (!steer)
@@ -326,7 +326,7 @@ int zcnic_steer_commit(struct zcnic_port *port)
 	memcpy(steer->hash_fields, port->hash_fields,
 	       sizeof(steer->hash_fields));
 	memcpy(steer->rss, port->rss, sizeof(steer->rss));
-	for (i = 0, n = 0; i < ZCNIC_RULES; i++)
+	for (i = 0, n = 0; i < ZCNIC_RULES_MAX; i++)
 		if (port->rules[i].used)
 			zcnic_compile(&steer->rule[n++], &port->rules[i]);
 
@@ -346,6 +346,6 @@ void zcnic_rss_default(struct zcnic_port *port, u8 *table)
 {
 	int i;
 
-	for (i = 0; i < ZCNIC_RSS_TABLE; i++)
+	for (i = 0; i < zcnic_like->rss_table; i++)
 		table[i] = ethtool_rxfh_indir_default(i, port->nqueues);
 }

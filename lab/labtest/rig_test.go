@@ -45,6 +45,12 @@ type rig struct{ tx, rx side }
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	needLab(t)
+	return openRig(t, "zcnic")
+}
+
+// openRig opens the pair, which has to say that its driver is this one.
+func openRig(t *testing.T, driver string) *rig {
+	t.Helper()
 	pair, err := netpair.Find("zc0", "zc1")
 	if err != nil {
 		t.Fatal(err)
@@ -69,24 +75,33 @@ func newRig(t *testing.T) *rig {
 		}
 		t.Cleanup(func() { s.eth.Close(); s.dev.Close() })
 	}
-	if d, err := r.rx.eth.Driver("zc1"); err != nil || d.Name != "zcnic" {
-		t.Fatalf("zc1 has driver %q (%v), not zcnic", d.Name, err)
+	if d, err := r.rx.eth.Driver("zc1"); err != nil || d.Name != driver {
+		t.Fatalf("zc1 has driver %q (%v), not %s", d.Name, err, driver)
 	}
 	return r
 }
 
-// run runs a command in the side's namespace and returns what it prints.
-func (s side) run(t testing.TB, argv ...string) string {
-	t.Helper()
+// try runs a command in the side's namespace and returns what it prints.
+func (s side) try(argv ...string) (string, error) {
 	var out []byte
 	err := s.Do(func() (err error) {
 		out, err = exec.Command(argv[0], argv[1:]...).CombinedOutput()
 		return err
 	})
 	if err != nil {
-		t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, out)
+		err = fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
 	}
-	return string(out)
+	return string(out), err
+}
+
+// run is try for what has to succeed.
+func (s side) run(t testing.TB, argv ...string) string {
+	t.Helper()
+	out, err := s.try(argv...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // counter reads one of the driver's own counters.

@@ -3,6 +3,7 @@ package ringcfg
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -197,6 +198,24 @@ func differing(a, b Settings) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// groups reads those groups that some settings belong to.
+func (h *host) groups(of Settings) (Settings, error) {
+	all, read := Settings{}, map[string]bool{}
+	for _, name := range of.names() {
+		f, _, err := familyOf(name)
+		if err != nil || read[f.group] {
+			continue
+		}
+		read[f.group] = true
+		s, err := h.snapshot(f.group)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(all, s)
+	}
+	return all, nil
 }
 
 // snapshot reads all families of a group, or all of them for "".

@@ -149,6 +149,9 @@ func Plan(w Want) ([]Change, error) {
 		return nil, err
 	}
 	var changes []Change
+	if h.wantsGRO() && r.set["ring"][headerSplit] == "on" && now[hwGRO] == "off" {
+		changes = append(changes, Change{hwGRO, "off", "on"})
+	}
 	for _, f := range families {
 		for _, name := range r.set[f.name].names() {
 			changes = append(changes, Change{name, now[name], r.set[f.name][name]})
@@ -532,6 +535,11 @@ func (s *session) grant(ctx context.Context, f family, r resolved) (left []strin
 
 const hwGRO = "feature.rx-gro-hw"
 
+// wantsGRO says that the driver is known to part headers from payload only while it
+// has HW GRO (mlx5e_ethtool_set_tcp_data_split, Linux 7.3). Others may; Apply finds
+// out.
+func (h *host) wantsGRO() bool { return h.driver == "mlx5_core" }
+
 // setOrGRO is set for drivers too that part headers from payload only while they
 // have HW GRO, as mlx5 does.
 func (s *session) setOrGRO(ctx context.Context, f family, set Settings, r resolved) error {
@@ -572,7 +580,7 @@ func (s *session) takeBack(ctx context.Context) error {
 // hold reads everything back once more: what was set later may have moved what was
 // set before, as a driver may do with features when its rings change.
 func (s *session) hold(r resolved, skipped *[]string) error {
-	now, err := s.h.snapshot("")
+	now, err := s.h.groups(r.wanted)
 	if err != nil {
 		return err
 	}
@@ -594,7 +602,7 @@ func (s *session) hold(r resolved, skipped *[]string) error {
 // moved are those wanted settings that are no longer so and that no change of ours
 // explains.
 func (s *session) moved() ([]Drift, error) {
-	now, err := s.h.snapshot("")
+	now, err := s.h.groups(s.wanted)
 	if err != nil {
 		return nil, err
 	}

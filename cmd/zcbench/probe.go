@@ -28,13 +28,23 @@ type option struct {
 }
 
 // runProbe asks every engine whether it could work here; it changes nothing.
-func runProbe(_ context.Context, c *cli, args []string) error {
-	f := newFlags(c, "probe", "probe [-i IFACE] [--json]")
+func runProbe(ctx context.Context, c *cli, args []string) error {
+	f := newFlags(c, "probe", "probe [-i IFACE [--fix [--apply]]] [--json]")
 	iface := f.StringP("iface", "i", "", "interface whose NIC queues to ask about")
 	asJSON := f.BoolP("json", "J", false, "print JSON")
 	options := f.Bool("options", false, "list each engine's options too, for --rx-opt and --tx-opt")
+	fix := f.Bool("fix", false, "print the commands, in order, after which devmem and zcrx can have queues of the interface")
+	apply := f.Bool("apply", false, "with --fix, carry them out, until tune restore")
 	if err := parse(f, args); err != nil {
 		return err
+	}
+	switch {
+	case *fix && *iface == "":
+		return endpoint.Errorf(endpoint.Usage, "--fix needs the interface: -i IFACE")
+	case *apply && !*fix:
+		return endpoint.Errorf(endpoint.Usage, "--apply carries out what --fix prints: give both")
+	case *fix && *options:
+		return endpoint.Errorf(endpoint.Usage, "--options lists what engines can be told, and --fix what an interface needs: give one of them")
 	}
 	if f.NArg() > 0 {
 		return endpoint.Errorf(endpoint.Usage, "probe takes no argument, got %q; an interface is given with -i", f.Arg(0))
@@ -44,6 +54,9 @@ func runProbe(_ context.Context, c *cli, args []string) error {
 		if *iface, err = netif.Name(*iface); err != nil {
 			return endpoint.Errorf(endpoint.Usage, "%w", err)
 		}
+	}
+	if *fix {
+		return probeFix(ctx, c, *iface, *apply, *asJSON)
 	}
 	var all []finding
 	for _, d := range []struct {

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"zcbench/endpoint"
+	"zcbench/ringcfg"
+)
+
+// fixed is what probe --fix --json prints.
+type fixed struct {
+	Schema    string           `json:"schema"`
+	Interface string           `json:"interface"`
+	Driver    string           `json:"driver"`
+	Commands  []string         `json:"commands"`
+	Changes   []ringcfg.Change `json:"changes"`
+	Applied   bool             `json:"applied"`
+}
+
+// probeFix tells what is to be set before memory can be bound to queues of an
+// interface, in the order that its driver wants, as commands, and does it if asked,
+// until tune restore.
+func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) error {
+	var want ringcfg.Want
+	for _, e := range rxEngines() {
+		tuner, ok := e.(endpoint.Tuner)
+		if e.Name() != "devmem" || !ok {
+			continue
+		}
+		var err error
+		if want, err = tuner.Needs(endpoint.Params{Flows: 1, Interface: iface}); err != nil {
+			return err
+		}
+	}
+	want.Interface, want.Queues, want.Keep = iface, 0, true // which queue, a run chooses
+	want.Settings["ntuple"] = "on"                          // it leads its flows there
+	changes, err := ringcfg.Plan(want)
+	if err != nil {
+		return tuned(err)
+	}
+	if apply {
+		recoverSettings(ctx, c)
+		grant, _, err := ringcfg.Apply(ctx, want, "")
+		if err != nil {
+			return tuned(err)
+		}
+		changes = grant.Changes
+	}
+	view, err := ringcfg.Show(iface)
+	if err != nil {
+		return err
+	}
+	r := fixed{"zcbench-fix/1", iface, view.Driver, []string{}, changes, apply}
+	for _, ch := range changes {
+		r.Commands = append(r.Commands, ch.Command(iface))
+	}
+	if asJSON {
+		return printJSON(c.stdout, r)
+	}
+	switch {
+	case len(changes) == 0:
+		fmt.Fprintf(c.stdout, "%s (%s) is as devmem and zcrx want it\n", iface, r.Driver)
+		return nil
+	case apply:
+		showChanges(c.stdout, changes)
+		fmt.Fprintf(c.stdout, "done; zcbench tune restore -i %s puts them back\n", iface)
+		return nil
+	}
+	fmt.Fprintf(c.stdout, "# what devmem and zcrx want of %s (%s), in this order\n", iface, r.Driver)
+	for _, command := range r.Commands {
+		fmt.Fprintln(c.stdout, command)
+	}
+	fmt.Fprintf(c.stdout, "# a run does so by itself and puts it back; with --apply it stays until zcbench tune restore -i %s\n", iface)
+	return nil
+}

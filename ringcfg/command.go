@@ -1,0 +1,27 @@
+package ringcfg
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Command is the change made by hand, with the tools of iproute2, ethtool and procps
+// where they can, to be run in the namespace of the interface.
+func (c Change) Command(iface string) string {
+	family, name, _ := strings.Cut(c.Name, ".")
+	switch family {
+	case "sysctl", "shared":
+		return fmt.Sprintf("sysctl -w %s='%s'", name, c.To)
+	case "link":
+		if name == "mtu" || strings.HasSuffix(name, "-size") || name == "gso-max-segs" {
+			return fmt.Sprintf("ip link set dev %s %s %s", iface, strings.ReplaceAll(name, "-", "_"), c.To)
+		}
+	case "feature":
+		return fmt.Sprintf("ethtool -K %s %s %s", iface, name, c.To)
+	case "ring":
+		return fmt.Sprintf("ethtool -G %s %s %s", iface, name, c.To)
+	case "channels":
+		return fmt.Sprintf("ethtool -L %s %s %s", iface, name, c.To)
+	}
+	return fmt.Sprintf("zcbench tune apply -i %s --set '%s=%s'", iface, c.Name, c.To)
+}

@@ -12,6 +12,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/perf"
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -181,7 +182,7 @@ func (t *tracer) Report(res *endpoint.Result) (notes, warnings []string, err err
 	})
 	notes = append(notes, results.Warn(results.RecordingCost, "system calls were traced: figures include its cost; times include what a call waited"))
 	if t.lost > 0 {
-		warnings = append(warnings, results.Warn(results.RecordingGaps, "%d records of system calls were lost, so there were more: the trace could not keep up", t.lost))
+		warnings = append(warnings, results.Warn(results.RecordingGaps, "%s of system calls lost, so there were more: the trace could not keep up", printable.Count(t.lost, "record")))
 	}
 	return notes, warnings, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	visible "zcbench/internal/printable"
 	"zcbench/udmabuf"
 )
 
@@ -105,8 +106,8 @@ func (a *Agent) afford(e Engine, p *Prepare) error {
 	}
 	all, err := p.memory(e)
 	if err == nil && all > a.Limits.Memory {
-		err = Errorf(Denied, "%d MiB of buffers are asked for, by engine %s for %d flows with a length of %d bytes, and the receiver allows %d MiB (its --max-memory): ask for %s",
-			(all+1<<20-1)>>20, e.Name(), p.Flows, p.Length, a.Limits.Memory>>20, p.less(e))
+		err = Errorf(Denied, "%d MiB of buffers are asked for, by engine %s for %s with a length of %d bytes, and the receiver allows %d MiB (its --max-memory): ask for %s",
+			(all+1<<20-1)>>20, e.Name(), visible.Count(p.Flows, "flow"), p.Length, a.Limits.Memory>>20, p.less(e))
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -101,7 +102,7 @@ func (r *Runner) Run(ctx context.Context) (Progress, error) {
 		}
 	}
 	if s.done > 0 {
-		s.show(Event{Note: fmt.Sprintf("%d of %d runs are done already", s.done, s.total)})
+		s.show(Event{Note: fmt.Sprintf("%d of %s done already", s.done, printable.Count(s.total, "run"))})
 	}
 	if s.done == s.total {
 		return s.progress(), nil
@@ -132,7 +133,7 @@ func (r *Runner) Run(ctx context.Context) (Progress, error) {
 		return s.progress(), cause
 	}
 	if err == nil && s.failed > 0 {
-		err = endpoint.Errorf(endpoint.Failed, "%d of %d runs failed; their records say why", s.failed, s.total)
+		err = endpoint.Errorf(endpoint.Failed, "%d of %s failed; the records say why", s.failed, printable.Count(s.total, "run"))
 	}
 	return s.progress(), err
 }

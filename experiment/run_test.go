@@ -194,7 +194,7 @@ func TestRunnerResumes(t *testing.T) {
 	if _, err := r.Run(t.Context()); err != nil || b.runs != 2 {
 		t.Errorf("%d runs, want 2: %v", b.runs, err)
 	}
-	if len(notes) != 2 || !strings.Contains(notes[0], "torn") || notes[1] != "2 of 4 runs are done already" {
+	if len(notes) != 2 || !strings.Contains(notes[0], "torn") || notes[1] != "2 of 4 runs done already" {
 		t.Errorf("notes %q", notes)
 	}
 }
@@ -214,7 +214,7 @@ func TestRunnerKeepsItsDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		"axes: {length: [1, 3]}":              "1 cells are not those that were begun, 1 of those have gone, as length=3",
+		"axes: {length: [1, 3]}":              "1 cell not among those that were begun, 1 of those gone, as length=3",
 		"axes: {length: [1, 2]}\nrepeats: 2":  "its name, repeats",
 		"axes: {length: [1, 2]}\nname: other": "its name, repeats",
 	} {

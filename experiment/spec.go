@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/internal/printable"
 )
 
 // Spec is an experiment as its file has it.
@@ -232,9 +233,9 @@ func (s *Spec) dropped(repeat int) string {
 	for _, d := range s.Drop {
 		switch {
 		case d == 0 && repeat == 0:
-			return fmt.Sprintf("first of %d runs", s.Repeats)
+			return fmt.Sprintf("first of %s", printable.Count(s.Repeats, "run"))
 		case d == -1 && repeat == s.Repeats-1:
-			return fmt.Sprintf("last of %d runs", s.Repeats)
+			return fmt.Sprintf("last of %s", printable.Count(s.Repeats, "run"))
 		case d == repeat:
 			return fmt.Sprintf("run %d of %d", repeat+1, s.Repeats)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/bounded"
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -245,7 +246,7 @@ func (p *Plan) sameAs(was State, dir string) error {
 	}
 	what := "its name, repeats, drop or seed are others"
 	if len(added)+len(old) > 0 {
-		what = fmt.Sprintf("%d cells are not those that were begun, %d of those have gone", len(added), len(old))
+		what = fmt.Sprintf("%s not among those that were begun, %d of those gone", printable.Count(len(added), "cell"), len(old))
 		if len(added) > 0 {
 			_, name, _ := strings.Cut(added[0], " ")
 			what += ", as " + name

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -74,7 +75,7 @@ func (t *Trace) Over(w Window) (_ results.Power, warnings []string, _ error) {
 		}
 	}
 	if p.Samples < few || p.Interval > length {
-		add(results.PowerSlow, "the meter gave %d value(s) within the %.1f s window (one each %.1f s): measure for longer", p.Samples, length, p.Interval)
+		add(results.PowerSlow, "the meter gave %s within the %.1f s window (one each %.1f s): measure for longer", printable.Count(p.Samples, "value"), length, p.Interval)
 	}
 	if from, to := s.gap(length); to-from > max(5*p.Interval, length/10) {
 		add(results.PowerGap, "there is no reading from %.1f to %.1f s of the window", from, to)
@@ -348,10 +349,10 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 // warnings are what holds for any window.
 func (c *cleaned) warnings(t *Trace) (warnings []string) {
 	if c.absurd > 0 {
-		warnings = append(warnings, results.Warn(results.PowerLost, "%d of %d readings cannot be (such as %g) and were left out", c.absurd, len(t.Readings), c.sample))
+		warnings = append(warnings, results.Warn(results.PowerLost, "%d of %s cannot be (such as %g) and were left out", c.absurd, printable.Count(len(t.Readings), "reading"), c.sample))
 	}
 	if t.Lost > 0 {
-		warnings = append(warnings, results.Warn(results.PowerLost, "%d of %d reads failed, the latest with: %v", t.Lost, t.Lost+len(t.Readings), t.Err))
+		warnings = append(warnings, results.Warn(results.PowerLost, "%d of %s failed, the latest with: %v", t.Lost, printable.Count(t.Lost+len(t.Readings), "read"), t.Err))
 	}
 	return append(warnings, c.warned...)
 }

@@ -178,7 +178,7 @@ func TestOver(t *testing.T) {
 			trace: Trace{Info: Info{Interval: 30 * time.Second}, Readings: every(1, func(t float64) Reading { return wattsAt(t, idleWatts) })}},
 		{name: "changes every 30 s, and does not say so", warns: []string{"each of 17 readings is 80 W"},
 			trace: Trace{Readings: every(1, func(t float64) Reading { return wattsAt(t, idleWatts) })}},
-		{name: "comes every 4 s", warns: []string{"gave 3 value(s)"},
+		{name: "comes every 4 s", warns: []string{"gave 3 values"},
 			trace: Trace{Info: Info{Pushed: true}, Readings: every(4, sampledAt)}},
 		{name: "shows nothing", warns: []string{"each of 161", "0 W: it does not see"},
 			trace: Trace{Readings: every(0.1, func(t float64) Reading { return wattsAt(t, 0) })}},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -246,7 +247,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 		case "rx.cpu_percent":
 			s.Text += r.mark(c, rxEnd)
 		}
-		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, unit, m.n, plural(m.n, "run", "runs"))
+		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, unit, m.n, printable.Plural(m.n, "run", "runs"))
 		if m.n > 1 {
 			s.Interval = &reach{From: at(m.lo, top), To: at(m.hi, top), FromIn: m.lo >= 0, In: m.hi <= top}
 			s.Tip += fmt.Sprintf("\n95%% interval %s to %s", fixed(m.lo, places), fixed(m.hi, places))

@@ -334,8 +334,8 @@ func TestWarnings(t *testing.T) {
 		{"two heaps", series(10, 10.1, 10.2, 15, 15.1, 15.2), Options{}, []string{"two heaps, near 10.10 and near 15.10 Gbit/s"}},
 		{"scopes", mixedScope, Options{}, []string{"the receiver's CPU was not counted in one way in all runs (host, thread)"}},
 		{"power of two things", mixedPower, Options{}, []string{"the receiver's power was not measured of one thing in all runs (package, wall)"}},
-		{"measured in some", partly, Options{}, []string{"not all was measured in each of the 6 runs: rx.cpu_percent in 4"}},
-		{"changed by hand", changed, Options{}, []string{"the ROI of 1 runs do not follow"}},
+		{"measured in some", partly, Options{}, []string{"not all was measured in each of 6 runs: rx.cpu_percent in 4"}},
+		{"changed by hand", changed, Options{}, []string{"the ROI of 1 run cannot follow"}},
 		{"host changed", drifted, Options{}, []string{"the receiver's host changed between runs: cpu.turbo on, then off"}},
 		{"pooled", pooled, Options{GroupBy: []string{"tx"}}, []string{"pools runs of different settings: length 1 / 2"}},
 	} {

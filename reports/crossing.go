@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -22,7 +23,7 @@ func Crossing(w io.Writer, c results.Crossing) error {
 func crossing(b *strings.Builder, c *results.Crossing) {
 	fmt.Fprintf(b, "%s for %.2f s", clean(c.Interface), c.Seconds)
 	if c.Lost > 0 {
-		fmt.Fprintf(b, "; %d frames came too fast to be looked at, these are a sample", c.Lost)
+		fmt.Fprintf(b, "; %s came too fast to be looked at, these are a sample", printable.Count(c.Lost, "frame"))
 	}
 	b.WriteByte('\n')
 	direction(b, "received", &c.Received)
@@ -31,7 +32,7 @@ func crossing(b *strings.Builder, c *results.Crossing) {
 
 func direction(b *strings.Builder, name string, d *results.Direction) {
 	const most = 16 // flows
-	fmt.Fprintf(b, "%s: %d TCP frames with %d bytes of payload, %d other frames\n", name, d.Frames, d.Bytes, d.Other)
+	fmt.Fprintf(b, "%s: %s with %d bytes of payload, %s\n", name, printable.Count(d.Frames, "TCP frame"), d.Bytes, printable.Count(d.Other, "other frame"))
 	if d.Bytes > 0 {
 		fmt.Fprintf(b, "  frame payload up to  %s\n", counts(d.Sizes))
 		fmt.Fprintf(b, "  segment payload      %s%s\n", counts(d.Segments), pages(d.Segments))
@@ -43,7 +44,7 @@ func direction(b *strings.Builder, name string, d *results.Direction) {
 		if len(f.Steered) > 0 && f.Elsewhere == 0 {
 			b.WriteString("; as its flow rule wants")
 		} else if len(f.Steered) > 0 {
-			fmt.Fprintf(b, "; ! its flow rule wants %v, %d frames came elsewhere", f.Steered, f.Elsewhere)
+			fmt.Fprintf(b, "; ! its flow rule wants %v, %s came elsewhere", f.Steered, printable.Count(f.Elsewhere, "frame"))
 		}
 		b.WriteByte('\n')
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -70,7 +71,7 @@ func connections(b *strings.Builder, r *results.Record) {
 	b.WriteString("\nData connections, and the longest time that nothing came by each:\n")
 	columns(b, rows, 0)
 	if n := len(r.Flows) - mostFlows; n > 0 {
-		fmt.Fprintf(b, "  and %d others; the record (-J) has them\n", n)
+		fmt.Fprintf(b, "  and %s; the record (-J) has all\n", printable.Count(n, "other"))
 	}
 }
 
@@ -270,7 +271,7 @@ func (e namedEnd) hardware() string {
 }
 
 func profile(b *strings.Builder, end string, p *results.Profile) {
-	fmt.Fprintf(b, "\nWhere the CPU time of the %s went (%s, %d samples", end, clean(p.Event), p.Samples)
+	fmt.Fprintf(b, "\nWhere the CPU time of the %s went (%s, %s", end, clean(p.Event), printable.Count(p.Samples, "sample"))
 	if p.Lost > 0 {
 		fmt.Fprintf(b, ", %d lost", p.Lost)
 	}
@@ -291,7 +292,7 @@ func syscalls(b *strings.Builder, end string, costs []results.SyscallCost) {
 	}
 	columns(b, rows, 1)
 	if n := len(costs) - mostSyscalls; n > 0 {
-		fmt.Fprintf(b, "  and %d others that took less\n", n)
+		fmt.Fprintf(b, "  and %s that took less\n", printable.Count(n, "other"))
 	}
 }
 

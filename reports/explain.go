@@ -11,6 +11,7 @@ import (
 
 	"github.com/aclements/go-moremath/stats"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -134,7 +135,7 @@ func (r *Report) sentence(c *cell, one *run, n int, d diagnosis) string {
 	text := c.label()
 	if n > 1 {
 		f := over(c.runs, known("gbps"))
-		text += fmt.Sprintf(", %s Gbit/s on average of %d runs; the one next to the median (%s, %s Gbit/s)", f.text(decimals(f)), n, clean(one.ID), fixed(one.Gbps, decimals(f)))
+		text += fmt.Sprintf(", %s Gbit/s on average of %s; the one next to the median (%s, %s Gbit/s)", f.text(decimals(f)), printable.Count(n, "run"), clean(one.ID), fixed(one.Gbps, decimals(f)))
 	} else {
 		text += fmt.Sprintf(", %s Gbit/s", fixed(one.Gbps, decimals(figure{n: 1, max: one.Gbps})))
 	}

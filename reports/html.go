@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -247,11 +248,11 @@ func (r *Report) title() string {
 			name = ""
 		}
 	}
-	what := plural(len(r.cells), "engine pair", "engine pairs")
+	what := printable.Plural(len(r.cells), "engine pair", "engine pairs")
 	if r.by != nil {
-		what = plural(len(r.cells), "cell", "cells")
+		what = printable.Plural(len(r.cells), "cell", "cells")
 	}
-	text := fmt.Sprintf("%d %s, %d %s", len(r.cells), what, len(r.runs), plural(len(r.runs), "run", "runs"))
+	text := fmt.Sprintf("%d %s, %d %s", len(r.cells), what, len(r.runs), printable.Plural(len(r.runs), "run", "runs"))
 	if name != "" {
 		return clip(name, 60) + ": " + text
 	}
@@ -404,7 +405,7 @@ func (r *Report) bests() []best {
 func (r *Report) sure(who *cell, top figure, of metric, places int) string {
 	text := "one run: how much runs differ is not known"
 	if top.n > 1 {
-		text = fmt.Sprintf("mean of %d runs, 95 %% interval %s to %s", top.n, fixed(top.lo, places), fixed(top.hi, places))
+		text = fmt.Sprintf("mean of %s, 95 %% interval %s to %s", printable.Count(top.n, "run"), fixed(top.lo, places), fixed(top.hi, places))
 	}
 	var near []string
 	for _, c := range r.cells {
@@ -417,7 +418,7 @@ func (r *Report) sure(who *cell, top figure, of metric, places int) string {
 	case len(near) == 1:
 		text += "; " + near[0] + " may be as high"
 	case len(near) > 1:
-		text += fmt.Sprintf("; %d others may be as high", len(near))
+		text += fmt.Sprintf("; %s may be as high", printable.Count(len(near), "other"))
 	}
 	return text
 }

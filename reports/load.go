@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -175,10 +176,10 @@ func load(paths []string, redact *results.Redactor) (*Set, error) {
 	}
 	s.Plan = plans.remarks()
 	if again > 0 {
-		s.Problems = append(s.Problems, fmt.Sprintf("%d %s more than once; each counts once", again, plural(again, "record is there", "records are there")))
+		s.Problems = append(s.Problems, fmt.Sprintf("%d %s more than once; each counts once", again, printable.Plural(again, "record is there", "records are there")))
 	}
 	if changed > 0 {
-		s.Problems = append(s.Problems, fmt.Sprintf("%d %s the id of another but not its content; the first of each id counts, the others are left out", changed, plural(changed, "record has", "records have")))
+		s.Problems = append(s.Problems, fmt.Sprintf("%d %s the id of another but not its content; the first of each id counts, the others are left out", changed, printable.Plural(changed, "record has", "records have")))
 	}
 	if text := s.pairs(); text != "" {
 		s.Problems = append(s.Problems, text)
@@ -203,13 +204,6 @@ func (s *Set) pairs() string {
 		parts = append(parts, fmt.Sprintf("%s (%d)", name, runs[name]))
 	}
 	return fmt.Sprintf("runs of %d pairs of hosts: %s; --group-by or --filter machine.hostname parts them", len(runs), strings.Join(shorten(parts), ", "))
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
 }
 
 // Empty says that there is no run.
@@ -360,7 +354,7 @@ func (t *troubles) texts(path string) []string {
 		if len(n) > most {
 			where = append(where, "…")
 		}
-		list = append(list, fmt.Sprintf("%s: %d %s not read (%s %s): %s", clean(path), len(n), plural(len(n), "line", "lines"), plural(len(n), "line", "lines"), strings.Join(where, ", "), clean(cause)))
+		list = append(list, fmt.Sprintf("%s: %d %s not read (%s %s): %s", clean(path), len(n), printable.Plural(len(n), "line", "lines"), printable.Plural(len(n), "line", "lines"), strings.Join(where, ", "), clean(cause)))
 	}
 	return list
 }

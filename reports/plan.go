@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -135,7 +136,7 @@ func (p *planned) missing() string {
 	if have == want {
 		return ""
 	}
-	text := fmt.Sprintf("experiment %s in %s is incomplete: %d of %s%d planned runs are there, and %d of %d cells are complete", clean(p.experiment), clean(p.dir), have, atLeast, want, complete, len(p.Cells))
+	text := fmt.Sprintf("experiment %s in %s is incomplete: %d of %s%d planned runs are there, and %d of %s complete", clean(p.experiment), clean(p.dir), have, atLeast, want, complete, printable.Count(len(p.Cells), "cell"))
 	const most = 5
 	for _, part := range []struct {
 		head string
@@ -198,9 +199,9 @@ func (p *plans) shards() []string {
 		if left > most {
 			missing = append(missing, "…")
 		}
-		text := fmt.Sprintf("experiment %s is incomplete: of its %d shards %s %s missing", clean(key.experiment), key.shards, strings.Join(missing, ", "), plural(left, "is", "are"))
+		text := fmt.Sprintf("experiment %s is incomplete: of its %d shards %s %s missing", clean(key.experiment), key.shards, strings.Join(missing, ", "), printable.Plural(left, "is", "are"))
 		if all > 0 {
-			text += fmt.Sprintf(", with %d of %d cells", all-cells, all)
+			text += fmt.Sprintf(", with %d of %s", all-cells, printable.Count(all, "cell"))
 		}
 		texts = append(texts, text)
 	}

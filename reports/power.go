@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -55,7 +56,7 @@ func onePower(p *results.Power) string {
 	if p.JoulesPerG != nil {
 		text += fmt.Sprintf(", %s J/GB", unit(*p.JoulesPerG))
 	}
-	by := fmt.Sprintf("%d values", p.Samples)
+	by := printable.Count(p.Samples, "value")
 	if p.Energy {
 		by = "energy counter"
 	}

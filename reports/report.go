@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -57,7 +58,7 @@ func (s *Set) Report(o Options) (*Report, error) {
 			}
 		}
 		if r.runs = s.filter(conditions); len(r.runs) == 0 {
-			return nil, fmt.Errorf("filter: none of %d runs meets %s", len(s.runs), o.Filter)
+			return nil, fmt.Errorf("filter: none of %s meets %s", printable.Count(len(s.runs), "run"), o.Filter)
 		}
 	}
 	for _, name := range o.GroupBy {
@@ -221,7 +222,7 @@ func (s *Set) notes(cells []*cell) []note {
 			{"left out of the means", c.dropped, func(r *run) string { return r.Dropped }},
 		} {
 			if len(left.runs) > 0 {
-				add(c, fmt.Sprintf("%d of %d runs %s: %s", len(left.runs), len(c.records()), left.what, reasons(left.runs, left.reason)))
+				add(c, fmt.Sprintf("%d of %s %s: %s", len(left.runs), printable.Count(len(c.records()), "run"), left.what, reasons(left.runs, left.reason)))
 			}
 		}
 	}
@@ -284,7 +285,7 @@ func (c *cell) doubts() []string {
 		}
 	}
 	if len(partly) > 0 {
-		texts = append(texts, fmt.Sprintf("not all was measured in each of the %d runs: %s", len(c.runs), strings.Join(partly, ", ")))
+		texts = append(texts, fmt.Sprintf("not all was measured in each of %s: %s", printable.Count(len(c.runs), "run"), strings.Join(partly, ", ")))
 	}
 	if len(c.mixed) > 0 {
 		texts = append(texts, "pools runs of different settings: "+strings.Join(c.mixed, "; "))
@@ -296,7 +297,7 @@ func (c *cell) doubts() []string {
 		}
 	}
 	if wrong > 0 {
-		texts = append(texts, fmt.Sprintf("the sums or the ROI of %d runs do not follow from their throughput, CPU and power: somebody changed these records", wrong))
+		texts = append(texts, fmt.Sprintf("the sums or the ROI of %s cannot follow from throughput, CPU and power: somebody changed the records", printable.Count(wrong, "run")))
 	}
 	return texts
 }
@@ -742,7 +743,7 @@ func (s *Set) hostLine(runs []*run, of func(*run) facts) string {
 	}
 	first := strings.Join(parts, ", ")
 	if n := len(hosts) - 1; n > 0 && first != "" {
-		first += fmt.Sprintf("; and %d other %s", n, plural(n, "host", "hosts"))
+		first += fmt.Sprintf("; and %d other %s", n, printable.Plural(n, "host", "hosts"))
 	}
 	return first
 }

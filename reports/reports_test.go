@@ -116,12 +116,12 @@ func TestRunShowsWhatCrossed(t *testing.T) {
 	}
 	const want = `
 The receiver's headers, in the warm-up: eth1 for 0.50 s; 3 frames came too fast to be looked at, these are a sample
-received: 4 TCP frames with 196608 bytes of payload, 1 other frames
+received: 4 TCP frames with 196608 bytes of payload, 1 other frame
   frame payload up to  65536 (75.0%) 131072 (25.0%)
   segment payload      4096 (75.0%) 1448 (25.0%); most are whole pages
   header bytes         66 (100.0%)
   TCP options          Timestamps (100.0%)
-  a → b: 131072 bytes, queue 7 (66.7%) unknown (33.3%); ! its flow rule wants [7], 1 frames came elsewhere
+  a → b: 131072 bytes, queue 7 (66.7%) unknown (33.3%); ! its flow rule wants [7], 1 frame came elsewhere
   c → d: 65536 bytes, queue 7 (100.0%); as its flow rule wants
 sent: 0 TCP frames with 0 bytes of payload, 0 other frames
 `

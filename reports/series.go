@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -251,7 +252,7 @@ func end(e *results.End, role string, samples []results.Sample, points int) *det
 	}
 	slices.SortStableFunc(d.Syscalls, func(a, b detailCall) int { return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(b.Calls, a.Calls)) })
 	if p := e.Profile; p != nil && len(p.Stacks)+len(p.Symbols) > 0 {
-		about := fmt.Sprintf("%d samples of %s, %d a second and CPU", p.Samples, clean(p.Event), p.Hz)
+		about := fmt.Sprintf("%s of %s, %d a second and CPU", printable.Count(p.Samples, "sample"), clean(p.Event), p.Hz)
 		if p.Lost > 0 {
 			about += fmt.Sprintf("; %d lost", p.Lost)
 		}

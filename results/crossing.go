@@ -1,5 +1,7 @@
 package results
 
+import "zcbench/internal/printable"
+
 // Crossing is what a capture of headers saw cross an interface.
 type Crossing struct {
 	Interface string    `json:"interface"`
@@ -45,7 +47,7 @@ func (c *Crossing) Warnings() (warnings []string) {
 	}
 	for _, f := range c.Received.Flows {
 		if f.Elsewhere > 0 {
-			warnings = append(warnings, Warn(WrongQueue, "verify saw %d of %d frames of %s come on other queues than the %v of its flow rule", f.Elsewhere, f.Frames, f.Flow, f.Steered))
+			warnings = append(warnings, Warn(WrongQueue, "verify saw %d of %s of %s come on other queues than the %v of its flow rule", f.Elsewhere, printable.Count(f.Frames, "frame"), f.Flow, f.Steered))
 		}
 	}
 	return warnings

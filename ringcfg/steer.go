@@ -12,6 +12,7 @@ import (
 
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
+	"zcbench/internal/printable"
 )
 
 // forQueues adds to w what queues of its own need before they can be chosen:
@@ -49,7 +50,7 @@ func (h *host) forQueues(w Want, now Settings) (Want, error) {
 			return w, nil
 		}
 	}
-	return w, unsupported("%d queues of its own and one for other traffic: driver %s of %s has at most %d receive queues", w.Queues, h.driver, h.iface, max(c["combined-max"], c["rx-max"]))
+	return w, unsupported("%s of its own and one for other traffic: driver %s of %s has at most %d receive queues", printable.Count(w.Queues, "queue"), h.driver, h.iface, max(c["combined-max"], c["rx-max"]))
 }
 
 // steer chooses the queues, keeps all other traffic off them, and sends the

@@ -136,7 +136,7 @@ func TestStoryExperiment(t *testing.T) {
 	if _, errs, code := run(t, "run", spec, "-o", dir); code != exitUsage || !strings.Contains(errs, "--resume") {
 		t.Errorf("again: exit %d: %s", code, errs)
 	}
-	if out, errs, code := run(t, "run", spec, "-o", dir, "--resume"); code != 0 || !strings.Contains(errs, "6 of 6 runs are done") || !strings.Contains(out, "ROI") {
+	if out, errs, code := run(t, "run", spec, "-o", dir, "--resume"); code != 0 || !strings.Contains(errs, "6 of 6 runs done") || !strings.Contains(out, "ROI") {
 		t.Errorf("resumed: exit %d: %s%s", code, errs, out)
 	}
 	other := specFile(t, strings.Replace(tinySpec, "time: 0.5", "time: 0.6", 1))
@@ -295,7 +295,7 @@ func TestStoryExperimentParts(t *testing.T) {
 		t.Errorf("%d records, want 2 cells × 3", len(all))
 	}
 	// What was chosen need not be said again.
-	if _, errs, code := run(t, "run", spec, "-o", dir, "--resume"); code != 0 || !strings.Contains(errs, "6 of 6 runs are done") {
+	if _, errs, code := run(t, "run", spec, "-o", dir, "--resume"); code != 0 || !strings.Contains(errs, "6 of 6 runs done") {
 		t.Errorf("resumed: exit %d: %s", code, errs)
 	}
 	if _, errs, code := run(t, "run", spec, "-o", dir, "--resume", "--repeats", "2"); code != exitUsage {

@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/bounded"
 	"zcbench/internal/netif"
+	"zcbench/internal/printable"
 )
 
 const (
@@ -117,9 +118,9 @@ func (r *runFlags) check() error {
 	case r.interval > 0 && time.Duration(r.interval) < 100*time.Millisecond:
 		return bad("--interval is %s; it must be 0 or at least 0.1", r.interval.String())
 	case r.port < 1 || r.port+r.flows > math.MaxUint16:
-		return bad("--port %d: it and the %d data ports after it must be from 1 to 65535", r.port, r.flows)
+		return bad("--port %d: it and %s after it must be from 1 to 65535", r.port, printable.Count(r.flows, "data port"))
 	case r.cport < 0 || r.cport+r.flows > math.MaxUint16:
-		return bad("--cport %d: the %d source ports from it must be below 65536", r.cport, r.flows)
+		return bad("--cport %d: %s from it must be from 1 to 65535", r.cport, printable.Count(r.flows, "source port"))
 	case r.mss != 0 && (r.mss < minMSS || r.mss > maxMSS):
 		return bad("--set-mss is %d; it must be from %d to %d, or 0 for the kernel's choice", r.mss, minMSS, maxMSS)
 	case r.v4 && r.v6:

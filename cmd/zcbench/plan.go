@@ -159,7 +159,7 @@ func planJSON(w io.Writer, p *experiment.Plan, parts []part) error {
 func planText(out io.Writer, p *experiment.Plan, parts []part) error {
 	runs := p.Runs()
 	fmt.Fprintf(out, "experiment %s: %s × %s, %d of these %d can run here, about %s, seed %d\n",
-		p.Spec.Name, plural(len(p.Cells), "cell"), plural(p.Spec.Repeats, "run"), able(runs), len(runs), p.Time(runs).Round(time.Second), p.Spec.Seed)
+		p.Spec.Name, printable.Count(len(p.Cells), "cell"), printable.Count(p.Spec.Repeats, "run"), able(runs), len(runs), p.Time(runs).Round(time.Second), p.Spec.Seed)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "\n#\tcell\tsender → receiver\tid\n")
 	for i := range p.Cells {
@@ -201,7 +201,7 @@ func planText(out io.Writer, p *experiment.Plan, parts []part) error {
 		fmt.Fprint(out, "\nshards, each for run --shard:\n")
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		for _, s := range parts {
-			fmt.Fprintf(w, "  %s\t%s\t%s\tabout %s\n", s.Shard, plural(s.Cells, "cell"), plural(s.Runs, "run"), time.Duration(s.Seconds*float64(time.Second)).Round(time.Second))
+			fmt.Fprintf(w, "  %s\t%s\t%s\tabout %s\n", s.Shard, printable.Count(s.Cells, "cell"), printable.Count(s.Runs, "run"), time.Duration(s.Seconds*float64(time.Second)).Round(time.Second))
 		}
 		return w.Flush()
 	}
@@ -214,13 +214,6 @@ func showMissing(w io.Writer, missing []experiment.Lack) {
 		if m.Pair != "" {
 			pair = m.Pair + ": "
 		}
-		fmt.Fprintf(w, "  %s%s [%s]\n", pair, printable.Line(m.What), plural(m.Cells, "cell"))
+		fmt.Fprintf(w, "  %s%s [%s]\n", pair, printable.Line(m.What), printable.Count(m.Cells, "cell"))
 	}
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

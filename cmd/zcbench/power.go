@@ -229,7 +229,7 @@ func summarizeWatts(out io.Writer, p results.Power, warnings []string, length ti
 		fmt.Fprintf(&b, ", min %.2f, max %.2f", *p.Min, *p.Max)
 	}
 	fmt.Fprintf(&b, " over %.1f s, %.1f J, by %s\n", length.Seconds(), p.Joules, source)
-	fmt.Fprintf(&b, "%d values, one each %.3g s", p.Samples, p.Interval)
+	fmt.Fprintf(&b, "%s, one each %.3g s", printable.Count(p.Samples, "value"), p.Interval)
 	if p.Resolution > 0 {
 		fmt.Fprintf(&b, ", in steps of %.3g W", p.Resolution)
 	}

@@ -96,7 +96,7 @@ func carryOut(ctx context.Context, c *cli, r experiment.Runner, asJSON bool) err
 		fmt.Fprintf(c.stderr, "a run took %.2f s beside its warm-up and window\n", progress.Overhead.Seconds())
 	}
 	if progress.Done < progress.Total {
-		fmt.Fprintf(c.stderr, "zcbench: %d of %d runs are done; --resume continues with the others\n", progress.Done, progress.Total)
+		fmt.Fprintf(c.stderr, "zcbench: %d of %s done; --resume continues with the others\n", progress.Done, printable.Count(progress.Total, "run"))
 	}
 	return err
 }
@@ -276,7 +276,7 @@ func outcome(r *results.Record) string {
 		}
 	}
 	if n := len(r.Warnings); n > 0 {
-		text += ", " + plural(n, "warning")
+		text += ", " + printable.Count(n, "warning")
 	}
 	return text
 }

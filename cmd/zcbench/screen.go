@@ -54,8 +54,13 @@ func (s *screen) started(settings map[string]any) {
 			}
 			return "(not zcbench)"
 		}
-		fmt.Fprintf(s.out, "tx %v → rx %v, %v flow(s), %v bytes a call, %vs after %vs of warm-up\n",
-			engine("tx"), engine("rx"), settings["flows"], settings["length"], settings["time_seconds"], settings["omit_seconds"])
+		flows, _ := settings["flows"].(int) // as settings has it
+		length := fmt.Sprintf("%vs after %vs of warm-up", settings["time_seconds"], settings["omit_seconds"])
+		if settings["time_seconds"] == 0.0 {
+			length = "until the sender ends"
+		}
+		fmt.Fprintf(s.out, "tx %v → rx %v, %s, %v bytes a call, %s\n",
+			engine("tx"), engine("rx"), printable.Count(flows, "flow"), settings["length"], length)
 	}
 }
 
@@ -97,7 +102,7 @@ func (s *screen) verified(role endpoint.Role, c *results.Crossing) {
 		s.emit("verify", map[string]any{"end": role, "verify": c})
 	default:
 		n := c.Received.Frames + c.Sent.Frames
-		fmt.Fprintf(s.out, "%-4s warm-up: %d TCP frames crossed %s, %d warnings\n", role, n, printable.Line(c.Interface), len(c.Warnings()))
+		fmt.Fprintf(s.out, "%-4s warm-up: %s crossed %s, %s\n", role, printable.Count(n, "TCP frame"), printable.Line(c.Interface), printable.Count(len(c.Warnings()), "warning"))
 	}
 }
 

@@ -151,7 +151,7 @@ func showView(out io.Writer, v ringcfg.View) error {
 		fmt.Fprintln(w)
 	}
 	for _, p := range v.PagePools {
-		fmt.Fprintf(w, "page pool %d\t%d pages in flight (%d bytes)", p.ID, p.Inflight, p.Bytes)
+		fmt.Fprintf(w, "page pool %d\t%s in flight (%d bytes)", p.ID, printable.Count(p.Inflight, "page"), p.Bytes)
 		if p.Provider != "" {
 			fmt.Fprintf(w, " of %s", p.Provider)
 		}
@@ -282,7 +282,7 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 				return tuned(err)
 			}
 			showChanges(c.stdout, changes)
-			fmt.Fprintf(c.stdout, "%d settings would change; none was\n", len(changes))
+			fmt.Fprintf(c.stdout, "%s would change; none was\n", printable.Count(len(changes), "setting"))
 			return nil
 		}
 		grant, _, err := ringcfg.Apply(ctx, want, "")
@@ -300,7 +300,7 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 		if *iface != "" {
 			on = " -i " + *iface
 		}
-		fmt.Fprintf(c.stdout, "%d settings changed; zcbench tune restore%s puts them back\n", len(grant.Changes), on)
+		fmt.Fprintf(c.stdout, "%s changed; zcbench tune restore%s puts back what was\n", printable.Count(len(grant.Changes), "setting"), on)
 		return nil
 	})
 }
@@ -345,10 +345,10 @@ func tuneRestore(ctx context.Context, c *cli, args []string) error {
 		return tuned(err)
 	}
 	if n := len(done.Drift); n > 0 {
-		return fmt.Errorf("%d settings were left alone", n)
+		return fmt.Errorf("%s left alone: somebody else changed what zcbench had set", printable.Count(n, "setting"))
 	}
 	if len(done.Changes) > 0 {
-		fmt.Fprintf(c.stdout, "%d settings put back\n", len(done.Changes))
+		fmt.Fprintf(c.stdout, "%s put back\n", printable.Count(len(done.Changes), "setting"))
 	} else {
 		fmt.Fprintln(c.stdout, "nothing to put back")
 	}

@@ -151,7 +151,7 @@ func TestRestoreElsewhere(t *testing.T) {
 		if !deleted {
 			ip("link", "set", name, "address", "02:03:04:05:06:07")
 			out, stderr, code := inside(t, e, "tune", "restore", "-i", was)
-			if code != 0 || !strings.Contains(out, name+": link.mtu: 4148 → 1500, put back\n1 settings put back\n") {
+			if code != 0 || !strings.Contains(out, name+": link.mtu: 4148 → 1500, put back\n1 setting put back\n") {
 				t.Errorf("restore: exit %d\n%s%s", code, out, stderr)
 			}
 			rename(name, was)

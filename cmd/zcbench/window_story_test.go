@@ -21,6 +21,7 @@ import (
 
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/netpair"
+	"zcbench/internal/printable"
 	"zcbench/internal/testutil"
 	"zcbench/results"
 )
@@ -486,7 +487,7 @@ func TestStoryDeadFlow(t *testing.T) {
 				}
 			}, "-p", strconv.Itoa(port), "-t", "2", "-O", "0", "-P", strconv.Itoa(flows))
 			for _, end := range []string{"rx", "tx"} {
-				want := fmt.Sprintf("1 of %d flows stood still for about half a second or more: flow %d for", flows, flows)
+				want := fmt.Sprintf("1 of %s stood still for about half a second or more: flow %d for", printable.Count(flows, "flow"), flows)
 				if w := warning(&r, end+":", results.FlowStalled); !strings.Contains(w, want) {
 					t.Errorf("%s: warnings %q, want %q", end, r.Warnings, want)
 				}

@@ -12,6 +12,19 @@ import (
 	"unicode/utf8"
 )
 
+// Count is a number of things, "1 flow" or "3 flows".
+func Count[N int | uint64](n N, thing string) string {
+	return fmt.Sprintf("%d %s", n, Plural(n, thing, thing+"s"))
+}
+
+// Plural is the word that goes with a number.
+func Plural[N int | uint64](n N, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
 // Line makes one line of s, in which only what can be seen is left.
 func Line(s string) string {
 	if plain(s) {

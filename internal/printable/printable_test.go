@@ -50,3 +50,11 @@ func TestJSON(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 }
+
+func TestCount(t *testing.T) {
+	for n, want := range map[int]string{0: "0 flows", 1: "1 flow", 2: "2 flows"} {
+		if got := Count(n, "flow"); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -360,11 +360,15 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 		c.run = nil
 		return err
 	}
-	if a.Observe != nil {
-		a.Observe(Event{Prepared: &c.run.p, Peer: c.peer})
-	}
 	if a.Facts != nil {
 		c.facts = a.Facts(p.Interface)
+	}
+	if err := c.run.open(); err != nil {
+		c.run = nil
+		return err
+	}
+	if a.Observe != nil {
+		a.Observe(Event{Prepared: &c.run.p, Peer: c.peer})
 	}
 	facts := c.facts
 	if !c.trusted {

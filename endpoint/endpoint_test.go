@@ -18,12 +18,21 @@ import (
 	"zcbench/results"
 )
 
-// freePorts finds n consecutive free ports; another process may take one
-// before they are used, which the test then reports as such.
+// given is the first port that no test has been given.
+var given atomic.Int64
+
+// freePorts finds n consecutive free ports, others each time; another process may take
+// one before they are used, which the test then reports as such.
 func freePorts(t *testing.T, n int) int {
 	t.Helper()
+	given.CompareAndSwap(0, int64(20000+os.Getpid()%20000))
 search:
-	for port := 20000 + os.Getpid()%20000; port < 60000; port += n + 1 {
+	for {
+		port := int(given.Add(int64(n+1))) - n - 1
+		if port+n > 60000 {
+			given.Store(20000)
+			continue
+		}
 		for i := range n {
 			l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", itoa(port+i)))
 			if err != nil {
@@ -33,8 +42,6 @@ search:
 		}
 		return port
 	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 func itoa(n int) string {

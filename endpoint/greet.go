@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,14 +24,19 @@ import (
 const markLength = 16
 
 // maxGuests is the most connections that wait for their driver's word beside the
-// run's: strangers may come to the data ports too. Beyond it one of them all, by
-// chance, has to go, so that nobody can fill it up.
+// run's, where this process may have the descriptors: strangers may come to the data
+// ports too. Beyond it the oldest has to go: the run's come just before that word.
 const maxGuests = 1024
+
+// guestStay is what each of them may count on, if many come at once: the others wait in
+// the kernel's queue.
+const guestStay = 200 * time.Millisecond
 
 // host takes what comes to the listeners, until meet knows the run's.
 type host struct {
 	listeners []int
-	guests    []guest
+	most      int     // guests
+	guests    []guest // in the order they came
 	quit      context.CancelFunc
 	over      sync.WaitGroup
 	err       error // valid when over
@@ -41,11 +46,12 @@ type host struct {
 type guest struct {
 	fd, flow int
 	mark     []byte
+	came     time.Time
 }
 
 // welcome accepts in the background.
 func welcome(ctx context.Context, listeners []int) (*host, error) {
-	h := &host{listeners: listeners}
+	h := &host{listeners: listeners, most: spare(maxGuests) + len(listeners)}
 	ctx, h.quit = context.WithCancel(ctx)
 	bell, err := newAlarm(ctx, nil)
 	if err != nil {
@@ -67,14 +73,20 @@ func (h *host) serve(ctx context.Context, bell *alarm) error {
 	}
 	ready = append(ready, bell.fds...)
 	for ctx.Err() == nil {
-		if _, err := unix.Poll(ready, -1); err != nil {
+		wait, on := -1, ready
+		if left := h.full(); left > 0 {
+			wait, on = int(left/time.Millisecond)+1, ready[n:]
+		}
+		if got, err := unix.Poll(on, wait); err != nil {
 			if errors.Is(err, unix.EINTR) {
 				continue
 			}
 			return fmt.Errorf("wait for data connections: %w", err)
+		} else if got == 0 {
+			continue
 		}
 		for i := range n {
-			if ready[i].Revents == 0 {
+			if ready[i].Revents == 0 || ctx.Err() != nil || h.full() > 0 {
 				continue
 			}
 			if err := h.accept(i); err != nil {
@@ -83,6 +95,14 @@ func (h *host) serve(ctx context.Context, bell *alarm) error {
 		}
 	}
 	return nil
+}
+
+// full is for how long nobody else may be let in.
+func (h *host) full() time.Duration {
+	if len(h.guests) < h.most {
+		return 0
+	}
+	return guestStay - time.Since(h.guests[0].came)
 }
 
 // accept lets one connection in and marks it.
@@ -106,19 +126,17 @@ func (h *host) accept(flow int) error {
 		unix.Close(fd) // it has left
 		return nil
 	}
-	if len(h.guests) >= maxGuests+len(h.listeners) {
+	if len(h.guests) >= h.most {
 		h.part()
 	}
-	h.guests = append(h.guests, guest{fd, flow, mark})
+	h.guests = append(h.guests, guest{fd, flow, mark, time.Now()})
 	return nil
 }
 
-// part sends one of all away.
+// part sends the oldest away.
 func (h *host) part() {
-	i, last := mathrand.IntN(len(h.guests)), len(h.guests)-1
-	unix.Close(h.guests[i].fd)
-	h.guests[i] = h.guests[last]
-	h.guests = h.guests[:last]
+	unix.Close(h.guests[0].fd)
+	h.guests = slices.Delete(h.guests, 0, 1)
 }
 
 // meet gives the run's connections, by flow, and sends the others away.

@@ -91,7 +91,7 @@ func (p *Prepare) params() Params {
 	}
 }
 
-// prepare opens the engine on its threads and then the connections: a
+// prepare opens the engine on its threads. The connections come after that: a
 // receiver that binds NIC queues must have done so before it listens.
 func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instruments, l *link, local netip.Addr) (_ *run, err error) {
 	r := &run{p: p, engine: e, link: l, local: localAddress(&p, local)}
@@ -152,17 +152,24 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	if err = r.instrument(in); err != nil {
 		return nil, err
 	}
-	l.busy(connectTime(p.Flows))
-	if p.Role == TX {
+	runtime.GC()
+	return r, nil
+}
+
+// open makes the data connections, or waits for them, and is the last that an end does
+// before the payload: a receiver keeps those that have come last.
+func (r *run) open() (err error) {
+	r.link.busy(connectTime(r.p.Flows))
+	if r.p.Role == TX {
 		r.conns, r.marks, err = connect(r.ctx, &r.p, connectWait)
-	} else if r.listeners, err = listen(&r.p); err == nil && !p.Raw {
+	} else if r.listeners, err = listen(&r.p); err == nil && !r.p.Raw {
 		r.host, err = welcome(r.ctx, r.listeners)
 	}
 	if err != nil {
-		return nil, err
+		r.abort(err)
+		err = errors.Join(err, r.close())
 	}
-	runtime.GC()
-	return r, nil
+	return err
 }
 
 // work is a worker's thread. It never unlocks, so the thread ends with it and

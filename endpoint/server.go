@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"zcbench/internal/feature"
 )
 
 // Listen serves drivers that come over TCP, one run at a time: a driver that
@@ -21,7 +23,7 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	var visitors visitors
+	visitors := visitors{most: spare(maxVisitors)}
 	served := make(chan struct{}, 1)
 	go func() {
 		select {
@@ -36,9 +38,12 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
+			if feature.Exhausted(err) {
+				visitors.part(0)
+			}
 			var ne net.Error
-			if errors.As(err, &ne) { // out of descriptors, or the peer left the queue
-				time.Sleep(50 * time.Millisecond)
+			if errors.As(err, &ne) { // that, or the peer left the queue
+				time.Sleep(leastStay / 10)
 				continue
 			}
 			return fmt.Errorf("accept a control connection: %w", err)

@@ -6,18 +6,33 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// How many links may be there at once whose drivers have proven nothing: all
-// together, and from one address. Whoever comes beyond that takes the place of
-// the oldest, so that no number of idle links keeps a driver out.
-const (
-	maxVisitors = 256
-	maxFromOne  = 64
-)
+// maxVisitors is how many links may be there at once whose drivers have proven
+// nothing, where this process may have the descriptors. Whoever comes beyond that
+// takes the place of the oldest of the address that has most, so that no number of
+// idle links keeps a driver out.
+const maxVisitors = 256
+
+// leastStay is what every link has to prove itself in, however many come at once: they
+// wait in the kernel's queue.
+const leastStay = 100 * time.Millisecond
+
+// spare is how many descriptors of all that this process may have strangers may take,
+// on the control port and again on those of the payload: most are left to runs.
+func spare(most int) int {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return most
+	}
+	return int(min(l.Cur/6, uint64(most)))
+}
 
 // visitors are those links, in the order they came.
 type visitors struct {
+	most     int
 	mu       sync.Mutex
 	all      []*visitor
 	reported time.Time
@@ -28,35 +43,44 @@ type visitors struct {
 type visitor struct {
 	conn net.Conn
 	from netip.Prefix
+	came time.Time
 }
 
 // enter takes a link in, and may send another away for it.
 func (v *visitors) enter(c net.Conn) *visitor {
-	n := &visitor{conn: c, from: origin(c)}
+	for !v.part(v.most) {
+		time.Sleep(leastStay / 10)
+	}
+	n := &visitor{conn: c, from: origin(c), came: time.Now()}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.all = append(v.all, n)
+	return n
+}
+
+// part sends one away if there are that many, and it is time.
+func (v *visitors) part(most int) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.all) < most || len(v.all) == 0 {
+		return true
+	}
 	count := map[netip.Prefix]int{}
 	for _, o := range v.all {
 		count[o.from]++
 	}
-	out := -1
-	switch {
-	case count[n.from] >= maxFromOne:
-		out = slices.IndexFunc(v.all, func(o *visitor) bool { return o.from == n.from })
-	case len(v.all) >= maxVisitors:
-		out = 0
-		for i, o := range v.all {
-			if count[o.from] > count[v.all[out].from] {
-				out = i
-			}
+	out := 0
+	for i, o := range v.all {
+		if count[o.from] > count[v.all[out].from] {
+			out = i
 		}
 	}
-	if out >= 0 {
-		hangUp(v.all[out].conn)
-		v.all = slices.Delete(v.all, out, out+1)
+	if time.Since(v.all[out].came) < leastStay {
+		return false
 	}
-	v.all = append(v.all, n)
-	return n
+	hangUp(v.all[out].conn)
+	v.all = slices.Delete(v.all, out, out+1)
+	return true
 }
 
 // leave is for a driver that has proven itself, and for a link that has ended.

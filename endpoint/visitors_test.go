@@ -56,7 +56,7 @@ func crowd(t *testing.T, n int, ports ...string) {
 // machine, with ZCBENCH_CROWD set, there are 500 at both ports and each of 20 runs
 // begins within 3 s.
 func TestIdleLinksKeepNobodyOut(t *testing.T) {
-	n, runs, full := 3*maxFromOne, 1, os.Getenv("ZCBENCH_CROWD") != ""
+	n, runs, full := maxVisitors, 1, os.Getenv("ZCBENCH_CROWD") != ""
 	if full {
 		n, runs = 500, 20
 	}
@@ -110,34 +110,42 @@ func TestIdleLinksKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// One address has no more than its share, and the oldest goes first.
+// Who has most gives way, the oldest first.
 func TestVisitors(t *testing.T) {
-	var v visitors
+	const most = 64
+	v := visitors{most: most}
 	from := func(addr string, port int) *peerAt {
 		return &peerAt{at: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), uint16(port)))}
 	}
 	early := from("192.0.2.1", 1)
 	v.enter(early)
 	var many []*peerAt
-	for i := range maxFromOne + 10 { // one network of IPv6 is one
+	for i := range most + 10 { // one network of IPv6 is one
 		c := from([]string{"2001:db8::1", "2001:db8::2"}[i%2], i+1)
 		many = append(many, c)
 		v.enter(c)
 	}
-	if i := slices.IndexFunc(many, func(c *peerAt) bool { return !c.closed }); i != 10 || early.closed {
+	if i := slices.IndexFunc(many, func(c *peerAt) bool { return !c.closed }); i != 11 || early.closed {
 		t.Errorf("%d of the crowd's own were sent away, and the other %v", i, early.closed)
 	}
-	for i := range maxVisitors { // from everywhere
+	for i := range most { // from everywhere
 		v.enter(from(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String(), 1))
 	}
-	if len(v.all) != maxVisitors {
+	if len(v.all) != most {
 		t.Errorf("%d visitors", len(v.all))
 	}
 	left := slices.DeleteFunc(slices.Clone(many), func(c *peerAt) bool { return c.closed })
 	if early.closed != (len(left) <= 1) {
 		t.Errorf("the one with a single link was sent away (%v) before those with %d", early.closed, len(left))
 	}
+	for _, o := range v.all {
+		o.came = time.Now() // as those of a crowd
+	}
+	came := time.Now()
 	n := v.enter(from("192.0.2.9", 9))
+	if took := time.Since(came); took < leastStay/2 {
+		t.Errorf("one was sent away %s after it came", took)
+	}
 	v.leave(n)
 	v.leave(n)
 	if slices.Contains(v.all, n) {

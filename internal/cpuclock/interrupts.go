@@ -3,6 +3,7 @@ package cpuclock
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -63,7 +64,10 @@ func openInterrupts() (_ *interrupts, err error) {
 	defer func() {
 		if err != nil {
 			t.close()
-			err = fmt.Errorf("sum the time of interrupts by a program on the kernel's tracepoints: %w (it takes root, or CAP_BPF and CAP_PERFMON)", err)
+			err = fmt.Errorf("sum the time of interrupts by a program on the kernel's tracepoints: %w", err)
+			if errors.Is(err, fs.ErrPermission) {
+				err = fmt.Errorf("%w (it takes root, or CAP_BPF and CAP_PERFMON)", err)
+			}
 		}
 	}()
 	n, err := possibleCPUs()

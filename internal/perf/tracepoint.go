@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/feature"
 )
 
 // Field is where a tracepoint's record has a value.
@@ -72,9 +74,12 @@ func tracefs() (*os.File, error) {
 }
 
 func tracefsError(err error) error {
-	e := &Error{Lacking: true, text: fmt.Sprintf("tracefs, which names the kernel's tracepoints, cannot be used (%v): run as root, or have root mount it for all (mount -t tracefs -o mode=755 tracefs /sys/kernel/tracing)", err)}
+	e := &Error{Lacking: !feature.Exhausted(err), text: fmt.Sprintf("tracefs, which names the kernel's tracepoints, cannot be used (%v)", err)}
 	errors.As(err, &e.errno)
-	if errors.Is(err, unix.ENODEV) {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		e.text += ": run as root, or have root mount it for all (mount -t tracefs -o mode=755 tracefs /sys/kernel/tracing)"
+	case errors.Is(err, unix.ENODEV):
 		e.text = "this kernel has no tracefs (CONFIG_EVENT_TRACING)"
 	}
 	return e

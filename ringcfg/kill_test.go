@@ -112,6 +112,8 @@ func another(r *rand.Rand, now Settings, name string) string {
 			return pick("0", "1")
 		}
 		return pick("0", "2", "20000")
+	case "irq":
+		return pick("0", "1", "0-1")
 	case "queue":
 		if strings.HasSuffix(name, "cpus") {
 			return "cpus " + pick("0", "1", "0-1")

@@ -1,10 +1,17 @@
 package ringcfg
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"zcbench/internal/genl/netdev"
 )
@@ -121,7 +128,8 @@ func writeNAPI(h *host, set Settings) error {
 	return nil
 }
 
-// irq.rx-2 is the list of CPUs that the interrupt of a queue may go to.
+// irq.rx-2 is the list of CPUs that the interrupt of a queue may go to. One that
+// serves several queues has the name of the first.
 
 func readIRQs(h *host, to Settings) error {
 	irqs, err := h.irqs()
@@ -132,20 +140,127 @@ func readIRQs(h *host, to Settings) error {
 }
 
 func (h *host) irqs() (map[string]uint32, error) {
-	if h.dev == nil {
-		return nil, nil
-	}
-	byQueue, err := h.napis()
+	all, err := h.queueIRQs()
 	if err != nil {
 		return nil, err
 	}
+	first := map[uint32]string{}
+	for queue, irq := range all {
+		if other, ok := first[irq]; !ok || before(queue, other) {
+			first[irq] = queue
+		}
+	}
 	irqs := map[string]uint32{}
-	for queue, n := range byQueue {
-		if n.IRQ != nil && *n.IRQ != 0 {
-			irqs[queue] = *n.IRQ
+	for irq, queue := range first {
+		irqs[queue] = irq
+	}
+	return irqs, nil
+}
+
+// before orders queues: those that receive come first, 2 before 10.
+func before(a, b string) bool {
+	return cmp.Or(strings.Compare(a[:2], b[:2]), cmp.Compare(len(a), len(b)), strings.Compare(a, b)) < 0
+}
+
+// queueIRQs finds the interrupt of each queue. Drivers tell the kernel which
+// interrupt a NAPI instance is served by, or not; then the names of the device's
+// handlers tell.
+func (h *host) queueIRQs() (map[string]uint32, error) {
+	irqs, known := map[string]uint32{}, map[uint32]bool{}
+	var queues []netdev.Queue
+	var napis []netdev.NAPI
+	var err error
+	if h.dev != nil {
+		if queues, err = h.dev.Queues(h.index); err == nil {
+			napis, err = h.dev.NAPIs(h.index)
+		}
+	}
+	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) { // before Linux 6.8
+		return nil, err
+	}
+	for _, q := range queues {
+		for _, n := range napis {
+			if n.ID == q.NAPI && n.IRQ != nil && *n.IRQ != 0 {
+				irqs[fmt.Sprintf("%s-%d", q.Direction, q.ID)] = *n.IRQ
+				known[*n.IRQ] = true
+			}
+		}
+	}
+	for queue, irq := range byHandler(h.handlers()) {
+		if !known[irq] {
+			irqs[queue] = irq
 		}
 	}
 	return irqs, nil
+}
+
+// handlers are the names of the handlers of the device's interrupts.
+func (h *host) handlers() map[uint32]string {
+	names := map[uint32]string{}
+	if h.sys == "" {
+		return names
+	}
+	device := filepath.Join(h.sys, "class/net", h.iface, "device")
+	if bus, err := os.Readlink(filepath.Join(device, "subsystem")); err == nil && filepath.Base(bus) == "virtio" {
+		device += "/.." // which has the interrupts; Join would take this as text
+	}
+	list, err := os.ReadDir(device + "/msi_irqs")
+	if err != nil {
+		return names // it has none, or is no device
+	}
+	for _, e := range list {
+		irq, err := strconv.ParseUint(e.Name(), 10, 32)
+		if err != nil {
+			continue
+		}
+		// Each handler has a folder of its name.
+		for _, dir := range glob(filepath.Join(h.root, fmt.Sprintf("/proc/irq/%d/*/", irq))) {
+			if name := filepath.Base(dir); name != h.iface { // as drivers name what is no queue's
+				names[uint32(irq)] = name
+			}
+		}
+	}
+	return names
+}
+
+// handlerName is how drivers name the handler of a queue's interrupt: zc1-TxRx-3 and
+// so on, and virtio3-input.0.
+var handlerName = regexp.MustCompile(`(?i)[-_](tx-?rx|rx-?tx|rx|tx|input|output)[-.](\d+)$`)
+
+// byHandler gives the interrupts of queues by the names of their handlers. Some
+// drivers number their interrupts in one series and not the queues: those of a
+// direction are then in the order of these numbers.
+func byHandler(handlers map[uint32]string) map[string]uint32 {
+	type numbered struct {
+		n   int
+		irq uint32
+	}
+	byDirection := map[netdev.Direction][]numbered{}
+	for irq, name := range handlers {
+		m := handlerName.FindStringSubmatch(name)
+		if m == nil {
+			continue
+		}
+		n, err := strconv.Atoi(m[2])
+		if err != nil {
+			continue
+		}
+		kind := strings.ToLower(m[1])
+		if kind == "input" || strings.Contains(kind, "rx") {
+			byDirection[netdev.RX] = append(byDirection[netdev.RX], numbered{n, irq})
+		}
+		if kind == "output" || strings.Contains(kind, "tx") {
+			byDirection[netdev.TX] = append(byDirection[netdev.TX], numbered{n, irq})
+		}
+	}
+	irqs := map[string]uint32{}
+	for d, list := range byDirection {
+		slices.SortFunc(list, func(a, b numbered) int { return cmp.Compare(a.n, b.n) })
+		for i, l := range list {
+			irqs[fmt.Sprintf("%s-%d", d, i)] = l.irq
+		}
+	}
+	return irqs
 }
 
 func affinityFile(irq uint32) string { return fmt.Sprintf("/proc/irq/%d/smp_affinity_list", irq) }

@@ -143,15 +143,16 @@ func (h *host) showNIC(v *View) {
 	}
 	queues, _ := h.dev.Queues(h.index)
 	napis, _ := h.dev.NAPIs(h.index)
+	irqs, _ := h.queueIRQs()
 	byID := map[uint32]netdev.NAPI{}
 	for _, n := range napis {
 		byID[n.ID] = n
 	}
 	for _, q := range queues {
 		view := QueueView{Name: fmt.Sprintf("%s-%d", q.Direction, q.ID), NAPI: q.NAPI, Thread: byID[q.NAPI].PID, Provider: q.Provider()}
-		if irq := byID[q.NAPI].IRQ; irq != nil {
-			view.IRQ = *irq
-			view.CPUs, _ = readFile(affinityFile(*irq))
+		if irq, ok := irqs[view.Name]; ok {
+			view.IRQ = irq
+			view.CPUs, _ = readFile(affinityFile(irq))
 		}
 		v.Queues = append(v.Queues, view)
 	}

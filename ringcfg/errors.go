@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/genl"
 )
 
 // kindError is an error that errors.Is finds to be of a kind, though its text
@@ -28,8 +30,12 @@ func usage(format string, args ...any) error {
 }
 
 // explain says what a refused write of a family needs.
-func explain(f family, err error) error {
+func (h *host) explain(f family, err error) error {
+	var refusal *genl.Error
 	switch {
+	case f.group == device && errors.As(err, &refusal) && refusal.Errno == unix.EOPNOTSUPP && refusal.Message == "" && h.driver != "":
+		// What a driver shows it need not let anybody change.
+		return unsupported("%w: driver %s of %s shows its %s settings, and does not let this be changed", err, h.driver, h.iface, f.name)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return unsupported("%w (it needs %s in the user namespace that owns it)", err, capabilities[f.right])
 	case errors.Is(err, unix.EOPNOTSUPP):

@@ -116,6 +116,8 @@ func TestLabRefusals(t *testing.T) {
 		{Want{Settings: map[string]string{"mtu": "4148", "rx-ring": "9999999"}}, "requested ring size exceeds maximum (attribute .rx)"},
 		{Want{Settings: map[string]string{"rss": "equal 1", "flow.tcp4 dst-ip 198.18.0.2": "queue 99"}}, "flow rule tcp4 dst-ip 198.18.0.2"},
 		{Want{Settings: map[string]string{"channels": "9999"}}, "requested channel count exceeds maximum"},
+		{Want{Settings: map[string]string{"mtu": "4148", "rss": "99"}}, "rss.table: zc1 has 8 receive queues, from 0 on, and no queue 99"},
+		{Want{Settings: map[string]string{"rss.key": "00"}}, "rss.key of zc1 is 40 bytes in hexadecimal"},
 	} {
 		c.want.Interface = e.Interface
 		in(t, e, func() error {

@@ -3,6 +3,7 @@ package ringcfg
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,12 +46,15 @@ func (h *host) writeRSS(name, value string) error {
 	if name == "rss.key" {
 		key, err := hex.DecodeString(value)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return usage("%s: %w", name, err)
 		}
 		return h.eth.SetKey(h.iface, 0, key)
 	}
 	table, err := splitQueues(name, value)
 	if err != nil {
+		return err
+	}
+	if err := h.queuesThere(name, table); err != nil {
 		return err
 	}
 	if name == "rss.table" {
@@ -84,8 +88,11 @@ func (h *host) writeRSS(name, value string) error {
 
 // parseRSS accepts "equal N" beside a list, the first N queues in turn, and
 // repeats a list until it fills the driver's table, as the kernel would.
-func parseRSS(_ *host, now Settings, name, value string) (string, error) {
-	if name == "rss.key" || value == "" {
+func parseRSS(h *host, now Settings, name, value string) (string, error) {
+	if name == "rss.key" {
+		return parseKey(h.iface, now[name], value)
+	}
+	if value == "" {
 		return value, nil
 	}
 	whole, err := splitQueues("rss.table", now["rss.table"])
@@ -115,6 +122,29 @@ func parseRSS(_ *host, now Settings, name, value string) (string, error) {
 		list = append(list, list[len(list)-size])
 	}
 	return joinQueues(list), nil
+}
+
+// parseKey takes a key as ethtool shows it, too. The driver's own tells how long one
+// is.
+func parseKey(iface, now, value string) (string, error) {
+	key, err := hex.DecodeString(strings.ReplaceAll(value, ":", ""))
+	if err != nil || 2*len(key) != len(now) {
+		return "", fmt.Errorf("rss.key of %s is %d bytes in hexadecimal (%d digits), not %q", iface, len(now)/2, len(now), value)
+	}
+	return hex.EncodeToString(key), nil
+}
+
+// queuesThere refuses a table that names queues that are not there, of which the
+// kernel says only that it is invalid.
+func (h *host) queuesThere(name string, table []uint32) error {
+	n, err := h.rxQueues()
+	if err != nil || n == 0 || len(table) == 0 {
+		return nil // the kernel has the last word
+	}
+	if last := slices.Max(table); int(last) >= n {
+		return usage("%s: %s has %d receive queues, from 0 on, and no queue %d (channels sets how many)", name, h.iface, n, last)
+	}
+	return nil
 }
 
 // evenSpread says whether a table is what drivers begin with.

@@ -113,12 +113,16 @@ func TestParseRSS(t *testing.T) {
 		{"rss.context-1", "4 5", "4 5 4 5 4 5", ""},
 		{"rss.table", "0 1 2 3 4 5", "0 1 2 3 4 5", ""},
 		{"rss.context-1", "", "", ""},
-		{"rss.key", "00ff", "00ff", ""},
+		{"rss.key", "00FF", "00ff", ""},
+		{"rss.key", "00:ff", "00ff", ""},
+		{"rss.key", "00", "", "rss.key of zc1 is 2 bytes in hexadecimal (4 digits), not \"00\""},
+		{"rss.key", "zz00", "", "is 2 bytes"},
+		{"rss.key", "", "", "is 2 bytes"},
 		{"rss.table", "0 1 2 3", "", "4 queues do not fill the driver's table of 6 evenly"},
 		{"rss.table", "equal 0", "", `"0" is not a number of queues`},
 		{"rss.table", "a b", "", `"a" is not a queue`},
 	} {
-		got, err := parseRSS(nil, Settings{"rss.table": "0 0 0 0 0 0"}, c.name, c.value)
+		got, err := parseRSS(&host{iface: "zc1"}, Settings{"rss.table": "0 0 0 0 0 0", "rss.key": "abcd"}, c.name, c.value)
 		if got != c.want || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s = %s: %q, %v; want %q, %q", c.name, c.value, got, err, c.want, c.err)
 		}

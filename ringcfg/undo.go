@@ -166,11 +166,11 @@ func (f family) writeEach(h *host, set Settings) error {
 	}
 	err := f.write(h, set)
 	if err == nil || len(set) == 1 {
-		return explain(f, err)
+		return h.explain(f, err)
 	}
 	var errs []error
 	for _, name := range set.names() {
-		errs = append(errs, explain(f, f.write(h, Settings{name: set[name]})))
+		errs = append(errs, h.explain(f, f.write(h, Settings{name: set[name]})))
 	}
 	return errors.Join(errs...)
 }

@@ -216,7 +216,7 @@ func (l *look) at(index, depth int) (Way, error) {
 // has on.
 func Offloads(name string, f map[string]ethtool.Feature, to netip.Addr) Way {
 	if !f["tx-scatter-gather"].Active {
-		return Way{Copies, fmt.Sprintf("%s has no scatter-gather, so the kernel makes one piece of every packet and says nothing of it (ethtool -K %s sg on)", name, name)}
+		return Way{Copies, fmt.Sprintf("%s has no scatter-gather, so the kernel makes one piece of every packet and says nothing of it (%s)", name, turnOn(name, "sg", f["tx-scatter-gather"]))}
 	}
 	sums := f["tx-checksum-ip-generic"].Active
 	if v4, v6 := f["tx-checksum-ipv4"].Active, f["tx-checksum-ipv6"].Active; !to.IsValid() {
@@ -227,9 +227,19 @@ func Offloads(name string, f map[string]ethtool.Feature, to netip.Addr) Way {
 		sums = sums || v6
 	}
 	if !sums {
-		return Way{Copies, fmt.Sprintf("%s computes no checksums, so the kernel does, over a copy that it says nothing of (ethtool -K %s tx on)", name, name)}
+		return Way{Copies, fmt.Sprintf("%s computes no checksums, so the kernel does, over a copy that it says nothing of (%s)", name,
+			turnOn(name, "tx", f["tx-checksum-ip-generic"], f["tx-checksum-ipv4"], f["tx-checksum-ipv6"]))}
 	}
 	return Way{}
+}
+
+// turnOn is what to do for one of some features, which their driver may not let be
+// changed.
+func turnOn(name, group string, features ...ethtool.Feature) string {
+	if slices.ContainsFunc(features, func(f ethtool.Feature) bool { return !f.Fixed }) {
+		return fmt.Sprintf("ethtool -K %s %s on", name, group)
+	}
+	return "its driver cannot; send over another interface"
 }
 
 // below judges the ports of a device: that which carries the payload where it is

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/outside"
 )
 
 // pair makes two namespaces joined by a veth pair, or skips.
@@ -402,7 +403,7 @@ func killMany(t *testing.T, e *netpair.End, seed uint64, rounds int) {
 	t.Cleanup(h.back)
 	dir, fill, free := full(t)
 	j := Journal(dir)
-	before := outside(t, e)
+	before := outside.Look(t, e)
 	span := oneRun(t, e, j)
 	open, refused := 0, map[string]int{}
 	began, done := time.Now(), 0
@@ -466,7 +467,7 @@ func killMany(t *testing.T, e *netpair.End, seed uint64, rounds int) {
 				t.Fatalf("%s: restore when it is back: %+v, %v", what, done, err)
 			}
 		}
-		if after := outside(t, e); after != before {
+		if after := outside.Look(t, e); after != before {
 			t.Fatalf("%s: not as before:\n%s", what, lineDiff(before, after))
 		}
 	}

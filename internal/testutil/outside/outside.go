@@ -1,4 +1,6 @@
-package ringcfg
+// Package outside tells the state of an interface and its host as other programs
+// do, to judge by it what zcbench put back.
+package outside
 
 import (
 	"bytes"
@@ -6,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -34,8 +37,8 @@ echo "= link"; ip -j -d link show dev $0`
 var restless = []string{"net/netfilter/nf_conntrack_count", "net/ipv4/tcp_mem", "net/ipv4/udp_mem", "net/mptcp/available_schedulers",
 	"net/ipv4/tcp_available_congestion_control"}
 
-// outside is the state of the interface of an end as other programs tell it.
-func outside(t *testing.T, e *netpair.End) string {
+// Look is the state of the interface of an end as other programs tell it.
+func Look(t testing.TB, e *netpair.End) string {
 	t.Helper()
 	shell, err := exec.LookPath("sh") // by its path: busybox has an ip of its own
 	if err != nil {
@@ -60,7 +63,7 @@ func outside(t *testing.T, e *netpair.End) string {
 	for line := range strings.Lines(text) {
 		moves := slices.ContainsFunc(restless, func(p string) bool { return strings.HasPrefix(line, p) })
 		// Others of this machine may change what it has once.
-		shared := !inLab && (strings.HasPrefix(line, "vm/") || strings.HasPrefix(line, "kernel/"))
+		shared := os.Getenv("ZCBENCH_LAB") != "1" && (strings.HasPrefix(line, "vm/") || strings.HasPrefix(line, "kernel/"))
 		if !moves && !shared {
 			kept = append(kept, strings.TrimRight(line, "\n"))
 		}
@@ -80,9 +83,9 @@ func outside(t *testing.T, e *netpair.End) string {
 
 // instances are the NAPI instances' settings by the queue that each serves, and
 // the interface's addresses.
-func instances(t *testing.T, e *netpair.End) (lines []string) {
+func instances(t testing.TB, e *netpair.End) (lines []string) {
 	t.Helper()
-	in(t, e, func() error {
+	if err := e.Do(func() error {
 		i, err := net.InterfaceByName(e.Interface)
 		if err != nil {
 			return err
@@ -124,7 +127,9 @@ func instances(t *testing.T, e *netpair.End) (lines []string) {
 			}
 		}
 		return nil
-	})
+	}); err != nil {
+		t.Fatal(err)
+	}
 	slices.Sort(lines)
 	return lines
 }

@@ -67,12 +67,13 @@ type Agent struct {
 	Observe func(Event)
 
 	serving sync.Mutex // held by the link whose driver is served
+	refusals
 }
 
 // Event is something an agent's own user may want to see.
 type Event struct {
-	Prepared *Prepare // a run was accepted
-	Peer     netip.Addr
+	Prepared *Prepare   // a run was accepted
+	Peer     netip.Addr // of the driver, where it came over a network
 	Sample   *Sample
 	Record   *results.Record // this end's half of a run
 	Err      error           // why a run failed; its driver knows too
@@ -100,17 +101,15 @@ func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// Ending ctx closes the link, which ends the reader.
-	defer context.AfterFunc(ctx, func() { rw.Close() })()
-	defer rw.Close()
 	c := &conversation{agent: a, link: newLink(rw, maxRequest), asks: asked}
+	// Ending ctx closes the link, which ends the reader.
+	defer context.AfterFunc(ctx, func() {
+		c.link.goodbye(context.Cause(ctx))
+		rw.Close()
+	})()
+	defer rw.Close()
 	if nc, ok := rw.(net.Conn); ok {
-		if ap, err := netip.ParseAddrPort(nc.RemoteAddr().String()); err == nil {
-			c.peer = ap.Addr().Unmap().WithZone("")
-		}
-		if ap, err := netip.ParseAddrPort(nc.LocalAddr().String()); err == nil {
-			c.local = ap.Addr().Unmap().WithZone("")
-		}
+		c.peer, c.local = addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())
 		// Not the one that has the address: a bridge and its port may both.
 		if name, err := netif.From(nc); err == nil {
 			c.iface = name
@@ -147,6 +146,9 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 		c.link.reads()
 		for {
 			m, err := c.link.receive()
+			if err == nil && m.Error != nil {
+				err = fmt.Errorf("%w: %w", errPeerGone, m.Error.err())
+			}
 			if err != nil {
 				if errors.Is(err, errGarbage) {
 					_ = c.link.sendError(Errorf(Failed, "%w", err))
@@ -202,6 +204,12 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 			answered = Monotonic()
 			idle.Reset(c.idle)
 			if err != nil {
+				if KindOf(err) == PeerGone && !c.link.within() {
+					select { // why may be on its way
+					case <-ctx.Done():
+					case <-time.After(endedWait):
+					}
+				}
 				if cause := context.Cause(ctx); cause != nil {
 					err = cause // not that a closed link is closed
 				}
@@ -212,7 +220,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 					}
 					// Else it is this function's own result.
 					if cause := context.Cause(ctx); cause == nil || errors.Is(cause, errPeerGone) {
-						a.Observe(Event{Err: err})
+						a.tell(c.peer, err, !c.trusted)
 					}
 				}
 				c.drop()
@@ -225,6 +233,12 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 			c.link.busy(0)
 		}
 	}
+}
+
+// addrOf is the address of one end of a link, where it has one.
+func addrOf(a net.Addr) netip.Addr {
+	ap, _ := netip.ParseAddrPort(a.String())
+	return ap.Addr().Unmap().WithZone("")
 }
 
 // errPeerGone is a link that the other end closed.
@@ -268,6 +282,9 @@ func (c *conversation) handshake(proven func()) error {
 		return turnAway(c.link, versionError(theirs, a.Version))
 	}
 	m, err := c.link.receive()
+	if err != nil && len(a.Token) > 0 && errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: it left when it was asked for the token: it has none, or is of no sender", errTurnedAway)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w: %w", errTurnedAway, errSilent, err)
 	}
@@ -453,7 +470,7 @@ func (c *conversation) drop() {
 		// What went wrong with the run was reported already; settings that
 		// could not be put back were not.
 		if err := c.run.close(); err != nil && c.agent.Observe != nil {
-			c.agent.Observe(Event{Left: err})
+			c.agent.Observe(Event{Peer: c.peer, Left: err})
 		}
 		c.run = nil
 	}

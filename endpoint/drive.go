@@ -80,6 +80,7 @@ func Drive(ctx context.Context, t Trial) (results.Record, error) {
 		rec.Reason = err.Error()
 		for _, c := range []*Client{t.RX, t.TX} {
 			if c != nil {
+				c.link.goodbye(err)
 				c.Close()
 			}
 		}

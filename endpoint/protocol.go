@@ -45,7 +45,7 @@ import (
 // second that it is there, and whether it is busy (beat.go). An end that is not, and
 // owes the other the next of these, is given up. An agent may answer with error at
 // any point from prepare on; the run is over then and the link stays usable.
-// Closing the link aborts the run.
+// Closing the link aborts the run; an end that is interrupted says so in an error first.
 const (
 	magic    = "zcbench"
 	protocol = 4
@@ -321,6 +321,13 @@ func (l *link) write(b []byte, bounded bool) error {
 
 func (l *link) sendError(err error) error {
 	return l.send(message{Error: &failure{Kind: KindOf(err), Text: err.Error()}})
+}
+
+// goodbye tells another process that this one was interrupted: to it, that is a failure.
+func (l *link) goodbye(why error) {
+	if KindOf(why) == Interrupted && !l.within() {
+		l.lastWords(Errorf(Failed, "it was interrupted (%w)", why))
+	}
 }
 
 // lastWords are for a peer that may not read, or not yet.

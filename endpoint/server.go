@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -54,7 +55,7 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 			asked := false
 			err := a.serve(ctx, c, func() { visitors.leave(n) }, func() { asked = true })
 			if err != nil && a.Observe != nil && ctx.Err() == nil {
-				a.tell(fmt.Errorf("peer %s: %w", c.RemoteAddr(), err), &visitors)
+				a.tell(addrOf(c.RemoteAddr()), err, errors.Is(err, errTurnedAway))
 			}
 			if once && asked {
 				select {
@@ -66,22 +67,55 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 	}
 }
 
-// tell shows this end's user why a link ended. One that never said who it is has
-// nothing to tell.
-func (a *Agent) tell(err error, v *visitors) {
+// tell shows this end's user what was wrong with what came from a peer. A link that
+// never said what it is has nothing to tell, and of strangers there may be any number.
+func (a *Agent) tell(peer netip.Addr, err error, stranger bool) {
 	if errors.Is(err, errSilent) {
 		return
 	}
-	if errors.Is(err, errTurnedAway) {
-		silent, ok := v.report()
+	if stranger {
+		silent, ok := a.report()
 		if !ok {
 			return
 		}
 		if silent > 0 {
-			err = fmt.Errorf("%w (and %d more links were turned away before)", err, silent)
+			err = fmt.Errorf("%w (and %d more were refused before)", err, silent)
 		}
 	}
-	a.Observe(Event{Err: err})
+	a.Observe(Event{Peer: peer, Err: err})
+}
+
+// refusals are what strangers were refused.
+type refusals struct {
+	mu       sync.Mutex
+	reported time.Time
+	lines    int
+	silent   int // that were not reported since
+}
+
+// The first of an hour have each a line, after that one a minute has.
+const (
+	fewRefusals  = 10
+	refusalEvery = time.Minute
+	refusalQuiet = time.Hour
+)
+
+// report says whether one may have a line on the screen, and how many had none since
+// the last: strangers do not fill a log.
+func (r *refusals) report() (silent int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	since := time.Since(r.reported)
+	if since > refusalQuiet {
+		r.lines = 0
+	}
+	if r.lines >= fewRefusals && since < refusalEvery {
+		r.silent++
+		return 0, false
+	}
+	silent, r.silent, r.reported = r.silent, 0, time.Now()
+	r.lines++
+	return silent, true
 }
 
 // errSilent marks a link that ended before its driver said what it had to.

@@ -32,11 +32,9 @@ func spare(most int) int {
 
 // visitors are those links, in the order they came.
 type visitors struct {
-	most     int
-	mu       sync.Mutex
-	all      []*visitor
-	reported time.Time
-	silent   int // that were turned away and not reported since
+	most int
+	mu   sync.Mutex
+	all  []*visitor
 }
 
 // visitor is a link whose driver has proven nothing.
@@ -90,19 +88,6 @@ func (v *visitors) leave(n *visitor) {
 	if i := slices.Index(v.all, n); i >= 0 {
 		v.all = slices.Delete(v.all, i, i+1)
 	}
-}
-
-// report says whether one that was turned away may have a line on the screen, and
-// how many had none since the last: strangers do not fill a log.
-func (v *visitors) report() (silent int, ok bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if now := time.Now(); now.Sub(v.reported) > time.Second {
-		silent, v.silent, v.reported = v.silent, 0, now
-		return silent, true
-	}
-	v.silent++
-	return 0, false
 }
 
 // origin is what counts as one address: of IPv6 what one host is given.

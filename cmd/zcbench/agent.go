@@ -58,7 +58,7 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 			fmt.Fprintln(c.stderr, "zcbench agent:", oneLine(e.Left))
 		}
 		if *listen != "" && e.Err != nil {
-			fmt.Fprintln(c.stderr, "zcbench agent:", oneLine(e.Err))
+			fmt.Fprintf(c.stderr, "zcbench agent: peer %s: %s\n", e.Peer, oneLine(e.Err))
 		}
 	}
 	if *listen != "" {

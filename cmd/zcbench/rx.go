@@ -144,10 +144,10 @@ func (s *server) observe(e endpoint.Event) {
 		s.err = s.screen.finish(*e.Record, failed)
 	case e.Left != nil:
 		s.err = e.Left
-		fmt.Fprintln(s.stderr, "zcbench rx:", oneLine(e.Left))
+		fmt.Fprintf(s.stderr, "zcbench rx: after the run of %s: %s\n", e.Peer, oneLine(e.Left))
 	case e.Err != nil:
 		s.err = e.Err
-		fmt.Fprintln(s.stderr, "zcbench rx:", oneLine(e.Err))
+		fmt.Fprintf(s.stderr, "zcbench rx: peer %s: %s\n", e.Peer, oneLine(e.Err))
 	}
 }
 

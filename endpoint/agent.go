@@ -275,10 +275,10 @@ func (c *conversation) handshake(proven func()) error {
 		}
 		return fmt.Errorf("%w: %w: %w", errTurnedAway, errSilent, err)
 	}
-	if err := c.link.send(message{Hello: &hello{Magic: magic, Protocol: protocol, Version: a.Version, Nonce: nonce, Token: len(a.Token) > 0}}); err != nil {
+	if err := c.link.send(message{Hello: &hello{Magic: magic, Protocol: Protocol, Version: a.Version, Nonce: nonce, Token: len(a.Token) > 0}}); err != nil {
 		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
 	}
-	if theirs.Protocol != protocol {
+	if theirs.Protocol != Protocol {
 		return turnAway(c.link, versionError(theirs, a.Version))
 	}
 	m, err := c.link.receive()

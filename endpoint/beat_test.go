@@ -42,7 +42,7 @@ func TestSilentAgentIsGivenUp(t *testing.T) {
 		if _, err := l.receiveHello(); err != nil {
 			return
 		}
-		_ = l.send(message{Hello: &hello{Magic: magic, Protocol: protocol}})
+		_ = l.send(message{Hello: &hello{Magic: magic, Protocol: Protocol}})
 		if _, err := l.receive(); err == nil {
 			_ = l.send(message{Welcome: &Welcome{}})
 		}
@@ -72,7 +72,7 @@ func TestSilentDriverIsGivenUp(t *testing.T) {
 	}}
 	go func() { served <- a.Serve(context.Background(), theirs) }()
 	l := newLink(ours, maxReply)
-	if err := l.send(message{Hello: &hello{Magic: magic, Protocol: protocol}}); err != nil {
+	if err := l.send(message{Hello: &hello{Magic: magic, Protocol: Protocol}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.receiveHello(); err != nil {

@@ -65,14 +65,14 @@ func (c *Client) handshake(token []byte, version string) error {
 	if _, err := rand.Read(nonce); err != nil {
 		return fmt.Errorf("make a nonce: %w", err)
 	}
-	if err := c.link.send(message{Hello: &hello{Magic: magic, Protocol: protocol, Version: version, Nonce: nonce}}); err != nil {
+	if err := c.link.send(message{Hello: &hello{Magic: magic, Protocol: Protocol, Version: version, Nonce: nonce}}); err != nil {
 		return err
 	}
 	theirs, err := c.link.receiveHello()
 	if err != nil {
 		return err
 	}
-	if theirs.Protocol != protocol {
+	if theirs.Protocol != Protocol {
 		return versionError(theirs, version)
 	}
 	var a auth

@@ -47,8 +47,9 @@ import (
 // any point from prepare on; the run is over then and the link stays usable.
 // Closing the link aborts the run; an end that is interrupted says so in an error first.
 const (
-	magic    = "zcbench"
-	protocol = 4
+	magic = "zcbench"
+	// Protocol is its number, which both ends must have.
+	Protocol = 4
 )
 
 // Longest accepted lines: an agent hears from strangers, a driver from an
@@ -438,7 +439,7 @@ func (f *failure) err() error {
 
 func versionError(theirs hello, version string) error {
 	return Errorf(Failed, "the peer is zcbench %q with control protocol %d, this is %q with %d: use the same zcbench on both ends",
-		clip(theirs.Version), theirs.Protocol, version, protocol)
+		clip(theirs.Version), theirs.Protocol, version, Protocol)
 }
 
 // clip keeps a peer's words short and printable in our errors.
@@ -453,7 +454,7 @@ func clip(s string) string {
 // side so that one cannot be echoed as the other.
 func mac(token []byte, who string, driver, agent []byte) []byte {
 	h := hmac.New(sha256.New, token)
-	fmt.Fprintf(h, "zcbench/%d %s ", protocol, who)
+	fmt.Fprintf(h, "zcbench/%d %s ", Protocol, who)
 	h.Write(driver)
 	h.Write(agent)
 	return h.Sum(nil)

@@ -181,7 +181,7 @@ func (s *stranger) say(m message) (message, error) {
 
 // meet shakes hands; nil, and no error, is an agent that turned it away.
 func (s *stranger) meet() (*Welcome, error) {
-	h := hello{Magic: magic, Protocol: protocol, Version: "test", Nonce: []byte("nonce")}
+	h := hello{Magic: magic, Protocol: Protocol, Version: "test", Nonce: []byte("nonce")}
 	if s.d.roll(16) == 1 {
 		s.d.mutate(reflect.ValueOf(&h).Elem())
 	}

@@ -26,7 +26,7 @@ func beating(t *testing.T, conn net.Conn, phase string, reply func(message) *mes
 		if _, err := l.receiveHello(); err != nil || phase == "hello" {
 			return
 		}
-		_ = l.send(message{Hello: &hello{Magic: magic, Protocol: protocol}})
+		_ = l.send(message{Hello: &hello{Magic: magic, Protocol: Protocol}})
 		if _, err := l.receive(); err != nil || phase == "auth" {
 			return
 		}
@@ -151,7 +151,7 @@ func TestStuckDriverIsGivenUp(t *testing.T) {
 			served := make(chan error, 1)
 			go func() { served <- a.Serve(context.Background(), theirs) }()
 			l := newLink(ours, maxReply)
-			_ = l.send(message{Hello: &hello{Magic: magic, Protocol: protocol}})
+			_ = l.send(message{Hello: &hello{Magic: magic, Protocol: Protocol}})
 			if _, err := l.receiveHello(); err != nil {
 				t.Fatal(err)
 			}

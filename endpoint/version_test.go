@@ -39,7 +39,7 @@ func both(protocolOfPeer int) []string {
 	if protocolOfPeer == 99 {
 		theirs = `"9.9"`
 	}
-	return []string{theirs, fmt.Sprintf("protocol %d,", protocolOfPeer), `"test"`, fmt.Sprintf("with %d:", protocol), "same zcbench on both ends"}
+	return []string{theirs, fmt.Sprintf("protocol %d,", protocolOfPeer), `"test"`, fmt.Sprintf("with %d:", Protocol), "same zcbench on both ends"}
 }
 
 func TestOtherBuildsOfAgents(t *testing.T) {
@@ -82,7 +82,7 @@ func TestOtherBuildsOfDrivers(t *testing.T) {
 			}
 		}
 		var why struct{ Error struct{ Text string } }
-		if len(lines) != 2 || json.Unmarshal(lines[0], &hi) != nil || json.Unmarshal(lines[1], &why) != nil || hi.Hello.Magic != magic || hi.Hello.Protocol != protocol || hi.Hello.Version != "test" {
+		if len(lines) != 2 || json.Unmarshal(lines[0], &hi) != nil || json.Unmarshal(lines[1], &why) != nil || hi.Hello.Magic != magic || hi.Hello.Protocol != Protocol || hi.Hello.Version != "test" {
 			t.Errorf("protocol %d is answered with %q", n, said)
 		}
 		for _, text := range both(n) {

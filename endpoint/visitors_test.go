@@ -26,7 +26,7 @@ func crowd(t *testing.T, n int, ports ...string) {
 				if err == nil {
 					go func() { <-quit; c.Close() }()
 					if i/len(ports)%3 == 0 {
-						_ = newLink(c, maxRequest).send(message{Hello: &hello{Magic: magic, Protocol: protocol, Version: "test"}})
+						_ = newLink(c, maxRequest).send(message{Hello: &hello{Magic: magic, Protocol: Protocol, Version: "test"}})
 					}
 					if met.Add(1); i%len(ports) == 0 {
 						for err == nil { // until the agent hangs up
@@ -199,7 +199,7 @@ func TestHandshakeIsNoRun(t *testing.T) {
 			t.Fatalf("after a handshake: %v", err)
 		}
 		k := newLink(c, maxRequest)
-		err = k.send(message{Hello: &hello{Magic: magic, Protocol: protocol, Version: "test", Nonce: make([]byte, 32)}})
+		err = k.send(message{Hello: &hello{Magic: magic, Protocol: Protocol, Version: "test", Nonce: make([]byte, 32)}})
 		if _, e := k.receive(); err == nil {
 			err = e
 		}

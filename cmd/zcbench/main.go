@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -100,7 +102,8 @@ func dispatch(ctx context.Context, c *cli, args []string) error {
 		usage(c.stdout)
 		return nil
 	case "-v", "--version", "version":
-		fmt.Fprintln(c.stdout, "zcbench", version)
+		info, _ := debug.ReadBuildInfo() // nil of a build without
+		fmt.Fprintln(c.stdout, "zcbench", build(info))
 		return nil
 	}
 	for _, cmd := range commands() {
@@ -113,6 +116,23 @@ func dispatch(ctx context.Context, c *cli, args []string) error {
 		}
 	}
 	return endpoint.Errorf(endpoint.Usage, "unknown subcommand %q; zcbench help lists them", args[0])
+}
+
+// build says which zcbench this is: its version, what the other end must have too,
+// and the source it was made of, where the build noted that (go build -buildvcs).
+func build(info *debug.BuildInfo) string {
+	revision, edited := "unknown", ""
+	if info != nil {
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				revision = s.Value
+			case s.Key == "vcs.modified" && s.Value == "true":
+				edited = " and changes"
+			}
+		}
+	}
+	return fmt.Sprintf("%s, control protocol %d, revision %s%s, %s %s/%s", version, endpoint.Protocol, revision, edited, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 func usage(w io.Writer) {

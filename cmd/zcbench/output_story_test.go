@@ -2,14 +2,18 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"zcbench/endpoint"
 )
 
 // printing are command lines that print results, one for each way to do so.
@@ -173,5 +177,22 @@ func TestStoryWholeFile(t *testing.T) {
 	// What is no file is written to itself.
 	if out, err := exec.Command("sh", "-c", `"$0" report "$1" -o /dev/stdout --format csv`, program(t).Path, dir).Output(); err != nil || !bytes.Contains(out, []byte("gbps")) {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// The version says what two ends must share, and which source it is.
+func TestVersion(t *testing.T) {
+	for want, settings := range map[string][]debug.BuildSetting{
+		"revision unknown, go":            nil,
+		"revision c0ffee, go":             {{Key: "vcs.revision", Value: "c0ffee"}, {Key: "vcs.modified", Value: "false"}},
+		"revision c0ffee and changes, go": {{Key: "vcs.revision", Value: "c0ffee"}, {Key: "vcs.modified", Value: "true"}},
+	} {
+		want = fmt.Sprintf("%s, control protocol %d, %s", version, endpoint.Protocol, want)
+		if got := build(&debug.BuildInfo{Settings: settings}); !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if out, err := spoken("--version"); err != nil || !strings.HasPrefix(out, "zcbench "+version+", control protocol") {
+		t.Errorf("%q, %v", out, err)
 	}
 }

@@ -28,6 +28,9 @@ import (
 // the software NICs.
 const linkEnv = "ZCBENCH_LINK"
 
+// notLocal are flags of a run that local has no use for.
+var notLocal = []string{"bind", "iface", "token-file"}
+
 // runLocal measures between two network namespaces of this machine, each end
 // a process of its own.
 func runLocal(ctx context.Context, c *cli, args []string) error {
@@ -35,6 +38,7 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 	var flags runFlags
 	flags.add(f)
 	flags.tuning.add(f)
+	mark(f, strings.Join(notLocal, " ")+" raw", "not for local")
 	link := f.StringSlice("link", nil, "existing back-to-back pair A,B instead of a new veth pair: A sends, B receives (default $"+linkEnv+")")
 	if err := parse(f, args); err != nil {
 		return err
@@ -45,7 +49,7 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 	if flags.raw {
 		return endpoint.Errorf(endpoint.Usage, "local runs both ends itself; --raw belongs to rx and tx")
 	}
-	for _, name := range []string{"bind", "iface", "token-file"} {
+	for _, name := range notLocal {
 		if f.Changed(name) {
 			return endpoint.Errorf(endpoint.Usage, "--%s is for rx and tx; local knows both ends itself", name)
 		}

@@ -43,14 +43,34 @@ const (
 	rawServes  = "with --raw one run is received, and no sender asks for anything"
 )
 
+// What the sender asks for, so that rx has a say in it with --raw alone, and what it
+// has none in even then.
+const (
+	askedFor   = "time omit parallel length window set-mss congestion validate seed baseline-power"
+	sendersOwn = "tx-opt cport no-delay"
+)
+
+// markRX has the help of rx tell what refuseRX is going to.
+func (r *runFlags) markRX() {
+	mark(r.set, askedFor+" interval", "with --raw; else the sender says it")
+	mark(r.set, sendersOwn+" softirq-cpus", "not for rx")
+}
+
+// mark adds a word to what the help says of some flags.
+func mark(f *pflag.FlagSet, names, word string) {
+	for name := range strings.FieldsSeq(names) {
+		f.Lookup(name).Usage += " [" + word + "]"
+	}
+}
+
 func (r *runFlags) refuseRX() error {
 	if !r.raw {
 		if r.interval != 0 && r.set.Changed("interval") {
 			return endpoint.Errorf(endpoint.Usage, "--interval: %s; 0 leaves the lines out here", sendersSay)
 		}
-		return refuse(r.set, idle{"time omit parallel length window set-mss cport congestion no-delay validate seed tx-opt baseline-power", sendersSay})
+		return refuse(r.set, idle{askedFor + " " + sendersOwn, sendersSay})
 	}
-	err := refuse(r.set, idle{"tx-opt cport no-delay", rawSenders}, idle{"one-off max-time max-flows max-memory", rawServes})
+	err := refuse(r.set, idle{sendersOwn, rawSenders}, idle{"one-off max-time max-flows max-memory", rawServes})
 	if err == nil && !r.validate {
 		err = refuse(r.set, idle{"seed", "it is of the payload that --validate expects, and nothing is validated"})
 	}

@@ -260,6 +260,26 @@ func TestEveryFlag(t *testing.T) {
 	}
 }
 
+// The help says of a flag that is refused when it is.
+func TestHelpOfRefusedFlags(t *testing.T) {
+	for command, words := range map[string]map[string]string{
+		"rx":    {"[with --raw; else the sender says it]": askedFor + " interval", "[not for rx]": sendersOwn + " softirq-cpus"},
+		"tx":    {"[not for tx]": "softirq-cpus"},
+		"local": {"[not for local]": "bind iface token-file raw"},
+	} {
+		help, err := spoken(command, "--help")
+		if err != nil {
+			t.Fatal(err)
+		}
+		help = strings.Join(strings.Fields(help), " ")
+		for word, names := range words {
+			if got, want := strings.Count(help, word), len(strings.Fields(names)); got != want {
+				t.Errorf("%s: %d flags are %s, want %d", command, got, word, want)
+			}
+		}
+	}
+}
+
 func check(t *testing.T, command, base string, role endpoint.Role, name string, c flagCase) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")

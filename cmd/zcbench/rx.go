@@ -21,6 +21,7 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "rx", "rx [flags]")
 	var flags runFlags
 	flags.add(f)
+	flags.markRX()
 	once := f.BoolP("one-off", "1", false, "end after one sender")
 	limits := endpoint.Limits{}
 	maxTime, maxMemory := seconds(time.Hour), size(4<<30)

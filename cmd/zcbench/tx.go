@@ -23,6 +23,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "tx", "tx HOST [flags]")
 	var flags runFlags
 	flags.add(f)
+	mark(f, "softirq-cpus", "not for tx")
 	if err := parse(f, args); err != nil {
 		return err
 	}

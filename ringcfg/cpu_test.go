@@ -38,6 +38,7 @@ func TestMachineFiles(t *testing.T) {
 		cpu + "cpu13/cpufreq/scaling_governor":                     "performance\n",
 		cpu + "cpufreq/boost":                                      "1\n",
 		cpu + "intel_pstate/no_turbo":                              "1\n",
+		cpu + "smt/control":                                        "on\n",
 		node + "node0/hugepages/hugepages-2048kB/nr_hugepages":     "0\n",
 		node + "node1/hugepages/hugepages-2048kB/nr_hugepages":     "16\n",
 		"sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages":    "16\n",
@@ -48,10 +49,10 @@ func TestMachineFiles(t *testing.T) {
 	})
 	was := Settings{
 		"cpu.0.governor": "powersave", "cpu.0.epp": "balance_performance", "cpu.0.min-khz": "800000", "cpu.0.idle-POLL": "on", "cpu.0.idle-C6-deep": "off",
-		"cpu.13.governor": "performance", "cpu.turbo": "off", "cpu.dma-latency": "2000000000",
+		"cpu.13.governor": "performance", "cpu.turbo": "off", "smt.control": "on", "cpu.dma-latency": "2000000000",
 		"hugepages.node0.2048kB": "0", "hugepages.node1.2048kB": "16", "udmabuf.size-limit-mb": "64", "udmabuf.list-limit": "1024",
 	}
-	groups := []family{{read: readCPUs, write: writeCPUs, name: "cpu"}, {read: readHugePages, write: writeHugePages, name: "hugepages"}, {read: readUDMABuf, write: writeUDMABuf, name: "udmabuf"}}
+	groups := []family{{read: readSMT, write: writeSMT, name: "smt"}, {read: readCPUs, write: writeCPUs, name: "cpu"}, {read: readHugePages, write: writeHugePages, name: "hugepages"}, {read: readUDMABuf, write: writeUDMABuf, name: "udmabuf"}}
 	read := func() Settings {
 		s := Settings{}
 		for _, f := range groups {
@@ -66,7 +67,7 @@ func TestMachineFiles(t *testing.T) {
 	}
 	want := Settings{
 		"cpu.0.governor": "performance", "cpu.0.epp": "performance", "cpu.0.min-khz": "4000000", "cpu.0.idle-POLL": "off", "cpu.0.idle-C6-deep": "on",
-		"cpu.13.governor": "powersave", "cpu.turbo": "on", "cpu.dma-latency": "2000000000",
+		"cpu.13.governor": "powersave", "cpu.turbo": "on", "smt.control": "off", "cpu.dma-latency": "2000000000",
 		"hugepages.node0.2048kB": "512", "hugepages.node1.2048kB": "0", "udmabuf.size-limit-mb": "1024", "udmabuf.list-limit": "4096",
 	}
 	for _, target := range []Settings{want, was} {

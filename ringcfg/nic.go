@@ -216,7 +216,10 @@ func writeFeatures(h *host, set Settings) error {
 	return h.eth.SetFeatures(h.iface, want)
 }
 
-func parseFeature(_ *host, _ Settings, name, value string) (string, error) {
+func parseSwitch(_ *host, _ Settings, name, value string) (string, error) {
+	if name == lpiTimer {
+		return value, nil
+	}
 	switch value {
 	case "on", "off":
 		return value, nil

@@ -74,7 +74,7 @@ func Show(iface string) (View, error) {
 		return View{}, err
 	}
 	v.Fixed = h.fixed
-	v.SMT, _ = readFile("/sys/devices/system/cpu/smt/control") // empty on a kernel without SMT
+	v.SMT, _ = readFile(h.smtFile()) // empty on a kernel without SMT
 	v.IRQBalance = findProcess("irqbalance")
 	if iface != "" {
 		h.showNIC(&v)
@@ -236,7 +236,7 @@ func concerns(v View) []Concern {
 		}
 	}
 	add(slow > 0, "cpu.*.governor", fmt.Sprintf("%d CPUs change their speed with load: results drift", slow))
-	add(v.SMT == "on", "smt", "two threads share a core: CPU percentages do not add up (echo off > /sys/devices/system/cpu/smt/control)")
+	add(v.SMT == "on", "smt", "two threads share a core: CPU percentages do not add up (zcbench tune apply --set smt=off)")
 	add(v.IRQBalance != 0, "irqbalance", fmt.Sprintf("process %d moves interrupts about while a run goes on (systemctl stop irqbalance)", v.IRQBalance))
 	huge := ""
 	for name, value := range s {

@@ -113,7 +113,16 @@ func bitset(a genl.Attr) (set, listed []string) {
 // what it can and reports no error for the rest: read Features again.
 func (c *Conn) SetFeatures(iface string, want map[string]bool) error {
 	req := header(iface)
-	req.Nest(unix.ETHTOOL_A_FEATURES_WANTED, "wanted", func() {
+	putBitset(req, unix.ETHTOOL_A_FEATURES_WANTED, "wanted", want)
+	if _, err := c.c.Do(featuresSet, req); err != nil {
+		return fmt.Errorf("%s: %w", iface, err)
+	}
+	return nil
+}
+
+// putBitset adds a bitset in its verbose form, which changes the bits that it names.
+func putBitset(req *genl.Request, typ uint16, name string, want map[string]bool) {
+	req.Nest(typ, name, func() {
 		req.Nest(unix.ETHTOOL_A_BITSET_BITS, "bits", func() {
 			for _, name := range slices.Sorted(maps.Keys(want)) {
 				req.Nest(unix.ETHTOOL_A_BITSET_BITS_BIT, name, func() {
@@ -125,10 +134,6 @@ func (c *Conn) SetFeatures(iface string, want map[string]bool) error {
 			}
 		})
 	})
-	if _, err := c.c.Do(featuresSet, req); err != nil {
-		return fmt.Errorf("%s: %w", iface, err)
-	}
-	return nil
 }
 
 // featureNames are the offloads' names by their numbers, which are those of this

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +23,7 @@ import (
 	"zcbench/internal/remote"
 	"zcbench/power"
 	"zcbench/results"
+	"zcbench/ringcfg"
 )
 
 // runAgent is an endpoint whose driver speaks to it over stdin and stdout, or
@@ -115,59 +115,61 @@ func listenAgent(ctx context.Context, c *cli, a *endpoint.Agent, address, tokenF
 	return context.Cause(ctx)
 }
 
-// claimName is an abstract socket (unix(7)): it belongs to one network
-// namespace, and the kernel lets go of it when the process ends, however it does.
-const claimName = "@zcbench-agent"
-
-// claim holds this host, that is its network namespace, for a ticket. Another
-// agent that is asked for the same ticket is let in by the first.
+// claim holds this host, that is its network namespace, for a ticket. Another agent of
+// this user that is asked for the same ticket is let in beside the first.
 func claim(ticket string) (io.Closer, error) {
+	dir, err := ringcfg.Journal("").Dir()
+	if err != nil {
+		return nil, fmt.Errorf("keep other controllers away: %w", err)
+	}
+	return claimIn(dir, ticket)
+}
+
+// claimWait is for who has just taken the lock and not yet written its ticket.
+const claimWait = 200 * time.Millisecond
+
+// claimIn takes a lock in a directory that is this user's alone: what others could
+// hold, they could keep everybody out with. The kernel lets go of it when the process
+// ends, however it does.
+func claimIn(dir, ticket string) (_ io.Closer, err error) {
 	if len(ticket) != ticketLength {
 		return nil, endpoint.Errorf(endpoint.Usage, "a ticket has %d characters", ticketLength)
 	}
-	for {
-		l, err := net.Listen("unix", claimName)
-		if err == nil {
-			go answerClaims(l, ticket)
-			return l, nil
+	var ns unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &ns); err != nil {
+		return nil, fmt.Errorf("keep other controllers away: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf("agent-%d.lock", ns.Ino)), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("keep other controllers away: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
 		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
+	}()
+	for end := time.Now().Add(claimWait); ; time.Sleep(claimWait / 20) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			if _, err = f.WriteAt([]byte(ticket), 0); err != nil {
+				return nil, fmt.Errorf("keep other controllers away: %w", err)
+			}
+			return f, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("keep other controllers away: %w", err)
 		}
-		c, err := net.Dial("unix", claimName)
-		if err != nil { // the holder has just gone
-			time.Sleep(time.Millisecond)
-			continue
+		theirs := make([]byte, ticketLength)
+		if _, err := f.ReadAt(theirs, 0); err == nil && string(theirs) == ticket {
+			return f, nil
 		}
-		_ = c.SetDeadline(time.Now().Add(time.Second))
-		_, _ = c.Write([]byte(ticket))
-		if n, _ := c.Read(make([]byte, 1)); n == 1 {
-			return c, nil
+		if time.Now().After(end) {
+			return nil, endpoint.Errorf(endpoint.Denied, "another controller runs an experiment there: wait until it is over")
 		}
-		c.Close()
-		return nil, endpoint.Errorf(endpoint.Denied, "another controller runs an experiment there: wait until it is over")
 	}
 }
 
 const ticketLength = 26 // of crypto/rand.Text
-
-// answerClaims sends a byte to who has the ticket.
-func answerClaims(l net.Listener, ticket string) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return // closed
-		}
-		go func() {
-			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(time.Second))
-			theirs := make([]byte, ticketLength)
-			if _, err := io.ReadFull(c, theirs); err == nil && subtle.ConstantTimeCompare(theirs, []byte(ticket)) == 1 {
-				_, _ = c.Write([]byte{1})
-			}
-		}()
-	}
-}
 
 // surveyHere looks at this host for a controller elsewhere.
 func surveyHere(c *cli) func(context.Context, endpoint.Survey) (any, error) {

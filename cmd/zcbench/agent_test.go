@@ -1,0 +1,37 @@
+package main
+
+import (
+	"crypto/rand"
+	"net"
+	"testing"
+
+	"zcbench/endpoint"
+)
+
+// TestClaim: one controller holds the host, with as many agents as it likes, and who is
+// not this user cannot.
+func TestClaim(t *testing.T) {
+	// The name that once was the lock, which any user of the host can take.
+	if l, err := net.Listen("unix", "@zcbench-agent"); err == nil {
+		defer l.Close()
+	}
+	dir, mine, theirs := t.TempDir(), rand.Text(), rand.Text()
+	first, err := claimIn(dir, mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := claimIn(dir, mine)
+	if err != nil {
+		t.Fatalf("the same controller: %v", err)
+	}
+	again.Close()
+	if _, err := claimIn(dir, theirs); endpoint.KindOf(err) != endpoint.Denied {
+		t.Errorf("another controller: %v", err)
+	}
+	first.Close()
+	next, err := claimIn(dir, theirs)
+	if err != nil {
+		t.Fatalf("after the first has left: %v", err)
+	}
+	next.Close()
+}

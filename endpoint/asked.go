@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode"
 
-	visible "zcbench/internal/printable"
+	"zcbench/internal/printable"
 )
 
 // Bounds that no run needs to exceed, so that neither arithmetic on a peer's
@@ -45,7 +45,7 @@ func (p *Prepare) check(l Limits) error {
 	}
 	switch {
 	case l.Flows > 0 && p.Flows > l.Flows:
-		return Errorf(Denied, "%s asked for, and the receiver allows %d (its --max-flows)", visible.Count(p.Flows, "flow"), l.Flows)
+		return Errorf(Denied, "%s asked for, and the receiver allows %d (its --max-flows)", printable.Count(p.Flows, "flow"), l.Flows)
 	case l.Time > 0 && p.Time == 0:
 		return Errorf(Denied, "a run without end is asked for and the receiver allows %s (its --max-time)", l.Time)
 	case l.Time > 0 && p.Omit+p.Time > l.Time:

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
-	visible "zcbench/internal/printable"
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -319,7 +319,7 @@ func stalled(role Role, all []FlowResult) (warning string) {
 	if n == 0 {
 		return ""
 	}
-	return results.Warn(results.FlowStalled, "%s: %d of %s stood still for about half a second or more: %s; nothing came in order meanwhile: look at the link, what it loses, the port and the other end", role, n, visible.Count(len(all), "flow"), which)
+	return results.Warn(results.FlowStalled, "%s: %d of %s stood still for about half a second or more: %s; nothing came in order meanwhile: look at the link, what it loses, the port and the other end", role, n, printable.Count(len(all), "flow"), which)
 }
 
 // still is for how long a flow stood, and from when on, ns.

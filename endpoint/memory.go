@@ -7,7 +7,7 @@ import (
 	"os"
 	"slices"
 
-	visible "zcbench/internal/printable"
+	"zcbench/internal/printable"
 	"zcbench/udmabuf"
 )
 
@@ -107,7 +107,7 @@ func (a *Agent) afford(e Engine, p *Prepare) error {
 	all, err := p.memory(e)
 	if err == nil && all > a.Limits.Memory {
 		err = Errorf(Denied, "%d MiB of buffers are asked for, by engine %s for %s with a length of %d bytes, and the receiver allows %d MiB (its --max-memory): ask for %s",
-			(all+1<<20-1)>>20, e.Name(), visible.Count(p.Flows, "flow"), p.Length, a.Limits.Memory>>20, p.less(e))
+			(all+1<<20-1)>>20, e.Name(), printable.Count(p.Flows, "flow"), p.Length, a.Limits.Memory>>20, p.less(e))
 	}
 	return err
 }

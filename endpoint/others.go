@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/cpulist"
+	"zcbench/internal/printable"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 )
@@ -579,17 +580,17 @@ func (o *others) report(res *Result) {
 		} else if matters(f.unplaced, figure, true) {
 			more = fmt.Sprintf("; what ended meanwhile, or was not read in time, used up to %.1f%% more, on CPUs that are not known", f.unplaced)
 		}
-		warn(results.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable(most.name), most.pid, most.cpu, more, named(o.set))
+		warn(results.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable.Line(most.name), most.pid, most.cpu, more, named(o.set))
 	case told(f.sum+f.unplaced) && hides:
 		most := slices.MaxFunc(f.list, func(a, b usage) int { return cmp.Compare(a.unplaced, b.unplaced) })
-		warn(results.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to children or threads of %s (pid %d) that ended meanwhile or were not read in time, on CPUs that are not known: end it, or keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable(most.name), most.pid, named(o.set))
+		warn(results.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to children or threads of %s (pid %d) that ended meanwhile or were not read in time, on CPUs that are not known: end it, or keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable.Line(most.name), most.pid, named(o.set))
 	case !seesAll() && hides:
 		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", gone, figure)
 	case exact && hides:
 		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to tasks that are not of the run and that nothing tells of any more: programs that began and ended meanwhile on %s, one after the other (execsnoop, or perf trace -s, shows who starts them); end what starts them, or keep it off %s", gone, figure, named(o.set), named(o.set))
 	}
 	if k := f.kernel; matters(k.sum, figure, true) {
-		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to kernel threads that handle no packets, most to %s (%.1f%%): work that others gave the kernel, such as writing files back or encrypting; end what causes it, or keep it off %s", k.sum, figure, printable(k.most.name), k.most.cpu, named(o.set))
+		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to kernel threads that handle no packets, most to %s (%.1f%%): work that others gave the kernel, such as writing files back or encrypting; end what causes it, or keep it off %s", k.sum, figure, printable.Line(k.most.name), k.most.cpu, named(o.set))
 	}
 	o.traffic(warn, res, seconds, figure)
 	if steal := o.ticks(o.set, func(c *procfile.CPU) uint64 { return c.Steal }) / seconds; told(steal) {
@@ -632,9 +633,6 @@ func (o *others) ticks(cpus []int, of func(*procfile.CPU) uint64) float64 {
 	}
 	return sum / procfile.Hz * 100
 }
-
-// printable keeps a program's name, which it chose itself, on its line.
-func printable(name string) string { return strings.Trim(strconv.Quote(name), `"`) }
 
 // named is a list of CPUs with their word before it.
 func named(cpus []int) string {

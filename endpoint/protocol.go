@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	visible "zcbench/internal/printable"
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -432,9 +432,9 @@ func (l *link) receiveHello() (hello, error) {
 func (f *failure) err() error {
 	switch f.Kind {
 	case Usage, Unsupported, Denied, Unreachable, PeerGone, Interrupted:
-		return &Error{Kind: f.Kind, Err: errors.New(visible.Line(f.Text))}
+		return &Error{Kind: f.Kind, Err: errors.New(printable.Line(f.Text))}
 	}
-	return &Error{Kind: Failed, Err: errors.New(visible.Line(f.Text))}
+	return &Error{Kind: Failed, Err: errors.New(printable.Line(f.Text))}
 }
 
 func versionError(theirs hello, version string) error {
@@ -447,7 +447,7 @@ func clip(s string) string {
 	if len(s) > 40 {
 		s = s[:40]
 	}
-	return visible.Line(s)
+	return printable.Line(s)
 }
 
 // mac proves knowledge of the token over both nonces; who differs for each

@@ -3,7 +3,7 @@ package endpoint
 import (
 	"golang.org/x/sys/unix"
 
-	visible "zcbench/internal/printable"
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -74,5 +74,5 @@ func (w *waits) warning() (warning string) {
 	if n == 0 {
 		return ""
 	}
-	return results.Warn(results.PayloadWaited, "%s: payload of %d of %s had arrived, and for about half a second or more the engine took none of it: %s; its thread was stopped or had no CPU: give this end CPUs of its own (-A)", RX, n, visible.Count(len(w.list), "flow"), which)
+	return results.Warn(results.PayloadWaited, "%s: payload of %d of %s had arrived, and for about half a second or more the engine took none of it: %s; its thread was stopped or had no CPU: give this end CPUs of its own (-A)", RX, n, printable.Count(len(w.list), "flow"), which)
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/exhaust"
 )
 
 // TestMemoryThatFails: only what this host does not have is unsupported.
@@ -40,25 +42,12 @@ func TestMemoryThatFails(t *testing.T) {
 			t.Errorf("%s: %v, of kind %s", c.what, err, KindOf(err))
 		}
 	}
-	var was unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-		t.Fatal(err)
-	}
-	next, err := unix.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unix.Close(next)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(next), Max: was.Max}); err != nil {
-		t.Fatal(err)
-	}
 	var errs []error
-	for _, kind := range []string{"udmabuf", "hugepages", "heap"} {
-		errs = append(errs, open(map[string]string{"mem": kind}, 4096))
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-		t.Fatal(err)
-	}
+	exhaust.Descriptors(t, func() {
+		for _, kind := range []string{"udmabuf", "hugepages", "heap"} {
+			errs = append(errs, open(map[string]string{"mem": kind}, 4096))
+		}
+	})
 	for _, err := range errs {
 		if err == nil || KindOf(err) != Failed {
 			t.Errorf("without descriptors: %v, of kind %s", err, KindOf(err))

@@ -3,34 +3,10 @@ package main
 import (
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"zcbench/endpoint"
+	"zcbench/internal/exhaust"
 	"zcbench/internal/feature"
 )
-
-// withoutDescriptors runs f in a process that can open nothing more.
-func withoutDescriptors(t *testing.T, f func()) {
-	t.Helper()
-	var was unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-		t.Fatal(err)
-	}
-	next, err := unix.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unix.Close(next)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(next), Max: was.Max}); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &was); err != nil {
-			t.Error(err)
-		}
-	}()
-	f()
-}
 
 // TestExhaustedIsNoVerdict: what fails for want of descriptors says nothing of what
 // the host can do: no probe answers no for that, and no engine or counter is
@@ -41,7 +17,7 @@ func TestExhaustedIsNoVerdict(t *testing.T) {
 			before := e.Probe("lo")
 			var v feature.Verdict
 			var opened error
-			withoutDescriptors(t, func() {
+			exhaust.Descriptors(t, func() {
 				v = e.Probe("lo")
 				var s endpoint.Session
 				if s, opened = e.Open(endpoint.Params{Flows: 1, Length: 4096, Interface: "lo", Pattern: endpoint.Pattern{Period: 4096}}); opened == nil {
@@ -62,7 +38,7 @@ func TestExhaustedIsNoVerdict(t *testing.T) {
 		if before == nil {
 			r.Close()
 		}
-		withoutDescriptors(t, func() {
+		exhaust.Descriptors(t, func() {
 			r, err := m.Open(site)
 			if err == nil {
 				r.Close()

@@ -481,6 +481,15 @@ func (c *Comparison) Blind() string {
 	return "too few runs for any difference to be significant (4 and 4 are enough): " + strings.Join(shorten(few), "; ")
 }
 
+// Missing names the cells of the old set that the new one does not have: whatever
+// became of them shows in no figure.
+func (c *Comparison) Missing() (names []string) {
+	for _, k := range c.onlyOld {
+		names = append(names, k.label())
+	}
+	return shorten(names)
+}
+
 // remarks are what must be known to read the figures.
 func (c *Comparison) remarks() []string {
 	list := slices.Clone(c.plan)

@@ -187,6 +187,14 @@ func load(paths []string, redact *results.Redactor) (*Set, error) {
 	return s, nil
 }
 
+// noStore is a directory without records.
+type noStore string
+
+func (dir noStore) Error() string { return "read records: " + clean(string(dir)) + " holds no *.jsonl" }
+
+// Is says that something was named that is not there.
+func (noStore) Is(target error) bool { return target == fs.ErrNotExist }
+
 // pairs tells how many runs each pair of hosts made, where there are several.
 func (s *Set) pairs() string {
 	runs := map[string]int{}
@@ -235,7 +243,7 @@ func stores(paths []string, plans *plans) ([]source, error) {
 			return nil, fmt.Errorf("look for records in %s: %w", p, err)
 		}
 		if len(in) == 0 && home == "" {
-			return nil, fmt.Errorf("read records: %s holds no *.jsonl: %w", p, fs.ErrNotExist)
+			return nil, noStore(p)
 		}
 		slices.Sort(in)
 		for _, path := range in {

@@ -164,7 +164,7 @@ func decode(line []byte) (Record, error) {
 		if json.NewDecoder(bytes.NewReader(line)).Decode(&raw) == io.ErrUnexpectedEOF {
 			return r, ErrTorn
 		}
-		return r, fmt.Errorf("not a record: %w", err)
+		return r, errors.New("not a record: it is no JSON")
 	}
 	if r.Schema != Schema {
 		return r, &SchemaError{r.Schema}

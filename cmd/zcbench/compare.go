@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"zcbench/endpoint"
+	"zcbench/internal/printable"
 	"zcbench/reports"
 )
 
@@ -18,7 +19,7 @@ import (
 func runCompare(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "compare", "compare OLD NEW [flags]")
 	format := f.String("format", "", strings.Join(reports.CompareFormats(), ", ")+" (default by -o's ending, else table)")
-	output := f.StringP("output", "o", "", "file to write; .md, .csv and .json say the format")
+	output := f.StringP("output", "o", "", "file to write; .md, .csv, .json and .txt (table) say the format")
 	groupBy := f.StringSlice("group-by", nil, "what runs of one group share, and what groups are matched by (default: the cell)")
 	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
 	metrics := f.StringSlice("metric", nil, "figures to compare, each of which can be a loss (default: a first look, of which throughput and total ROI can)")
@@ -30,8 +31,8 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 	if f.NArg() != 2 {
 		return endpoint.Errorf(endpoint.Usage, "compare wants two directories or files with records: zcbench compare old/ new/")
 	}
-	if *format == "" {
-		*format = formatOf(*output)
+	if err := formatOf(format, *output); err != nil {
+		return err
 	}
 	if !slices.Contains(reports.CompareFormats(), *format) {
 		return endpoint.Errorf(endpoint.Usage, "compare has no format %q; it has %s", *format, strings.Join(reports.CompareFormats(), ", "))
@@ -61,8 +62,15 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 	if blind := cmp.Blind(); blind != "" {
 		fmt.Fprintf(c.stderr, "zcbench compare: %s\n", blind) // a gate that cannot close must say so
 	}
+	var bad []string
 	if losses := cmp.Losses(); len(losses) > 0 {
-		return endpoint.Errorf(endpoint.Failed, "worse, beyond %s%%: %s", threshold.String(), strings.Join(losses, "; "))
+		bad = append(bad, fmt.Sprintf("worse, beyond %s%%: %s", threshold.String(), strings.Join(losses, "; ")))
+	}
+	if missing := cmp.Missing(); len(missing) > 0 {
+		bad = append(bad, fmt.Sprintf("not compared, for NEW has no runs of %s: %s (--filter leaves cells out)", printable.Plural(len(missing), "this cell", "these cells"), strings.Join(missing, "; ")))
+	}
+	if len(bad) > 0 {
+		return endpoint.Errorf(endpoint.Failed, "%s", strings.Join(bad, "; "))
 	}
 	return nil
 }

@@ -110,9 +110,9 @@ func (r *runFlags) check() error {
 	case r.window < 0 || r.window > 1<<30:
 		return bad("--window is %d bytes; it must be at most 1G", int64(r.window))
 	case r.time < 0 || r.time == 0 && !r.raw:
-		return bad("--time must be above zero")
+		return bad("--time is %s; it must be above zero", r.time.String())
 	case r.omit < 0 || r.interval < 0:
-		return bad("--omit and --interval cannot be negative")
+		return bad("--omit is %s and --interval is %s; neither can be negative", r.omit.String(), r.interval.String())
 	case r.verify && r.omit == 0:
 		return bad("--verify looks at the warm-up, and there is none: give --omit above 0")
 	case r.interval > 0 && time.Duration(r.interval) < 100*time.Millisecond:

@@ -18,7 +18,7 @@ import (
 func runReport(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "report", "report DIR|FILE… [flags]")
 	format := f.String("format", "", strings.Join(reports.Formats(), ", ")+" (default by -o's ending, else table)")
-	output := f.StringP("output", "o", "", "file to write; .html, .md, .csv, .json and .jsonl (records) say the format")
+	output := f.StringP("output", "o", "", "file to write; .html, .md, .csv, .json, .jsonl (records) and .txt (table) say the format")
 	groupBy := f.StringSlice("group-by", nil, "what runs of one group share: axes, settings, or facts such as kernel.release (default: the cell)")
 	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
 	metrics := f.StringSlice("metric", nil, "figures to show: gbps, roi, rx.cpu_percent, rx.counters.NAME, tx.syscalls_per_gb.NAME, …")
@@ -35,13 +35,13 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		if err := refuse(f, idle{"format metric reference", "--explain is text about one cell, and takes none"}); err != nil {
 			return err
 		}
-		if kind := formatOf(*output); kind != "table" {
+		if kind := endings[filepath.Ext(*output)]; kind != "" && kind != "table" {
 			return endpoint.Errorf(endpoint.Usage, "--output %s: --explain is text, not %s", *output, kind)
 		}
+	} else if err := formatOf(format, *output); err != nil {
+		return err
 	}
-	if *format == "" {
-		*format = formatOf(*output)
-	}
+	*format = first(*format, "table")
 	if !slices.Contains(reports.Formats(), *format) {
 		return endpoint.Errorf(endpoint.Usage, "report has no format %q; it has %s", *format, strings.Join(reports.Formats(), ", "))
 	}
@@ -86,21 +86,19 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 	})
 }
 
-// formatOf is what the ending of a file asks for.
-func formatOf(path string) string {
-	switch filepath.Ext(path) {
-	case ".html", ".htm":
-		return "html"
-	case ".md":
-		return "markdown"
-	case ".csv":
-		return "csv"
-	case ".json":
-		return "json"
-	case ".jsonl":
-		return "records"
+// endings of files say a format.
+var endings = map[string]string{".html": "html", ".htm": "html", ".md": "markdown", ".csv": "csv", ".json": "json", ".jsonl": "records", ".txt": "table", "": "table"}
+
+// formatOf sets a format that was not given to what the ending of a file asks for.
+func formatOf(format *string, path string) error {
+	if *format != "" {
+		return nil
 	}
-	return "table"
+	ending := filepath.Ext(path)
+	if *format = endings[ending]; *format == "" {
+		return endpoint.Errorf(endpoint.Usage, "--output %s: no format is known by the ending %s: give --format", path, ending)
+	}
+	return nil
 }
 
 // loadRecords reads records and tells what it could not read.

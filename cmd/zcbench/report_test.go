@@ -52,6 +52,10 @@ func TestReportStory(t *testing.T) {
 	if err := os.WriteFile(torn, []byte(`{"schema":"zcben`), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	plain := filepath.Join(empty, "plain.jsonl")
+	if _, stderr, code := run(t, "report", after, "--filter", "mode=baseline", "-o", plain); code != 0 {
+		t.Fatal(stderr)
+	}
 	for _, c := range []struct {
 		args           string
 		code           int
@@ -67,7 +71,8 @@ func TestReportStory(t *testing.T) {
 		{"report " + before + " --explain nix", 2, "", "none is \"nix\""},
 		{"report", 2, "", "wants directories or files"},
 		{"report " + filepath.Join(before, "none"), 2, "", "no such file"},
-		{"report " + t.TempDir(), 2, "", "holds no *.jsonl"},
+		{"report " + t.TempDir(), 2, "", "holds no *.jsonl\n"},
+		{"report " + plain + " -o " + filepath.Join(empty, "x.txt"), 0, "", ""},
 		{"report " + before + " --group-by nix", 2, "", `no run has "nix"`},
 		{"report " + before + " --filter mode=devmem", 2, "", "none of 16 runs"},
 		{"report " + before + " --metric nix", 2, "", `no run has a metric "nix"`},
@@ -84,6 +89,9 @@ func TestReportStory(t *testing.T) {
 		{"compare " + before + " " + after + " --filter mode=baseline", 0, "~", ""},
 		{"compare " + before + " " + after + " --format json", 1, `"loss": true`, ""},
 		{"compare " + before + " " + after + " --filter repeat=1|2|3", 0, "~", "too few runs for any difference"},
+		{"compare " + before + " " + plain, 1, "only in old: msgzc", "NEW has no runs of this cell: msgzc (--filter"},
+		{"compare " + plain + " " + before, 0, "only in new: msgzc", ""},
+		{"compare " + before + " " + plain + " --filter mode=baseline", 0, "~", ""},
 		{"compare " + before, 2, "", "wants two"},
 		{"compare " + before + " " + after + " --threshold much", 2, "", "threshold"},
 		{"compare " + before + " " + after + " --format html", 2, "", `no format "html"`},

@@ -152,7 +152,7 @@ func specFlags() map[string]experiment.Flag {
 func checkFlag(name, value string) error {
 	r, f := matrixFlags()
 	if err := f.Set(name, value); err != nil {
-		return err
+		return readable(err)
 	}
 	if slices.Contains([]string{"set", "rx-set", "tx-set", "tune-profile"}, name) {
 		_, err := r.tuning.want()
@@ -185,7 +185,7 @@ func (r *runFlags) resolve(f *pflag.FlagSet, names []string, flags experiment.Fl
 	for _, name := range names {
 		for _, v := range flags[name] {
 			if err := f.Set(name, v); err != nil {
-				return experiment.Trial{}, endpoint.Errorf(endpoint.Usage, "%s: %w", name, err)
+				return experiment.Trial{}, endpoint.Errorf(endpoint.Usage, "%w", readable(err))
 			}
 		}
 	}

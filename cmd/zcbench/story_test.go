@@ -504,26 +504,11 @@ func TestStoryRawAddresses(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to give a process its own /etc/hosts")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.Copy(io.Discard, c)
-			c.Close()
-		}
-	}()
+	port, _ := sink(t)
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(hosts, []byte("127.0.0.2 peer.example\n127.0.0.1 peer.example\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
 	cmd := program(t, "tx", "peer.example", "--raw", "-p", port, "-t", "0.3", "-J")
 	inside := exec.Command("unshare", append([]string{"--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, hosts}, cmd.Args...)...)
 	inside.Env = cmd.Env

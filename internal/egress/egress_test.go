@@ -98,6 +98,19 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// listen takes connections to an address of an end.
+func listen(t *testing.T, e *netpair.End, at netip.Addr) (l net.Listener) {
+	t.Helper()
+	if err := e.Do(func() (err error) {
+		l, err = net.Listen("tcp", netip.AddrPortFrom(at, 0).String())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
 // TestSocket: of connections over a veth pair, as it is and with offloads off,
 // through a VLAN, and to what is not in the other namespace.
 func TestSocket(t *testing.T) {
@@ -111,14 +124,7 @@ func TestSocket(t *testing.T) {
 		if v6 {
 			to = p.RX.Addr6
 		}
-		var l net.Listener
-		if err := p.RX.Do(func() (err error) {
-			l, err = net.Listen("tcp", netip.AddrPortFrom(to, 0).String())
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
+		l := listen(t, &p.RX, to)
 		if err := p.TX.Do(func() error {
 			c, err := net.Dial("tcp", l.Addr().String())
 			if err != nil {

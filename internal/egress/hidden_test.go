@@ -136,14 +136,7 @@ func TestIPsec(t *testing.T) {
 	}
 	verdict := func(to netip.Addr) (w Way) {
 		t.Helper()
-		var l net.Listener
-		if err := p.RX.Do(func() (err error) {
-			l, err = net.Listen("tcp", netip.AddrPortFrom(to, 0).String())
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
+		l := listen(t, &p.RX, to)
 		if err := p.TX.Do(func() error {
 			c, err := net.DialTimeout("tcp", l.Addr().String(), 3*time.Second)
 			if err != nil {

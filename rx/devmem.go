@@ -69,9 +69,10 @@ func (devmemEngine) Options() []endpoint.Option {
 	return append(endpoint.MemoryOptions("64M", "bytes of the dma-buf that all queues share"),
 		endpoint.Option{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
 		endpoint.Option{Name: "queues", Default: "1", Min: 1, Max: 64, Doc: "hardware queues"},
+		endpoint.Option{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one piece of the dma-buf that the NIC fills, a power of two; 0 is a page (others: Linux 7.3, a NIC that can, and memory in pieces as large: --mem hugepages)"},
 		endpoint.Option{Name: "token-batch", Default: "1024", Min: 1, Max: abi.MAX_DONTNEED_FRAGS, Doc: "pieces to give back in one call, as ranges where they are consecutive; at most an eighth of the dma-buf over all flows"},
 		endpoint.Option{Name: "read", Default: "64M", Min: 4096, Max: 1 << 30, Doc: "bytes to ask for in one recvmsg, whatever --length is"},
-		endpoint.Option{Name: "frags", Default: "0", Min: 0, Max: 1 << 20, Doc: "pieces that one recvmsg has room to name; 0 is one for each page of the dma-buf"},
+		endpoint.Option{Name: "frags", Default: "0", Min: 0, Max: 1 << 20, Doc: "pieces that one recvmsg has room to name; 0 is one for each that the dma-buf has"},
 	)
 }
 
@@ -139,7 +140,7 @@ func (e devmemEngine) Memory(p endpoint.Params) (int64, error) {
 	size := min(o.Int("mem-size"), math.MaxInt/2)
 	frags := o.Int("frags")
 	if frags == 0 {
-		frags = size / unix.Getpagesize()
+		frags = size / max(o.Int("rx-buf-len"), unix.Getpagesize())
 	}
 	size = (size + abi.HugePageSize - 1) &^ (abi.HugePageSize - 1)
 	return endpoint.Bytes(1, size) + endpoint.Bytes(1, size/2) + endpoint.Bytes(p.Flows, min(frags, 1<<32)*abi.DevmemPiece), nil
@@ -157,7 +158,11 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err != nil {
 		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
 	}
-	s := &devmemSession{asked: p.Window, flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"),
+	bufLen := o.Int("rx-buf-len")
+	if err := checkBufLen(bufLen); err != nil {
+		return nil, err
+	}
+	s := &devmemSession{bufLen: bufLen, asked: p.Window, flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"),
 		bursts: make([]burst, p.Flows)}
 	if s.queues = p.Queues; len(s.queues) == 0 {
 		for k := range o.Int("queues") {
@@ -176,6 +181,7 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 // devmemSession holds what all flows share: the dma-buf, and the netlink
 // socket that it is bound through, for as long as it is open.
 type devmemSession struct {
+	bufLen int // bytes of a piece, 0 is a page
 	asked  int // receive buffer that the run has set, as setsockopt takes it; 0: TCP's own
 	flows  int
 	iface  net.Interface
@@ -204,7 +210,15 @@ type burst struct {
 	_            [128]byte
 }
 
-// least is the smallest dma-buf of any use, in pages: a segment of the largest
+// checkBufLen refuses what no NIC's buffer can be.
+func checkBufLen(n int) error {
+	if n&(n-1) != 0 || n != 0 && n < unix.Getpagesize() {
+		return endpoint.Errorf(endpoint.Usage, "rx-buf-len %d is not a power of two of at least a page", n)
+	}
+	return nil
+}
+
+// least is the smallest dma-buf of any use, in pieces: a segment of the largest
 // GRO packet for each flow, in the queue and with the application.
 const least = 64
 
@@ -213,16 +227,19 @@ func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
 	if s.buffer, err = endpoint.OpenMemory(o, o.Int("mem-size")); err != nil {
 		return err
 	}
-	page := unix.Getpagesize()
-	pages := s.buffer.Size() / page
-	if pages < least*s.flows {
-		return endpoint.Errorf(endpoint.Failed, "a dma-buf of %d pages is too small for %d flows: it must have %d for each (--mem udmabuf:SIZE)", pages, s.flows, least)
+	pieces := s.buffer.Size() / max(s.bufLen, unix.Getpagesize())
+	if pieces < least*s.flows {
+		what, cure := "pages", "--mem udmabuf:SIZE"
+		if s.bufLen > 0 {
+			what, cure = fmt.Sprintf("pieces of %d bytes", s.bufLen), "--mem hugepages:SIZE, or a smaller --rx-buf-len"
+		}
+		return endpoint.Errorf(endpoint.Failed, "a dma-buf of %d %s is too small for %d flows: it must have %d for each (%s)", pieces, what, s.flows, least, cure)
 	}
 	if s.frags == 0 {
-		s.frags = pages
+		s.frags = pieces
 	}
 	// What the flows hold back must leave the NIC enough to fill its rings.
-	s.batch = max(1, min(s.batch, pages/8/s.flows))
+	s.batch = max(1, min(s.batch, pieces/8/s.flows))
 	if s.window, err = s.limit(); err != nil {
 		return err
 	}
@@ -239,7 +256,7 @@ func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
 	if s.netdev, err = netdev.Dial(); err != nil {
 		return endpoint.Errorf(endpoint.Unsupported, "%w (devmem needs Linux 6.12)", err)
 	}
-	if s.binding, err = s.netdev.BindRX(s.iface.Index, s.buffer.FD(), s.queues, 0); err != nil {
+	if s.binding, err = s.netdev.BindRX(s.iface.Index, s.buffer.FD(), s.queues, uint32(s.bufLen)); err != nil {
 		return s.refused(err)
 	}
 	return s.bound()

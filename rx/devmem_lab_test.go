@@ -135,6 +135,30 @@ func TestLabDevmemTokens(t *testing.T) {
 	}
 }
 
+// TestLabDevmemBuffers: pieces above a page carry every byte too, and fewer of them
+// are named for each GiB.
+func TestLabDevmemBuffers(t *testing.T) {
+	pair := testutil.Lab(t)
+	queues := testutil.Tune(t, pair, 2, 2, nil)
+	reserveHugePages(t, 40) // a dma-buf of 32 MiB, and one that comes back late
+	tokens := map[string]float64{}
+	for _, size := range []string{"4K", "32K"} {
+		awaitHugePages(t, 16)
+		ends := testutil.OpenEnds(t, pair, tx.Devmem(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"rx-buf-len": size, "mem": "hugepages", "mem-size": "32M"}), labParams(2))
+		out := ends.Carry(t, false, 16<<20)
+		ends.Close(t)
+		whole(t, out)
+		if k := testutil.Sum(out.RX, func(c *endpoint.Counters) uint64 { return c.Copied.Load() }); k != 0 {
+			t.Errorf("%s: %d bytes missed the dma-buf", size, k)
+		}
+		tokens[size] = float64(counter(t, rx.Devmem(), out.RX, "tokens"))
+	}
+	t.Logf("tokens: %v", tokens)
+	if tokens["32K"] > tokens["4K"]/2 {
+		t.Errorf("buffers of 32 KiB took %.0f tokens, those of 4 KiB %.0f: want half at most", tokens["32K"], tokens["4K"])
+	}
+}
+
 // TestLabDevmemControl: room for too few control messages costs calls, not
 // bytes.
 func TestLabDevmemControl(t *testing.T) {

@@ -27,6 +27,9 @@ var refusals = []struct {
 	{"", unix.EBUSY, "leased", endpoint.Failed, "a container has the queue: choose another with the option queue (ip link show IFACE)"},
 	{"", unix.EINVAL, "multi-PF", endpoint.Unsupported, "the queues belong to two PCI functions of one NIC: take fewer with the option queues, of one function (ls /sys/class/net/IFACE/device)"},
 	{"", unix.EOPNOTSUPP, "rx_page_size", endpoint.Unsupported, "the driver of IFACE fills buffers of a page only: leave --rx-buf-len out"},
+	{"", unix.EINVAL, "not aligned to niov", endpoint.Failed, "the memory is in pieces smaller than rx-buf-len: reserve huge pages (sysctl vm.nr_hugepages) and take a dma-buf of them (--mem hugepages)"},
+	{"", unix.EINVAL, "unknown attribute", endpoint.Unsupported, "this kernel fills pages only: leave --rx-buf-len out, or take Linux 7.3"},
+	{"", unix.ERANGE, "page size", endpoint.Unsupported, "the driver of IFACE cannot fill buffers of that size: take a smaller --rx-buf-len"},
 	{"", unix.EOPNOTSUPP, "DMA", endpoint.Unsupported, "IFACE has no DMA of its own: name the NIC beneath it"},
 	// What mlx5e_queue_mem_alloc refuses for is in the kernel's log alone.
 	{"mlx5_core", unix.EOPNOTSUPP, "", endpoint.Unsupported, "mlx5 restarts no queue while there is XDP, PTP or HTB: ip link set dev IFACE xdp off; ethtool --set-priv-flags IFACE tx_port_ts off; hwstamp_ctl -i IFACE -r 0; tc qdisc del dev IFACE root"},

@@ -213,8 +213,8 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, err
 	}
 	bufLen := o.Int("rx-buf-len")
-	if bufLen&(bufLen-1) != 0 || bufLen != 0 && bufLen < unix.Getpagesize() {
-		return nil, endpoint.Errorf(endpoint.Usage, "rx-buf-len %d is not a power of two of at least a page", bufLen)
+	if err := checkBufLen(bufLen); err != nil {
+		return nil, err
 	}
 	s := &zcrxSession{
 		flows:    p.Flows,

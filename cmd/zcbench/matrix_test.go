@@ -76,7 +76,7 @@ func BenchmarkPlan(b *testing.B) {
 // Every experiment that zcbench comes with makes sense on hosts that can all.
 func TestShippedExperiments(t *testing.T) {
 	want := map[string]struct{ cells, repeats int }{
-		"quick": {8, 4}, "lab": {16, 2}, "netdev-0x19": {16, 5}, "bigtcp": {12, 8}, "token-batch": {4, 8}, "zcrx-buffers": {8, 8}, "demo": {7, 3},
+		"quick": {8, 4}, "lab": {16, 2}, "netdev-0x19": {16, 5}, "bigtcp": {12, 8}, "token-batch": {4, 8}, "zcrx-buffers": {8, 8}, "devmem-buffers": {8, 8}, "demo": {7, 3},
 	}
 	for _, name := range shippedSpecs() {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // being what most is asked about; every other is set by --rx-opt.
 var optionFlags = []struct{ flag, option, doc string }{
 	{"zcrx-area", "area", "what zcrx receives into: normal, huge (reserved huge pages) or dmabuf (of what --mem says)"},
-	{"rx-buf-len", "rx-buf-len", "bytes of one receive buffer of zcrx"},
+	{"rx-buf-len", "rx-buf-len", "bytes of one receive buffer of zcrx or devmem"},
 	{"rq-entries", "rq-entries", "size of zcrx's refill queue"},
 	{"cq-entries", "cq-entries", "size of zcrx's completion queue"},
 	{"wait-nr", "wait-nr", "completions that an io_uring receiver wakes up for"},

@@ -4,7 +4,7 @@
 # KERNEL picks a version that the distribution offers, or a bzImage; LIKE the
 # driver that the pair answers as; NIC one of QEMU's NICs for it.
 
-.PHONY: lab lab-prepare soak test-kernels
+.PHONY: lab lab-prepare soak test-kernels test-nics
 
 ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(LIKE),-module-args like=$(LIKE)) $(if $(NIC),-nic $(NIC)) \
 	-add bin/zcbench:/usr/bin/zcbench -add experiments:/experiments
@@ -32,3 +32,12 @@ soak: bin/zclab bin/zcbench
 # Whether zcbench probe tells the truth on kernels old and new.
 test-kernels: bin/zclab bin/zcbench
 	$(ZCLAB) -run TestProbe kernels ./lab/labtest
+
+# Settings, killed processes, runs and refusals over NICs whose drivers others wrote;
+# NIC picks one of them.
+test-nics: bin/zclab bin/zcbench
+	@failed=; for nic in $(or $(NIC),igb e1000e vmxnet3 virtio); do \
+		echo "=== NIC $$nic"; \
+		$(ZCLAB) -nic $$nic -test-timeout 1h -run 'TestNIC|TestProbeTellsTheTruth|TestLabEverySetting|TestLabKilled' \
+			test ./cmd/zcbench ./lab/labtest ./ringcfg || failed="$$failed $$nic"; \
+	done; [ -z "$$failed" ] || { echo "failed on$$failed"; exit 1; }

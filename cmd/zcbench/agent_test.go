@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"net"
+	"os"
 	"testing"
 
 	"zcbench/endpoint"
@@ -34,4 +35,7 @@ func TestClaim(t *testing.T) {
 		t.Fatalf("after the first has left: %v", err)
 	}
 	next.Close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }

@@ -186,7 +186,13 @@ func TestRedacted(t *testing.T) {
 	r.Warnings = []string{"rx: connect to 10.20.30.40: /home/alice/x is not there", "web1 is slow"}
 	r.Settings = map[string]any{"bind": "10.20.30.40", "mtu": "4148"}
 	r.Facts.RX = results.Facts{"machine": map[string]any{"hostname": "db7.prod.example.org", "model": "Gen11"}, "kernel": map[string]any{"cmdline": "ip=10.20.30.40", "release": "6.18.1"}}
-	r.Facts.TX = results.Facts{"machine": map[string]any{"hostname": "web1"}}
+	r.Facts.TX = results.Facts{"machine": map[string]any{"hostname": "web1"}, "links": map[string]any{"enx02005eaa0001": "up", "web1-eth": 1.0}}
+	// As what it has is called too, and in every figure that a format shows.
+	r.Experiment, r.RX.Engine = "on db7", "mmap v10.20.30.40"
+	r.Axes = map[string]string{"at 10.20.30.41": "[2001:db8::7]", "web1": "0200.5eaa.0001"}
+	r.RX.Counters = map[string]float64{"rx_10.20.30.42": 1, "db7_csum": 2}
+	r.Warnings = append(r.Warnings, `rx: open /home/alice/my secretfile: no such file`, "rx: x2001:db8::7 and 02-00-5e-aa-00-01 [odd]")
+	r.Tuned = map[string][]string{"rx": {"flow.tcp4-dst-10.20.30.43: (none) → queue 1"}}
 	dir := t.TempDir() + "/secretdir"
 	var paths []string
 	for i, id := range []string{"1", "2"} {
@@ -210,7 +216,7 @@ func TestRedacted(t *testing.T) {
 		if err := rep.Write(&b, format); err != nil {
 			t.Fatal(err)
 		}
-		for _, gone := range []string{"db7", "web1", "alice", "prod.example", "10.20", "secretdir"} {
+		for _, gone := range []string{"db7", "web1", "alice", "prod.example", "10.20", "secretdir", "secretfile", "2001:", "5eaa", "5e-aa"} {
 			if strings.Contains(b.String(), gone) {
 				t.Errorf("%s has %q: %s", format, gone, b.String())
 			}

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode"
@@ -23,6 +25,8 @@ type Redactor struct {
 	count  map[string]int    // by kind
 	names  []name            // that are also replaced within texts, the longest first
 	listed map[string]bool
+	cells  map[string]bool   // what is no MAC address, though it looks like one
+	said   map[string]string // what became of short texts, by all names learned so far
 }
 
 // name is what a record has named, and its stand-in.
@@ -31,7 +35,10 @@ type name struct{ is, becomes string }
 // standIn is the same for the same, in order of appearance.
 func (r *Redactor) standIn(kind, of string) string {
 	if r.known == nil {
-		r.known, r.count, r.listed = map[string]string{}, map[string]int{}, map[string]bool{}
+		r.known, r.count, r.listed, r.cells = map[string]string{}, map[string]int{}, map[string]bool{}, map[string]bool{}
+	}
+	if kind == "mac" {
+		of = bare(of)
 	}
 	key := kind + " " + of
 	if r.known[key] == "" {
@@ -44,12 +51,30 @@ func (r *Redactor) standIn(kind, of string) string {
 // plainWords are no names in texts, though a host may be called so.
 var plainWords = []string{"rx", "tx", "sender", "receiver", "local", "localhost", "host", "both", "root"}
 
-// learn has a name replaced within texts, too.
+// learn has a name replaced within texts, too, and a MAC address in all the ways to
+// write one.
 func (r *Redactor) learn(is, becomes string) {
+	if mac := bare(is); len(mac) == 12 && isMAC.MatchString(is) {
+		for _, each := range []struct {
+			digits int
+			by     string
+		}{{2, ":"}, {2, "-"}, {4, "."}, {12, ""}} {
+			var parts []string
+			for part := range slices.Chunk([]byte(mac), each.digits) {
+				parts = append(parts, string(part))
+			}
+			r.list(strings.Join(parts, each.by), becomes)
+		}
+	}
+	r.list(is, becomes)
+}
+
+func (r *Redactor) list(is, becomes string) {
 	if utf8.RuneCountInString(is) < 2 || slices.Contains(plainWords, is) || r.listed[is] {
 		return
 	}
 	r.listed[is] = true
+	r.said = nil
 	i, _ := slices.BinarySearchFunc(r.names, name{is: is}, func(a, b name) int {
 		return cmp.Or(cmp.Compare(len(b.is), len(a.is)), cmp.Compare(a.is, b.is))
 	})
@@ -65,7 +90,7 @@ func (r *Redactor) Line(text []byte) []byte {
 	defer r.mu.Unlock()
 	w := walk{text: text, each: func(path []string, s string) string { r.note(path, s); return s }}
 	w.value(nil)
-	w = walk{text: text, each: r.field}
+	w = walk{text: text, each: r.field, key: r.key}
 	w.value(nil)
 	return w.out
 }
@@ -91,7 +116,15 @@ func (r *Redactor) Pair(is string) string {
 }
 
 // kindOf is of what kind the value of a key is, that is replaced as a whole.
-func kindOf(key string) string {
+func kindOf(key, value string) string {
+	kind := kindOfKey(key)
+	if kind == "address" && isMAC.MatchString(value) {
+		return "mac"
+	}
+	return kind
+}
+
+func kindOfKey(key string) string {
 	key = strings.ToLower(key)
 	for _, k := range []struct{ part, kind string }{
 		{"hostname", "host"}, {"mac", "mac"}, {"address", "address"}, {"serial", "serial"}, {"uuid", "id"}, {"boot_id", "id"}, {"machine_id", "id"},
@@ -104,9 +137,46 @@ func kindOf(key string) string {
 	return ""
 }
 
-// plainKeys are keys whose values are words of zcbench's, the kernel's or a vendor's.
-var plainKeys = []string{"schema", "id", "cell", "status", "dropped", "started", "engine", "cpu_scope", "cpu_method", "congestion", "scope", "end", "event",
-	"release", "version", "driver", "driver_version", "firmware", "fw_version", "model", "vendor", "arch", "kind", "go", "online", "microcode", "experiment"}
+// plainKeys are keys whose values name nobody, though they may look like addresses:
+// versions and what a record is found by.
+var plainKeys = []string{"schema", "id", "cell", "status", "started", "release", "version", "driver_version", "firmware", "fw_version", "go", "online", "microcode"}
+
+// plain says so of a value. Whatever else stands there is a text like any other.
+func plain(key, s string) bool { return slices.Contains(plainKeys, key) && plainText.MatchString(s) }
+
+// schemaKeys are those that a record and its parts have, whoever made it.
+var schemaKeys = sync.OnceValue(func() map[string]bool {
+	all := map[string]bool{"rx": true, "tx": true, "settings": true, "options": true}
+	seen := map[reflect.Type]bool{}
+	var add func(t reflect.Type)
+	add = func(t reflect.Type) {
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+			add(t.Elem())
+		case reflect.Struct:
+			if seen[t] {
+				return
+			}
+			seen[t] = true
+			for i := range t.NumField() {
+				name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+				all[name] = true
+				add(t.Field(i).Type)
+			}
+		}
+	}
+	add(reflect.TypeFor[Record]())
+	return all
+})
+
+// key redacts the name of a value, which may be an interface's, a host's or an
+// address where a map goes by them. The sections of facts are zcbench's own.
+func (r *Redactor) key(path []string, name string) string {
+	if schemaKeys()[name] || len(path) == 2 && path[0] == "facts" && section.MatchString(name) {
+		return name
+	}
+	return r.words(name)
+}
 
 // localMeters have addresses that are of any host.
 var localMeters = []string{"rapl", "hwmon", "nvml", "ipmidev"}
@@ -114,8 +184,11 @@ var localMeters = []string{"rapl", "hwmon", "nvml", "ipmidev"}
 // note learns the names of one value.
 func (r *Redactor) note(path []string, s string) {
 	key := path[len(path)-1]
-	switch kind := kindOf(key); {
+	switch kind := kindOf(key, s); {
 	case s == "":
+	case key == "cell" || key == "id":
+		r.standIn("id", s) // makes the maps
+		r.cells[s] = true
 	case kind == "host" || kind == "user" || kind == "pair":
 		to := r.standIn(kind, s)
 		r.learn(s, to)
@@ -141,8 +214,8 @@ func (r *Redactor) note(path []string, s string) {
 // meter keeps the kind of a meter.
 func (r *Redactor) meter(s string) string {
 	kind, address, ok := strings.Cut(s, ":")
-	if bare, _, _ := strings.Cut(kind, "+"); !ok || address == "" || slices.Contains(localMeters, bare) {
-		return s
+	if bare, _, _ := strings.Cut(kind, "+"); !ok || address == "" || !meterKind.MatchString(kind) || slices.Contains(localMeters, bare) {
+		return r.words(s)
 	}
 	return kind + ":" + r.standIn("meter", s)
 }
@@ -150,8 +223,8 @@ func (r *Redactor) meter(s string) string {
 // field redacts one value.
 func (r *Redactor) field(path []string, s string) string {
 	key := path[len(path)-1]
-	switch kind := kindOf(key); {
-	case s == "" || slices.Contains(plainKeys, key):
+	switch kind := kindOf(key, s); {
+	case s == "" || plain(key, s):
 		return s
 	case kind != "":
 		return r.standIn(kind, s)
@@ -166,6 +239,7 @@ func (r *Redactor) field(path []string, s string) string {
 var (
 	plainValue = regexp.MustCompile(`^-?[0-9.,]+[a-zA-Z%]*$`)
 	hostName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`)
+	meterKind  = regexp.MustCompile(`^[a-z+]+$`)
 	optionName = regexp.MustCompile(`^[A-Za-z0-9_.?-]+$`)
 	// keptWords are values of flags that name nobody.
 	keptWords = []string{"zcbench", "local", "tx", "rx", "run", "demo", "agent", "on", "off", "auto", "all", "none", "baseline", "msgzc", "devmem", "iouring", "sendfile", "uring", "sendzc", "null", "trunc", "mmap", "zcrx",
@@ -190,10 +264,10 @@ func (r *Redactor) word(w string) string {
 	switch {
 	case pair && optionName.MatchString(name) && value != "":
 		return name + "=" + r.word(value)
-	case strings.HasPrefix(w, "-") && optionName.MatchString(w), plainValue.MatchString(w) && !isAddress(w), slices.Contains(keptWords, w):
-		return w
+	case strings.HasPrefix(w, "-") && optionName.MatchString(w) || plainValue.MatchString(w) || slices.Contains(keptWords, w):
+		return r.words(w)
 	}
-	if kind, address, ok := strings.Cut(w, ":"); ok && optionName.MatchString(kind) && !strings.Contains(kind, ".") && address != "" && !isAddress(w) {
+	if kind, address, ok := strings.Cut(w, ":"); ok && meterKind.MatchString(kind) && address != "" && !isAddress(w) {
 		if r.plain(address) {
 			return w
 		}
@@ -206,7 +280,7 @@ func (r *Redactor) word(w string) string {
 }
 
 func (r *Redactor) plain(s string) bool {
-	return plainValue.MatchString(s) && !isAddress(s) || slices.Contains(keptWords, s)
+	return plainValue.MatchString(s) && r.words(s) == s || slices.Contains(keptWords, s)
 }
 
 func isAddress(s string) bool {
@@ -214,18 +288,60 @@ func isAddress(s string) bool {
 	return err == nil
 }
 
-// found are what is known by how it looks, in the order they are looked for.
+const macForms = `(?i)(?:[0-9a-f]{1,2}:){5,}[0-9a-f]{1,2}|(?:[0-9a-f]{2}-){5,}[0-9a-f]{2}|(?:[0-9a-f]{4}\.){2}[0-9a-f]{4}|[0-9a-f]{12}`
+
+// found are what is known by how it looks, in the order they are looked for. What
+// glued finds before it or behind it makes it a part of something else.
 var found = []struct {
-	kind string
-	is   *regexp.Regexp
+	kind  string
+	is    *regexp.Regexp
+	glued func(before, after rune, m string) bool
 }{
-	{"id", regexp.MustCompile(`(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`)},
-	{"id", regexp.MustCompile(`sha256:[0-9A-Za-z+/=]{32,}`)},
-	{"mac", regexp.MustCompile(`(?i)\b(?:(?:[0-9a-f]{2}:){5}|(?:[0-9a-f]{2}-){5})[0-9a-f]{2}\b`)},
-	{"mac", regexp.MustCompile(`\benx[0-9a-f]{12}\b`)}, // an interface that is called by it
-	{"address", regexp.MustCompile(`(?i)[0-9a-f]*:[0-9a-f:]*:[0-9a-f:.]*[0-9a-f:]|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b`)},
-	{"login", regexp.MustCompile(`[A-Za-z0-9._-]+@[A-Za-z0-9._-]+`)},
-	{"path", regexp.MustCompile(`(?:~|\.{1,2})?/[^\s:;,()'"<>|]*[^\s:;,.()'"<>|]`)},
+	{"id", regexp.MustCompile(`(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), inHex},
+	{"id", regexp.MustCompile(`sha256:[0-9A-Za-z+/=]{32,}`), inWord},
+	{"mac", regexp.MustCompile(macForms), inHex},
+	{"mac", regexp.MustCompile(`(?i)enx[0-9a-f]{12}`), inHex}, // an interface that is called by it
+	{"address", regexp.MustCompile(`(?i)[0-9a-f]*:[0-9a-f:]*:[0-9a-f:.]*`), inSymbol},
+	{"address", regexp.MustCompile(`[0-9]+(?:\.[0-9]+){3,}`), nil},
+	{"login", regexp.MustCompile(`[A-Za-z0-9._-]+@[A-Za-z0-9._-]+`), inWord},
+	// In quotes, or in an error of Go's, a path has blanks; elsewhere what is before
+	// another of its slashes may.
+	{"path", regexp.MustCompile(`"(?:~|\.{1,2})?/[^"]*"|'(?:~|\.{1,2})?/[^']*'`), nil},
+	{"path", regexp.MustCompile(`\b(?:open|stat|lstat|read|write|mkdir|remove|chdir|readlink|fork/exec|exec|unlink|mount|truncate|chmod|chown) (?:~|\.{1,2})?/[^:"'<>|]*:`), inWord},
+	{"path", regexp.MustCompile(`(?:~|\.{1,2})?/[^\s:;,()'"<>|]*[^\s:;,.()'"<>|](?:(?: +[^\s:;,()'"<>|/]+)+/[^\s:;,()'"<>|]*[^\s:;,.()'"<>|])*`), inWord},
+}
+
+func inWord(before, _ rune, _ string) bool {
+	return unicode.IsLetter(before) || unicode.IsDigit(before) || strings.ContainsRune("*%-_²", before)
+}
+
+// inHex is one digit among more.
+func inHex(before, after rune, _ string) bool {
+	return strings.ContainsRune(hexDigits, before) || before == ':' || strings.ContainsRune(hexDigits, after)
+}
+
+// inSymbol is a name of C++ or Rust, or of SNMP.
+func inSymbol(before, after rune, m string) bool {
+	return unicode.IsLetter(after) || unicode.IsLetter(before) && !strings.ContainsAny(m, "0123456789")
+}
+
+const hexDigits = "0123456789abcdefABCDEF"
+
+var (
+	section   = regexp.MustCompile(`^[a-z_]+$`)
+	plainText = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+ ():/,-]{0,80}$`)
+	isMAC     = regexp.MustCompile("^(?:" + macForms + ")$")
+)
+
+// bare are the digits of a MAC address, however it is written.
+func bare(mac string) string {
+	parts := strings.FieldsFunc(strings.TrimPrefix(lower(mac), "enx"), func(c rune) bool { return strings.ContainsRune(":-.", c) })
+	for i, part := range parts {
+		if len(part) == 1 {
+			parts[i] = "0" + part
+		}
+	}
+	return strings.Join(parts, "")
 }
 
 // generic are paths that every host has, but for those that name its disks.
@@ -235,19 +351,42 @@ var generic = []string{"/sys", "/proc", "/dev", "/run/zcbench", "/usr"}
 var program = regexp.MustCompile(`(most to (?:children or threads of )?)([^()]+)( \(pid [0-9]+)`)
 
 // words replaces within a text what looks like a name and what was learned as one.
+// Most texts come again and again: names of counters and of ends.
 func (r *Redactor) words(s string) string {
+	const short, most = 64, 1 << 14
+	to, ok := r.said[s]
+	if ok {
+		return to
+	}
+	to = r.replace(s)
+	if len(s) <= short {
+		if r.said == nil || len(r.said) == most {
+			r.said = map[string]string{}
+		}
+		r.said[s] = to
+	}
+	return to
+}
+
+func (r *Redactor) replace(s string) string {
 	s = program.ReplaceAllStringFunc(s, func(m string) string {
 		part := program.FindStringSubmatch(m)
 		return part[1] + r.standIn("program", part[2]) + part[3]
 	})
+	for _, n := range r.names { // those that what is found by its look would cut
+		if strings.ContainsAny(n.is, " /") {
+			s = replaceName(s, n)
+		}
+	}
 	for _, f := range found {
-		s = replaceWords(s, f.is, func(m string) string {
+		s = replaceFound(s, f.is, f.glued, func(m string) string {
 			switch f.kind {
-			case "address":
-				a, err := netip.ParseAddr(m)
-				if err != nil || a.IsLoopback() || a.IsUnspecified() {
-					return m
+			case "mac":
+				if len(m) == 12 && (r.cells[m] || !strings.ContainsAny(m, "abcdefABCDEF")) {
+					return m // a cell, or a number
 				}
+			case "address":
+				return r.address(m)
 			case "login":
 				user, host, _ := strings.Cut(m, "@")
 				if user != "root" {
@@ -255,9 +394,7 @@ func (r *Redactor) words(s string) string {
 				}
 				return user + "@" + r.standIn("host", host)
 			case "path":
-				if !strings.HasPrefix(m, "/dev/disk/") && slices.ContainsFunc(generic, func(g string) bool { return m == g || strings.HasPrefix(m, g+"/") }) {
-					return m
-				}
+				return r.path(m)
 			}
 			return r.standIn(f.kind, m)
 		})
@@ -268,13 +405,61 @@ func (r *Redactor) words(s string) string {
 	return s
 }
 
-// replaceWords replaces matches that are not the rest of a word: and/or is no path.
-func replaceWords(s string, is *regexp.Regexp, by func(string) string) string {
+// address replaces the addresses within signs that some are made of.
+func (r *Redactor) address(m string) string {
+	if !strings.Contains(m, ":") {
+		if parts := strings.Split(m, "."); len(parts) != 4 || slices.ContainsFunc(parts, func(p string) bool { n, err := strconv.Atoi(p); return err != nil || n > 255 }) {
+			return m // a version, or a name of SNMP's
+		}
+		if a, err := netip.ParseAddr(m); err == nil && (a.IsLoopback() || a.IsUnspecified()) {
+			return m
+		}
+		return r.standIn("address", m)
+	}
+	for n := len(m); n > 2; n-- { // the longest first
+		for i := 0; i+n <= len(m); i++ {
+			a, err := netip.ParseAddr(m[i : i+n])
+			if err != nil || !a.Is6() {
+				continue
+			}
+			if a.IsLoopback() || a.IsUnspecified() {
+				return m
+			}
+			return m[:i] + r.standIn("address", m[i:i+n]) + m[i+n:]
+		}
+	}
+	return m
+}
+
+// path replaces a path, which may have quotes around it, or a word of Go's before
+// and the colon behind.
+func (r *Redactor) path(m string) string {
+	before, after := "", ""
+	switch {
+	case m[0] == '"' || m[0] == '\'':
+		before, m, after = m[:1], m[1:len(m)-1], m[:1]
+	case m[len(m)-1] == ':':
+		verb, rest, _ := strings.Cut(m, " ")
+		before, m, after = verb+" ", rest[:len(rest)-1], ":"
+	}
+	head, rest, blank := strings.Cut(m, " ")
+	if !strings.HasPrefix(head, "/dev/disk/") && slices.ContainsFunc(generic, func(g string) bool { return head == g || strings.HasPrefix(head, g+"/") }) {
+		if blank {
+			head += " " + r.words(rest)
+		}
+		return before + head + after
+	}
+	return before + r.standIn("path", m) + after
+}
+
+// replaceFound replaces matches that are not the rest of a word: and/or is no path.
+func replaceFound(s string, is *regexp.Regexp, glued func(before, after rune, m string) bool, by func(string) string) string {
 	var b strings.Builder
 	at := 0
 	for _, m := range is.FindAllStringIndex(s, -1) {
 		before, _ := utf8.DecodeLastRuneInString(s[:m[0]])
-		if m[0] > 0 && (unicode.IsLetter(before) || unicode.IsDigit(before) || strings.ContainsRune("*%-_²", before)) {
+		after, _ := utf8.DecodeRuneInString(s[m[1]:])
+		if glued != nil && glued(before, after, s[m[0]:m[1]]) {
 			continue
 		}
 		b.WriteString(s[at:m[0]] + by(s[m[0]:m[1]]))
@@ -326,6 +511,7 @@ type walk struct {
 	at   int
 	out  []byte
 	each func(path []string, s string) string
+	key  func(path []string, name string) string // nil: they stay
 }
 
 func (w *walk) value(path []string) {
@@ -343,9 +529,14 @@ func (w *walk) value(path []string) {
 				continue
 			}
 			key := w.string()
-			w.out = append(w.out, w.text[w.at-len(key):w.at]...)
 			var name string
 			_ = json.Unmarshal(key, &name) // it is valid
+			if w.key != nil {
+				if to := w.key(path, name); to != name {
+					key, _ = json.Marshal(to)
+				}
+			}
+			w.out = append(w.out, key...)
 			w.space()
 			w.copy(1) // the colon
 			w.value(append(path, name))

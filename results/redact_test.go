@@ -2,6 +2,9 @@ package results
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -38,7 +41,7 @@ func TestRedact(t *testing.T) {
 			t.Errorf("%q has gone", kept)
 		}
 	}
-	if strings.Count(out, "host-1") < 4 || !strings.Contains(out, `"hostname":"host-1"`) || !strings.Contains(out, "host-1 lost") || !strings.Contains(out, "receiver host-1: connect from address-2:5301 to [address-3]:5302: path-") {
+	if strings.Count(out, "host-1") < 4 || !strings.Contains(out, `"hostname":"host-1"`) || !strings.Contains(out, "host-1 lost") || !strings.Contains(out, "receiver host-1: connect from address-1:5301 to [address-2]:5302: path-") {
 		t.Errorf("one name has several stand-ins")
 	}
 	var rec Record
@@ -75,6 +78,85 @@ func TestRedactForms(t *testing.T) {
 		if !strings.Contains(out, kept) {
 			t.Errorf("%q has gone: %s", kept, out)
 		}
+	}
+}
+
+// Wherever in a record a secret stands, as a value or as the key of a map, and however
+// it is written, nothing of it is left.
+func TestRedactEverywhere(t *testing.T) {
+	const known = `"known":{"hostname":"zz8.lab7.example.net","mac":"02:00:5e:aa:00:01","token_file":"/srv/my tokens/alice key"}`
+	secrets := map[string][]string{ // by what of it may not be left
+		"zz8":       {"zz8", "ZZ8", "zz8.lab7.example.net", "eth-zz8", "at zz8:"},
+		"lab7":      {"zz8.lab7.example.net"},
+		"20.30":     {"10.20.30.40", "ip10.20.30.40", "v10.20.30.40", "x_10.20.30.40_y", "10.20.30.40/24", "010.020.030.040", "10.20.30.40eth0"},
+		"2001":      {"[2001:db8::7]:5302", "2001:db8::7", "peer:2001:db8::7.", "x2001:db8::7", "[2001:DB8:0:0:0:0:0:7]"},
+		"fe80":      {"[fe80::1%eth1]", "Address:fe80::1"},
+		"020.030":   {"010.020.030.040"},
+		"5eaa":      {"02005eaa0001", "0200.5eaa.0001", "enx02005eaa0001", "0200.5EAA.0001"},
+		"5e-aa":     {"02-00-5e-aa-00-01", "02-00-5E-AA-00-01"},
+		"5e:":       {"02:00:5e:aa:00:01", "mac_02:00:5E:AA:00:01", "2:0:5e:bb:0:2", "80:00:00:48:fe:80:00:00:00:00:00:00:02:00:5e:ff:fe:aa:00:01"},
+		"5ecc":      {"0200.5ecc.0001", "02005ecc0001"},
+		"alice":     {"/home/alice", "open /home/bob/alice secrets: no such file", "read \"/home/x/alice secrets\" failed", "/home/my qqq/alice", "alice@zz8", "/srv/my tokens/alice key", "~/alice"},
+		"secrets":   {"open /home/bob/alice secrets: no such file", "'/home/x/alice secrets'"},
+		"qqq":       {"at /home/my qqq/alice it is"},
+		"31373844-": {"31373844-3036-5a43-3231-34343830a0b1", "id_31373844-3036-5a43-3231-34343830a0b1"},
+	}
+	full := secret[:len(secret)-1] + `,"tuned":{"rx":["mtu"]},"axes":{"a":"b"},"notes":["x"],"flows":[{"x":"y"}],` + known + `}`
+	var record any
+	if err := json.Unmarshal([]byte(full), &record); err != nil {
+		t.Fatal(err)
+	}
+	places := 0
+	try := func(at string, put func(string), back func()) {
+		places++
+		for gone, texts := range secrets {
+			for _, text := range texts {
+				put(text)
+				line, err := json.Marshal(record)
+				if err != nil {
+					t.Fatal(err)
+				}
+				back()
+				if out := string(new(Redactor).Line(line)); strings.Contains(strings.ToLower(out), gone) {
+					i := strings.Index(strings.ToLower(out), gone)
+					t.Errorf("%s: %q leaves %q: %s", at, text, gone, out[max(0, i-60):min(len(out), i+60)])
+				}
+			}
+		}
+	}
+	var walk func(at string, v any)
+	walk = func(at string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for _, key := range slices.Sorted(maps.Keys(v)) {
+				was := v[key]
+				if text, ok := was.(string); ok && !plain(key, text) {
+					try(at+"."+key, func(s string) { v[key] = s }, func() { v[key] = was })
+				} else {
+					walk(at+"."+key, was)
+				}
+			}
+			last := ""
+			try(at+".KEY", func(s string) { v[s], last = "value", s }, func() { delete(v, last) })
+		case []any:
+			for i, was := range v {
+				if _, ok := was.(string); ok {
+					try(fmt.Sprintf("%s[%d]", at, i), func(s string) { v[i] = s }, func() { v[i] = was })
+				} else {
+					walk(fmt.Sprintf("%s[%d]", at, i), was)
+				}
+			}
+		}
+	}
+	walk("", record)
+	if places < 50 {
+		t.Errorf("only %d places", places)
+	}
+	// And what is none stays.
+	const others = `{"cell":"7874d49a83a6","schema":"zcbench/1","warnings":["cell 7874d49a83a6 at 12:30:45 std::add 0000:3b:00.0 123456789012 1.3.6.1.4.1 IF-MIB::ifDescr 50% and/or more 5.4.2 ::1 127.0.0.1 queue.rx-0"],` +
+		`"settings":{"queue.rx-0.rps-cpus":"1"},"rx":{"counters":{"rx_queue_0_csum_complete":1}}}`
+	if out := string(new(Redactor).Line([]byte(others))); out != others {
+		t.Errorf("%s\nis not\n%s", out, others)
 	}
 }
 

@@ -12,7 +12,7 @@ all: bin/zcbench
 
 # Static, so that the one file runs on any machine it is copied to.
 bin/zcbench: $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/zcbench
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -o $@ ./cmd/zcbench
 
 # With the rings of the copying engines and of sendzc on another library, to
 # compare. Go links that library only when told not to check.

@@ -136,8 +136,8 @@ func TestOptionalAndPlan(t *testing.T) {
 	p := pair(t)
 	e := &p.RX
 	before := state(t, e)
-	w := Want{Interface: e.Interface, Optional: map[string]string{"mtu": "9000", "gro-hw": "on", "tso": "off"}, Settings: map[string]string{"mtu": "4148", "gro": "on"}}
-	want := []Change{{"link.mtu", "1500", "4148"}, {"feature.rx-gro", "off", "on"}, {"feature.tx-tcp-segmentation", "on", "off"}, {"feature.tx-tcp6-segmentation", "on", "off"}}
+	w := Want{Interface: e.Interface, Optional: map[string]string{"mtu": "9000", "gro-hw": "on", "feature.tx-tcp*6-segmentation": "off"}, Settings: map[string]string{"mtu": "4148", "gro": "on"}}
+	want := []Change{{"link.mtu", "1500", "4148"}, {"feature.rx-gro", "off", "on"}, {"feature.tx-tcp6-segmentation", "on", "off"}}
 	in(t, e, func() error {
 		plan, err := Plan(w)
 		if err != nil || !slices.Equal(plan, want) {
@@ -158,6 +158,26 @@ func TestOptionalAndPlan(t *testing.T) {
 		}
 		_, err = undo(background)
 		return err
+	})
+}
+
+// TSO is all that ethtool(8) has by that name: what is left on would still cut.
+func TestTSO(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	in(t, e, func() error {
+		_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"tso": "off"}}, Journal(t.TempDir()))
+		if err != nil {
+			return err
+		}
+		now, err := Snapshot(e.Interface)
+		for name, value := range now {
+			if strings.HasPrefix(name, "feature.tx-tcp") && strings.HasSuffix(name, "-segmentation") && value != "off" {
+				t.Errorf("%s is %s", name, value)
+			}
+		}
+		_, uerr := undo(background)
+		return errors.Join(err, uerr)
 	})
 }
 

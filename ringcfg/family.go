@@ -129,7 +129,7 @@ var short = map[string][]string{
 	"gro":                 {"feature.rx-gro"},
 	"gro-hw":              {"feature.rx-gro-hw"},
 	"lro":                 {"feature.rx-lro"},
-	"tso":                 {"feature.tx-tcp-segmentation", "feature.tx-tcp6-segmentation"},
+	"tso":                 {"feature.tx-tcp*-segmentation"}, /* as ethtool(8) takes it */
 	"gso":                 {"feature.tx-generic-segmentation"},
 	"sg":                  {"feature.tx-scatter-gather"},
 	"ntuple":              {"feature.rx-ntuple-filter"},

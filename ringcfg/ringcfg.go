@@ -217,6 +217,11 @@ func (h *host) resolve(w Want, now Settings) (resolved, error) {
 			}
 		}
 	}
+	if len(lacking) > 0 && h.iface == "" {
+		if f, _, err := familyOf(Names(lacking[0])[0]); err == nil && f.group == device {
+			return r, usage("%s: this is a setting of an interface, and none is named: -i IFACE", strings.Join(lacking, ", "))
+		}
+	}
 	if len(lacking) > 0 {
 		return r, unsupported("%s", h.lacks(lacking))
 	}

@@ -140,7 +140,7 @@ func TestStoryExperiment(t *testing.T) {
 		t.Errorf("resumed: exit %d: %s%s", code, errs, out)
 	}
 	other := specFile(t, strings.Replace(tinySpec, "time: 0.5", "time: 0.6", 1))
-	if _, errs, code := run(t, "run", other, "-o", dir, "--resume"); code != exitUsage || !strings.Contains(errs, "3 cells are not those that were begun") {
+	if _, errs, code := run(t, "run", other, "-o", dir, "--resume"); code != exitUsage || !strings.Contains(errs, "3 cells not among those that were begun") {
 		t.Errorf("another spec: exit %d: %s", code, errs)
 	}
 	if got := runKeys(storedRecords(t, dir)); len(got) != 6 {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/printable"
@@ -37,6 +39,9 @@ func (h *host) forQueues(w Want, now Settings) (Want, error) {
 		w.Settings["feature.rx-ntuple-filter"] = "on"
 	}
 	c, err := h.eth.Channels(h.iface)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return w, unsupported("%s of its own and one for other traffic: driver %s of %s has no channels, so it has one queue or does not say", printable.Count(w.Queues, "queue"), h.driver, h.iface)
+	}
 	if err != nil {
 		return w, unsupported("queues for the flows alone: %w", err)
 	}

@@ -223,7 +223,7 @@ func TestNICVerify(t *testing.T) {
 // TestNICRefused: what none of these drivers can ends at once, with the reason in one
 // line, and changes nothing.
 func TestNICRefused(t *testing.T) {
-	pair, _ := labNIC(t)
+	pair, n := labNIC(t)
 	before := outside.Look(t, &pair.RX)
 	for _, c := range []struct {
 		args []string
@@ -232,8 +232,8 @@ func TestNICRefused(t *testing.T) {
 		{[]string{"--mode", "devmem"}, "zc1 cannot bind a dma-buf: its driver has no queue API"},
 		{[]string{"--tx", "baseline", "--rx", "devmem"}, "zc1 cannot bind a dma-buf: its driver has no queue API"},
 		{[]string{"--tx", "devmem", "--rx", "baseline"}, "Driver does not support netmem TX"},
-		{[]string{"--mode", "iouring", "--rx-opt", "queue=0"}, "zc1"},
-		{[]string{"--mode", "iouring", "--rx-opt", "queues=1"}, "zc1"},
+		{[]string{"--mode", "iouring", "--rx-opt", "queue=0"}, "driver " + n.driver},
+		{[]string{"--mode", "iouring", "--rx-opt", "queues=1"}, "driver " + n.driver},
 	} {
 		out, errs, code := run(t, append([]string{"local", "--link", "zc0,zc1", "-t", "1"}, c.args...)...)
 		t.Logf("%s: %s", strings.Join(c.args, " "), errs)

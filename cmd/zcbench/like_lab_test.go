@@ -13,10 +13,10 @@ import (
 	"zcbench/lab/pair"
 )
 
-// outside is what others see of an end's NIC: what ip(8) and ethtool(8) print,
+// seenOutside is what others see of an end's NIC: what ip(8) and ethtool(8) print,
 // by command, what ethtool is too old to print, and the header split that is
 // configured, which no driver tells.
-func outside(t *testing.T, e *netpair.End) map[string]string {
+func seenOutside(t *testing.T, e *netpair.End) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	if err := e.Do(func() error {
@@ -81,12 +81,12 @@ func TestLabLike(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := testutil.Lab(t)
-			was := []map[string]string{outside(t, &p.TX), outside(t, &p.RX)}
+			was := []map[string]string{seenOutside(t, &p.TX), seenOutside(t, &p.RX)}
 			for _, mode := range []string{"devmem", "iouring", "baseline", "msgzc"} {
 				t.Run(mode, func(t *testing.T) {
 					likeRun(t, mode, like != "ice" || mode == "baseline" || mode == "msgzc")
 					for i, e := range []*netpair.End{&p.TX, &p.RX} {
-						is := outside(t, e)
+						is := seenOutside(t, e)
 						for what := range is {
 							if was[i][what] != is[what] {
 								t.Errorf("%s: %s differs afterwards:%s", e.Interface, what, changed(was[i][what], is[what]))

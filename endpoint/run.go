@@ -284,6 +284,8 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	}
 	r.stop.Request()
 	drain := tail + drainWait
+	// Where it has little CPU, it may be late for its window before, and now for this.
+	r.link.busy(drain + 2*drainWait)
 	if r.p.Raw && r.p.Role == RX {
 		drain = 0 // a foreign sender ends when it likes
 	}

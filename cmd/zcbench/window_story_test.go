@@ -299,7 +299,7 @@ func TestStoryWorkerStops(t *testing.T) {
 			r := during(t, func(rx, _ int) { stopThread(t, busiest(t, rx), 900*time.Millisecond) },
 				"--rx", engine, "-t", "2", "-O", "1")
 			w := warning(&r, "rx:", results.PayloadWaited)
-			if !strings.Contains(w, "payload of 1 of 1 flows") || warning(&r, "", results.SamplerLate) != "" {
+			if !strings.Contains(w, "payload of 1 of 1 flow ") || warning(&r, "", results.SamplerLate) != "" {
 				t.Errorf("warnings %q", r.Warnings)
 			}
 		})
@@ -362,7 +362,7 @@ func TestStoryFrozenEnd(t *testing.T) {
 			if warning(&r, c.whom+":", results.SamplerLate) == "" {
 				t.Errorf("it does not say that it stood still: %q", r.Warnings)
 			}
-			if w := warning(&r, c.other+":", results.FlowStalled); !strings.Contains(w, "1 of 1 flows") {
+			if w := warning(&r, c.other+":", results.FlowStalled); !strings.Contains(w, "1 of 1 flow ") {
 				t.Errorf("nor does the other end: %q", r.Warnings)
 			}
 			for _, s := range r.Samples {

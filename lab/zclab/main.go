@@ -122,6 +122,10 @@ func lab(args []string) (int, error) {
 		return statusUsage, nil
 	}
 
+	if o.nic.name != "" && o.args != "" {
+		return statusUsage, fmt.Errorf("-nic %s: there is no zcnic then for -module-args %s (LIKE) to be of: give one of the two", o.nic.name, o.args)
+	}
+
 	ctx := context.Background()
 	var status int
 	var err error

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -35,5 +36,22 @@ func TestPathList(t *testing.T) {
 	}
 	if err := l.Set("here:/there"); err != nil || l["/there"] != "here" {
 		t.Errorf("%v, %v", l, err)
+	}
+}
+
+// TestBadFlags: what is wrong with the flags is found before anything is fetched.
+func TestBadFlags(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-nic", "e1000", "run", "true"}, "it has igb, e1000e, vmxnet3, virtio"},
+		{[]string{"-nic", "igb", "-module-args", "queues=2", "run", "true"}, "give one of the two"},
+		{[]string{"-cpu", "2", "run", "true"}, "not defined"},
+		{[]string{"walk"}, `no command "walk"`},
+	} {
+		if status, err := lab(c.args); status != statusUsage || err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v: %d, %v; want %q", c.args, status, err, c.want)
+		}
 	}
 }

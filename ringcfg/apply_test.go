@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -159,6 +160,19 @@ func TestOptionalAndPlan(t *testing.T) {
 		_, err = undo(background)
 		return err
 	})
+}
+
+// A change that could not be noted was not made: what was made before it stays.
+func TestNotNoted(t *testing.T) {
+	s := &session{h: &host{}, book: &book{path: filepath.Join(t.TempDir(), "none", "x.journal")}}
+	r := resolved{set: map[string]Settings{"link": {"link.mtu": "9000"}}, optional: map[string]bool{"link.mtu": true}}
+	for _, made := range [][]*change{nil, {{Family: "link"}}} {
+		s.made = made
+		left, err := s.grant(background, family{name: "link", group: "none"}, r)
+		if err != nil || len(left) != 1 || len(s.made) != len(made) {
+			t.Errorf("after %d changes: left %q, %v, and %d changes", len(made), left, err, len(s.made))
+		}
+	}
 }
 
 // TSO is all that ethtool(8) has by that name: what is left on would still cut.

@@ -66,6 +66,7 @@ func readRings(h *host, to Settings) error {
 }
 
 func writeRings(h *host, set Settings) error {
+	h.splitChanged = false
 	v := ethtool.Values{}
 	for name, value := range set {
 		if name == headerSplit {

@@ -515,11 +515,12 @@ func (s *session) grant(ctx context.Context, f family, r resolved) (left []strin
 			must[name] = value
 		}
 	}
+	before := len(s.made)
 	if err = s.setOrGRO(ctx, f, r.set[f.name], r); err == nil || len(may) == 0 || ctx.Err() != nil {
 		return nil, err
 	}
 	// Together they are one restart of the NIC; by itself each tells whether it can.
-	if err := s.takeBack(ctx); err != nil {
+	if err := s.takeBack(ctx, before); err != nil {
 		return nil, err
 	}
 	if len(must) > 0 {
@@ -528,8 +529,9 @@ func (s *session) grant(ctx context.Context, f family, r resolved) (left []strin
 		}
 	}
 	for _, name := range may.names() {
+		before := len(s.made)
 		if err := s.set(ctx, f, Settings{name: may[name]}); err != nil {
-			if back := s.takeBack(ctx); back != nil || ctx.Err() != nil {
+			if back := s.takeBack(ctx, before); back != nil || ctx.Err() != nil {
 				return nil, errors.Join(err, back)
 			}
 			left = append(left, fmt.Sprintf("%s (%v)", name, err))
@@ -548,6 +550,7 @@ func (h *host) wantsGRO() bool { return h.driver == "mlx5_core" }
 // setOrGRO is set for drivers too that part headers from payload only while they
 // have HW GRO, as mlx5 does.
 func (s *session) setOrGRO(ctx context.Context, f family, set Settings, r resolved) error {
+	before := len(s.made)
 	err := s.set(ctx, f, set)
 	if err == nil || set[headerSplit] != "on" || ctx.Err() != nil {
 		return err
@@ -559,27 +562,31 @@ func (s *session) setOrGRO(ctx context.Context, f family, set Settings, r resolv
 	if value, ok := r.wanted[hwGRO]; ok && !r.optional[hwGRO] {
 		return fmt.Errorf("%w (%s is wanted %s, and this driver may split headers only with it)", err, hwGRO, value)
 	}
-	if err := s.takeBack(ctx); err != nil {
+	if err := s.takeBack(ctx, before); err != nil {
 		return err
 	}
 	feature, _, _ := familyOf(hwGRO)
 	if gerr := s.set(ctx, feature, Settings{hwGRO: "on"}); gerr != nil {
-		return errors.Join(err, s.takeBack(ctx))
+		return errors.Join(err, s.takeBack(ctx, before))
 	}
 	return s.set(ctx, f, set)
 }
 
-// takeBack undoes the change that was made last.
-func (s *session) takeBack(ctx context.Context) error {
-	c := s.made[len(s.made)-1]
-	done, err := s.undoChange(ctx, s.h, c)
-	for _, d := range done.Drift {
-		err = errors.Join(err, errors.New(d.String()))
+// takeBack undoes the changes made since there were so many, last first: none where
+// one failed before it was noted.
+func (s *session) takeBack(ctx context.Context, many int) error {
+	for len(s.made) > many {
+		last := len(s.made) - 1
+		done, err := s.undoChange(ctx, s.h, s.made[last])
+		for _, d := range done.Drift {
+			err = errors.Join(err, errors.New(d.String()))
+		}
+		if err != nil {
+			return err
+		}
+		s.made = s.made[:last]
 	}
-	if err == nil {
-		s.made = s.made[:len(s.made)-1]
-	}
-	return err
+	return nil
 }
 
 // hold reads everything back once more: what was set later may have moved what was
@@ -648,7 +655,7 @@ func (s *session) set(ctx context.Context, f family, set Settings) error {
 	for _, name := range differing(before, now) {
 		after[name] = now[name]
 	}
-	if untold(headerSplit, set[headerSplit]) && s.h.splitChanged && werr == nil {
+	if untold(headerSplit, set[headerSplit]) && s.h.splitChanged {
 		after[headerSplit] = now[headerSplit]
 	}
 	if err := s.book.write(entry{Done: &after}); err != nil {

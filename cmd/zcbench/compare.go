@@ -67,7 +67,8 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 		bad = append(bad, fmt.Sprintf("worse, beyond %s%%: %s", threshold.String(), strings.Join(losses, "; ")))
 	}
 	if missing := cmp.Missing(); len(missing) > 0 {
-		bad = append(bad, fmt.Sprintf("not compared, for NEW has no runs of %s: %s (--filter leaves cells out)", printable.Plural(len(missing), "this cell", "these cells"), strings.Join(missing, "; ")))
+		which := printable.Plural(len(missing), "this cell", "these cells")
+		bad = append(bad, fmt.Sprintf("not compared, for NEW has no runs of %s: %s (--filter leaves cells out)", which, strings.Join(missing, "; ")))
 	}
 	if len(bad) > 0 {
 		return endpoint.Errorf(endpoint.Failed, "%s", strings.Join(bad, "; "))

@@ -109,7 +109,8 @@ func TestLabSendZCSmall(t *testing.T) {
 	for _, length := range []string{"1000", "4K", "16K"} {
 		r := measured(t, "local", "--link", "zc0,zc1", "--tx", "sendzc", "--rx", "baseline", "-t", "2", "-l", length)
 		share := 100 * float64(r.TX.UnknownBytes) / float64(r.TX.Bytes)
-		t.Logf("-l %s: of %d bytes, %d zero-copied, %.1f%% unknown; the kernel says copied of %.0f of %.0f sends", length, r.TX.Bytes, r.TX.ZeroCopiedBytes, share, r.TX.Counters["notifs_copied"], r.TX.Counters["notifs"])
+		t.Logf("-l %s: of %d bytes, %d zero-copied, %.1f%% unknown; the kernel says copied of %.0f of %.0f sends",
+			length, r.TX.Bytes, r.TX.ZeroCopiedBytes, share, r.TX.Counters["notifs_copied"], r.TX.Counters["notifs"])
 		if r.TX.CopiedBytes != r.TX.UnknownBytes || r.TX.ZeroCopiedBytes == 0 {
 			t.Errorf("-l %s: %d bytes copied, of %d is it unknown", length, r.TX.CopiedBytes, r.TX.UnknownBytes)
 		}

@@ -58,7 +58,8 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 	if err := experiment.Forget(*dir); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stdout, "%s × %s × %s s over a veth pair between two network namespaces, %s\n", printable.Count(len(plan.Cells), "engine pair"), printable.Count(*repeats, "run"), *measured, as)
+	fmt.Fprintf(c.stdout, "%s × %s × %s s over a veth pair between two network namespaces, %s\n",
+		printable.Count(len(plan.Cells), "engine pair"), printable.Count(*repeats, "run"), *measured, as)
 	if err := carryOut(ctx, c, experiment.Runner{Plan: plan, Sites: open, Dir: *dir}, false); err != nil {
 		return err
 	}

@@ -306,7 +306,8 @@ func TestStoryExperimentParts(t *testing.T) {
 func TestStoryExperimentMissing(t *testing.T) {
 	t.Parallel() // its runs move nothing
 	needNamespaces(t)
-	spec := specFile(t, strings.Replace(idleSpec, "  length: [1K, 2K, 4K]", "  x: {a: {}, b: {length: 1K}, dma: {tx: devmem, rx: devmem, rx-set: {gro-hw: on}}}", 1))
+	const axis = "  x: {a: {}, b: {length: 1K}, dma: {tx: devmem, rx: devmem, rx-set: {gro-hw: on}}}"
+	spec := specFile(t, strings.Replace(idleSpec, "  length: [1K, 2K, 4K]", axis, 1))
 	dir := filepath.Join(t.TempDir(), "out")
 	_, errs, code := run(t, "run", spec, "-o", dir)
 	if code != exitUnsupported {

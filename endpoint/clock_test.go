@@ -18,6 +18,7 @@ func TestClockWarnings(t *testing.T) {
 		busy, ticks   float64  // seconds of the ten of the window
 		second        *float64 // likewise
 		threads       float64
+		waits         float64 // how often they did
 		code          results.Code
 		errorAtLeast  float64
 		errorIsNotOne bool
@@ -26,6 +27,11 @@ func TestClockWarnings(t *testing.T) {
 		{name: "two clocks that agree", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(7.05), threads: 5, errorAtLeast: 1},
 		{name: "two that do not", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(6.1), threads: 5, code: results.ClocksDiffer, errorAtLeast: 11},
 		{name: "two that differ a little", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 8.9, ticks: 9.3, second: sec(9.25), threads: 5, errorAtLeast: 3.5},
+		{name: "two of which one counts how a CPU falls idle", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuacct+interrupts"}, busy: 8.07, ticks: 6.1, second: sec(7.4), threads: 5, waits: 3e5, errorAtLeast: 6.7},
+		{name: "likewise the second", c: cpuclock.Calibration{Method: "schedstat+interrupts", Error: 1, Second: "idle"}, busy: 7.4, ticks: 6.1, second: sec(8.07), threads: 5, waits: 3e5, errorAtLeast: 6.7},
+		{name: "by more than that takes", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuacct+interrupts"}, busy: 8.07, ticks: 6.1, second: sec(6.4), threads: 5, waits: 3e5, code: results.ClocksDiffer, errorAtLeast: 16},
+		{name: "the wrong way round", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuacct+interrupts"}, busy: 7.4, ticks: 6.1, second: sec(8.07), threads: 5, waits: 3e5, code: results.ClocksDiffer, errorAtLeast: 6.7},
+		{name: "two that both do", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuidle"}, busy: 8.07, ticks: 6.1, second: sec(7.4), threads: 5, waits: 3e5, code: results.ClocksDiffer, errorAtLeast: 6.7},
 		{name: "threads ran for longer", c: cpuclock.Calibration{Method: "ticks", Error: 3}, busy: 3, ticks: 3, threads: 5, code: results.ClocksDiffer},
 		{name: "for a little longer", c: cpuclock.Calibration{Method: "idle", Error: 1}, busy: 3, ticks: 3, threads: 3.1},
 		{name: "softirqs that nobody saw", c: cpuclock.Calibration{Method: "schedstat", Error: 14}, busy: 7.2, ticks: 1, code: results.ClockBlind, errorAtLeast: 100 - 72},
@@ -38,7 +44,7 @@ func TestClockWarnings(t *testing.T) {
 		r := &run{p: Prepare{Role: RX, Scope: ScopeCPUSet}, calibration: c.c}
 		s := &sampler{r: r, busy: []cpuBusy{{cpu: 1, first: 1, last: 1 + c.busy}}}
 		zero, ticks := 0.0, c.ticks
-		res := &Result{Samples: []Sample{{Ticks: &zero}, {At: 10e9, Busy: c.busy, Ticks: &ticks}}, Counters: map[string]float64{"rusage_user_seconds": c.threads}}
+		res := &Result{Samples: []Sample{{Ticks: &zero}, {At: 10e9, Busy: c.busy, Ticks: &ticks}}, Counters: map[string]float64{"rusage_user_seconds": c.threads, "voluntary_switches": c.waits}}
 		if c.second != nil {
 			res.Samples[0].Second, res.Samples[1].Second = &zero, c.second
 		}

@@ -34,6 +34,11 @@ const (
 // task that has the CPU used.
 func Tasks(name string) bool { return name == Schedstat || name == CPUAcct }
 
+// Idling says that a method takes for busy what is not idle, and so counts the
+// kernel's way into idleness and out of it, which is no task's time and no
+// interrupt's.
+func Idling(name string) bool { return name == Idle || name == CPUIdle }
+
 // base is the method that another adds interrupts to.
 func base(name string) string {
 	name, _, _ = strings.Cut(name, "+")

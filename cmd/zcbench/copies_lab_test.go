@@ -84,24 +84,6 @@ func offload(t *testing.T, end *netpair.End, name string, on bool) {
 	})
 }
 
-// TestLabQuietCopies: where nothing is copied, nothing is said of copies.
-func TestLabQuietCopies(t *testing.T) {
-	testutil.Lab(t)
-	for _, args := range [][]string{
-		{"--mode", "iouring"}, {"--mode", "devmem"}, {"--mode", "iouring", "--zcrx-area", "dmabuf"},
-		{"--tx", "msgzc", "--rx", "zcrx"}, {"--tx", "sendfile", "--rx", "devmem", "-P", "2"},
-		{"--tx", "msgzc", "--rx", "devmem", "-l", "4K"},
-		{"--tx", "sendzc", "--rx", "zcrx", "-l", "4K", "--tx-opt", "call=sendmsg"},
-	} {
-		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			r := labRun(t, append([]string{"-t", "2"}, args...)...)
-			if w := copyWarnings(&r); w != nil || r.TX.CopiedBytes+r.RX.CopiedBytes+r.TX.UnknownBytes+r.RX.UnknownBytes != 0 {
-				t.Errorf("%d bytes copied by the sender and %d by the receiver: %q", r.TX.CopiedBytes, r.RX.CopiedBytes, w)
-			}
-		})
-	}
-}
-
 // TestLabSendZCSmall: of sends that share packets the kernel says "copied" though
 // nothing was; most is proven not to be, the rest is unknown, none is copied.
 func TestLabSendZCSmall(t *testing.T) {

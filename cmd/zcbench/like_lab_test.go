@@ -112,13 +112,7 @@ func likeRun(t *testing.T, mode string, works bool) {
 	if !works && mode == "iouring" {
 		args = append(args, "--rx-opt", "queue=1") // else it receives without one, by copying
 	}
-	out, errs, code := run(t, args...)
-	for range 2 { // an emulated machine may have no CPU for all of a window
-		if works && code == exitFailed {
-			t.Logf("again: %s", errs)
-			out, errs, code = run(t, args...)
-		}
-	}
+	out, errs, code := attempt(t, args...)
 	switch {
 	case !works:
 		if code != exitUnsupported || strings.Count(errs, "\n") != 1 {

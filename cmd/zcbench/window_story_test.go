@@ -81,7 +81,7 @@ func TestStoryBytes(t *testing.T) {
 				t.Parallel() // it hardly needs a CPU
 			}
 			l := testutil.NewLink(t, c.rate)
-			out, errs, code := run(t, append([]string{"local", "--link", l.TX + "," + l.RX, "-J"}, c.args...)...)
+			out, errs, code := attempt(t, append([]string{"local", "--link", l.TX + "," + l.RX, "-J"}, c.args...)...)
 			if code == exitUnsupported {
 				t.Skip(errs)
 			}
@@ -512,7 +512,7 @@ func TestStoryQuietWindow(t *testing.T) {
 		t.Run(strings.Join(c, " "), func(t *testing.T) {
 			var said []results.Code
 			for range 3 {
-				out, errs, code := run(t, append([]string{"local", "-t", "1", "-O", "0.2", "-i", "0.25", "-J"}, c...)...)
+				out, errs, code := attempt(t, append([]string{"local", "-t", "1", "-O", "0.2", "-i", "0.25", "-J"}, c...)...)
 				if code == exitUnsupported {
 					t.Skip(errs)
 				}

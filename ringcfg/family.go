@@ -52,7 +52,7 @@ var families = []family{
 	{name: "channels", group: device, right: unix.CAP_NET_ADMIN, read: readChannels, write: writeChannels},
 	{name: "rss", group: device, right: unix.CAP_NET_ADMIN, read: readRSS, write: writeRSS, parse: parseRSS},
 	{name: "flow", group: device, right: unix.CAP_NET_ADMIN, read: readFlows, write: writeFlows, parse: parseFlow},
-	{name: "napi", group: device, right: unix.CAP_NET_ADMIN, read: readNAPI, write: writeNAPI},
+	{name: "napi", group: device, right: unix.CAP_NET_ADMIN, read: readNAPI, write: writeNAPI, parse: parseNAPI},
 	{name: "queue", group: device, right: unix.CAP_NET_ADMIN, read: readQueues, write: writeQueues, parse: parseQueue},
 	{name: "irq", group: device, right: unix.CAP_SYS_ADMIN, read: readIRQs, write: writeIRQs},
 }

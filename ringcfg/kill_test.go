@@ -110,7 +110,7 @@ func another(r *rand.Rand, now Settings, name string) string {
 		return pick("equal 1", "equal 2")
 	case "napi":
 		if strings.HasSuffix(name, "threaded") {
-			return pick("0", "1")
+			return pick("off", "on")
 		}
 		return pick("0", "2", "20000")
 	case "irq":

@@ -470,7 +470,7 @@ func TestFullDisk(t *testing.T) {
 	before := state(t, e)
 	dir, fill, free := full(t)
 	j := Journal(dir)
-	want := Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on", "tso": "off", "tx-usecs": "33", "channels.rx": "1", "threaded": "1", "sysctl.net.ipv4.tcp_sack": "0"}}
+	want := Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on", "tso": "off", "tx-usecs": "33", "channels.rx": "1", "threaded": "on", "sysctl.net.ipv4.tcp_sack": "0"}}
 	in(t, e, func() error {
 		now, err := Snapshot(e.Interface)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/abi"
 	"zcbench/internal/genl/netdev"
 )
 
@@ -24,13 +25,54 @@ import (
 var napiFiles = map[string]string{
 	"napi.defer-hard-irqs":   "napi_defer_hard_irqs",
 	"napi.gro-flush-timeout": "gro_flush_timeout",
-	"napi.threaded":          "threaded",
+	threaded:                 "threaded",
+}
+
+// threaded says whether NAPI runs in threads of its own, for the whole interface.
+// One instance's may poll all of the time too (Linux 6.18), as
+// NETDEV_NAPI_THREADED_BUSY_POLL does.
+const threaded = "napi.threaded"
+
+// threadedNames are in the order of the kernel's numbers, NETDEV_NAPI_THREADED_*.
+var threadedNames = []string{abi.NETDEV_NAPI_THREADED_DISABLED: "off", abi.NETDEV_NAPI_THREADED_ENABLED: "on", abi.NETDEV_NAPI_THREADED_BUSY_POLL: "busy-poll"}
+
+// threadedName is the name of a kernel's number; one that has none stays.
+func threadedName(v string) string {
+	if n, err := strconv.Atoi(v); err == nil && n >= 0 && n < len(threadedNames) {
+		return threadedNames[n]
+	}
+	return v
+}
+
+// threadedNumber is the other way round.
+func threadedNumber(v string) string {
+	if i := slices.Index(threadedNames, v); i >= 0 {
+		return strconv.Itoa(i)
+	}
+	return v
+}
+
+func parseNAPI(_ *host, _ Settings, name, value string) (string, error) {
+	if !strings.HasSuffix(name, ".threaded") {
+		return value, nil
+	}
+	value = threadedName(value)
+	switch i := slices.Index(threadedNames, value); {
+	case i < 0:
+		return "", fmt.Errorf("%s: %q is not off, on or busy-poll", name, value)
+	case name == threaded && i > abi.NETDEV_NAPI_THREADED_ENABLED:
+		return "", fmt.Errorf("%s: the kernel takes %s by queue only: napi.*.threaded=%s (Linux 6.18)", name, value, value)
+	}
+	return value, nil
 }
 
 func readNAPI(h *host, to Settings) error {
 	if h.sys != "" {
 		for name, file := range napiFiles {
 			addFile(to, name, filepath.Join(h.sys, "class/net", h.iface, file))
+		}
+		if v, ok := to[threaded]; ok {
+			to[threaded] = threadedName(v)
 		}
 	}
 	if h.dev == nil || !h.dev.CanSetNAPI() {
@@ -44,10 +86,13 @@ func readNAPI(h *host, to Settings) error {
 		for _, s := range []struct {
 			name string
 			v    *uint64
-		}{{"defer-hard-irqs", n.DeferHardIRQs}, {"gro-flush-timeout", n.GROFlushTimeout}, {"irq-suspend-timeout", n.IRQSuspendTimeout}, {"threaded", n.Threaded}} {
+		}{{"defer-hard-irqs", n.DeferHardIRQs}, {"gro-flush-timeout", n.GROFlushTimeout}, {"irq-suspend-timeout", n.IRQSuspendTimeout}} {
 			if s.v != nil {
 				to["napi."+queue+"."+s.name] = strconv.FormatUint(*s.v, 10)
 			}
+		}
+		if n.Threaded != nil {
+			to["napi."+queue+".threaded"] = threadedName(strconv.FormatUint(*n.Threaded, 10))
 		}
 	}
 	return nil
@@ -83,7 +128,7 @@ func writeNAPI(h *host, set Settings) error {
 	// The interface's values first: they overwrite those of its instances.
 	for _, name := range set.names() {
 		if file := napiFiles[name]; file != "" {
-			if err := writeFile(filepath.Join(h.sys, "class/net", h.iface, file), set[name]); err != nil {
+			if err := writeFile(filepath.Join(h.sys, "class/net", h.iface, file), threadedNumber(set[name])); err != nil {
 				return fmt.Errorf("set %s of %s: %w", name, h.iface, err)
 			}
 		}
@@ -104,7 +149,7 @@ func writeNAPI(h *host, set Settings) error {
 		if !ok {
 			return missing(name)
 		}
-		v, err := number(name, set[name])
+		v, err := number(name, threadedNumber(set[name]))
 		if err != nil {
 			return err
 		}

@@ -231,8 +231,8 @@ func TestStoryAgentKilled(t *testing.T) {
 
 func TestAlike(t *testing.T) {
 	got := alike(ringcfg.Settings{"cpu.0.governor": "a", "cpu.1.governor": "a", "cpu.0.epp": "a", "cpu.1.epp": "b", "cpu.turbo": "on",
-		"queue.rx-0.rps-cpus": "0", "queue.rx-1.rps-cpus": "0", "queue.tx-0.xps-cpus": "1", "napi.threaded": "0"})
-	want := []row{{"cpu.0.epp", "a"}, {"cpu.*.governor", "a"}, {"cpu.1.epp", "b"}, {"cpu.turbo", "on"}, {"napi.threaded", "0"},
+		"queue.rx-0.rps-cpus": "0", "queue.rx-1.rps-cpus": "0", "queue.tx-0.xps-cpus": "1", "napi.threaded": "off"})
+	want := []row{{"cpu.0.epp", "a"}, {"cpu.*.governor", "a"}, {"cpu.1.epp", "b"}, {"cpu.turbo", "on"}, {"napi.threaded", "off"},
 		{"queue.rx-*.rps-cpus", "0"}, {"queue.tx-0.xps-cpus", "1"}}
 	if len(got) != len(want) {
 		t.Fatalf("got %v", got)

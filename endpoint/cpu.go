@@ -166,7 +166,10 @@ func AllowedCPUs() []int {
 		}
 		return cpus
 	}
-	var cpus []int
+	return cpusOf(&set)
+}
+
+func cpusOf(set *unix.CPUSet) (cpus []int) {
 	for i := 0; len(cpus) < set.Count(); i++ {
 		if set.IsSet(i) {
 			cpus = append(cpus, i)

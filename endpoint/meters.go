@@ -526,8 +526,13 @@ func (r *run) site() Site {
 // instrument opens the meters and the recorders that the run asks for.
 func (r *run) instrument(in *Instruments) (err error) {
 	site := r.site()
-	if r.clock, err = newCPUClock(r.p.Scope, site.CPUs, r.stat, r.calibration); err != nil {
+	clock, err := newCPUClock(r.p.Scope, site.CPUs, r.stat, r.calibration)
+	if err != nil {
 		return fmt.Errorf("%s: %w", r.p.Role, err)
+	}
+	if r.clock, err = openPollers(clock, &r.p, site.CPUs); err != nil {
+		clock.close()
+		return err
 	}
 	if r.meters, err = openMeters(in, r.p.Counters, site); err != nil {
 		return fmt.Errorf("%s: %w", r.p.Role, err)

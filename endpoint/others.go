@@ -558,6 +558,7 @@ func (o *others) report(res *Result) {
 	if kind := masked("/proc/stat"); kind != "" {
 		warn(results.ProcMasked, "/proc/stat is not the kernel's: %s is mounted over it and may leave out softirq and what others use, so cpu_percent may be too low; run this end outside the container, or unmount it (umount /proc/stat)", kind)
 	}
+	figure -= res.Counters["napi_elsewhere_seconds"] / seconds * 100 // what follows is of the CPUs that are counted
 	own := (res.Counters["rusage_user_seconds"] + res.Counters["rusage_system_seconds"]) / seconds * 100
 	f := o.foreign(figure - own)
 	// Tasks that are no process's: their time is exact where the kernel tells it.

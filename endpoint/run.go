@@ -52,7 +52,7 @@ type run struct {
 
 	stat        *procfile.Stat
 	calibration cpuclock.Calibration
-	clock       cpuClock
+	clock       *pollers
 
 	meters     *meters
 	recordings []Recording

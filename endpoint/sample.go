@@ -415,6 +415,9 @@ func (s *sampler) finish(cut bool) (*Result, error) {
 		res.Counters[name] = v - s.first.own[name]
 	}
 	s.clock(&res)
+	if s.r.clock != nil {
+		s.r.clock.report(s.r.p.Role, &res)
+	}
 	s.r.meters.report(s.r.p.Role, &res, s.busyCPU)
 	s.others.report(&res)
 	for _, o := range s.r.recordings {

@@ -226,6 +226,11 @@ const (
 	// Count those CPUs to an end (--affinity and --softirq-cpus name them), or
 	// steer the NIC's interrupts to the CPUs of the run.
 	SoftirqElsewhere Code = "softirq-elsewhere"
+	// NAPIThread: threads that handle packets ran where they are not this end's alone.
+	//
+	// Keep each NAPI thread on CPUs of its own end: `taskset -pc CPUS PID`, with the
+	// numbers that `zcbench tune show` lists; in a container, look from the host.
+	NAPIThread Code = "napi-thread"
 	// HalfRecord: the record is of one end alone, whose peer has that of both; it is a note.
 	//
 	// Take the other end's record for comparisons.

@@ -534,3 +534,46 @@ func TestStoryQuietWindow(t *testing.T) {
 		})
 	}
 }
+
+// TestStoryNAPIThread: what a NAPI thread does for an end is that end's, wherever it
+// runs.
+func TestStoryNAPIThread(t *testing.T) {
+	needNamespaces(t)
+	l := testutil.NewLink(t, 0)
+	// A veth pair has NAPI for what GRO could merge.
+	for _, args := range [][]string{{"-i", l.TX, "--set", "tso=off"}, {"-i", l.RX, "--set", "gro=on"}, {"-i", l.RX, "--set", "threaded=on"}} {
+		if out, errs, code := run(t, append([]string{"tune", "apply"}, args...)...); code == exitUnsupported {
+			t.Skip(errs)
+		} else if code != 0 {
+			t.Fatalf("tune apply %v: exit %d\n%s%s", args, code, out, errs)
+		}
+		t.Cleanup(func() { run(t, "tune", "restore", "-i", args[1]) })
+	}
+	pid, err := exec.Command("pgrep", "^napi/"+l.RX+"-").Output()
+	if err != nil {
+		t.Fatalf("the thread of %s: %v", l.RX, err)
+	}
+	used := func() float64 {
+		b, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/schedstat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ns, err := strconv.ParseFloat(strings.Fields(string(b))[0], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ns / 1e9
+	}
+	before := used()
+	// On one CPU both ends count their own threads alone.
+	r := measured(t, "local", "--link", l.TX+","+l.RX, "-A", "0,0", "-t", "1", "-O", "0.3")
+	all, c := used()-before, r.RX.Counters
+	own, thread := c["rusage_user_seconds"]+c["rusage_system_seconds"], c["napi_elsewhere_seconds"]
+	t.Logf("the thread took %.3f s over the whole run, %.3f s in the window; the receiver's own %.3f s; its figure %.1f%%", all, thread, own, *r.RX.CPUPercent)
+	if thread > all || thread < all/4 || c["napi_threads"] != 1 {
+		t.Errorf("the thread's %.3f s are %.3f s in the record, of %v threads", all, thread, c["napi_threads"])
+	}
+	if want := 100 * (own + thread) / r.Window; math.Abs(*r.RX.CPUPercent-want) > 0.05*want {
+		t.Errorf("the receiver's CPU is %.1f%%, want %.1f%%", *r.RX.CPUPercent, want)
+	}
+}

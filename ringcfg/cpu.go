@@ -72,6 +72,32 @@ func (h *host) cpuOf(path string) string {
 	return n
 }
 
+// cpuFile is the file that a setting of the family is written to, empty where it
+// does not exist here.
+func (h *host) cpuFile(name string) string {
+	switch name {
+	case "cpu.turbo":
+		path, _, _ := h.turboFile()
+		return path
+	case "cpu.dma-latency":
+		return h.dmaLatency()
+	}
+	n, key, _ := strings.Cut(strings.TrimPrefix(name, "cpu."), ".")
+	for _, f := range cpuFiles {
+		if f.name == key {
+			return h.cpus() + "cpu" + n + "/" + f.file
+		}
+	}
+	for _, dir := range glob(h.cpus() + "cpu" + n + "/cpuidle/state[0-9]*") {
+		if h.idleName(dir) == name {
+			return filepath.Join(dir, "disable")
+		}
+	}
+	return ""
+}
+
+func refuseCPU(h *host, name, _ string) error { return refuseFile(h.cpuFile(name)) }
+
 func onOff(on bool) string {
 	if on {
 		return "on"

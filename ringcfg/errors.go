@@ -3,6 +3,7 @@ package ringcfg
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -64,6 +65,38 @@ func checkRights(set map[string]Settings, steering bool) error {
 		return nil
 	}
 	return unsupported("%s (run it as root)", strings.Join(slices.Compact(refused), "; "))
+}
+
+// refusal gives what Apply fails with before it changes anything, as far as rights,
+// files and limits tell it, and the reason for each optional setting that it will skip.
+func (h *host) refusal(r resolved, steering bool) (skipped Settings, err error) {
+	if err := checkRights(r.set, steering); err != nil {
+		return nil, err
+	}
+	skipped = Settings{}
+	var refused []string
+	for _, f := range families {
+		if f.refuse == nil {
+			continue
+		}
+		byReason := map[string][]string{}
+		for _, name := range r.set[f.name].names() {
+			switch err := f.refuse(h, name, r.set[f.name][name]); {
+			case err == nil:
+			case r.optional[name]:
+				skipped[name] = err.Error()
+			default:
+				byReason[err.Error()] = append(byReason[err.Error()], name)
+			}
+		}
+		for _, why := range slices.Sorted(maps.Keys(byReason)) {
+			refused = append(refused, strings.Join(byReason[why], ", ")+": "+why)
+		}
+	}
+	if len(refused) > 0 {
+		return skipped, unsupported("%s", strings.Join(refused, "; "))
+	}
+	return skipped, nil
 }
 
 // effective gives the capabilities of this thread, as capget(2) does.

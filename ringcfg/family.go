@@ -26,6 +26,9 @@ type family struct {
 	write func(h *host, set Settings) error
 	// parse makes a user's value canonical; nil: as it is, in single spaces.
 	parse func(h *host, now Settings, name, value string) (string, error)
+	// refuse says, without writing, why a write would be refused; nil: only a
+	// write can tell.
+	refuse func(h *host, name, value string) error
 }
 
 // device is the group of all settings of an interface: changing the channels
@@ -36,25 +39,25 @@ const device = "device"
 // other way. Header split comes before the channels, those before the RSS
 // table, that before the flow rules that point at a queue.
 var families = []family{
-	{name: "sysctl", group: "sysctl", right: unix.CAP_NET_ADMIN, read: readSysctls, write: writeSysctls},
-	{name: "shared", group: "shared", right: unix.CAP_NET_ADMIN, read: readShared, write: writeShared},
-	{name: "hugepages", group: "hugepages", right: unix.CAP_SYS_ADMIN, read: readHugePages, write: writeHugePages},
-	{name: "udmabuf", group: "udmabuf", right: unix.CAP_SYS_ADMIN, read: readUDMABuf, write: writeUDMABuf},
-	{name: "smt", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readSMT, write: writeSMT, parse: parseSwitch},
-	{name: "cpu", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readCPUs, write: writeCPUs},
+	{name: "sysctl", group: "sysctl", right: unix.CAP_NET_ADMIN, read: readSysctls, write: writeSysctls, refuse: refuseSysctl},
+	{name: "shared", group: "shared", right: unix.CAP_NET_ADMIN, read: readShared, write: writeShared, refuse: refuseShared},
+	{name: "hugepages", group: "hugepages", right: unix.CAP_SYS_ADMIN, read: readHugePages, write: writeHugePages, refuse: refuseHugePages},
+	{name: "udmabuf", group: "udmabuf", right: unix.CAP_SYS_ADMIN, read: readUDMABuf, write: writeUDMABuf, refuse: refuseUDMABuf},
+	{name: "smt", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readSMT, write: writeSMT, parse: parseSwitch, refuse: refuseSMT},
+	{name: "cpu", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readCPUs, write: writeCPUs, refuse: refuseCPU},
 	{name: "link", group: device, right: unix.CAP_NET_ADMIN, read: readLink, write: writeLink, parse: parseLink},
 	{name: "pause", group: device, right: unix.CAP_NET_ADMIN, read: readPause, write: writePause, parse: parseSwitch},
 	{name: "eee", group: device, right: unix.CAP_NET_ADMIN, read: readEEE, write: writeEEE, parse: parseSwitch},
 	{name: "priv", group: device, right: unix.CAP_NET_ADMIN, read: readPrivFlags, write: writePrivFlags, parse: parseSwitch},
 	{name: "coalesce", group: device, right: unix.CAP_NET_ADMIN, read: readCoalesce, write: writeCoalesce},
 	{name: "feature", group: device, right: unix.CAP_NET_ADMIN, read: readFeatures, write: writeFeatures, parse: parseSwitch},
-	{name: "ring", group: device, right: unix.CAP_NET_ADMIN, read: readRings, write: writeRings},
-	{name: "channels", group: device, right: unix.CAP_NET_ADMIN, read: readChannels, write: writeChannels},
+	{name: "ring", group: device, right: unix.CAP_NET_ADMIN, read: readRings, write: writeRings, refuse: refuseAboveLimit},
+	{name: "channels", group: device, right: unix.CAP_NET_ADMIN, read: readChannels, write: writeChannels, refuse: refuseAboveLimit},
 	{name: "rss", group: device, right: unix.CAP_NET_ADMIN, read: readRSS, write: writeRSS, parse: parseRSS},
 	{name: "flow", group: device, right: unix.CAP_NET_ADMIN, read: readFlows, write: writeFlows, parse: parseFlow},
-	{name: "napi", group: device, right: unix.CAP_NET_ADMIN, read: readNAPI, write: writeNAPI, parse: parseNAPI},
-	{name: "queue", group: device, right: unix.CAP_NET_ADMIN, read: readQueues, write: writeQueues, parse: parseQueue},
-	{name: "irq", group: device, right: unix.CAP_SYS_ADMIN, read: readIRQs, write: writeIRQs},
+	{name: "napi", group: device, right: unix.CAP_NET_ADMIN, read: readNAPI, write: writeNAPI, parse: parseNAPI, refuse: refuseNAPI},
+	{name: "queue", group: device, right: unix.CAP_NET_ADMIN, read: readQueues, write: writeQueues, parse: parseQueue, refuse: refuseQueue},
+	{name: "irq", group: device, right: unix.CAP_SYS_ADMIN, read: readIRQs, write: writeIRQs, refuse: refuseIRQ},
 }
 
 // capabilities are the names of the rights that families need.

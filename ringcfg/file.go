@@ -46,6 +46,28 @@ func writeFile(path, value string) (err error) {
 	return err
 }
 
+// errNoWriter: the kernel shows a file and has no way to write it.
+var errNoWriter = errors.New("this kernel shows it, and lets nobody change it")
+
+// refuseFile says why this thread would be refused to write a kernel file, as far as
+// its mode and its mount tell; of one that does not exist nothing is said.
+func refuseFile(path string) error {
+	i, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	if i.Mode().Perm()&0o222 == 0 { // which root may open all the same where it is no sysctl
+		return errNoWriter
+	}
+	switch err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS); {
+	case errors.Is(err, unix.EROFS):
+		return errors.New("its file system is mounted read-only here, as in a container: set it on the host itself")
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return fmt.Errorf("this process may not write %s: %w", path, err)
+	}
+	return nil
+}
+
 // exist says whether there is a file.
 func exist(path string) bool {
 	_, err := os.Stat(path)

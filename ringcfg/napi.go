@@ -124,6 +124,13 @@ func (h *host) napis() (map[string]netdev.NAPI, error) {
 	return byQueue, nil
 }
 
+func refuseNAPI(h *host, name, _ string) error {
+	if file := napiFiles[name]; file != "" {
+		return refuseFile(filepath.Join(h.sys, "class/net", h.iface, file))
+	}
+	return nil // netlink
+}
+
 func writeNAPI(h *host, set Settings) error {
 	// The interface's values first: they overwrite those of its instances.
 	for _, name := range set.names() {
@@ -309,6 +316,16 @@ func byHandler(handlers map[uint32]string) map[string]uint32 {
 }
 
 func affinityFile(irq uint32) string { return fmt.Sprintf("/proc/irq/%d/smp_affinity_list", irq) }
+
+// refuseIRQ: an interrupt that the kernel spreads by itself (a managed one) stays
+// where it is, and newer kernels give its file no writer (register_irq_proc).
+func refuseIRQ(h *host, name, _ string) error {
+	irqs, err := h.irqs()
+	if irq, ok := irqs[strings.TrimPrefix(name, "irq.")]; ok && err == nil {
+		return refuseFile(affinityFile(irq))
+	}
+	return err
+}
 
 func writeIRQs(h *host, set Settings) error {
 	irqs, err := h.irqs()

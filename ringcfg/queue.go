@@ -30,15 +30,22 @@ func readQueues(h *host, to Settings) error {
 	return nil
 }
 
+// queueFile is the file of a setting of the family, empty where there is none.
+func (h *host) queueFile(name string) string {
+	queue, key, _ := strings.Cut(strings.TrimPrefix(name, "queue."), ".")
+	for _, f := range queueFiles {
+		if f.name == key && strings.HasPrefix(queue, f.direction+"-") {
+			return filepath.Join(h.sys, "class/net", h.iface, "queues", queue, f.file)
+		}
+	}
+	return ""
+}
+
+func refuseQueue(h *host, name, _ string) error { return refuseFile(h.queueFile(name)) }
+
 func writeQueues(h *host, set Settings) error {
 	for _, name := range set.names() {
-		queue, key, _ := strings.Cut(strings.TrimPrefix(name, "queue."), ".")
-		path := ""
-		for _, f := range queueFiles {
-			if f.name == key && strings.HasPrefix(queue, f.direction+"-") {
-				path = filepath.Join(h.sys, "class/net", h.iface, "queues", queue, f.file)
-			}
-		}
+		path := h.queueFile(name)
 		if path == "" {
 			return missing(name)
 		}

@@ -131,33 +131,46 @@ func (s *session) undoOnce() Undo {
 	}
 }
 
+// Planned is what Apply would do.
+type Planned struct {
+	Changes []Change
+	Skipped []string // optional settings, with the reason where there is more to say than that this host has none
+	Refused error    // what Apply would fail with, as far as that can be known without a write
+}
+
 // Plan lists what Apply would change by w.Settings and w.Optional, and
 // changes nothing.
-func Plan(w Want) ([]Change, error) {
+func Plan(w Want) (p Planned, err error) {
 	h, err := here(w.Interface)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	defer h.close()
 	h.addSysctls(slices.Concat(slices.Collect(maps.Keys(w.Settings)), slices.Collect(maps.Keys(w.Optional))))
 	now, err := h.snapshot("")
 	if err != nil {
-		return nil, err
+		return p, err
 	}
 	r, err := h.resolve(w, now)
 	if err != nil {
-		return nil, err
+		return p, err
 	}
-	var changes []Change
+	skipped, refused := h.refusal(r, false)
+	p.Refused = refused
+	p.Skipped = r.skipped
 	if h.wantsGRO() && r.set["ring"][headerSplit] == "on" && now[hwGRO] == "off" {
-		changes = append(changes, Change{hwGRO, "off", "on"})
+		p.Changes = append(p.Changes, Change{hwGRO, "off", "on"})
 	}
 	for _, f := range families {
 		for _, name := range r.set[f.name].names() {
-			changes = append(changes, Change{name, now[name], r.set[f.name][name]})
+			if why := skipped[name]; why != "" {
+				p.Skipped = append(p.Skipped, fmt.Sprintf("%s (%s)", name, why))
+				continue
+			}
+			p.Changes = append(p.Changes, Change{name, now[name], r.set[f.name][name]})
 		}
 	}
-	return changes, nil
+	return p, nil
 }
 
 // Snapshot reads all settings of the host and, unless it is empty, of an
@@ -448,7 +461,7 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 			return Grant{}, err
 		}
 	}
-	if err := checkRights(r.set, len(w.Flows) > 0 || w.Queues > 0); err != nil {
+	if _, err := h.refusal(r, len(w.Flows) > 0 || w.Queues > 0); err != nil {
 		return Grant{}, err
 	}
 	if w.Keep && r.set["cpu"]["cpu.dma-latency"] != "" {

@@ -115,25 +115,41 @@ func (v View) Lacks(settings map[string]string) []string {
 			}
 			continue
 		}
-		n, err := strconv.ParseUint(settings[name], 10, 64)
-		if most, ok := v.Limits[names[0]+"-max"]; ok && err == nil && n > most {
-			all = append(all, fmt.Sprintf("%s: at most %d here, not %d", name, most, n))
+		if err := aboveLimit(v.Limits, names[0], settings[name]); err != nil {
+			all = append(all, fmt.Sprintf("%s: %v", name, err))
 		}
 	}
 	return all
 }
 
-// showNIC adds what is no setting. A driver that does not tell is no error.
-func (h *host) showNIC(v *View) {
-	v.Speed, _ = h.eth.Speed(h.iface)
+// limits are what rings and channels cannot exceed: ring.rx-max and so on.
+func (h *host) limits() ethtool.Values {
+	all := ethtool.Values{}
 	for prefix, read := range map[string]func(string) (ethtool.Values, error){"ring.": h.eth.Rings, "channels.": h.eth.Channels} {
 		values, _ := read(h.iface)
 		for name, n := range values {
 			if strings.HasSuffix(name, "-max") {
-				v.Limits[prefix+name] = n
+				all[prefix+name] = n
 			}
 		}
 	}
+	return all
+}
+
+func refuseAboveLimit(h *host, name, value string) error { return aboveLimit(h.limits(), name, value) }
+
+func aboveLimit(limits ethtool.Values, name, value string) error {
+	n, err := strconv.ParseUint(value, 10, 64)
+	if most, ok := limits[name+"-max"]; ok && err == nil && n > most {
+		return fmt.Errorf("at most %d here, not %d", most, n)
+	}
+	return nil
+}
+
+// showNIC adds what is no setting. A driver that does not tell is no error.
+func (h *host) showNIC(v *View) {
+	v.Speed, _ = h.eth.Speed(h.iface)
+	maps.Copy(v.Limits, h.limits())
 	if l, err := h.link.LinkByIndex(h.index); err == nil && l.Attrs().TSOMaxSize > 0 {
 		v.Limits["link.tso-max-size"] = uint64(l.Attrs().TSOMaxSize)
 		v.Limits["link.tso-max-segs"] = uint64(l.Attrs().TSOMaxSegs)

@@ -15,6 +15,8 @@ func readSMT(h *host, to Settings) error {
 	return nil
 }
 
+func refuseSMT(h *host, _, _ string) error { return refuseFile(h.smtFile()) }
+
 func writeSMT(h *host, set Settings) error {
 	if err := writeFile(h.smtFile(), set[smtControl]); err != nil {
 		return fmt.Errorf("set %s to %s: %w", smtControl, set[smtControl], err)

@@ -1,6 +1,7 @@
 package ringcfg
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -191,13 +192,30 @@ func writeSysctlFiles(prefix string, set Settings) error {
 	for _, name := range set.names() {
 		key := strings.TrimPrefix(name, prefix)
 		if err := writeFile(sysctlFile(key), set[name]); err != nil {
-			if strings.HasPrefix(key, "net.") && !isOwn(key) {
-				return unsupported("set sysctl %s to %q: it is the whole host's, and read-only in this network namespace: set it in the host's own", key, set[name])
+			if why := refuseSysctlFile(key); why != nil {
+				return unsupported("set sysctl %s to %q: %w", key, set[name], why)
 			}
 			return fmt.Errorf("set sysctl %s to %q: %w", key, set[name], err)
 		}
 	}
 	return nil
+}
+
+func refuseSysctl(h *host, name, _ string) error {
+	return within(h.ns, func() error { return refuseSysctlFile(strings.TrimPrefix(name, "sysctl.")) })
+}
+
+func refuseShared(h *host, name, _ string) error {
+	return within(h.widest(), func() error { return refuseSysctlFile(strings.TrimPrefix(name, "shared.")) })
+}
+
+// refuseSysctlFile looks at a sysctl of the calling thread's namespace.
+func refuseSysctlFile(key string) error {
+	err := refuseFile(sysctlFile(key))
+	if errors.Is(err, errNoWriter) && strings.HasPrefix(key, "net.") {
+		return errors.New("it is the whole host's, and read-only in this network namespace: set it in the host's own")
+	}
+	return err
 }
 
 // Huge pages are those of each NUMA node: hugepages.node0.2048kB.
@@ -219,6 +237,8 @@ func (h *host) hugePageFiles() map[string]string {
 
 func readHugePages(h *host, to Settings) error { return readFiles(h.hugePageFiles(), to) }
 
+func refuseHugePages(h *host, name, _ string) error { return refuseFile(h.hugePageFiles()[name]) }
+
 func writeHugePages(h *host, set Settings) error { return writeFiles(h.hugePageFiles(), set) }
 
 // udmabuf's parameters limit the dma-bufs that it makes of memory files.
@@ -229,6 +249,8 @@ func (h *host) udmabufFiles() map[string]string {
 }
 
 func readUDMABuf(h *host, to Settings) error { return readFiles(h.udmabufFiles(), to) }
+
+func refuseUDMABuf(h *host, name, _ string) error { return refuseFile(h.udmabufFiles()[name]) }
 
 func writeUDMABuf(h *host, set Settings) error { return writeFiles(h.udmabufFiles(), set) }
 

@@ -99,7 +99,7 @@ func probeSettings(iface string) feature.Verdict {
 	w := ownQueues(1)
 	w.Interface, w.Queues = iface, 0
 	w.Settings["ntuple"] = "on" // to lead flows to queues
-	changes, err := ringcfg.Plan(w)
+	plan, err := ringcfg.Plan(w)
 	switch {
 	case errors.Is(err, ringcfg.ErrUnsupported):
 		return feature.Impossible(err.Error(), "a NIC with header split and flow rules")
@@ -107,7 +107,7 @@ func probeSettings(iface string) feature.Verdict {
 		return feature.Undecided(err.Error(), "")
 	}
 	var sets []string
-	for _, c := range changes {
+	for _, c := range plan.Changes {
 		sets = append(sets, c.Name+" "+c.To)
 	}
 	v := feature.Possible()

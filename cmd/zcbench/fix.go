@@ -35,10 +35,11 @@ func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) err
 	}
 	want.Interface, want.Queues, want.Keep = iface, 0, true // which queue, a run chooses
 	want.Settings["ntuple"] = "on"                          // it leads its flows there
-	changes, err := ringcfg.Plan(want)
+	plan, err := ringcfg.Plan(want)                         // its commands are for whoever has the rights
 	if err != nil {
 		return tuned(err)
 	}
+	changes := plan.Changes
 	if apply {
 		recoverSettings(ctx, c)
 		grant, _, err := ringcfg.Apply(ctx, want, "")

@@ -240,7 +240,7 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one")
 	profiles := f.StringArray("profile", nil, "apply a profile: "+strings.Join(ringcfg.Profiles(), ", ")+", or the path of your own (repeatable)")
 	sets := f.StringArray("set", nil, "apply one setting, as tune show names it, or by a short name such as gro-hw (repeatable; overrides profiles)")
-	dry := f.Bool("dry-run", false, "show what would change, and change nothing")
+	dry := f.Bool("dry-run", false, "show what would change, or be refused, and change nothing")
 	wait := seconds(0)
 	f.Var(&wait, "wait", "how long to wait for another zcbench that holds the interface")
 	if err := parse(f, args); err != nil {
@@ -277,12 +277,16 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 	}
 	return at(&want.Interface, func() error {
 		if *dry {
-			changes, err := ringcfg.Plan(want)
+			plan, err := ringcfg.Plan(want)
 			if err != nil {
 				return tuned(err)
 			}
-			showChanges(c.stdout, changes)
-			fmt.Fprintf(c.stdout, "%s would change; none was\n", printable.Count(len(changes), "setting"))
+			showChanges(c.stdout, plan.Changes)
+			showSkipped(c.stdout, plan.Skipped)
+			if plan.Refused != nil {
+				return tuned(fmt.Errorf("would be refused: %w", plan.Refused))
+			}
+			fmt.Fprintf(c.stdout, "%s would change; none was\n", printable.Count(len(plan.Changes), "setting"))
 			return nil
 		}
 		grant, _, err := ringcfg.Apply(ctx, want, "")
@@ -290,12 +294,7 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 			return tuned(err)
 		}
 		showChanges(c.stdout, grant.Changes)
-		for _, name := range grant.Skipped {
-			if !strings.Contains(name, " (") {
-				name += " (not here)"
-			}
-			fmt.Fprintf(c.stdout, "skipped: %s\n", name)
-		}
+		showSkipped(c.stdout, grant.Skipped)
 		on := ""
 		if *iface != "" {
 			on = " -i " + *iface
@@ -308,6 +307,15 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 func showChanges(out io.Writer, changes []ringcfg.Change) {
 	for _, ch := range changes {
 		fmt.Fprintln(out, changeLine(ch))
+	}
+}
+
+func showSkipped(out io.Writer, skipped []string) {
+	for _, name := range skipped {
+		if !strings.Contains(name, " (") {
+			name += " (not here)"
+		}
+		fmt.Fprintf(out, "skipped: %s\n", name)
 	}
 }
 

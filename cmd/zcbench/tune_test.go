@@ -114,6 +114,24 @@ func TestTune(t *testing.T) {
 	}
 }
 
+// Where /proc/sys is mounted read-only, as in a container, a dry run and apply
+// refuse alike, and change nothing.
+func TestStoryReadOnlySysctls(t *testing.T) {
+	needNamespaces(t)
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	for _, dry := range []string{"", "--dry-run"} {
+		whole := program(t, "tune", "apply", "--set", "sysctl.net.ipv4.tcp_notsent_lowat=77777")
+		cmd := exec.Command("unshare", append([]string{"--mount", "--net", "sh", "-c", `mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@" $0`, dry}, whole.Args...)...)
+		cmd.Env = whole.Env
+		out, err := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != 3 || !strings.Contains(string(out), "sysctl.net.ipv4.tcp_notsent_lowat: its file system is mounted read-only here") {
+			t.Errorf("%q: exit %d, %v\n%s", dry, code, err, out)
+		}
+	}
+}
+
 // TestRestoreElsewhere applies settings, renames the interface, gives it
 // another address and moves it: restore finds it by the name it had. One that
 // is deleted is said, and stays in the journal until it is to be forgotten.

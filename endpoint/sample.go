@@ -154,6 +154,9 @@ func (s *sampler) run(done *outcome) (err error) {
 			at = math.MaxInt64 // until the streams end
 		}
 		whole := s.until(at, done)
+		if whole && p.Time > 0 && at < end && TooShort(Sample{At: Monotonic()}, Sample{At: end}) {
+			at, whole = end, s.until(end, done) // it is late, and the rest is not worth an interval
+		}
 		if err := s.take(); err != nil {
 			return err
 		}
@@ -323,7 +326,7 @@ func (s *sampler) interval(v Sample, crossed uint64) {
 		s.halve()
 		s.r.meters.halve()
 	}
-	s.r.meters.take(s.joins())
+	s.r.meters.take(s.joins(v.At))
 	s.add(v, crossed)
 }
 

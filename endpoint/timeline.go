@@ -38,15 +38,24 @@ func (t *timeline) start(v Sample, crossed uint64) {
 	t.samples, t.crossed = append(t.samples, v), append(t.crossed, crossed)
 }
 
-// joins says that the next interval is a part of the last one that is kept.
-func (t *timeline) joins() bool { return t.taken%t.every != 0 }
+// joins says that the next interval, which ends at a time in ns, is a part of the
+// last one that is kept.
+func (t *timeline) joins(at int64) bool {
+	n := len(t.samples)
+	return t.taken%t.every != 0 || n > 1 && TooShort(t.samples[n-1], Sample{At: at})
+}
+
+// TooShort says that so little time is between two samples that rates would tell of
+// the reading of clocks, and of what a socket's buffers took at once. Where streams
+// end by themselves, or are ended, they do so at any time after a sample.
+func TooShort(a, b Sample) bool { return b.At-a.At < int64(minInterval)/2 }
 
 // full says that there is no room for the next one until halve has been called.
-func (t *timeline) full() bool { return !t.joins() && len(t.samples) > t.most }
+func (t *timeline) full() bool { return t.taken%t.every == 0 && len(t.samples) > t.most }
 
 // add ends an interval.
 func (t *timeline) add(v Sample, crossed uint64) {
-	if t.joins() {
+	if t.joins(v.At) {
 		t.samples, t.crossed = t.samples[:len(t.samples)-1], t.crossed[:len(t.crossed)-1]
 	}
 	t.samples, t.crossed = append(t.samples, v), append(t.crossed, crossed)

@@ -179,15 +179,43 @@ func TestTimelineEdges(t *testing.T) {
 			if line.full() {
 				line.halve()
 			}
-			line.add(Sample{At: int64(i)}, uint64(i))
+			line.add(Sample{At: int64(i) * int64(minInterval)}, uint64(i))
 		}
 		for i, v := range line.samples {
-			if want := int64(min(i*line.every, n)); v.At != want || line.crossed[i] != uint64(want) {
+			if want := int64(min(i*line.every, n)); v.At != want*int64(minInterval) || line.crossed[i] != uint64(want) {
 				t.Fatalf("of %d intervals, edge %d is at %d, want %d (every %d)", n, i, v.At, want, line.every)
 			}
 		}
-		if last := line.samples[len(line.samples)-1].At; last != int64(n) || len(line.samples) > line.most+1 {
+		if last := line.samples[len(line.samples)-1].At; last != int64(n)*int64(minInterval) || len(line.samples) > line.most+1 {
 			t.Fatalf("of %d intervals the last ends at %d, there are %d edges", n, last, len(line.samples))
 		}
+	}
+}
+
+// TestSliver: what is left of a window after its last sample, because the streams
+// ended then, is a part of the interval before it, with its bytes and readings.
+func TestSliver(t *testing.T) {
+	m := &meters{}
+	m.add(Meter{Name: "ticking"}, &ticking{})
+	s := &sampler{timeline: newTimeline(3, len(m.series)), r: &run{meters: m}}
+	m.expect(3)
+	m.begin()
+	s.start(Sample{}, 0)
+	for _, ms := range []int64{100, 200, 209} {
+		s.interval(Sample{At: ms * 1e6, Busy: float64(ms) / 1e3, Copied: uint64(ms)}, uint64(ms))
+	}
+	r := &Result{Samples: s.samples}
+	got := r.intervals(RX)
+	if len(got) != 2 || got[1].Bytes != 109 || math.Abs(got[1].Seconds-0.109) > 1e-9 || math.Abs(*got[1].CPUPercent-100) > 1e-6 {
+		t.Errorf("%+v", got)
+	}
+	if len(m.rows) != 2*len(m.series) || m.rows[len(m.series)] != 14 {
+		t.Errorf("rows %v", m.rows)
+	}
+	only := newTimeline(1, 1)
+	only.start(Sample{}, 0)
+	only.add(Sample{At: 9e6}, 9)
+	if len(only.samples) != 2 {
+		t.Errorf("a window of one short interval has %d samples", len(only.samples))
 	}
 }

@@ -213,7 +213,7 @@ func (s *matrixScreen) event(e experiment.Event) {
 }
 
 func (r *running) live(role endpoint.Role, v endpoint.Sample) {
-	if before, ok := r.last[role]; ok {
+	if before, ok := r.last[role]; ok && !endpoint.TooShort(before, v) {
 		i := endpoint.Interval(role, before, v)
 		if role == endpoint.RX {
 			r.gbps, r.seen = i.Gbps, true

@@ -76,8 +76,11 @@ func (s *screen) live(role endpoint.Role, v endpoint.Sample) {
 		return
 	}
 	i := endpoint.Interval(role, before, v)
+	short := endpoint.TooShort(before, v)
 	switch {
 	case s.flags.json:
+	case s.flags.stream && short:
+		s.emit("interval", map[string]any{"end": i.End, "start": i.Start, "seconds": i.Seconds, "bytes": i.Bytes})
 	case s.flags.stream:
 		s.emit("interval", i)
 	default:
@@ -85,11 +88,11 @@ func (s *screen) live(role endpoint.Role, v endpoint.Sample) {
 			fmt.Fprintf(s.out, "%-4s %15s %14s %12s %8s\n", "end", "seconds", "bytes", "Gbit/s", "CPU %")
 			s.headed = true
 		}
-		cpu := 0.0
-		if i.CPUPercent != nil {
-			cpu = *i.CPUPercent
+		rates := fmt.Sprintf("%12s %8s", "-", "-")
+		if i.CPUPercent != nil && !short {
+			rates = fmt.Sprintf("%12.3f %8.1f", i.Gbps, *i.CPUPercent)
 		}
-		fmt.Fprintf(s.out, "%-4s %7.2f-%-7.2f %14d %12.3f %8.1f\n", role, i.Start, i.Start+i.Seconds, i.Bytes, i.Gbps, cpu)
+		fmt.Fprintf(s.out, "%-4s %7.2f-%-7.2f %14d %s\n", role, i.Start, i.Start+i.Seconds, i.Bytes, rates)
 	}
 }
 

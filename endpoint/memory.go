@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"zcbench/internal/abi"
 	"zcbench/internal/printable"
 	"zcbench/udmabuf"
 )
@@ -56,6 +57,26 @@ func OpenMemory(o Settings, size int) (*udmabuf.Buffer, error) {
 		return nil, Errorf(Unsupported, "%w", err)
 	}
 	return nil, err
+}
+
+// Inherited says that the dma-buf is one that somebody else made.
+func Inherited(o Settings) bool { return memoryKinds[o.Int("mem")] == "fd" }
+
+// MemorySize is how many bytes the dma-buf has that OpenMemory gives: whole pages
+// of its kind, or those of an inherited one.
+func MemorySize(o Settings, size int) (int, error) {
+	if Inherited(o) {
+		b, err := OpenMemory(o, size)
+		if err != nil {
+			return 0, err
+		}
+		return b.Size(), b.Close()
+	}
+	page := os.Getpagesize()
+	if memoryKinds[o.Int("mem")] == "hugepages" {
+		page = abi.HugePageSize
+	}
+	return (size + page - 1) / page * page, nil
 }
 
 // IsHeap says whether an engine may be told to use the dma-buf heap.

@@ -2,10 +2,12 @@ package rx
 
 import (
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 
 	"zcbench/endpoint"
+	"zcbench/udmabuf"
 )
 
 // TestZCRXDoubt: what the kernel copied more often than its statistics have it
@@ -53,6 +55,58 @@ func TestZCRXExplicitQueue(t *testing.T) {
 		}
 		if n := e.queues(p, o); n != c.want {
 			t.Errorf("%v: %d queues, want %d", c.options, n, c.want)
+		}
+	}
+}
+
+// TestZCRXAreaSize: whatever an area is of, its size is known before it is there,
+// since refill queue and batch go by it.
+func TestZCRXAreaSize(t *testing.T) {
+	e := zcrxEngine{}
+	b, err := udmabuf.New(3<<20, false)
+	if err != nil {
+		b = nil // and what is of it is left out
+	} else {
+		defer b.Close()
+	}
+	for _, c := range []struct {
+		options map[string]string
+		areas   int
+		size    int
+		say     string
+	}{
+		{map[string]string{"mem-size": "100K"}, 1, 100 << 10, ""},
+		{map[string]string{"mem-size": "100K", "rx-buf-len": "32K"}, 1, 128 << 10, ""},
+		{map[string]string{"mem-size": "100K", "area": "huge"}, 1, 2 << 20, ""},
+		{map[string]string{"mem-size": "100001", "area": "dmabuf"}, 1, 100 << 10, ""},
+		{map[string]string{"mem-size": "5M", "area": "dmabuf", "mem": "hugepages"}, 1, 6 << 20, ""},
+		{map[string]string{"mem-size": "0", "area": "dmabuf"}, 1, 0, "mem-size is 0 bytes"},
+		{map[string]string{"mem-size": "0", "area": "dmabuf", "mem": "fd"}, 1, 3 << 20, ""},
+		{map[string]string{"mem-size": "1M", "area": "dmabuf", "mem": "fd"}, 1, 3 << 20, ""},
+		{map[string]string{"mem-size": "4M", "area": "dmabuf", "mem": "fd"}, 1, 0, "the run needs 4194304"},
+		{map[string]string{"mem-size": "0", "area": "dmabuf", "mem": "fd"}, 2, 0, "2 queues cannot receive into one inherited dma-buf"},
+		{map[string]string{"mem-size": "1M", "area": "dmabuf", "mem": "fd"}, 2, 0, "2 queues cannot receive into one inherited dma-buf"},
+	} {
+		if c.options["mem"] == "fd" {
+			if b == nil {
+				continue
+			}
+			c.options["mem-fd"] = strconv.Itoa(b.FD())
+		}
+		o, err := endpoint.ParseOptions(e.Options(), c.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := zcrxArea{kind: o.Int("area"), size: o.Int("mem-size"), memory: o}
+		err = a.check(o.Int("rx-buf-len"), c.areas)
+		if c.say != "" {
+			if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
+				t.Errorf("%v, %d areas: %v, want a usage error: %s", c.options, c.areas, err, c.say)
+			}
+			continue
+		}
+		if err != nil || a.size != c.size {
+			t.Errorf("%v: %d bytes, %v, want %d", c.options, a.size, err, c.size)
 		}
 	}
 }

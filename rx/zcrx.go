@@ -252,9 +252,7 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		s.refill = s.area.size / unix.Getpagesize()
 	}
 	s.refill = min(powerOfTwo(s.refill), maxRefill)
-	if s.area.size > 0 { // else it is an inherited dma-buf
-		p.Took("mem-size", s.area.size)
-	}
+	p.Took("mem-size", s.area.size)
 	p.Took("rings", s.rings)
 	p.Took("queues", n)
 	p.Took("wait-nr", int(s.want))
@@ -875,20 +873,33 @@ type zcrxArea struct {
 	buffer *udmabuf.Buffer // of a dma-buf
 }
 
-// check finds what can never work and rounds the size up to whole buffers.
-func (a *zcrxArea) check(bufLen, areas int) error {
-	inherited := a.kind == areaDMABuf && a.memory.Int("mem-size") == 0
-	switch {
-	case inherited && areas > 1:
-		return endpoint.Errorf(endpoint.Usage, "%d queues cannot receive into one inherited dma-buf: give queues=1", areas)
-	case inherited:
-	case a.size < minArea || a.size > maxArea:
-		return endpoint.Errorf(endpoint.Usage, "mem-size is %d bytes; an area of zcrx has %d to %d", a.size, minArea, maxArea)
+// check finds what can never work, and the size that the area will have.
+func (a *zcrxArea) check(bufLen, areas int) (err error) {
+	inherited := a.kind == areaDMABuf && endpoint.Inherited(a.memory)
+	if !inherited {
+		if a.size < minArea || a.size > maxArea {
+			return endpoint.Errorf(endpoint.Usage, "mem-size is %d bytes; an area of zcrx has %d to %d", a.size, minArea, maxArea)
+		}
+		a.size = roundUp(a.size, max(bufLen, unix.Getpagesize()))
 	}
-	unit := max(bufLen, unix.Getpagesize())
-	a.size = (a.size + unit - 1) / unit * unit
+	switch a.kind {
+	case areaDMABuf:
+		a.size, err = endpoint.MemorySize(a.memory, a.size)
+	case areaHuge:
+		a.size = roundUp(a.size, abi.HugePageSize)
+	}
+	switch {
+	case err != nil || !inherited:
+		return err
+	case areas > 1:
+		return endpoint.Errorf(endpoint.Usage, "%d queues cannot receive into one inherited dma-buf: give queues=1", areas)
+	case a.size < minArea:
+		return endpoint.Errorf(endpoint.Usage, "the inherited dma-buf has %d bytes; an area of zcrx has at least %d", a.size, minArea)
+	}
 	return nil
 }
+
+func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
 
 // open takes the memory, on the thread that will use it.
 func (a *zcrxArea) open() (err error) {

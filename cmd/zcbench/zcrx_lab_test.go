@@ -15,6 +15,7 @@ import (
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
+	"zcbench/udmabuf"
 )
 
 // TestLabZCRXRecord: what a user sees of a zcrx run, who prepared nothing and
@@ -42,6 +43,41 @@ func TestLabZCRXRecord(t *testing.T) {
 	}
 	if n := r.RX.Syscalls["io_uring_enter"]; n == 0 || float64(n) > c["cqes"] {
 		t.Errorf("%d calls for %v completions", n, c["cqes"])
+	}
+}
+
+// TestLabZCRXInherited: into a dma-buf that it was given, zcrx receives by as few
+// calls as into one of its own.
+func TestLabZCRXInherited(t *testing.T) {
+	testutil.Lab(t)
+	const size = 16 << 20
+	b, err := udmabuf.New(size, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	own, err := syscall.Dup(b.FD())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(own), "dma-buf")
+	defer file.Close()
+	cmd := program(t, "local", "--link", "zc0,zc1", "--tx", "baseline", "--rx", "zcrx", "-t", "2", "--mem", "fd:3", "-J")
+	cmd.ExtraFiles = []*os.File{file} // 3
+	out, errs, code := finish(t, cmd)
+	if code != 0 {
+		t.Fatalf("exit %d\n%s", code, errs)
+	}
+	r := record(t, out)
+	for name, want := range map[string]int{"mem-size": size, "rq-entries": size / os.Getpagesize(), "wait-nr": 512} {
+		if got := r.RX.Options[name]; got != want {
+			t.Errorf("%s is %d, want %d", name, got, want)
+		}
+	}
+	calls, pieces := r.RX.Syscalls["io_uring_register"], r.RX.Counters["cqes"]
+	t.Logf("%d calls of io_uring_register for %.0f pieces", calls, pieces)
+	if float64(calls) > pieces/100 || r.RX.CopiedBytes != 0 {
+		t.Errorf("%d calls of io_uring_register for %.0f pieces, %d bytes copied", calls, pieces, r.RX.CopiedBytes)
 	}
 }
 

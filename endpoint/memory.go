@@ -138,6 +138,9 @@ func (p *Prepare) less(e Engine) string {
 	for _, o := range e.Options() {
 		switch o.Name {
 		case "mem-size":
+			if p.Options["grow"] != "" {
+				return fmt.Sprintf("an area that grows less (--%s-opt grow=SIZE) or fewer flows", p.Role)
+			}
 			return fmt.Sprintf("a smaller area (--%s-opt mem-size=SIZE, or the SIZE of --mem) or fewer flows", p.Role)
 		case "map", "buffers":
 			return fmt.Sprintf("fewer flows, a shorter length or less of the engine's own (--%s-opt %s=)", p.Role, o.Name)

@@ -25,6 +25,7 @@ func ring(e *results.End) string {
 		{"cq_overflows", "overflows of the completion queue"},
 		{"rearms", "re-arms"},
 		{"area_empty_events", "times no free buffer for the NIC"},
+		{"area_grown", "times the area grew"},
 		{"enomem", "times none to copy into"},
 		{"enobufs", "times no free buffer"},
 	} {

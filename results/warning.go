@@ -350,8 +350,8 @@ const (
 	// BuffersEmpty: the NIC found no free buffer for some packets and dropped
 	// them.
 	//
-	// Give the engine more memory (--mem SIZE; of zcrx, --rx-opt mem-size=SIZE),
-	// or smaller bursts (--window).
+	// Give the engine more memory (--mem SIZE; of zcrx, --rx-opt mem-size=SIZE,
+	// or grow=SIZE to find out how much), or smaller bursts (--window).
 	BuffersEmpty Code = "buffers-empty"
 	// HookFailed: the experiment's after-run hook failed; the run itself had
 	// ended.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +44,8 @@ const (
 	zcrxStalls
 	zcrxDepthMax
 	zcrxEmpty
+	zcrxGrown
+	zcrxAreaMax
 )
 
 // Elements of its Counters.Syscalls.
@@ -61,6 +65,9 @@ func (zcrxEngine) Layout() endpoint.Layout {
 			// How often the kernel said that the NIC found no free buffer
 			// (Linux 7.2): once at most between two wake-ups.
 			"area_empty_events",
+			// How often the option grow added memory, and how much the area
+			// of a queue has with that.
+			"area_grown", "area_bytes_max",
 		},
 	}
 }
@@ -72,8 +79,9 @@ func (zcrxEngine) Options() []endpoint.Option {
 		{Name: "rings", Default: "1", Min: 1, Max: 64, Doc: "rings, each with a thread of its own; connections take turns"},
 		{Name: "queues", Default: "0", Min: 0, Max: 64, Doc: "hardware queues, each with an area of its own; 0 is one for each ring, fewer are shared by rings in turn (Linux 6.19)"},
 		{Name: "area", Default: zcrxAreas[areaNormal], Words: zcrxAreas, Doc: "what the kernel receives into: ordinary memory, reserved huge pages (sysctl vm.nr_hugepages), or a dma-buf as mem says (Linux 6.16)"},
+		{Name: "grow", Default: "0", Min: 0, Max: maxArea, Doc: "bytes that each queue's area may grow to while it receives: whenever it runs empty, as much is added as there is; 0: it does not grow (Linux 7.3)"},
 		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0, a NIC that can, and memory in pieces as large: huge pages)"},
-		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page of the area"},
+		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page that the area has or may grow to"},
 		{Name: "cq-entries", Default: "8192", Min: 16, Max: 65536, Doc: "completion queue, rounded up to a power of two"},
 		{Name: "wait-nr", Default: "0", Min: 0, Max: 65536, Doc: "completions to wake up for (more than one: Linux 6.12); 0 is 512, and 1 without a queue; fewer where an eighth of the area or a quarter of the receive buffers holds no more"},
 		{Name: "min-wait-us", Default: "30000", Min: 1, Max: 100000, Doc: "with wait-nr, most microseconds to sleep for that many, after which one is enough; the sleep is no longer than they take to come"},
@@ -203,7 +211,7 @@ func (e zcrxEngine) Memory(p endpoint.Params) (int64, error) {
 	if o.Int("area") != areaNormal {
 		unit = max(unit, abi.HugePageSize)
 	}
-	size := min(o.Int("mem-size"), math.MaxInt/2)
+	size := min(max(o.Int("mem-size"), o.Int("grow")), math.MaxInt/2)
 	return endpoint.Bytes(rings, (size+unit-1)/unit*unit) + endpoint.Bytes(rings, ringMemory(maxRefill, 2*powerOfTwo(o.Int("cq-entries")))), nil
 }
 
@@ -219,11 +227,11 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	s := &zcrxSession{
 		flows:    p.Flows,
 		rings:    min(o.Int("rings"), p.Flows),
-		area:     zcrxArea{kind: o.Int("area"), size: o.Int("mem-size"), memory: o, look: p.Validate},
+		area:     zcrxArea{kind: o.Int("area"), size: o.Int("mem-size"), most: o.Int("grow"), memory: o, look: p.Validate},
 		refill:   o.Int("rq-entries"),
 		cq:       powerOfTwo(o.Int("cq-entries")),
 		bufLen:   bufLen,
-		want:     uint32(o.Int("wait-nr")),
+		asked:    o.Int("wait-nr"),
 		busyPoll: time.Duration(o.Int("busy-poll")) * time.Microsecond,
 	}
 	n := e.queues(p, o)
@@ -234,29 +242,30 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, endpoint.Errorf(endpoint.Usage, "the option mem (--mem) says what a dma-buf is of, and the area is none: give area=dmabuf (--zcrx-area dmabuf) or leave it out")
 	}
 	switch {
-	case s.want > 0:
+	case s.asked > 0:
 	case n == 0:
 		// The kernel copies for as long as more comes before it has given out
 		// what was asked for: much at once, after a long while.
-		s.want = 1
+		s.asked = 1
 	default:
-		s.want = 512
+		s.asked = 512
 	}
-	if s.want > 1 {
+	if s.asked > 1 {
 		s.minWait = time.Duration(o.Int("min-wait-us")) * time.Microsecond
 	}
-	// What waits to be read and returned must leave the NIC enough to fill, and
-	// the kernel room to tell.
-	s.want = uint32(max(1, min(int(s.want), s.cq/2, s.area.size/max(bufLen, unix.Getpagesize())/8)))
 	if s.refill == 0 {
-		s.refill = s.area.size / unix.Getpagesize()
+		s.refill = max(s.area.size, s.area.most) / unix.Getpagesize()
 	}
 	s.refill = min(powerOfTwo(s.refill), maxRefill)
 	p.Took("mem-size", s.area.size)
+	if s.area.most > 0 {
+		p.Took("grow", s.area.most)
+	}
 	p.Took("rings", s.rings)
 	p.Took("queues", n)
-	p.Took("wait-nr", int(s.want))
-	if s.want <= 1 {
+	want := s.want(s.area.size)
+	p.Took("wait-nr", int(want))
+	if want <= 1 && s.area.most == 0 {
 		p.Took("min-wait-us", 0)
 	}
 	p.Took("rq-entries", s.refill)
@@ -264,16 +273,15 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if n == 0 && (s.area.kind == areaDMABuf || bufLen > unix.Getpagesize()) {
 		return nil, endpoint.Errorf(endpoint.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
 	}
-	if n == 0 {
-		v := knowsRecvZC()
-		if v.Answer == feature.Yes {
-			v = withoutQueue(p.Interface)
-		}
-		s.shares = make([]share, s.rings)
-		return s, unsupported(v)
-	}
 	if err := unsupported(knowsRecvZC()); err != nil {
 		return nil, err
+	}
+	if s.area.most > 0 && !uring.QueryZeroCopyRX().Grow {
+		return nil, endpoint.Errorf(endpoint.Unsupported, "an area that grows (grow=%d) needs Linux 7.3: leave the option out, or give as much from the beginning (mem-size=SIZE)", s.area.most)
+	}
+	if n == 0 {
+		s.shares = make([]share, s.rings)
+		return s, unsupported(withoutQueue(p.Interface))
 	}
 	if p.Interface == "" {
 		return nil, endpoint.Errorf(endpoint.Usage, "zcrx with nodev=off needs the interface whose queue it takes: give --iface")
@@ -318,7 +326,7 @@ type zcrxSession struct {
 	flows, rings       int
 	area               zcrxArea
 	refill, cq, bufLen int
-	want               uint32
+	asked              int // completions to wake up for, at most
 	minWait, busyPoll  time.Duration
 	iface              net.Interface
 	queues             []uint32 // hardware queues, or none
@@ -330,16 +338,41 @@ type zcrxSession struct {
 	seen               []copies       // by them when the window opened, then in it
 }
 
-// share is an area, with the queue it belongs to: ring i has share i modulo
-// their number.
+// share is what a queue receives into, with the queue it belongs to: ring i has
+// share i modulo their number.
 type share struct {
-	area zcrxArea
+	// areas are the first, and those that were added. It is replaced by one ring
+	// at a time.
+	areas   atomic.Pointer[[]zcrxArea]
+	growing sync.Mutex
 
 	// Of a share of several rings: ready is closed once the first of them has
 	// made zc, which the others take part in by fd, or failed.
 	ready chan struct{}
 	zc    *uring.ZeroCopyRX
 	fd    int
+}
+
+// size is how many bytes there are to receive into.
+func (sh *share) size() (n int) {
+	for _, a := range sh.all() {
+		n += a.size
+	}
+	return n
+}
+
+func (sh *share) all() []zcrxArea {
+	if p := sh.areas.Load(); p != nil {
+		return *p
+	}
+	return nil // nothing was opened
+}
+
+// want is how many completions to wake up for with an area of so many bytes: what
+// waits to be read and returned must leave the NIC enough to fill, and the kernel
+// room to tell.
+func (s *zcrxSession) want(size int) uint32 {
+	return uint32(max(1, min(s.asked, s.cq/2, size/max(s.bufLen, unix.Getpagesize())/8)))
 }
 
 func (s *zcrxSession) Workers() int { return s.rings }
@@ -369,7 +402,13 @@ func (s *zcrxSession) End() (_ map[string]float64, warnings []string, _ error) {
 		c[poolEmpty] = n - s.empty
 	}
 	if n > s.empty {
-		warnings = append(warnings, results.Warn(results.BuffersEmpty, "rx: the area was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, s.area.size>>10))
+		has, grew := s.area.size, ""
+		for i := range s.shares {
+			if now := s.shares[i].size(); now > has {
+				has, grew = now, fmt.Sprintf(" and has grown to %d KiB", now>>10)
+			}
+		}
+		warnings = append(warnings, results.Warn(results.BuffersEmpty, "rx: the area was empty %.0f times when the NIC wanted a buffer%s: it needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, grew, s.area.size>>10))
 	}
 	astrayWarnings, err := s.astray()
 	if err != nil {
@@ -509,20 +548,24 @@ func (s *zcrxSession) Close() error {
 		if s.shares[i].fd > 0 {
 			err = errors.Join(err, unix.Close(s.shares[i].fd))
 		}
-		err = errors.Join(err, s.shares[i].area.close())
+		for _, a := range s.shares[i].all() {
+			err = errors.Join(err, a.close())
+		}
 	}
 	return err
 }
 
 func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
 	conns := (s.flows - i + s.rings - 1) / s.rings
+	want := s.want(s.area.size)
 	w := &zcrxReceiver{
-		want:   s.want,
-		pace:   newPace(s.want, s.minWait),
-		copies: len(s.queues) == 0,
-		files:  make([]int32, conns),
-		states: make([]zcrxConn, conns),
-		begin:  untouched, end: untouched,
+		session: s,
+		want:    want,
+		pace:    newPace(want, s.minWait),
+		copies:  len(s.queues) == 0,
+		files:   make([]int32, conns),
+		states:  make([]zcrxConn, conns),
+		begin:   untouched, end: untouched,
 		fds: s.fds,
 	}
 	if err := w.open(s, i); err != nil {
@@ -537,12 +580,15 @@ func (s *zcrxSession) Worker(i int) (endpoint.Worker, error) {
 
 // zcrxReceiver receives all connections of one ring.
 type zcrxReceiver struct {
-	want   uint32
-	pace   pace
-	copies bool // there is no queue
-	ring   *uring.Ring
-	zc     *uring.ZeroCopyRX
-	where  string // what receives, for errors
+	session *zcrxSession
+	share   *share
+	size    int // bytes that it had when this ring last looked
+	want    uint32
+	pace    pace
+	copies  bool // there is no queue
+	ring    *uring.Ring
+	zc      *uring.ZeroCopyRX
+	where   string // what receives, for errors
 	// dmabuf says that the kernel cannot copy into the area.
 	dmabuf     bool
 	begin, end func() (ioctls int, e unix.Errno) // access to the area
@@ -585,15 +631,14 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 	if sh.ready != nil {
 		defer close(sh.ready)
 	}
-	sh.area = s.area
-	if err := sh.area.open(); err != nil {
+	area := s.area
+	err = area.open()
+	sh.areas.Store(&[]zcrxArea{area})
+	if err != nil {
 		return err
 	}
 	w.look(sh)
-	c := uring.ZeroCopyConfig{Queue: uring.NoQueue, Area: sh.area.mem, Refill: s.refill, BufLen: s.bufLen}
-	if sh.area.buffer != nil {
-		c.DMABuf = sh.area.buffer.FD()
-	}
+	c := uring.ZeroCopyConfig{Queue: uring.NoQueue, Area: area.mem, DMABuf: area.fd(), Refill: s.refill, BufLen: s.bufLen, Most: s.area.most}
 	w.where = "zero-copy receive"
 	if !w.copies {
 		c.Interface, c.Queue = s.iface.Index, int(s.queues[i])
@@ -632,14 +677,59 @@ func (w *zcrxReceiver) join(s *zcrxSession, k int) error {
 	return err
 }
 
-// look lets the CPU read the area.
+// look lets the CPU read what the share has.
 func (w *zcrxReceiver) look(sh *share) {
-	b := sh.area.buffer
-	w.dmabuf = b != nil
-	if w.dmabuf && sh.area.look {
-		w.begin = func() (int, unix.Errno) { return 1, b.Begin(udmabuf.Read) }
-		w.end = func() (int, unix.Errno) { return 1, b.End(udmabuf.Read) }
+	areas := sh.all()
+	w.share, w.size, w.dmabuf = sh, sh.size(), areas[0].buffer != nil
+	if !w.dmabuf || !areas[0].look {
+		return
 	}
+	each := func(access func(*udmabuf.Buffer, udmabuf.Access) unix.Errno) (n int, e unix.Errno) {
+		for i := range areas {
+			n++
+			if e = access(areas[i].buffer, udmabuf.Read); e != 0 {
+				break
+			}
+		}
+		return n, e
+	}
+	w.begin = func() (int, unix.Errno) {
+		areas = sh.all() // until the end of this access
+		return each((*udmabuf.Buffer).Begin)
+	}
+	w.end = func() (int, unix.Errno) { return each((*udmabuf.Buffer).End) }
+}
+
+// grow adds memory to a share that ran empty: as much as it has, within what it
+// may have, unless another of its rings has just done so.
+func (w *zcrxReceiver) grow(n *endpoint.Counters) error {
+	sh := w.share
+	sh.growing.Lock()
+	defer sh.growing.Unlock()
+	areas, size := sh.all(), sh.size()
+	more := areas[0].further(size)
+	if size == w.size && more.size > 0 {
+		failed := func(err error) error {
+			return fmt.Errorf("%s: let an area of %d bytes grow by %d, within grow=%d: %w", w.where, size, more.size, more.most, err)
+		}
+		if err := more.open(); err != nil {
+			return failed(errors.Join(err, more.close()))
+		}
+		all := append(slices.Clip(areas), more)
+		sh.areas.Store(&all) // before a piece of it can come
+		if err := w.zc.Grow(more.mem, more.fd()); err != nil {
+			return failed(err)
+		}
+		size += more.size
+		n.Extra[zcrxGrown].Add(1)
+	}
+	w.size = size
+	n.Extra[zcrxAreaMax].Store(uint64(size))
+	if w.ring.CanBatch() {
+		w.want = w.session.want(size)
+		w.pace.want = float64(w.want)
+	}
+	return nil
 }
 
 // refused adds what to do to the kernel's answer.
@@ -680,6 +770,7 @@ func (w *zcrxReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 func (w *zcrxReceiver) receive(conns []endpoint.Conn) error {
 	n := conns[0].Counters
 	var pacer endpoint.Pacer
+	n.Extra[zcrxAreaMax].Store(uint64(w.size))
 	w.pace.begin(conns)
 	first := true
 	for live := len(conns); live > 0; pacer.Tick() {
@@ -741,11 +832,11 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 		return 0, fmt.Errorf("%s: begin to read the dma-buf: %w", w.where, e)
 	}
 	var total uint64
-	event := false
+	event, short := false, false
 	for ; done < ready && !w.zc.Full(); done++ {
 		cqe := w.ring.CQE(done)
 		if cqe.Event() {
-			event = true
+			event, short = true, true
 			continue
 		}
 		c, st := &conns[cqe.UserData], &w.states[cqe.UserData]
@@ -768,6 +859,7 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 			n.Extra[zcrxNoSpace].Add(1)
 		case unix.Errno(-got) == unix.ENOMEM && !w.dmabuf:
 			n.Extra[zcrxNoMemory].Add(1)
+			short = true
 			if w.starved.IsZero() {
 				w.starved = time.Now()
 			}
@@ -786,6 +878,9 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 		w.starved = time.Time{}
 		w.count(conns, total)
 		w.ring.SetMinWait(w.pace.next(conns, done, total))
+	}
+	if short && w.session.area.most > 0 && err == nil {
+		err = w.grow(n)
 	}
 	if event && err == nil {
 		n.Extra[zcrxEmpty].Add(1)
@@ -866,6 +961,7 @@ func (w *zcrxReceiver) Close() error {
 type zcrxArea struct {
 	kind   int
 	size   int // bytes
+	most   int // bytes, with what is added when it runs empty; 0: nothing is
 	memory endpoint.Settings
 	look   bool // somebody reads the payload
 
@@ -876,17 +972,28 @@ type zcrxArea struct {
 // check finds what can never work, and the size that the area will have.
 func (a *zcrxArea) check(bufLen, areas int) (err error) {
 	inherited := a.kind == areaDMABuf && endpoint.Inherited(a.memory)
+	if inherited && a.most > 0 {
+		return endpoint.Errorf(endpoint.Usage, "an inherited dma-buf does not grow: leave the option grow out")
+	}
 	if !inherited {
 		if a.size < minArea || a.size > maxArea {
 			return endpoint.Errorf(endpoint.Usage, "mem-size is %d bytes; an area of zcrx has %d to %d", a.size, minArea, maxArea)
 		}
-		a.size = roundUp(a.size, max(bufLen, unix.Getpagesize()))
+		a.size, a.most = roundUp(a.size, max(bufLen, unix.Getpagesize())), roundUp(a.most, max(bufLen, unix.Getpagesize()))
+		if a.most > 0 && a.most < a.size {
+			return endpoint.Errorf(endpoint.Usage, "grow=%d is less than the area has from the beginning, %d bytes: give more, or less mem-size", a.most, a.size)
+		}
 	}
 	switch a.kind {
 	case areaDMABuf:
-		a.size, err = endpoint.MemorySize(a.memory, a.size)
+		if a.most > 0 {
+			a.most, err = endpoint.MemorySize(a.memory, a.most)
+		}
+		if err == nil {
+			a.size, err = endpoint.MemorySize(a.memory, a.size)
+		}
 	case areaHuge:
-		a.size = roundUp(a.size, abi.HugePageSize)
+		a.size, a.most = roundUp(a.size, abi.HugePageSize), roundUp(a.most, abi.HugePageSize)
 	}
 	switch {
 	case err != nil || !inherited:
@@ -897,6 +1004,21 @@ func (a *zcrxArea) check(bufLen, areas int) (err error) {
 		return endpoint.Errorf(endpoint.Usage, "the inherited dma-buf has %d bytes; an area of zcrx has at least %d", a.size, minArea)
 	}
 	return nil
+}
+
+// further is an area to add where there are so many bytes.
+func (a zcrxArea) further(size int) zcrxArea {
+	a.mem, a.buffer = nil, nil
+	a.size = min(size, a.most-size)
+	return a
+}
+
+// fd is the descriptor of its dma-buf, or 0.
+func (a *zcrxArea) fd() int {
+	if a.buffer == nil {
+		return 0
+	}
+	return a.buffer.FD()
 }
 
 func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }

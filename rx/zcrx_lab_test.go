@@ -13,6 +13,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
+	"zcbench/internal/uring"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -214,6 +215,57 @@ func TestLabZCRXMisled(t *testing.T) {
 			whole(t, out)
 			if k, want := testutil.Sum(out.RX, copiedBytes), testutil.Bytes(out.RX[1]); k != want {
 				t.Errorf("%d bytes were counted as copied, %d came by another queue", k, want)
+			}
+		})
+	}
+}
+
+// TestLabZCRXGrows: an area that is too small becomes as large as it may while
+// payload comes, whatever it is of and whichever of the rings that share it
+// receives; every byte of the old and the new memory is right, and none is copied
+// where there is a queue.
+func TestLabZCRXGrows(t *testing.T) {
+	pair := testutil.Lab(t)
+	if !uring.QueryZeroCopyRX().Grow {
+		t.Skip("needs Linux 7.3")
+	}
+	reserveHugePages(t, 40)
+	queues := testutil.Tune(t, pair, 1, 4, nil)
+	const most = 8 << 20
+	for _, c := range []struct {
+		first   int
+		flows   int
+		options map[string]string
+	}{
+		{256 << 10, 1, nil},
+		{2 << 20, 4, map[string]string{"area": "huge"}},
+		{256 << 10, 1, map[string]string{"area": "dmabuf"}},
+		{256 << 10, 4, map[string]string{"rings": "2", "queues": "1"}},
+		{256 << 10, 4, map[string]string{"rings": "4", "queues": "1", "area": "dmabuf"}},
+		{64 << 10, 4, map[string]string{"nodev": "on"}},
+	} {
+		t.Run(fmt.Sprintf("%d flows %s", c.flows, words(c.options)), func(t *testing.T) {
+			o := ringOptions(queues, map[string]string{"mem-size": strconv.Itoa(c.first), "grow": strconv.Itoa(most)})
+			if c.options["nodev"] == "on" {
+				delete(o, "queue")
+			}
+			maps.Copy(o, c.options)
+			ends := testutil.OpenEnds(t, pair, tx.Baseline(), rx.ZCRX(), nil, o, labParams(c.flows))
+			out := ends.Carry(t, false, 32<<20/uint64(c.flows))
+			whole(t, out)
+			ends.Close(t)
+			unbound(t, pair)
+			e := rx.ZCRX()
+			grown, size := counter(t, e, out.RX, "area_grown"), uint64(0)
+			for i := range out.RX { // connections of other rings may know of less
+				size = max(size, counter(t, e, out.RX[i:i+1], "area_bytes_max"))
+			}
+			t.Logf("grown %d times to %d KiB; found empty %d times, %d times none to copy into", grown, size>>10, counter(t, e, out.RX, "area_empty_events"), counter(t, e, out.RX, "enomem"))
+			if grown == 0 || size != uint64(min(most, c.first<<grown)) {
+				t.Errorf("grown %d times from %d to %d bytes", grown, c.first, size)
+			}
+			if k := testutil.Sum(out.RX, copiedBytes); k != 0 && c.options["nodev"] != "on" {
+				t.Errorf("%d bytes received were copied", k)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
+	"zcbench/internal/uring"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -99,6 +100,9 @@ func TestZCRXRefuses(t *testing.T) {
 		{map[string]string{"nodev": "on", "area": "dmabuf"}, "", "dmabuf"},
 		{map[string]string{"nodev": "on", "rx-buf-len": "32K"}, "", "rx-buf-len"},
 		{map[string]string{"area": "huge", "mem": "udmabuf"}, "", "area=dmabuf"},
+		{map[string]string{"mem-size": "1M", "grow": "512K"}, "", "grow=524288 is less"},
+		{map[string]string{"grow": "2G"}, "", "grow"},
+		{map[string]string{"area": "dmabuf", "mem": "fd", "grow": "64M"}, "", "inherited"},
 		{map[string]string{"rx-buf-len": "5000"}, "", "rx-buf-len"},
 		{map[string]string{"rx-buf-len": "1024"}, "", "rx-buf-len"},
 		{map[string]string{"nodev": "off"}, "", "interface"},
@@ -113,6 +117,23 @@ func TestZCRXRefuses(t *testing.T) {
 		if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%v on %q: %v, want a usage error about %s", c.options, c.iface, err, c.say)
 		}
+	}
+}
+
+// TestZCRXGrowUnsupported: an area is never silently of a fixed size.
+func TestZCRXGrowUnsupported(t *testing.T) {
+	s, err := rx.ZCRX().Open(params(1, 4096, map[string]string{"nodev": "on", "grow": "128M"}))
+	if s != nil {
+		defer s.Close()
+	}
+	if uring.QueryZeroCopyRX().Grow {
+		if err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), "7.3") && rx.ZCRX().Probe("lo").Answer == feature.Yes {
+		t.Errorf("%v, want an unsupported error that names the kernel it takes", err)
 	}
 }
 

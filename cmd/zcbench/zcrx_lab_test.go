@@ -15,6 +15,7 @@ import (
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
+	"zcbench/internal/uring"
 	"zcbench/udmabuf"
 )
 
@@ -137,7 +138,27 @@ func TestLabZCRXExit(t *testing.T) {
 			t.Errorf("zcbench %s: exit %d, want %d and %q\n%s", strings.Join(c.args, " "), code, c.code, c.say, errs)
 		}
 	}
+	if _, errs, code := run(t, local("--rx-opt", "grow=128M")...); code != exitUnsupported || !strings.Contains(errs, "7.3") {
+		if !uring.QueryZeroCopyRX().Grow {
+			t.Errorf("an area that grows: exit %d\n%s", code, errs)
+		}
+	}
 	until(t, "the queue to be free", func() bool { return len(testutil.BoundQueues(t, pair)) == 0 })
+}
+
+// TestLabZCRXGrowth: the record says how often an area grew, and to how much.
+func TestLabZCRXGrowth(t *testing.T) {
+	testutil.Lab(t)
+	if !uring.QueryZeroCopyRX().Grow {
+		t.Skip("needs Linux 7.3")
+	}
+	r := labRun(t, "--tx", "baseline", "--rx", "zcrx", "-t", "2", "-O", "0", "--validate", "--rx-opt", "mem-size=256K,grow=32M")
+	c := r.RX.Counters
+	size := int(c["area_bytes_max"])
+	_, counted := c["area_grown"] // most of it before the window
+	if r.RX.Options["grow"] != 32<<20 || !counted || size <= 256<<10 || size&(size-1) != 0 || size > 32<<20 || r.RX.CopiedBytes != 0 {
+		t.Errorf("options %v, grown %v times to %v bytes, %d bytes copied", r.RX.Options, c["area_grown"], c["area_bytes_max"], r.RX.CopiedBytes)
+	}
 }
 
 // TestLabZCRXKilled: whatever is killed or interrupted in the middle of a run,

@@ -29,6 +29,7 @@ func TestIOUringLayout(t *testing.T) {
 		ifq    IOUringZCRXIfqReg
 		event  ZCRXEventDesc
 		ctrl   ZCRXCtrl
+		add    ZCRXCtrlAddArea
 	)
 	for _, c := range []struct {
 		what      string
@@ -92,6 +93,8 @@ func TestIOUringLayout(t *testing.T) {
 		{"zcrx_stats", unsafe.Sizeof(ZCRXStats{}), 16},
 		{"zcrx_ctrl", unsafe.Sizeof(ctrl), 72},
 		{"zcrx_ctrl.zc_export", unsafe.Offsetof(ctrl.Arg), 24},
+		{"zcrx_ctrl", unsafe.Sizeof(add), 72},
+		{"zcrx_ctrl.zc_area", unsafe.Offsetof(add.AreaPtr), 24},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is at or of %d bytes, want %d", c.what, c.got, c.want)

@@ -29,6 +29,7 @@ const (
 // enum zcrx_event_type.
 const (
 	ZCRX_EVENT_ALLOC_FAIL = 0 // Linux 7.2
+	ZCRX_EVENT_COPY       = 1 // Linux 7.2
 )
 
 // ZCRX_EVENT_DESC_FLAG_STATS says that StatsOffset of ZCRXEventDesc is set.
@@ -40,6 +41,7 @@ const (
 	ZCRX_CTRL_FLUSH_RQ  = 0 // Linux 6.19
 	ZCRX_CTRL_EXPORT    = 1 // Linux 6.19
 	ZCRX_CTRL_ARM_EVENT = 2 // Linux 7.2
+	ZCRX_CTRL_ADD_AREA  = 3 // Linux 7.3
 )
 
 // IOUringZCRXRQE is struct io_uring_zcrx_rqe.
@@ -112,4 +114,14 @@ type ZCRXCtrl struct {
 	// answers, or event_type. ZCRX_CTRL_FLUSH_RQ takes zeros only.
 	Arg uint32
 	_   [11]uint32
+}
+
+// ZCRXCtrlAddArea is struct zcrx_ctrl with the member zc_area of its union,
+// struct zcrx_ctrl_add_area. Linux 7.3.
+type ZCRXCtrlAddArea struct {
+	ZCRXID  uint32
+	Op      uint32
+	_       [2]uint64
+	AreaPtr uint64
+	_       [5]uint64
 }

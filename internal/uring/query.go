@@ -47,6 +47,7 @@ type ZeroCopyRXSupport struct {
 	Share   bool // several rings can receive from one queue
 	Stats   bool // copied bytes are counted
 	Events  bool // it tells when the NIC found no buffer
+	Grow    bool // memory can be added to an area in use
 	BufLen  bool // the NIC's buffers can be longer than a page
 }
 
@@ -60,6 +61,7 @@ func QueryZeroCopyRX() ZeroCopyRXSupport {
 		NoQueue: z.RegisterFlags&abi.ZCRX_REG_NODEV != 0,
 		Flush:   z.NrCtrlOpcodes > abi.ZCRX_CTRL_FLUSH_RQ,
 		Share:   z.RegisterFlags&abi.ZCRX_REG_IMPORT != 0 && z.NrCtrlOpcodes > abi.ZCRX_CTRL_EXPORT,
+		Grow:    z.NrCtrlOpcodes > abi.ZCRX_CTRL_ADD_AREA,
 		BufLen:  z.Features&abi.ZCRX_FEATURE_RX_PAGE_SIZE != 0,
 	}
 	var ev abi.IOUringQueryZCRXEvent

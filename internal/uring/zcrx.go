@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -31,6 +32,9 @@ type ZeroCopyConfig struct {
 	Refill int
 	// BufLen is the size of the buffers that the NIC fills; 0 is a page.
 	BufLen int
+	// Most is how many bytes there can be with what Grow adds; 0: it adds
+	// nothing.
+	Most int
 }
 
 // ZeroCopyRX is the area that RecvZC receives into and the queue through which
@@ -38,18 +42,14 @@ type ZeroCopyConfig struct {
 type ZeroCopyRX struct {
 	ring   *Ring
 	id     uint32
-	area   []byte
 	refill *refillQueue
 	// back holds the pieces that Return was given and Publish had no room for
 	// yet; the first waiting of them are there since an earlier Publish.
 	back    []uint64
 	waiting int
 
-	args       []byte
+	args       []byte        // a zeroCopyArgs
 	flush, arm *abi.ZCRXCtrl // nil when the kernel cannot
-	// flushAt is the depth at which the refill queue is emptied where no
-	// NIC does it.
-	flushAt uint32
 	// Calls counts all by which the kernel was told something, Flushes those
 	// that made it empty the refill queue, Stalls the pieces that found it
 	// full.
@@ -58,6 +58,16 @@ type ZeroCopyRX struct {
 
 // refillQueue is shared by the kernel and all rings of one hardware queue.
 type refillQueue struct {
+	// areas are what there is to receive into, by the number that offsets have
+	// in their high bits. Grow, of which one at a time runs, replaces the slice.
+	areas   atomic.Pointer[[][]byte]
+	growing sync.Mutex
+	most    int // bytes, of all areas
+	// flushAt is the depth at which the refill queue is emptied where no
+	// NIC does it.
+	flushAt   atomic.Uint32
+	flushMost uint32
+
 	// mu is between the threads of those rings, taken once for a batch. With
 	// one ring nobody contends.
 	mu         sync.Mutex
@@ -80,6 +90,8 @@ type zeroCopyArgs struct {
 	event      abi.ZCRXEventDesc
 	flush, arm abi.ZCRXCtrl
 	export     abi.ZCRXCtrl
+	add        abi.ZCRXCtrlAddArea
+	more       abi.IOUringZCRXAreaReg
 }
 
 // refillHeader is room for the refill queue's indices; the kernel says where
@@ -92,7 +104,8 @@ const zeroCopyEvent = math.MaxUint64
 
 // ZeroCopyRX registers an area for RecvZC. The ring was made with CQE32.
 func (r *Ring) ZeroCopyRX(c ZeroCopyConfig) (*ZeroCopyRX, error) {
-	z := &ZeroCopyRX{ring: r, area: c.Area, refill: &refillQueue{}}
+	z := &ZeroCopyRX{ring: r, refill: &refillQueue{most: max(c.Most, len(c.Area))}}
+	z.refill.areas.Store(&[][]byte{c.Area})
 	z.refill.rings.Add(1)
 	if err := z.register(c); err != nil {
 		return nil, errors.Join(err, z.Close())
@@ -111,10 +124,7 @@ func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
 	if q.region, err = abi.Map(end+int(unsafe.Sizeof(abi.ZCRXStats{})), false); err != nil {
 		return err
 	}
-	a.area = abi.IOUringZCRXAreaReg{Addr: addr(c.Area), Len: uint64(len(c.Area))}
-	if c.DMABuf != 0 {
-		a.area.Addr, a.area.Flags, a.area.DMABufFD = 0, abi.IORING_ZCRX_AREA_DMABUF, uint32(c.DMABuf)
-	}
+	a.area = describeArea(c.Area, c.DMABuf)
 	a.region = abi.IOUringRegionDesc{UserAddr: addr(q.region), Size: uint64(len(q.region)), Flags: abi.IORING_MEM_REGION_TYPE_USER}
 	a.ifq = abi.IOUringZCRXIfqReg{
 		RQEntries: uint32(c.Refill),
@@ -147,10 +157,11 @@ func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
 	}
 	q.head, q.tail = (*uint32)(unsafe.Add(base, off.Head)), (*uint32)(unsafe.Add(base, off.Tail))
 	q.entries = unsafe.Slice((*abi.IOUringZCRXRQE)(unsafe.Add(base, off.RQEs)), c.Refill)
-	z.flushAt = max(1, min(uint32(c.Refill), uint32(len(c.Area)/unix.Getpagesize()))/2)
+	q.flushMost = math.MaxUint32
 	if c.Queue == NoQueue {
-		z.flushAt = min(z.flushAt, copyPieces)
+		q.flushMost = copyPieces
 	}
+	q.flushAt.Store(q.flushDepth())
 	z.ready(a, can)
 	if events {
 		a.arm = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_ARM_EVENT, Arg: abi.ZCRX_EVENT_ALLOC_FAIL}
@@ -159,10 +170,23 @@ func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
 	return nil
 }
 
+// describeArea tells the kernel of an area, as ZeroCopyConfig has it.
+func describeArea(area []byte, dmabuf int) abi.IOUringZCRXAreaReg {
+	a := abi.IOUringZCRXAreaReg{Addr: addr(area), Len: uint64(len(area))}
+	if dmabuf != 0 {
+		a.Addr, a.Flags, a.DMABufFD = 0, abi.IORING_ZCRX_AREA_DMABUF, uint32(dmabuf)
+	}
+	return a
+}
+
 func (z *ZeroCopyRX) mapArgs() (*zeroCopyArgs, error) {
 	var err error
 	z.args, err = abi.Map(int(unsafe.Sizeof(zeroCopyArgs{})), false)
-	return (*zeroCopyArgs)(unsafe.Pointer(unsafe.SliceData(z.args))), err
+	return z.arguments(), err
+}
+
+func (z *ZeroCopyRX) arguments() *zeroCopyArgs {
+	return (*zeroCopyArgs)(unsafe.Pointer(unsafe.SliceData(z.args)))
 }
 
 // ready follows the registration.
@@ -172,16 +196,16 @@ func (z *ZeroCopyRX) ready(a *zeroCopyArgs, can ZeroCopyRXSupport) {
 		a.flush = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_FLUSH_RQ}
 		z.flush = &a.flush
 	}
-	z.back = make([]uint64, 0, spares(len(z.area)))
+	z.back = make([]uint64, 0, spares(z.refill.most))
 }
 
 // Export gives a descriptor by which other rings can share the area and its
 // hardware queue (Linux 6.19). The caller closes it; the queue is kept for as
 // long as it or any of the rings is open.
 func (z *ZeroCopyRX) Export() (int, error) {
-	a := (*zeroCopyArgs)(unsafe.Pointer(unsafe.SliceData(z.args)))
+	a := z.arguments()
 	a.export = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_EXPORT}
-	if e := z.control(&a.export); e != 0 {
+	if e := z.control(unsafe.Pointer(&a.export)); e != 0 {
 		return -1, fmt.Errorf("share zero-copy receive (ZCRX_CTRL_EXPORT): %w", e)
 	}
 	return int(a.export.Arg), nil
@@ -191,7 +215,7 @@ func (z *ZeroCopyRX) Export() (int, error) {
 // Export gave, one of this ring's too. The pieces that a ring is given go back
 // through either.
 func (r *Ring) ShareZeroCopyRX(of *ZeroCopyRX, fd int) (*ZeroCopyRX, error) {
-	z := &ZeroCopyRX{ring: r, area: of.area, refill: of.refill, flushAt: of.flushAt}
+	z := &ZeroCopyRX{ring: r, refill: of.refill}
 	z.refill.rings.Add(1)
 	a, err := z.mapArgs()
 	if err != nil {
@@ -209,20 +233,59 @@ func (r *Ring) ShareZeroCopyRX(of *ZeroCopyRX, fd int) (*ZeroCopyRX, error) {
 // about one flush for each half a mebibyte.
 const copyPieces = 128
 
-// spares is how many pieces of an area can be outside the refill queue: four
+// spares is how many pieces of areas of so many bytes can be outside the refill queue: four
 // for each page, a header-split frame's payload being 1 KiB and more. Beyond
 // that Full holds the receiver back.
 func spares(area int) int { return 4 * area / unix.Getpagesize() }
 
+// Grow adds memory to receive into (Linux 7.3): mmap'd, whole pages, and a dma-buf
+// where the first area is one, as ZeroCopyConfig has it. It is for all rings that
+// share the area, and any of them may ask.
+func (z *ZeroCopyRX) Grow(area []byte, dmabuf int) error {
+	q := z.refill
+	q.growing.Lock()
+	defer q.growing.Unlock()
+	old := *q.areas.Load()
+	// Before the call is done the NIC can have filled a piece of it.
+	all := append(slices.Clip(old), area)
+	q.areas.Store(&all)
+	a := z.arguments()
+	a.more = describeArea(area, dmabuf)
+	a.add = abi.ZCRXCtrlAddArea{ZCRXID: z.id, Op: abi.ZCRX_CTRL_ADD_AREA, AreaPtr: address(&a.more)}
+	if e := z.control(unsafe.Pointer(&a.add)); e != 0 {
+		q.areas.Store(&old)
+		return explainMemlock(fmt.Errorf("add an area to zero-copy receive (ZCRX_CTRL_ADD_AREA): %w", e))
+	}
+	if number := a.more.RQAreaToken >> abi.IORING_ZCRX_AREA_SHIFT; number != uint64(len(old)) {
+		return fmt.Errorf("the kernel gave area %d of zero-copy receive the number %d", len(old), number)
+	}
+	q.flushAt.Store(q.flushDepth())
+	return nil
+}
+
+// flushDepth is half of what the refill queue can hold of all pieces.
+func (q *refillQueue) flushDepth() uint32 {
+	pages := 0
+	for _, area := range *q.areas.Load() {
+		pages += len(area) / unix.Getpagesize()
+	}
+	return max(1, min(uint32(min(len(q.entries), pages)/2), q.flushMost))
+}
+
 // Bytes is the piece of n bytes at a completion's Offset; nil when it is not
-// within the area.
+// within an area.
 func (z *ZeroCopyRX) Bytes(offset uint64, n int) []byte {
-	start := offset &^ abi.IORING_ZCRX_AREA_MASK
-	end := start + uint64(n)
-	if n <= 0 || end > uint64(len(z.area)) {
+	areas := *z.refill.areas.Load()
+	number := offset >> abi.IORING_ZCRX_AREA_SHIFT
+	if n <= 0 || number >= uint64(len(areas)) {
 		return nil
 	}
-	return z.area[start:end:end]
+	area, start := areas[number], offset&^abi.IORING_ZCRX_AREA_MASK
+	end := start + uint64(n)
+	if end > uint64(len(area)) {
+		return nil
+	}
+	return area[start:end:end]
 }
 
 // Return gives a piece back by its Offset, once for each completion; Publish
@@ -235,7 +298,7 @@ func (z *ZeroCopyRX) Publish() error {
 	// A NIC's queue empties the refill queue when it needs buffers. Nothing
 	// does so without a NIC, nor while packets come by other queues and are
 	// copied.
-	for z.flush != nil && (len(z.back) > 0 || z.Pending() >= z.flushAt) {
+	for z.flush != nil && (len(z.back) > 0 || z.Pending() >= z.refill.flushAt.Load()) {
 		if err := z.Flush(); err != nil {
 			return err
 		}
@@ -250,15 +313,16 @@ func (z *ZeroCopyRX) Flush() error {
 		return nil
 	}
 	z.Flushes++
-	if e := z.control(z.flush); e != 0 {
+	if e := z.control(unsafe.Pointer(z.flush)); e != 0 {
 		return fmt.Errorf("flush the zero-copy refill queue (ZCRX_CTRL_FLUSH_RQ): %w", e)
 	}
 	return nil
 }
 
-func (z *ZeroCopyRX) control(c *abi.ZCRXCtrl) unix.Errno {
+// control makes a call with a struct zcrx_ctrl.
+func (z *ZeroCopyRX) control(c unsafe.Pointer) unix.Errno {
 	z.Calls++
-	_, e := z.ring.register(abi.IORING_REGISTER_ZCRX_CTRL, unsafe.Pointer(c), 0)
+	_, e := z.ring.register(abi.IORING_REGISTER_ZCRX_CTRL, c, 0)
 	return e
 }
 
@@ -303,7 +367,7 @@ func (z *ZeroCopyRX) TakesEvents() bool { return z.arm != nil }
 
 // Rearm asks for the next such event; there is none before.
 func (z *ZeroCopyRX) Rearm() error {
-	if e := z.control(z.arm); e != 0 {
+	if e := z.control(unsafe.Pointer(z.arm)); e != 0 {
 		return fmt.Errorf("ask for the next event of zero-copy receive (ZCRX_CTRL_ARM_EVENT): %w", e)
 	}
 	return nil

@@ -17,8 +17,7 @@ import (
 // plays the kernel.
 func canned(areaPages, refill int) *ZeroCopyRX {
 	page := unix.Getpagesize()
-	return &ZeroCopyRX{
-		area: make([]byte, areaPages*page),
+	z := &ZeroCopyRX{
 		refill: &refillQueue{
 			head:    new(uint32),
 			tail:    new(uint32),
@@ -27,6 +26,8 @@ func canned(areaPages, refill int) *ZeroCopyRX {
 		},
 		back: make([]uint64, 0, spares(areaPages*page)),
 	}
+	z.refill.areas.Store(&[][]byte{make([]byte, areaPages*page)})
+	return z
 }
 
 func TestRefillQueueKeepsEveryPiece(t *testing.T) {
@@ -121,7 +122,7 @@ func TestSharedRefillQueue(t *testing.T) {
 	var left atomic.Int32
 	left.Store(rings)
 	for i := range rings {
-		z := &ZeroCopyRX{area: first.area, refill: q, back: make([]uint64, 0, 64)}
+		z := &ZeroCopyRX{refill: q, back: make([]uint64, 0, 64)}
 		wg.Go(func() {
 			defer left.Add(-1)
 			for n := 0; n < each || z.Stalled(); runtime.Gosched() {
@@ -163,22 +164,29 @@ func TestSharedRefillQueue(t *testing.T) {
 	}
 }
 
-// FuzzBytes: whatever a completion says, the piece lies in the area.
+// FuzzBytes: whatever a completion says, the piece lies in the area that it names.
 func FuzzBytes(f *testing.F) {
 	f.Add(uint64(0), 4096)
+	f.Add(uint64(1)<<abi.IORING_ZCRX_AREA_SHIFT|4096, 4096)
 	f.Add(uint64(3)<<abi.IORING_ZCRX_AREA_SHIFT|4096, 4096)
 	f.Add(uint64(4097), 4096)
 	f.Add(^uint64(0), 1)
 	f.Add(uint64(1)<<47, -1)
 	z := canned(2, 4)
+	areas := append(*z.refill.areas.Load(), make([]byte, 3*unix.Getpagesize()))
+	z.refill.areas.Store(&areas)
 	f.Fuzz(func(t *testing.T, off uint64, n int) {
 		p := z.Bytes(off, n)
 		start := off << 16 >> 16
-		fits := n > 0 && start <= uint64(len(z.area)) && uint64(n) <= uint64(len(z.area))-start
-		if fits != (p != nil) {
-			t.Fatalf("%d bytes at %#x of %d: %v", n, off, len(z.area), p != nil)
+		var area []byte
+		if off>>48 < 2 {
+			area = areas[off>>48]
 		}
-		if p != nil && (len(p) != n || cap(p) != n || &p[0] != &z.area[start]) {
+		fits := n > 0 && start <= uint64(len(area)) && uint64(n) <= uint64(len(area))-start
+		if fits != (p != nil) {
+			t.Fatalf("%d bytes at %#x of %d: %v", n, off, len(area), p != nil)
+		}
+		if p != nil && (len(p) != n || cap(p) != n || &p[0] != &area[start]) {
 			t.Fatalf("%d bytes at %#x: got %d", n, off, len(p))
 		}
 	})

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/netif"
 )
 
 // Once hands are shaken both ends of a link send each other a line a second, from
@@ -45,10 +47,15 @@ const (
 type silence struct {
 	since time.Time
 	after time.Duration
+	down  string // what this host itself shows to be why; "": nothing
 }
 
 func (s *silence) Error() string {
-	return fmt.Sprintf("nothing was heard from it since %s, for %.0f s: it is stopped, or it or its host has died, or the network between is cut", s.since.Format("15:04:05"), s.after.Seconds())
+	why := "it is stopped, or it or its host has died, or the network between is cut"
+	if s.down != "" {
+		why = s.down
+	}
+	return fmt.Sprintf("nothing was heard from it since %s, for %.0f s: %s", s.since.Format("15:04:05"), s.after.Seconds(), why)
 }
 
 // heart is the threads that serve a link beside the payload, and what they know.
@@ -95,6 +102,7 @@ func (l *link) watch(silent func(*silence)) (stop func(), err error) {
 		return nil, err
 	}
 	l.heart.heard.Store(Monotonic())
+	l.by = l.behind()
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with it
 		defer a.close()
@@ -105,6 +113,40 @@ func (l *link) watch(silent func(*silence)) (stop func(), err error) {
 		}
 	}()
 	return cancel, nil
+}
+
+// behind is the interface that the peer is behind, where every thread of this process
+// would find it.
+func (l *link) behind() *net.Interface {
+	c, ok := l.rw.(net.Conn)
+	if !ok {
+		return nil
+	}
+	name, err := netif.From(c)
+	if err != nil {
+		return nil
+	}
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil
+	}
+	found := make(chan bool)
+	go func() {
+		same, err := net.InterfaceByIndex(i.Index)
+		found <- err == nil && same.Name == i.Name
+	}()
+	if !<-found {
+		return nil
+	}
+	return i
+}
+
+// down says why nothing can come from the peer, as far as this host shows it.
+func (l *link) down() string {
+	if l.by == nil {
+		return ""
+	}
+	return netif.Down(l.by.Index, l.by.Name)
 }
 
 // beat returns when ctx ends, or the link does, or has long been silent. Missed
@@ -134,7 +176,7 @@ func (l *link) beat(ctx context.Context, a *alarm) *silence {
 			// is no missed beat, and none that came.
 		} else if missed++; missed >= beatsMissed {
 			quiet := time.Duration(now - heard)
-			return &silence{time.Now().Add(-quiet), quiet}
+			return &silence{time.Now().Add(-quiet), quiet, l.down()}
 		}
 		if !l.mu.TryLock() {
 			continue // something longer goes out
@@ -149,7 +191,7 @@ func (l *link) beat(ctx context.Context, a *alarm) *silence {
 		l.mu.Unlock()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			quiet := time.Duration(Monotonic() - last)
-			return &silence{time.Now().Add(-quiet), quiet}
+			return &silence{time.Now().Add(-quiet), quiet, l.down()}
 		}
 		if err != nil {
 			return nil // the reader says why
@@ -169,9 +211,12 @@ func (l *link) setWriteDeadline(d time.Duration) {
 	}
 }
 
-// excuse tells of this process itself what may be why a link was closed.
+// excuse tells of this process itself, and its host, what may be why a link was closed.
 func (l *link) excuse() string {
 	gap := time.Duration(l.heart.gap.Load())
+	if down := l.down(); down != "" {
+		return fmt.Sprintf(" (%s)", down)
+	}
 	if gap < beatEvery {
 		return ""
 	}

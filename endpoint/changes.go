@@ -3,12 +3,14 @@ package endpoint
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
 
 	"zcbench/internal/egress"
 	"zcbench/internal/linkwatch"
+	"zcbench/internal/netif"
 	"zcbench/results"
 )
 
@@ -17,6 +19,7 @@ import (
 type changes struct {
 	watch   *linkwatch.Watch
 	unknown error // why nothing is known of them
+	devices []net.Interface
 	peer    netip.Addr
 	offset  int64 // when the window opened, CLOCK_MONOTONIC
 }
@@ -35,8 +38,24 @@ func watchChanges(fds []int, opened int64) *changes {
 		names, own, c.peer = append(names, p.Devices...), append(own, p.Local), p.Peer
 	}
 	slices.Sort(names)
-	c.watch, c.unknown = linkwatch.On(slices.Compact(names), own)
+	names = slices.Compact(names)
+	for _, name := range names {
+		if i, err := net.InterfaceByName(name); err == nil {
+			c.devices = append(c.devices, *i)
+		}
+	}
+	c.watch, c.unknown = linkwatch.On(names, own)
 	return c
+}
+
+// down says which interface of the flows nothing passes now, and why; "": none.
+func (c *changes) down() string {
+	for _, i := range c.devices {
+		if why := netif.Down(i.Index, i.Name); why != "" {
+			return why
+		}
+	}
+	return ""
 }
 
 // look notes what was changed by now.
@@ -77,7 +96,11 @@ func (c *changes) tell(role Role) (warning string, d Doubt) {
 			}
 		}
 		if i < mostNamed {
-			said = append(said, fmt.Sprintf("%s: %s at %.2f s", v.Interface, v.What, float64(v.At)/1e9))
+			when := "before the window opened"
+			if v.At >= 0 {
+				when = fmt.Sprintf("at %.2f s", float64(v.At)/1e9)
+			}
+			said = append(said, fmt.Sprintf("%s: %s %s", v.Interface, v.What, when))
 		}
 	}
 	if len(all) > mostNamed || lost {

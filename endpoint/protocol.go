@@ -281,6 +281,7 @@ type link struct {
 	limit int
 	mu    sync.Mutex
 	heart heart
+	by    *net.Interface // that the peer was behind when beats began; nil: not known
 }
 
 func newLink(rw io.ReadWriteCloser, limit int) *link {

@@ -305,6 +305,9 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 		cut, err = true, nil // we did that, or the other end
 	}
 	if err != nil {
+		if down := s.changes.down(); down != "" {
+			err = fmt.Errorf("%w; %s", err, down)
+		}
 		return nil, fmt.Errorf("%s engine %s: %w", r.p.Role, r.engine.Name(), err)
 	}
 	if early && !r.p.Raw {
@@ -313,6 +316,11 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	<-listened
 	res, err := s.finish(cut)
 	if err == nil {
+		if a, b := res.edges(); a.bytes() == b.bytes() {
+			if down := s.changes.down(); down != "" {
+				return nil, Errorf(Failed, "%s: no payload crossed in the window: %s", r.p.Role, down)
+			}
+		}
 		if unread = cmp.Or(unread, s.unread); unread == nil {
 			r.settle(res, connected, s.sockets)
 		} else {

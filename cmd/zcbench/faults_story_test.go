@@ -408,6 +408,30 @@ func agentsOf(driver int) map[string]int {
 	return all
 }
 
+// An interface that is deleted under a run is named by both ends.
+func TestStoryInterfaceDeleted(t *testing.T) {
+	needNamespaces(t)
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	l, state := testutil.NewLink(t, 0), t.TempDir()
+	rx := launch(t, state, l.RX, "rx", "-1")
+	waitFor(t, "the receiver listens", func() bool { return strings.Contains(rx.errs.String(), "waiting") })
+	tx := launch(t, state, l.TX, "tx", testutil.LinkRX, "-t", "60", "-O", "0")
+	waitFor(t, "payload crosses", func() bool { return strings.Contains(tx.out.String(), "1.00") })
+	l.Remove(t)
+	for name, p := range map[string]*party{l.TX: tx, l.RX: rx} {
+		select {
+		case <-p.ended:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("the end of %s is there yet", name)
+		}
+		if want := "interface " + name + " is not here any more"; p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(p.errs.String(), want) {
+			t.Errorf("exit %d, want 1, and %q in %s", p.cmd.ProcessState.ExitCode(), want, p.errs.String())
+		}
+	}
+}
+
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for range 1000 {

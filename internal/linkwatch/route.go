@@ -77,7 +77,8 @@ func (w *Watch) route(m message) (all []Change, err error) {
 		l.state = now
 	case unix.RTM_DELLINK:
 		if m.Data[0] == unix.AF_UNSPEC {
-			add("it was removed")
+			add("it was deleted, or moved to another network namespace,")
+			all[0].Removed = true
 		}
 	case unix.RTM_DELADDR, unix.RTM_NEWADDR:
 		if len(m.Data) < unix.SizeofIfAddrmsg {

@@ -47,6 +47,7 @@ type Change struct {
 	At        int64 // as Look was told
 	Interface string
 	What      string // such as "mtu 1500 → 9000"
+	Removed   bool   // deleted, or moved to another network namespace
 	// Features are the offloads from then on, where these were changed.
 	Features map[string]ethtool.Feature
 }
@@ -159,8 +160,8 @@ func (w *Watch) note(now int64, byEthtool bool, b []byte) {
 	}
 }
 
-// Changes are those that were noted from a time on, in order. Lost says that there
-// were more, which nobody knows.
+// Changes are those that were noted from a time on, in order, and what was removed
+// before. Lost says that there were more, which nobody knows.
 func (w *Watch) Changes(from int64) (all []Change, lost bool, err error) {
 	for _, m := range w.came {
 		var c []Change
@@ -173,7 +174,7 @@ func (w *Watch) Changes(from int64) (all []Change, lost bool, err error) {
 			return nil, false, err
 		}
 		for i := range c {
-			if c[i].At = m.at; m.at >= from {
+			if c[i].At = m.at; m.at >= from || c[i].Removed {
 				all = append(all, c[i])
 			}
 		}

@@ -143,6 +143,38 @@ func TestCarrier(t *testing.T) {
 	}
 }
 
+// TestRemoved: that an interface went is told, also of a time before.
+func TestRemoved(t *testing.T) {
+	p, err := netpair.New()
+	if err != nil {
+		t.Skip("needs the right to make network namespaces (root): ", err)
+	}
+	defer p.Close()
+	name := p.TX.Interface
+	if err := p.TX.Do(func() error {
+		w, err := On([]string{name}, nil)
+		if err != nil {
+			return err
+		}
+		defer w.Close()
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkDel(link); err != nil {
+			return err
+		}
+		w.Look(-1)
+		all, _, err := w.Changes(0)
+		if len(all) != 1 || !all[0].Removed || all[0].At != -1 || all[0].Interface != name {
+			t.Errorf("%+v", all)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLost: more than is kept, and what the socket had no room for.
 func TestLost(t *testing.T) {
 	w := &Watch{links: map[int]*link{7: {}}}

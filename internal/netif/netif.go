@@ -102,6 +102,20 @@ func From(c net.Conn) (string, error) {
 	return To(remote, local)
 }
 
+// Down says why nothing passes the interface of an index that had a name, "" where
+// the interface is there and has a carrier.
+func Down(index int, name string) string {
+	switch i, err := net.InterfaceByIndex(index); {
+	case err != nil:
+		return fmt.Sprintf("interface %s is not here any more: it was deleted, or moved to another network namespace", name)
+	case i.Flags&net.FlagUp == 0:
+		return fmt.Sprintf("interface %s is down", i.Name)
+	case i.Flags&net.FlagRunning == 0:
+		return fmt.Sprintf("interface %s has no carrier", i.Name)
+	}
+	return ""
+}
+
 // Holder names the one interface that has an address. Where several have it,
 // as a bridge and its port may, nothing is guessed.
 func Holder(a netip.Addr) (string, error) {

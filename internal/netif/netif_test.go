@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -227,4 +228,28 @@ func connect(t *testing.T, to netip.Addr, port string) int {
 		t.Fatalf("connect to %s: %v", to, err)
 	}
 	return fd
+}
+
+// What stands in the way is told by the index: another interface may have the name.
+func TestDown(t *testing.T) {
+	bench(t)
+	port, err := net.InterfaceByName("port9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := func(want string) {
+		t.Helper()
+		if got := Down(port.Index, "port9"); !strings.HasPrefix(got, want) || (got == "") != (want == "") {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	for end := time.Now().Add(10 * time.Second); Down(port.Index, "port9") != "" && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond) // its carrier comes late
+	}
+	down("")
+	ip(t, "link set port9 down")
+	down("interface port9 is down")
+	ip(t, "link del port9")
+	ip(t, "link add port9 type veth peer name far8")
+	down("interface port9 is not here any more")
 }

@@ -23,6 +23,9 @@ type View struct {
 	Speed     uint64    `json:"speed_mbps,omitempty"` // 0: not known
 	Settings  Settings  `json:"settings"`
 	Concerns  []Concern `json:"concerns"`
+	// ReadsSo are settings that show what the driver does and not what anybody
+	// configured, and what that means.
+	ReadsSo []Concern `json:"reads_so,omitempty"`
 	// InMemory: no NIC and no wire is behind the interface, as with veth.
 	InMemory bool `json:"in_memory,omitempty"`
 	// Fixed are settings that are as they are: by name, what they are.
@@ -80,7 +83,7 @@ func Show(iface string) (View, error) {
 		h.showNIC(&v)
 		v.InMemory = egress.InMemory(iface)
 	}
-	v.Concerns = append(v.Concerns, concerns(v)...)
+	v.Concerns, v.ReadsSo = append(v.Concerns, concerns(v)...), readsSo(v)
 	if iface != "" && v.Settings["feature.tx-scatter-gather"] != "off" { // that is told already
 		switch w, err := egress.Interface(iface); {
 		case err == nil && w.Verdict == egress.Copies:
@@ -261,6 +264,19 @@ func concerns(v View) []Concern {
 		}
 	}
 	add(huge == "", "hugepages.*.2048kB", "none is reserved: --mem hugepages and --zcrx-area huge fail")
+	return all
+}
+
+// readsSo tells of what is only read.
+func readsSo(v View) (all []Concern) {
+	if v.Settings[headerSplit] == "on" {
+		all = append(all, Concern{headerSplit, "the driver does so; whether it is configured, by which the kernel lets memory be bound, nothing shows: a run configures it"})
+	}
+	for _, name := range v.Settings.names() {
+		if v.Settings[name] == wantedButOff {
+			all = append(all, Concern{name, "asked for, and another setting stands in its way"})
+		}
+	}
 	return all
 }
 

@@ -29,6 +29,10 @@ func TestConcerns(t *testing.T) {
 			t.Errorf("%s = %s: %v", name, value, got)
 		}
 	}
+	if got := readsSo(View{Settings: Settings{"ring.tcp-data-split": "on", "feature.rx-gro-hw": "off (wanted)", "feature.rx-gro": "on"}}); len(got) != 2 ||
+		got[0].Name != "ring.tcp-data-split" || got[1].Name != "feature.rx-gro-hw" {
+		t.Errorf("what only reads so: %v", got)
+	}
 	// What a veth pair cannot have does not hurt it; what the host lacks does.
 	veth := Settings{"feature.rx-gro": "off", "link.mtu": "1500", "feature.tx-tcp-segmentation": "on", "feature.rx-checksum": "on",
 		"hugepages.node0.2048kB": "16", "sysctl.net.core.optmem_max": "131072"}

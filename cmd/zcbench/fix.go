@@ -18,24 +18,32 @@ type fixed struct {
 	Applied   bool             `json:"applied"`
 }
 
-// probeFix tells what is to be set before memory can be bound to queues of an
-// interface, in the order that its driver wants, as commands, and does it if asked,
-// until tune restore.
-func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) error {
-	var want ringcfg.Want
+// bindingWants is what is to be set before memory can be bound to queues of an
+// interface.
+func bindingWants(iface string) (want ringcfg.Want, err error) {
 	for _, e := range rxEngines() {
 		tuner, ok := e.(endpoint.Tuner)
 		if e.Name() != "devmem" || !ok {
 			continue
 		}
-		var err error
 		if want, err = tuner.Needs(endpoint.Params{Flows: 1, Interface: iface}); err != nil {
-			return err
+			return want, err
 		}
 	}
 	want.Interface, want.Queues, want.Keep = iface, 0, true // which queue, a run chooses
 	want.Settings["ntuple"] = "on"                          // it leads its flows there
-	plan, err := ringcfg.Plan(want)                         // its commands are for whoever has the rights
+	return want, nil
+}
+
+// probeFix tells what is to be set before memory can be bound to queues of an
+// interface, in the order that its driver wants, as commands, and does it if asked,
+// until tune restore.
+func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) error {
+	want, err := bindingWants(iface)
+	if err != nil {
+		return err
+	}
+	plan, err := ringcfg.Plan(want) // its commands are for whoever has the rights
 	if err != nil {
 		return tuned(err)
 	}

@@ -86,10 +86,23 @@ func tuneShow(_ context.Context, c *cli, args []string) error {
 	if f.NArg() > 0 {
 		return endpoint.Errorf(endpoint.Usage, "tune show takes no argument, got %q; an interface is given with -i", f.Arg(0))
 	}
-	var v ringcfg.View
+	v := shown{Wants: []string{}}
 	if err := at(iface, func() (err error) {
-		v, err = ringcfg.Show(*iface)
-		return tuned(err)
+		if v.View, err = ringcfg.Show(*iface); err != nil || *iface == "" || v.InMemory {
+			return tuned(err)
+		}
+		want, err := bindingWants(*iface)
+		var plan ringcfg.Planned
+		if err == nil {
+			plan, err = ringcfg.Plan(want)
+		}
+		if err != nil {
+			v.Concerns = append(v.Concerns, ringcfg.Concern{Name: "devmem and zcrx", Why: err.Error()})
+		}
+		for _, ch := range plan.Changes {
+			v.Wants = append(v.Wants, ch.Command(*iface))
+		}
+		return nil
 	}); err != nil {
 		return err
 	}
@@ -97,6 +110,13 @@ func tuneShow(_ context.Context, c *cli, args []string) error {
 		return printJSON(c.stdout, v)
 	}
 	return showView(c.stdout, v)
+}
+
+// shown is what tune show --json prints.
+type shown struct {
+	ringcfg.View
+	// Wants are commands for what devmem and zcrx want that is not so, in order.
+	Wants []string `json:"devmem_and_zcrx_want"`
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -110,7 +130,7 @@ func printJSON(w io.Writer, v any) error {
 
 // showView prints settings that are alike (of each CPU, of each queue) in one
 // line, and marks those that hurt.
-func showView(out io.Writer, v ringcfg.View) error {
+func showView(out io.Writer, v shown) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if v.Interface != "" {
 		speed := "unknown speed"
@@ -126,12 +146,16 @@ func showView(out io.Writer, v ringcfg.View) error {
 	for _, concern := range v.Concerns {
 		why[concern.Name] = concern.Why
 	}
+	reads := map[string]string{}
+	for _, r := range v.ReadsSo {
+		reads[r.Name] = "\t? reads so: " + r.Why
+	}
 	for _, row := range alike(v.Settings) {
 		limit := ""
 		if n, ok := v.Limits[row.name+"-max"]; ok {
 			limit = fmt.Sprintf(" (at most %d)", n)
 		}
-		fmt.Fprintf(w, "%s\t%s%s%s\n", row.name, shorten(row.value), limit, hurts(why, row.name))
+		fmt.Fprintf(w, "%s\t%s%s%s\n", row.name, shorten(row.value), limit, hurts(why, row.name)+reads[row.name])
 	}
 	for _, q := range v.Queues {
 		where := "softirq"
@@ -165,6 +189,13 @@ func showView(out io.Writer, v ringcfg.View) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(why)) { // of what is not there to be shown
 		fmt.Fprintf(w, "%s\t%s\n", name, hurts(why, name))
+	}
+	for i, command := range v.Wants {
+		label := ""
+		if i == 0 {
+			label = "devmem and zcrx want first"
+		}
+		fmt.Fprintf(w, "%s\t%s\n", label, command)
 	}
 	return w.Flush()
 }

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
@@ -255,6 +257,30 @@ func TestRefusedValues(t *testing.T) {
 	if now := state(t, e); now != before {
 		t.Errorf("was %s, is %s", before, now)
 	}
+}
+
+// A size that may be less is the most that the interface takes.
+func TestUpTo(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	j := Journal(t.TempDir())
+	in(t, e, func() error {
+		l, err := netlink.LinkByName(e.Interface)
+		if err != nil {
+			return err
+		}
+		most := strconv.Itoa(int(l.Attrs().TSOMaxSize))
+		_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"gso-max-size": "up to 999999999", "gro-max-size": "up to 131072"}}, j)
+		if err != nil {
+			return err
+		}
+		now, err := Snapshot(e.Interface)
+		if err != nil || now["link.gso-max-size"] != most || now["link.gro-max-size"] != "131072" {
+			t.Errorf("gso-max-size is %s of %s, gro-max-size %s, %v", now["link.gso-max-size"], most, now["link.gro-max-size"], err)
+		}
+		_, err = undo(background)
+		return err
+	})
 }
 
 // A sysctl of the whole host is none that this kernel lacks, nor one that a right is

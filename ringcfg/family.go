@@ -99,7 +99,11 @@ func Check(name, value string) error {
 	}
 	for _, full := range Names(name) {
 		family, _, _ := strings.Cut(full, ".")
-		if _, err := strconv.ParseUint(value, 10, 64); err != nil && (family == "link" || family == "channels") {
+		number := value
+		if family == "link" {
+			number = strings.TrimPrefix(value, upTo)
+		}
+		if _, err := strconv.ParseUint(number, 10, 64); err != nil && (family == "link" || family == "channels") {
 			return usage("%s: %q is not a number", full, value)
 		}
 	}

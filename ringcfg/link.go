@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -84,6 +85,10 @@ const (
 	leastMTU6 = 1280
 )
 
+// upTo begins a value that may be less where the interface takes no more: "up to
+// 131072".
+const upTo = "up to "
+
 // parseLink refuses what the kernel would, before anything is changed, and says what
 // it takes.
 func parseLink(h *host, _ Settings, name, value string) (string, error) {
@@ -107,7 +112,11 @@ func parseLink(h *host, _ Settings, name, value string) (string, error) {
 		if most <= 0 {
 			most = math.MaxInt32
 		}
-		n, err := strconv.Atoi(value)
+		number, bounded := strings.CutPrefix(value, upTo)
+		n, err := strconv.Atoi(number)
+		if bounded {
+			n = min(n, most)
+		}
 		if err != nil || n < least || n > most {
 			return "", fmt.Errorf("%s of %s is from %d to %d, not %q", name, h.iface, least, most, value)
 		}

@@ -238,6 +238,8 @@ func link(r *run) string {
 			return k
 		case slices.Contains([]string{"virtio_net", "vmxnet3", "hv_netvsc", "xen_netfront", "netdevsim", "zcnic", "tun"}, driver):
 			return driver // its wire is a program
+		case strings.HasPrefix(f.value("nic.bus"), "zcnic"):
+			return "zcnic" // which answers as another driver where it is told to
 		case driver != "" || k != "":
 			kind = "nic"
 		}

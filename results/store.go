@@ -10,8 +10,10 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"syscall"
 )
 
@@ -169,11 +171,69 @@ func decode(line []byte) (Record, error) {
 	if r.Schema != Schema {
 		return r, &SchemaError{r.Schema}
 	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return r, fmt.Errorf("not a record: %s is a %s, and should be %s", wrong.Field, wrong.Value, kinds[wrong.Type.Kind()])
+	}
+	if err == nil {
+		err = r.possible()
+	}
 	if err != nil {
 		return r, fmt.Errorf("not a record: %w", err)
 	}
 	r.modernize()
 	return r, nil
+}
+
+// kinds are the types that a record has, in words.
+var kinds = map[reflect.Kind]string{
+	reflect.Float64: "a number below 1e308", reflect.Int: "a whole number", reflect.Uint64: "a whole number from 0 on", reflect.String: "a text", reflect.Bool: "true or false",
+	reflect.Slice: "a list", reflect.Map: "an object", reflect.Struct: "an object",
+}
+
+// Bounds of what a run can have measured, far beyond any machine.
+const (
+	mostSeconds = 1e9
+	mostGbps    = 1e6
+	mostPercent = 1e8 // of a CPU
+	mostWatts   = 1e9
+	mostROI     = mostGbps * mostGbps
+)
+
+// possible refuses figures that no run has: one of them would be in a mean with all
+// the others.
+func (r *Record) possible() error {
+	type figure struct {
+		name string
+		v    *float64 // nil: not measured
+		most float64
+	}
+	repeat := float64(r.Repeat)
+	all := []figure{
+		{"repeat", &repeat, mostSeconds}, {"window_seconds", &r.Window, mostSeconds}, {"gbps", &r.Gbps, mostGbps},
+		{"total.cpu_percent", r.Total.CPUPercent, mostPercent}, {"total.watts", r.Total.Watts, mostWatts},
+		{"roi.cpu.rx", r.ROI.CPU.RX, mostROI}, {"roi.cpu.tx", r.ROI.CPU.TX, mostROI}, {"roi.cpu.total", r.ROI.CPU.Total, mostROI},
+		{"roi.power.rx", r.ROI.Power.RX, mostROI}, {"roi.power.tx", r.ROI.Power.TX, mostROI}, {"roi.power.total", r.ROI.Power.Total, mostROI},
+	}
+	end := func(role string, e *End) {
+		if e == nil {
+			return
+		}
+		all = append(all, figure{role + ".cpu_percent", e.CPUPercent, mostPercent}, figure{role + ".iowait_percent", e.IowaitPercent, mostPercent},
+			figure{role + ".cpu_error_percent", e.CPUError, mostPercent}, figure{role + ".cpu_second_percent", e.CPUSecond, mostPercent},
+			figure{role + ".cpu_ticks_percent", e.CPUTicks, mostPercent}, figure{role + ".watts", e.Watts, mostWatts})
+	}
+	end("rx", r.RX)
+	end("tx", r.TX)
+	for i := range r.Samples { // of which a short one may have high rates
+		s, name := &r.Samples[i], fmt.Sprintf("samples[%d].", i)
+		all = append(all, figure{name + "seconds", &s.Seconds, mostSeconds}, figure{name + "gbps", &s.Gbps, math.Inf(1)}, figure{name + "cpu_percent", s.CPUPercent, math.Inf(1)})
+	}
+	for _, f := range all {
+		if f.v != nil && (*f.v < 0 || *f.v > f.most) {
+			return fmt.Errorf("%s is %g, and no run has that", f.name, *f.v)
+		}
+	}
+	return nil
 }
 
 // modernize takes out of Settings what older versions had in it. The map may

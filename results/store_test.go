@@ -95,7 +95,16 @@ func TestReadReportsAndGoesOn(t *testing.T) {
 		{"newer with other types", `{"id":7,"gbps":{"mean":1},"schema":"zcbench/2"}`, 0, map[int]string{1: `schema "zcbench/2"`}},
 		{"no schema", `{"id":"x"}`, 0, map[int]string{1: "no schema"}},
 		{"not an object", "null\n[1]\n7\n", 0, map[int]string{1: "no schema", 2: "no schema", 3: "no schema"}},
-		{"wrong type", `{"schema":"zcbench/1","bytes":-1}`, 0, map[int]string{1: "not a record"}},
+		{"wrong type", `{"schema":"zcbench/1","bytes":-1}`, 0, map[int]string{1: "not a record: bytes is a number -1, and should be a whole number from 0 on"}},
+		{"a text for a number", `{"schema":"zcbench/1","gbps":"NaN"}`, 0, map[int]string{1: "not a record: gbps is a string, and should be a number below 1e308"}},
+		{"a text in an end", `{"schema":"zcbench/1","rx":{"syscalls":{"recv":"many"}}}`, 0, map[int]string{1: "not a record: rx.syscalls"}},
+		{"no run's figures", `{"schema":"zcbench/1","gbps":-5}
+{"schema":"zcbench/1","gbps":1e308}
+{"schema":"zcbench/1","tx":{"engine":"msgzc","cpu_percent":-1}}
+{"schema":"zcbench/1","roi":{"cpu":{"total":-1}}}
+{"schema":"zcbench/1","samples":[{"seconds":1},{"seconds":1,"gbps":-1}]}
+{"schema":"zcbench/1","gbps":400,"window_seconds":1,"rx":{"engine":"zcrx","cpu_percent":0,"watts":0.5}}`, 1, map[int]string{
+			1: "not a record: gbps is -5, and no run has that", 2: "gbps is 1e+308", 3: "tx.cpu_percent is -1", 4: "roi.cpu.total is -1", 5: "samples[1].gbps is -1"}},
 		{"number out of range", `{"schema":"zcbench/1","gbps":1e999}`, 0, map[int]string{1: "not a record"}},
 		{"added field", `{"schema":"zcbench/1","future":1}`, 1, nil},
 	} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"zcbench/internal/answers"
 	"zcbench/internal/feature"
 )
 
@@ -32,6 +33,13 @@ type Engine interface {
 	// receiver, before it listens). A value that can never work is an Error
 	// of kind Usage; something this host lacks is of kind Unsupported.
 	Open(p Params) (Session, error)
+}
+
+// Asker is an Engine whose Probe asks about an interface. What it asks can be
+// recorded, and answered from a record.
+type Asker interface {
+	// ProbeFrom is Probe where another than the kernel may answer.
+	ProbeFrom(from *answers.Source, iface string) feature.Verdict
 }
 
 // Session is an engine opened for one run.

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/answers"
 )
 
 // readFile gives the words of a small kernel file, with single spaces.
@@ -18,6 +20,65 @@ func readFile(path string) (string, error) {
 		return "", err
 	}
 	return strings.Join(strings.Fields(string(b)), " "), nil
+}
+
+// classFile is the path of a file that sysfs has of the interface.
+func (h *host) classFile(names ...string) string {
+	return filepath.Join(append([]string{"/sys/class/net", h.iface}, names...)...)
+}
+
+// real is where a path of the interface's files is: /sys is the one that shows the
+// interface's network namespace.
+func (h *host) real(path string) string {
+	if rest, ok := strings.CutPrefix(path, "/sys/"); ok && h.sys != "" {
+		return h.sys + "/" + rest
+	}
+	return h.root + path
+}
+
+// readFile is readFile of one of the interface's files, and so are the others.
+func (h *host) readFile(path string) (string, error) {
+	reply, err := h.from.Ask("file", path, func() (reply answers.Reply, err error) {
+		reply.Text, err = readFile(h.real(path))
+		return reply, bare(err)
+	})
+	return reply.Text, err
+}
+
+func (h *host) addFile(to Settings, name, path string) {
+	if v, err := h.readFile(path); err == nil && v != "" {
+		to[name] = v
+	}
+}
+
+func (h *host) readLink(path string) (string, error) {
+	reply, err := h.from.Ask("link of", path, func() (reply answers.Reply, err error) {
+		reply.Text, err = os.Readlink(h.real(path))
+		return reply, bare(err)
+	})
+	return reply.Text, err
+}
+
+// glob gives paths whose base alone is that of the file that is there.
+func (h *host) glob(pattern string) []string {
+	reply, err := h.from.Ask("list", pattern, func() (reply answers.Reply, err error) {
+		for _, path := range glob(h.real(pattern)) {
+			reply.Text += filepath.Dir(strings.TrimSuffix(pattern, "/")) + "/" + filepath.Base(path) + "\n"
+		}
+		return reply, nil
+	})
+	if err != nil {
+		return nil // a capture that lacks it says so
+	}
+	return strings.FieldsFunc(reply.Text, func(c rune) bool { return c == '\n' })
+}
+
+// bare is an error without the path, which a capture has by another name.
+func bare(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return at.Err
+	}
+	return err
 }
 
 // addFile adds a kernel file as a setting, when it can be read and has a value.

@@ -10,9 +10,11 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/answers"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/netif"
@@ -22,15 +24,17 @@ import (
 // namespace.
 type host struct {
 	root     string // where /proc, /sys and /dev of the machine are; not empty in tests
+	from     *answers.Source
 	iface    string // empty: only what is not an interface's
 	index    int
 	driver   string
 	ns       netns.NsHandle
 	space    space
-	identity identity       // of the interface
-	wide     bool           // shared.NAME is read and written in the initial namespace too
-	initial  netns.NsHandle // the namespace of PID 1; closed when it is not to be had
-	link     *netlink.Handle
+	identity identity         // of the interface
+	wide     bool             // shared.NAME is read and written in the initial namespace too
+	initial  netns.NsHandle   // the namespace of PID 1; closed when it is not to be had
+	link     *netlink.Handle  // nil where a capture answers
+	route    *nl.SocketHandle // likewise
 	eth      *ethtool.Conn
 	dev      *netdev.Conn // nil before Linux 6.3
 	sys      string       // a sysfs that shows ns; empty when none does
@@ -69,8 +73,12 @@ func within(ns netns.NsHandle, f func() error) error {
 }
 
 // openHost looks at the machine from the namespace ns, which it takes over.
-func openHost(ns netns.NsHandle, iface string) (*host, error) {
-	h := &host{iface: iface, ns: ns, initial: netns.None(), fixed: Settings{}}
+func openHost(ns netns.NsHandle, iface string) (*host, error) { return openHostFrom(nil, ns, iface) }
+
+// openHostFrom is openHost where another than the kernel may answer what the
+// interface is asked.
+func openHostFrom(from *answers.Source, ns netns.NsHandle, iface string) (*host, error) {
+	h := &host{from: from, iface: iface, ns: ns, initial: netns.None(), fixed: Settings{}}
 	if initial, err := netns.GetFromPath("/proc/1/ns/net"); err == nil {
 		h.initial = initial
 	}
@@ -89,29 +97,59 @@ func (h *host) open() (err error) {
 	if h.iface == "" {
 		return nil
 	}
-	name, err := netif.Name(h.iface)
-	if err != nil {
+	if h.iface, err = netif.Name(h.iface); err != nil {
 		return err
 	}
 	if h.link, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return fmt.Errorf("netlink: %w", err)
 	}
-	l, err := h.link.LinkByName(name)
+	sock, err := nl.Subscribe(unix.NETLINK_ROUTE)
 	if err != nil {
-		return fmt.Errorf("interface %s: %w", name, err)
+		return fmt.Errorf("netlink: %w", err)
 	}
-	h.iface, h.index, h.identity = name, l.Attrs().Index, identityOf(l)
-	if h.eth, err = ethtool.Dial(); err != nil {
+	h.route = &nl.SocketHandle{Socket: sock}
+	return h.dial()
+}
+
+// replay is a host of which there is but an interface, in a capture.
+func replay(from *answers.Source, iface string) (*host, error) {
+	h := &host{from: from, iface: iface, ns: netns.None(), initial: netns.None(), fixed: Settings{}}
+	if err := h.dial(); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// dial gets to those who answer for the interface.
+func (h *host) dial() error {
+	d, err := h.device()
+	if err != nil {
 		return err
 	}
-	if h.dev, err = netdev.Dial(); err != nil && !errors.Is(err, unix.ENOENT) {
+	h.index, h.identity = d.Index(), identityOf(d)
+	if h.eth, err = ethtool.DialFrom(h.from); err != nil {
+		return err
+	}
+	if h.dev, err = netdev.DialFrom(h.from); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	if d, err := h.eth.Driver(h.iface); err == nil {
 		h.driver = d.Name
 	}
-	h.openSysfs()
-	return nil
+	reply, err := h.from.Ask("sysfs", h.iface, func() (answers.Reply, error) {
+		h.openSysfs()
+		return answers.Reply{Text: onOff(h.sys != "")}, nil
+	})
+	if h.from.Playing() && reply.Text == "on" {
+		h.sys = "/sys"
+	}
+	return err
+}
+
+// device reads the interface, by its number once that is known.
+func (h *host) device() (netif.Device, error) {
+	return netif.LookOver(h.from, h.route, h.index, h.iface)
 }
 
 // openSysfs finds a sysfs that shows this namespace. /sys shows the one it was
@@ -145,6 +183,9 @@ func (h *host) close() {
 	if h.link != nil {
 		h.link.Close()
 	}
+	if h.route != nil {
+		h.route.Close()
+	}
 	if h.eth != nil {
 		h.eth.Close()
 	}
@@ -157,7 +198,9 @@ func (h *host) close() {
 	if h.initial.IsOpen() {
 		h.initial.Close()
 	}
-	h.ns.Close()
+	if h.ns.IsOpen() {
+		h.ns.Close()
+	}
 }
 
 // Settings are values by the canonical names of settings. A name that is
@@ -216,6 +259,14 @@ func (h *host) groups(of Settings) (Settings, error) {
 		maps.Copy(all, s)
 	}
 	return all, nil
+}
+
+// all reads all families that there are: of a capture those of its interface.
+func (h *host) all() (Settings, error) {
+	if h.from.Playing() {
+		return h.snapshot(device)
+	}
+	return h.snapshot("")
 }
 
 // snapshot reads all families of a group, or all of them for "".

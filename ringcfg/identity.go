@@ -85,8 +85,8 @@ func (h *host) whole() identity {
 	if id.Link == 0 {
 		return id
 	}
-	if l, err := h.link.LinkByIndex(h.index); err == nil {
-		id.Peer = peerSpace(h.link, l)
+	if d, err := h.device(); err == nil {
+		id.Peer = peerSpace(h.link, d.Link)
 	}
 	return id
 }

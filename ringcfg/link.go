@@ -1,7 +1,6 @@
 package ringcfg
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -9,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,9 +40,9 @@ func tsoMax(a *netlink.LinkAttrs) int { return int(a.TSOMaxSize) } // 0: this ke
 func groMax(*netlink.LinkAttrs) int { return maxGRO }
 
 func readLink(h *host, to Settings) error {
-	l, err := h.link.LinkByIndex(h.index)
+	l, err := h.device()
 	if err != nil {
-		return fmt.Errorf("%s: %w", h.iface, err)
+		return err
 	}
 	for _, s := range linkSettings {
 		// 0 is a size that this kernel does not have, but a queue of none.
@@ -56,9 +54,9 @@ func readLink(h *host, to Settings) error {
 }
 
 func writeLink(h *host, set Settings) error {
-	l, err := h.link.LinkByIndex(h.index)
+	l, err := h.device()
 	if err != nil {
-		return fmt.Errorf("%s: %w", h.iface, err)
+		return err
 	}
 	for _, s := range linkSettings {
 		value, ok := set[s.name]
@@ -69,7 +67,7 @@ func writeLink(h *host, set Settings) error {
 		if err != nil {
 			return usage("%s: %q is not a number", s.name, value)
 		}
-		if err := s.set(h.link, l, n); err != nil {
+		if err := s.set(h.link, l.Link, n); err != nil {
 			if errors.Is(err, unix.ERANGE) {
 				return usage("set %s of %s to %d: too little for a packet's headers (%w)", s.name, h.iface, n, err)
 			}
@@ -92,9 +90,9 @@ const upTo = "up to "
 // parseLink refuses what the kernel would, before anything is changed, and says what
 // it takes.
 func parseLink(h *host, _ Settings, name, value string) (string, error) {
-	l, err := h.link.LinkByIndex(h.index)
+	l, err := h.device()
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", h.iface, err)
+		return "", err
 	}
 	for _, s := range linkSettings {
 		if s.name != name {
@@ -105,9 +103,7 @@ func parseLink(h *host, _ Settings, name, value string) (string, error) {
 		case txQueueLen:
 			least = 0
 		case "link.mtu":
-			if least, most, err = h.mtuRange(); err != nil {
-				return "", err
-			}
+			least, most = max(leastMTU4, l.LeastMTU), l.MostMTU
 		}
 		if most <= 0 {
 			most = math.MaxInt32
@@ -120,8 +116,8 @@ func parseLink(h *host, _ Settings, name, value string) (string, error) {
 		if err != nil || n < least || n > most {
 			return "", fmt.Errorf("%s of %s is from %d to %d, not %q", name, h.iface, least, most, value)
 		}
-		if name == "link.mtu" && n < leastMTU6 && n != l.Attrs().MTU {
-			return strconv.Itoa(n), h.keepsIPv6(l, n)
+		if name == "link.mtu" && n < leastMTU6 && n != l.Attrs().MTU && !h.from.Playing() { // which has no addresses
+			return strconv.Itoa(n), h.keepsIPv6(l.Link, n)
 		}
 		return strconv.Itoa(n), nil
 	}
@@ -142,39 +138,4 @@ func (h *host) keepsIPv6(l netlink.Link, mtu int) error {
 		}
 	}
 	return nil
-}
-
-// mtuRange is what the driver takes, and TCP over IPv4. The library leaves it out.
-func (h *host) mtuRange() (least, most int, err error) {
-	least, most = leastMTU4, math.MaxInt32
-	return least, most, within(h.ns, func() error {
-		req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_ACK)
-		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-		msg.Index = int32(h.index)
-		req.AddData(msg)
-		links, err := req.Execute(unix.NETLINK_ROUTE, 0)
-		if err != nil {
-			return fmt.Errorf("%s: %w", h.iface, err)
-		}
-		for _, l := range links {
-			attrs, err := nl.ParseRouteAttr(l[unix.SizeofIfInfomsg:])
-			if err != nil {
-				return fmt.Errorf("%s: %w", h.iface, err)
-			}
-			for _, a := range attrs {
-				if len(a.Value) < 4 {
-					continue
-				}
-				switch n := int(binary.NativeEndian.Uint32(a.Value)); a.Attr.Type {
-				case unix.IFLA_MIN_MTU:
-					least = max(least, n)
-				case unix.IFLA_MAX_MTU:
-					if n > 0 { // it has a limit
-						most = min(most, n)
-					}
-				}
-			}
-		}
-		return nil
-	})
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -69,7 +68,7 @@ func parseNAPI(_ *host, _ Settings, name, value string) (string, error) {
 func readNAPI(h *host, to Settings) error {
 	if h.sys != "" {
 		for name, file := range napiFiles {
-			addFile(to, name, filepath.Join(h.sys, "class/net", h.iface, file))
+			h.addFile(to, name, h.classFile(file))
 		}
 		if v, ok := to[threaded]; ok {
 			to[threaded] = threadedName(v)
@@ -186,7 +185,7 @@ func writeNAPI(h *host, set Settings) error {
 func readIRQs(h *host, to Settings) error {
 	irqs, err := h.irqs()
 	for queue, irq := range irqs {
-		addFile(to, "irq."+queue, affinityFile(irq))
+		h.addFile(to, "irq."+queue, affinityFile(irq))
 	}
 	return err
 }
@@ -252,21 +251,17 @@ func (h *host) handlers() map[uint32]string {
 	if h.sys == "" {
 		return names
 	}
-	device := filepath.Join(h.sys, "class/net", h.iface, "device")
-	if bus, err := os.Readlink(filepath.Join(device, "subsystem")); err == nil && filepath.Base(bus) == "virtio" {
+	device := h.classFile("device")
+	if bus, err := h.readLink(filepath.Join(device, "subsystem")); err == nil && filepath.Base(bus) == "virtio" {
 		device += "/.." // which has the interrupts; Join would take this as text
 	}
-	list, err := os.ReadDir(device + "/msi_irqs")
-	if err != nil {
-		return names // it has none, or is no device
-	}
-	for _, e := range list {
-		irq, err := strconv.ParseUint(e.Name(), 10, 32)
+	for _, file := range h.glob(device + "/msi_irqs/*") { // it has none, or is no device
+		irq, err := strconv.ParseUint(filepath.Base(file), 10, 32)
 		if err != nil {
 			continue
 		}
 		// Each handler has a folder of its name.
-		for _, dir := range glob(filepath.Join(h.root, fmt.Sprintf("/proc/irq/%d/*/", irq))) {
+		for _, dir := range h.glob(fmt.Sprintf("/proc/irq/%d/*/", irq)) {
 			if name := filepath.Base(dir); name != h.iface { // as drivers name what is no queue's
 				names[uint32(irq)] = name
 			}

@@ -23,8 +23,8 @@ func readQueues(h *host, to Settings) error {
 		return nil
 	}
 	for _, f := range queueFiles {
-		for _, dir := range glob(filepath.Join(h.sys, "class/net", h.iface, "queues", f.direction+"-*")) {
-			addFile(to, "queue."+filepath.Base(dir)+"."+f.name, filepath.Join(dir, f.file))
+		for _, dir := range h.glob(h.classFile("queues", f.direction+"-*")) {
+			h.addFile(to, "queue."+filepath.Base(dir)+"."+f.name, filepath.Join(dir, f.file))
 		}
 	}
 	return nil

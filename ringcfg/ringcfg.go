@@ -17,6 +17,7 @@ import (
 
 	"github.com/vishvananda/netns"
 
+	"zcbench/internal/answers"
 	"zcbench/internal/genl/ethtool"
 )
 
@@ -140,14 +141,18 @@ type Planned struct {
 
 // Plan lists what Apply would change by w.Settings and w.Optional, and
 // changes nothing.
-func Plan(w Want) (p Planned, err error) {
-	h, err := here(w.Interface)
+func Plan(w Want) (Planned, error) { return PlanFrom(nil, w) }
+
+// PlanFrom is Plan where another than the kernel may answer what the interface is
+// asked.
+func PlanFrom(from *answers.Source, w Want) (p Planned, err error) {
+	h, err := hereFrom(from, w.Interface)
 	if err != nil {
 		return p, err
 	}
 	defer h.close()
 	h.addSysctls(slices.Concat(slices.Collect(maps.Keys(w.Settings)), slices.Collect(maps.Keys(w.Optional))))
-	now, err := h.snapshot("")
+	now, err := h.all()
 	if err != nil {
 		return p, err
 	}
@@ -184,12 +189,19 @@ func Snapshot(iface string) (Settings, error) {
 	return h.snapshot("")
 }
 
-func here(iface string) (*host, error) {
+func here(iface string) (*host, error) { return hereFrom(nil, iface) }
+
+// hereFrom is here where another than the kernel may answer what an interface is
+// asked.
+func hereFrom(from *answers.Source, iface string) (*host, error) {
+	if from.Playing() {
+		return replay(from, iface)
+	}
 	ns, err := netns.Get()
 	if err != nil {
 		return nil, fmt.Errorf("open this network namespace: %w", err)
 	}
-	return openHost(ns, iface)
+	return openHostFrom(from, ns, iface)
 }
 
 // resolved is what has to change.

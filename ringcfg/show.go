@@ -3,6 +3,7 @@ package ringcfg
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/vishvananda/netns"
 
+	"zcbench/internal/answers"
 	"zcbench/internal/egress"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
@@ -66,26 +68,31 @@ type PoolView struct {
 // Show reads everything about the host and, unless it is empty, an interface
 // in the network namespace of the calling thread. It needs no rights; what
 // cannot be read without them is left out.
-func Show(iface string) (View, error) {
-	h, err := here(iface)
+func Show(iface string) (View, error) { return ShowFrom(nil, iface) }
+
+// ShowFrom is Show where another than the kernel may answer what the interface is
+// asked. A capture has nothing of the host.
+func ShowFrom(from *answers.Source, iface string) (View, error) {
+	h, err := hereFrom(from, iface)
 	if err != nil {
 		return View{}, err
 	}
 	defer h.close()
 	v := View{Interface: iface, Driver: h.driver, Limits: ethtool.Values{}, Concerns: []Concern{}, Queues: []QueueView{}, PagePools: []PoolView{}}
-	if v.Settings, err = h.snapshot(""); err != nil {
+	if v.Settings, err = h.all(); err != nil {
 		return View{}, err
 	}
 	v.Fixed = h.fixed
-	v.SMT, _ = readFile(h.smtFile()) // empty on a kernel without SMT
-	v.IRQBalance = findProcess("irqbalance")
+	if !from.Playing() {
+		v.SMT, _ = readFile(h.smtFile()) // empty on a kernel without SMT
+		v.IRQBalance = findProcess("irqbalance")
+	}
 	if iface != "" {
 		h.showNIC(&v)
-		v.InMemory = egress.InMemory(iface)
 	}
-	v.Concerns, v.ReadsSo = append(v.Concerns, concerns(v)...), readsSo(v)
+	v.Concerns, v.ReadsSo = append(v.Concerns, h.concerns(v)...), readsSo(v)
 	if iface != "" && v.Settings["feature.tx-scatter-gather"] != "off" { // that is told already
-		switch w, err := egress.Interface(iface); {
+		switch w, err := h.way(); {
 		case err == nil && w.Verdict == egress.Copies:
 			v.Concerns = append(v.Concerns, Concern{"zero-copy sends", w.Why})
 		case v.InMemory:
@@ -95,6 +102,18 @@ func Show(iface string) (View, error) {
 		}
 	}
 	return v, nil
+}
+
+// way judges the way out of the interface: that of a capture ends with it.
+func (h *host) way() (egress.Way, error) {
+	if !h.from.Playing() {
+		return egress.Interface(h.iface)
+	}
+	f, err := h.eth.Features(h.iface)
+	if err != nil {
+		return egress.Way{}, err
+	}
+	return egress.Offloads(h.iface, f, netip.Addr{}), nil
 }
 
 // Lacks says, for each of some settings that cannot be had here, why. It goes
@@ -153,9 +172,12 @@ func aboveLimit(limits ethtool.Values, name, value string) error {
 func (h *host) showNIC(v *View) {
 	v.Speed, _ = h.eth.Speed(h.iface)
 	maps.Copy(v.Limits, h.limits())
-	if l, err := h.link.LinkByIndex(h.index); err == nil && l.Attrs().TSOMaxSize > 0 {
-		v.Limits["link.tso-max-size"] = uint64(l.Attrs().TSOMaxSize)
-		v.Limits["link.tso-max-segs"] = uint64(l.Attrs().TSOMaxSegs)
+	if d, err := h.device(); err == nil {
+		v.InMemory = egress.IsInMemory(d.Link)
+		if a := d.Attrs(); a.TSOMaxSize > 0 {
+			v.Limits["link.tso-max-size"] = uint64(a.TSOMaxSize)
+			v.Limits["link.tso-max-segs"] = uint64(a.TSOMaxSegs)
+		}
 	}
 	if h.dev == nil {
 		return
@@ -171,7 +193,7 @@ func (h *host) showNIC(v *View) {
 		view := QueueView{Name: fmt.Sprintf("%s-%d", q.Direction, q.ID), NAPI: q.NAPI, Thread: byID[q.NAPI].PID, Provider: q.Provider()}
 		if irq, ok := irqs[view.Name]; ok {
 			view.IRQ = irq
-			view.CPUs, _ = readFile(affinityFile(irq))
+			view.CPUs, _ = h.readFile(affinityFile(irq))
 		}
 		v.Queues = append(v.Queues, view)
 	}
@@ -199,7 +221,17 @@ func findProcess(name string) int {
 }
 
 // concerns lists what hurts zero copy in a view, and why.
-func concerns(v View) []Concern {
+func concerns(v View) []Concern { return slices.Concat(concernsOfNIC(v), concernsOfHost(v)) }
+
+// concerns leaves out the host where there is none, as in a capture.
+func (h *host) concerns(v View) []Concern {
+	if h.from.Playing() {
+		return concernsOfNIC(v)
+	}
+	return concerns(v)
+}
+
+func concernsOfNIC(v View) []Concern {
 	var all []Concern
 	add := func(bad bool, name, why string) {
 		if bad {
@@ -208,10 +240,6 @@ func concerns(v View) []Concern {
 	}
 	s := v.Settings
 	is := func(name, value string) bool { return s[name] == value }
-	below := func(name string, least uint64) bool {
-		n, err := strconv.ParseUint(lastWord(s[name]), 10, 64)
-		return err == nil && n < least
-	}
 	if v.Interface != "" {
 		// What moves in memory has no headers to split, and whole large segments
 		// cross it, whatever its GRO and MTU.
@@ -226,8 +254,20 @@ func concerns(v View) []Concern {
 		add(is("feature.tx-scatter-gather", "off"), "feature.tx-scatter-gather", "without it every zero-copy send is copied into one buffer, and the kernel does not report that")
 		add(is("feature.rx-checksum", "off"), "feature.rx-checksum", "the CPU reads all payload to check it")
 		add(nic && s["link.mtu"] == "1500", "link.mtu", "a payload of 1448 bytes fills no page: TCP_ZEROCOPY_RECEIVE maps whole pages only (4148 gives 4096)")
-		add(below("ring.rx", 1024) && v.Limits["ring.rx-max"] >= 1024, "ring.rx", fmt.Sprintf("a short ring overruns at high rates (at most %d here)", v.Limits["ring.rx-max"]))
+		add(s.below("ring.rx", 1024) && v.Limits["ring.rx-max"] >= 1024, "ring.rx", fmt.Sprintf("a short ring overruns at high rates (at most %d here)", v.Limits["ring.rx-max"]))
 	}
+	return all
+}
+
+func concernsOfHost(v View) []Concern {
+	var all []Concern
+	add := func(bad bool, name, why string) {
+		if bad {
+			all = append(all, Concern{name, why})
+		}
+	}
+	s := v.Settings
+	is := func(name, value string) bool { return s[name] == value }
 	first := func(names ...string) string { // a namespace sees shared ones under that name
 		for _, n := range names {
 			if s[n] != "" {
@@ -236,14 +276,14 @@ func concerns(v View) []Concern {
 		}
 		return ""
 	}
-	if n := first("sysctl.net.core.optmem_max", "shared.net.core.optmem_max"); below(n, 1<<20) {
+	if n := first("sysctl.net.core.optmem_max", "shared.net.core.optmem_max"); s.below(n, 1<<20) {
 		add(true, n, "MSG_ZEROCOPY's notifications are charged to it: with many sends in flight some meet ENOBUFS and wait (enobufs counts them)")
 	}
-	if n := first("sysctl.net.core.rmem_max", "shared.net.core.rmem_max"); below(n, 4<<20) {
+	if n := first("sysctl.net.core.rmem_max", "shared.net.core.rmem_max"); s.below(n, 4<<20) {
 		add(true, n, "receive buffers that a run asks for are cut to this")
 	}
 	for _, n := range []string{"sysctl.net.ipv4.tcp_rmem", "sysctl.net.ipv4.tcp_wmem"} {
-		add(below(n, 4<<20), n, "its maximum is below a bandwidth-delay product of 2 MB, twice")
+		add(s.below(n, 4<<20), n, "its maximum is below a bandwidth-delay product of 2 MB, twice")
 	}
 	if n := first("sysctl.kernel.io_uring_disabled", "shared.kernel.io_uring_disabled"); n != "" {
 		add(!is(n, "0"), n, "io_uring engines cannot run, or only as root")
@@ -278,6 +318,12 @@ func readsSo(v View) (all []Concern) {
 		}
 	}
 	return all
+}
+
+// below says that the maximum that a setting has is a number less than least.
+func (s Settings) below(name string, least uint64) bool {
+	n, err := strconv.ParseUint(lastWord(s[name]), 10, 64)
+	return err == nil && n < least
 }
 
 // lastWord is the maximum of a list of minimum, default and maximum.

@@ -14,6 +14,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/answers"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl/netdev"
 	"zcbench/results"
@@ -76,23 +77,26 @@ func (devmemEngine) Options() []endpoint.Option {
 	)
 }
 
-func (devmemEngine) Probe(iface string) feature.Verdict {
-	v := probeBinding(iface)
+func (e devmemEngine) Probe(iface string) feature.Verdict { return e.ProbeFrom(nil, iface) }
+
+// ProbeFrom makes it an endpoint.Asker.
+func (devmemEngine) ProbeFrom(from *answers.Source, iface string) feature.Verdict {
+	v := probeBinding(from, iface)
 	if v.Answer == feature.Yes {
-		v = probeSettings(iface)
+		v = probeSettings(from, iface)
 	}
 	if v.Answer == feature.No {
 		return v
 	}
-	if err := udmabuf.Probe(); err != nil {
+	if _, err := from.Ask("udmabuf", "", func() (answers.Reply, error) { return answers.Reply{}, udmabuf.Probe() }); err != nil {
 		return feature.Refused(err, "another dma-buf: --mem heap:system")
 	}
 	return v
 }
 
 // probeBinding says whether the kernel has a dma-buf bound to a queue of iface.
-func probeBinding(iface string) feature.Verdict {
-	nd, err := netdev.Dial()
+func probeBinding(from *answers.Source, iface string) feature.Verdict {
+	nd, err := netdev.DialFrom(from)
 	if err != nil {
 		return feature.Refused(err, "Linux 6.12 or later")
 	}
@@ -103,7 +107,7 @@ func probeBinding(iface string) feature.Verdict {
 	if iface == "" {
 		return feature.Undecided("it depends on the NIC", "zcbench probe -i IFACE")
 	}
-	switch err := askForQueue(nd, iface); {
+	switch err := askForQueue(from, nd, iface); {
 	case errors.Is(err, errNoQueueAPI):
 		return feature.Impossible(iface+" cannot bind a dma-buf: "+err.Error(), queueAPI)
 	case errors.Is(err, unix.EOPNOTSUPP):
@@ -117,13 +121,16 @@ func probeBinding(iface string) feature.Verdict {
 }
 
 // Needs is in force unless the run does not tune.
-func (e devmemEngine) Needs(p endpoint.Params) (ringcfg.Want, error) {
+func (e devmemEngine) Needs(p endpoint.Params) (ringcfg.Want, error) { return e.NeedsFrom(nil, p) }
+
+// NeedsFrom is Needs where another than the kernel may answer.
+func (e devmemEngine) NeedsFrom(from *answers.Source, p endpoint.Params) (ringcfg.Want, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {
 		return ringcfg.Want{}, err
 	}
 	// Before anything is changed for what cannot be.
-	if err := unsupported(probeBinding(p.Interface)); err != nil {
+	if err := unsupported(probeBinding(from, p.Interface)); err != nil {
 		return ringcfg.Want{}, err
 	}
 	return ownQueues(o.Int("queues")), nil
@@ -293,7 +300,7 @@ func (s *devmemSession) limit() (int, error) {
 
 // refused adds what to do to the kernel's answer.
 func (s *devmemSession) refused(err error) error {
-	kind, help := cure(driverOf(s.iface.Name), s.iface.Name, err)
+	kind, help := cure(driverOf(nil, s.iface.Name), s.iface.Name, err)
 	if help == "" {
 		return fmt.Errorf("bind the dma-buf to queues %v of %s: %w", s.queues, s.iface.Name, err)
 	}

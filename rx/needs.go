@@ -2,19 +2,18 @@ package rx
 
 import (
 	"errors"
-	"fmt"
-	"net"
-	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/answers"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
+	"zcbench/internal/netif"
 	"zcbench/ringcfg"
 	"zcbench/udmabuf"
 )
@@ -42,17 +41,12 @@ var tellsAtBind = []string{"bnxt_en"}
 // iface whatever the memory: EOPNOTSUPP, of the kind errNoQueueAPI where it is
 // the driver that cannot, or EPERM. Nil means that nothing is known that is in the
 // way; nothing was changed.
-func askForQueue(nd *netdev.Conn, iface string) error {
-	i, err := net.InterfaceByName(iface)
-	if err != nil {
-		return fmt.Errorf("interface %s: %w", iface, err)
-	}
-	null, err := os.Open(os.DevNull) // is no dma-buf
+func askForQueue(from *answers.Source, nd *netdev.Conn, iface string) error {
+	d, err := netif.Look(from, iface)
 	if err != nil {
 		return err
 	}
-	defer null.Close()
-	_, err = nd.BindRX(i.Index, int(null.Fd()), []uint32{0}, 0)
+	err = nd.OfferRX(d.Index(), netdev.Nothing)
 	if e, ok := errors.AsType[*genl.Error](err); ok && e.Errno == unix.EOPNOTSUPP && e.Attribute == ".ifindex" {
 		return errNoQueueAPI
 	}
@@ -62,15 +56,12 @@ func askForQueue(nd *netdev.Conn, iface string) error {
 	// The kernel goes so far with drivers too that have its lock and no queue API:
 	// representors of mlx5, IPoIB, mana. With real memory it looks for that next, and
 	// then whether header split is configured.
-	if !splitRefuses(iface) {
+	if !splitRefuses(from, iface) {
 		return nil
 	}
-	buffer, err := udmabuf.New(unix.Getpagesize(), false)
-	if err != nil {
-		return nil
-	}
-	defer buffer.Close()
-	_, err = nd.BindRX(i.Index, buffer.FD(), []uint32{0}, 0)
+	err = nd.OfferRX(d.Index(), netdev.Offer{Kind: [4]byte{'p', 'a', 'g', 'e'}, Open: func() (genl.File, error) {
+		return udmabuf.New(unix.Getpagesize(), false)
+	}})
 	if e, ok := errors.AsType[*genl.Error](err); ok && e.Errno == unix.EOPNOTSUPP && e.Message == "" {
 		return errNoQueueAPI
 	}
@@ -80,11 +71,11 @@ func askForQueue(nd *netdev.Conn, iface string) error {
 // splitRefuses says that the kernel will surely not bind memory to a queue as header
 // split is now, so that it may be asked to: kernels that have zcrx look at it first
 // (net/core/netdev_rx_queue.c, 7.3).
-func splitRefuses(iface string) bool {
-	if knowsRecvZC().Answer != feature.Yes {
+func splitRefuses(from *answers.Source, iface string) bool {
+	if knowsRecvZC(from).Answer != feature.Yes {
 		return false
 	}
-	eth, err := ethtool.Dial()
+	eth, err := ethtool.DialFrom(from)
 	if err != nil {
 		return false
 	}
@@ -95,11 +86,11 @@ func splitRefuses(iface string) bool {
 
 // probeSettings says whether ownQueues can be had, and names what is to be
 // changed for it.
-func probeSettings(iface string) feature.Verdict {
+func probeSettings(from *answers.Source, iface string) feature.Verdict {
 	w := ownQueues(1)
 	w.Interface, w.Queues = iface, 0
 	w.Settings["ntuple"] = "on" // to lead flows to queues
-	plan, err := ringcfg.Plan(w)
+	plan, err := ringcfg.PlanFrom(from, w)
 	switch {
 	case errors.Is(err, ringcfg.ErrUnsupported):
 		return feature.Impossible(err.Error(), "a NIC with header split and flow rules")
@@ -111,7 +102,7 @@ func probeSettings(iface string) feature.Verdict {
 		sets = append(sets, c.Name+" "+c.To)
 	}
 	v := feature.Possible()
-	if driver := driverOf(iface); slices.Contains(tellsAtBind, driver) {
+	if driver := driverOf(from, iface); slices.Contains(tellsAtBind, driver) {
 		v = feature.Undecided("driver "+driver+" tells only when memory is bound whether its firmware lets a queue go", "try: zcbench rx --rx devmem")
 	}
 	if len(sets) > 0 {
@@ -124,8 +115,8 @@ func probeSettings(iface string) feature.Verdict {
 }
 
 // driverOf is the driver of an interface, "" where it does not tell.
-func driverOf(iface string) string {
-	eth, err := ethtool.Dial()
+func driverOf(from *answers.Source, iface string) string {
+	eth, err := ethtool.DialFrom(from)
 	if err != nil {
 		return ""
 	}

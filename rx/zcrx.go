@@ -1,6 +1,7 @@
 package rx
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -14,8 +15,10 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/answers"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl/netdev"
+	"zcbench/internal/netif"
 	"zcbench/internal/perf"
 	"zcbench/internal/uring"
 	"zcbench/results"
@@ -107,18 +110,21 @@ const (
 	maxArea = 1 << 30
 )
 
-func (zcrxEngine) Probe(iface string) feature.Verdict {
-	if v := knowsRecvZC(); v.Answer != feature.Yes {
+func (e zcrxEngine) Probe(iface string) feature.Verdict { return e.ProbeFrom(nil, iface) }
+
+// ProbeFrom makes it an endpoint.Asker.
+func (zcrxEngine) ProbeFrom(from *answers.Source, iface string) feature.Verdict {
+	if v := knowsRecvZC(from); v.Answer != feature.Yes {
 		return v
 	}
-	if iface == "" && errors.Is(uring.TryZeroCopyRX(), unix.EINVAL) {
+	if iface == "" && errors.Is(tryWithoutQueue(from), unix.EINVAL) {
 		return feature.Undecided("it depends on the NIC", "zcbench probe -i IFACE")
 	}
-	if !hasQueues(iface) {
-		return withoutQueue(iface)
+	if !hasQueues(from, iface) {
+		return withoutQueue(from, iface)
 	}
-	v := probeSettings(iface)
-	if v.Answer == feature.No && withoutQueue("").Answer == feature.Yes {
+	v := probeSettings(from, iface)
+	if v.Answer == feature.No && withoutQueue(from, "").Answer == feature.Yes {
 		v.Fix += "; --rx-opt nodev=on receives without, by copying"
 	}
 	return v
@@ -126,8 +132,8 @@ func (zcrxEngine) Probe(iface string) feature.Verdict {
 
 // withoutQueue says whether reception without a queue works; iface may be
 // empty.
-func withoutQueue(iface string) feature.Verdict {
-	err := uring.TryZeroCopyRX()
+func withoutQueue(from *answers.Source, iface string) feature.Verdict {
+	err := tryWithoutQueue(from)
 	switch {
 	case err == nil:
 		return feature.Verdict{Answer: feature.Yes, Reason: "without a NIC's queue the kernel copies all payload"}
@@ -137,7 +143,7 @@ func withoutQueue(iface string) feature.Verdict {
 		return feature.Impossible("the kernel is built without zero-copy receive", "a kernel with CONFIG_IO_URING_ZCRX")
 	case errors.Is(err, unix.EINVAL):
 		reason := "needs Linux 7.1 for NIC-less zcrx"
-		if iface != "" && !hasQueues(iface) {
+		if iface != "" && !hasQueues(from, iface) {
 			reason += "; " + iface + " has no queue API"
 		}
 		return feature.Impossible(reason, "Linux 7.1 or later, or a NIC whose driver has queue_mgmt_ops")
@@ -145,8 +151,24 @@ func withoutQueue(iface string) feature.Verdict {
 	return feature.Undecided(err.Error(), "")
 }
 
-func knowsRecvZC() feature.Verdict {
-	return uring.Probe(abi.IORING_OP_RECV_ZC, "IORING_OP_RECV_ZC", "6.15")
+// tryWithoutQueue asks the kernel for zero-copy receive that needs no NIC.
+func tryWithoutQueue(from *answers.Source) error {
+	_, err := from.Ask("io_uring zcrx", "no interface", func() (answers.Reply, error) { return answers.Reply{}, uring.TryZeroCopyRX() })
+	return err
+}
+
+func knowsRecvZC(from *answers.Source) (v feature.Verdict) {
+	reply, err := from.Ask("io_uring", "IORING_OP_RECV_ZC", func() (answers.Reply, error) {
+		b, err := json.Marshal(uring.Probe(abi.IORING_OP_RECV_ZC, "IORING_OP_RECV_ZC", "6.15"))
+		return answers.Reply{Text: string(b)}, err
+	})
+	if err == nil {
+		err = json.Unmarshal([]byte(reply.Text), &v)
+	}
+	if err != nil {
+		return feature.Undecided(err.Error(), "")
+	}
+	return v
 }
 
 // queues is how many hardware queues to take; 0 is to receive without.
@@ -165,7 +187,7 @@ func (zcrxEngine) queues(p endpoint.Params, o endpoint.Settings) int {
 	if p.Options["queue"] != "" || p.Options["queues"] != "" || len(p.Queues) > 0 {
 		return n
 	}
-	if knowsRecvZC().Answer == feature.Yes && hasQueues(p.Interface) {
+	if knowsRecvZC(nil).Answer == feature.Yes && hasQueues(nil, p.Interface) {
 		return n
 	}
 	return 0
@@ -174,17 +196,21 @@ func (zcrxEngine) queues(p endpoint.Params, o endpoint.Settings) int {
 // hasQueues says whether a queue of iface could be had: the NIC does DMA, and
 // its driver has the queue API. The kernels that have zcrx tell the second
 // apart in the netdev family, where the binding of dma-bufs needs the same.
-func hasQueues(iface string) bool {
-	i, err := net.InterfaceByName(iface)
-	if err != nil || !uring.HasQueues(i.Index) {
+func hasQueues(from *answers.Source, iface string) bool {
+	d, err := netif.Look(from, iface)
+	if err != nil {
 		return false
 	}
-	nd, err := netdev.Dial()
+	_, err = from.Ask("io_uring zcrx", iface, func() (answers.Reply, error) { return answers.Reply{}, uring.TryInterface(d.Index()) })
+	if err == nil || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM) {
+		return false
+	}
+	nd, err := netdev.DialFrom(from)
 	if err != nil {
 		return false
 	}
 	defer nd.Close()
-	return !errors.Is(askForQueue(nd, iface), errNoQueueAPI)
+	return !errors.Is(askForQueue(from, nd, iface), errNoQueueAPI)
 }
 
 // Needs is in force unless the run does not tune.
@@ -273,7 +299,7 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if n == 0 && (s.area.kind == areaDMABuf || bufLen > unix.Getpagesize()) {
 		return nil, endpoint.Errorf(endpoint.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
 	}
-	if err := unsupported(knowsRecvZC()); err != nil {
+	if err := unsupported(knowsRecvZC(nil)); err != nil {
 		return nil, err
 	}
 	if s.area.most > 0 && !uring.QueryZeroCopyRX().Grow {
@@ -281,7 +307,7 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	}
 	if n == 0 {
 		s.shares = make([]share, s.rings)
-		return s, unsupported(withoutQueue(p.Interface))
+		return s, unsupported(withoutQueue(nil, p.Interface))
 	}
 	if p.Interface == "" {
 		return nil, endpoint.Errorf(endpoint.Usage, "zcrx with nodev=off needs the interface whose queue it takes: give --iface")
@@ -737,7 +763,7 @@ func (w *zcrxReceiver) refused(iface string, err error) error {
 	if w.copies {
 		return err
 	}
-	kind, help := cure(driverOf(iface), iface, err)
+	kind, help := cure(driverOf(nil, iface), iface, err)
 	switch {
 	case errors.Is(err, unix.EOPNOTSUPP):
 		help += "; or the driver cannot fill buffers of rx-buf-len, or the kernel has no CONFIG_IO_URING_ZCRX"

@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/answers"
 	"zcbench/internal/feature"
+	"zcbench/internal/genl"
 	"zcbench/internal/genl/netdev"
+	"zcbench/internal/netif"
 	"zcbench/udmabuf"
 )
 
@@ -36,38 +38,42 @@ func (devmem) Options() []endpoint.Option {
 	)
 }
 
-func (devmem) Probe(iface string) feature.Verdict {
-	nd, v := dialDevmem(iface)
+func (e devmem) Probe(iface string) feature.Verdict { return e.ProbeFrom(nil, iface) }
+
+// ProbeFrom makes it an endpoint.Asker.
+func (devmem) ProbeFrom(from *answers.Source, iface string) feature.Verdict {
+	nd, v := dialDevmem(from, iface)
 	if nd == nil {
 		return v
 	}
 	defer nd.Close()
-	if err := udmabuf.Probe(); err != nil {
+	if _, err := from.Ask("udmabuf", "", func() (answers.Reply, error) { return answers.Reply{}, udmabuf.Probe() }); err != nil {
 		return feature.Refused(err, "another dma-buf: --mem heap:system")
 	}
 	if iface == "" {
 		return feature.Undecided("it depends on the NIC", "zcbench probe -i IFACE")
 	}
-	i, err := net.InterfaceByName(iface)
-	if err != nil {
-		return feature.Undecided(fmt.Sprintf("interface %s: %v", iface, err), "")
-	}
-	// A page shows it; the binding ends with the socket.
-	b, err := udmabuf.New(unix.Getpagesize(), false)
+	d, err := netif.Look(from, iface)
 	if err != nil {
 		return feature.Undecided(err.Error(), "")
 	}
-	defer b.Close()
-	if _, err = nd.BindTX(i.Index, b.FD()); err != nil {
+	// A page shows it; the binding ends with the socket.
+	err = nd.OfferTX(d.Index(), netdev.Offer{Kind: [4]byte{'p', 'a', 'g', 'e'}, Open: func() (genl.File, error) {
+		return udmabuf.New(unix.Getpagesize(), false)
+	}})
+	if _, refused := errors.AsType[*genl.Error](err); refused {
 		return refusedTX(iface, err)
+	}
+	if err != nil {
+		return feature.Undecided(err.Error(), "")
 	}
 	return feature.Possible()
 }
 
 // dialDevmem opens the socket of a binding, or says why there can be none,
 // whatever the memory. iface may be empty.
-func dialDevmem(iface string) (*netdev.Conn, feature.Verdict) {
-	nd, err := netdev.Dial()
+func dialDevmem(from *answers.Source, iface string) (*netdev.Conn, feature.Verdict) {
+	nd, err := netdev.DialFrom(from)
 	if err != nil {
 		return nil, feature.Refused(err, "Linux 6.16 or later")
 	}
@@ -75,7 +81,7 @@ func dialDevmem(iface string) (*netdev.Conn, feature.Verdict) {
 	if !nd.CanBindTX() {
 		v = feature.Impossible("this kernel cannot send from a dma-buf", "Linux 6.16 or later with CONFIG_NET_DEVMEM")
 	} else if iface != "" {
-		v = askTX(nd, iface)
+		v = askTX(from, nd, iface)
 	}
 	if v.Answer == feature.No {
 		nd.Close()
@@ -86,18 +92,12 @@ func dialDevmem(iface string) (*netdev.Conn, feature.Verdict) {
 
 // askTX offers to bind what is no dma-buf: a device that could not send from
 // one either is refused before that is looked at.
-func askTX(nd *netdev.Conn, iface string) feature.Verdict {
-	i, err := net.InterfaceByName(iface)
-	if err != nil {
-		return feature.Undecided(fmt.Sprintf("interface %s: %v", iface, err), "")
-	}
-	null, err := os.Open(os.DevNull)
+func askTX(from *answers.Source, nd *netdev.Conn, iface string) feature.Verdict {
+	d, err := netif.Look(from, iface)
 	if err != nil {
 		return feature.Undecided(err.Error(), "")
 	}
-	defer null.Close()
-	_, err = nd.BindTX(i.Index, int(null.Fd()))
-	return refusedTX(iface, err)
+	return refusedTX(iface, nd.OfferTX(d.Index(), netdev.Nothing))
 }
 
 // refusedTX is the verdict that the kernel's answer to BindTX amounts to.
@@ -173,7 +173,7 @@ func (s *devmemSession) open(o endpoint.Settings) error {
 		return endpoint.Errorf(endpoint.Usage, "%d flows of %d bytes need a dma-buf of %d bytes, not %d: raise mem-size or lower the length", s.params.Flows, s.params.Pattern.Period, need, size)
 	}
 	var v feature.Verdict
-	if s.netdev, v = dialDevmem(s.iface.Name); s.netdev == nil {
+	if s.netdev, v = dialDevmem(nil, s.iface.Name); s.netdev == nil {
 		return unsupported(v)
 	}
 	var err error

@@ -70,7 +70,12 @@ const Delivery = "on its way to a socket of this machine, as over veth and loopb
 // whichever network namespace: there is no NIC in it, and no wire.
 func InMemory(name string) bool {
 	link, err := netlink.LinkByName(name)
-	return err == nil && (link.Type() == "veth" || link.Type() == "netkit" || link.Attrs().Flags&net.FlagLoopback != 0)
+	return err == nil && IsInMemory(link)
+}
+
+// IsInMemory is InMemory of an interface that was looked up already.
+func IsInMemory(link netlink.Link) bool {
+	return link.Type() == "veth" || link.Type() == "netkit" || link.Attrs().Flags&net.FlagLoopback != 0
 }
 
 // Socket judges the way that the payload of a connected TCP socket takes, in the

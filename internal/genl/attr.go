@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,19 @@ type Request struct {
 	b     []byte
 	names []named
 	path  string // of the nest being filled
+	files []file
+}
+
+// file is one whose number is put in when the request is sent.
+type file struct {
+	offset int
+	open   func() (File, error)
+}
+
+// File is an open file, of memory for example.
+type File interface {
+	FD() int
+	Close() error
 }
 
 // named says where an attribute begins.
@@ -51,6 +65,34 @@ func (r *Request) Uint(typ uint16, name string, v uint64) {
 // String adds a string with its terminating zero.
 func (r *Request) String(typ uint16, name string, v string) {
 	r.Bytes(typ, name, append([]byte(v), 0))
+}
+
+// File adds the number of a file that is open while the request is asked. What is
+// recorded has its kind in place of the number, which differs each time.
+func (r *Request) File(typ uint16, name string, kind [4]byte, open func() (File, error)) {
+	r.Bytes(typ, name, kind[:])
+	r.files = append(r.files, file{len(r.b) - len(kind), open})
+}
+
+// open gives the bytes to send, whose files are open until done is called.
+func (r *Request) open() (b []byte, done func(), err error) {
+	b = slices.Clone(r.b)
+	var all []File
+	done = func() {
+		for _, f := range all {
+			f.Close()
+		}
+	}
+	for _, f := range r.files {
+		o, err := f.open()
+		if err != nil {
+			done()
+			return nil, nil, err
+		}
+		all = append(all, o)
+		binary.NativeEndian.PutUint32(b[f.offset:], uint32(o.FD()))
+	}
+	return b, done, nil
 }
 
 // Flag adds an attribute that has no value.

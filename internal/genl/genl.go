@@ -4,6 +4,7 @@ package genl
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/answers"
 )
 
 // headers is the bytes before the first attribute of a request.
@@ -21,7 +24,8 @@ const headers = unix.SizeofNlMsghdr + nl.SizeofGenlmsg
 // reachable until Close, because a finalizer closes a forgotten socket. A Conn
 // serves one goroutine at a time.
 type Conn struct {
-	sock   *nl.NetlinkSocket
+	from   *answers.Source
+	sock   *nl.NetlinkSocket // nil where a capture answers
 	port   uint32
 	seq    atomic.Uint32
 	family family
@@ -36,10 +40,15 @@ type Op struct {
 
 // Dial opens a socket in the network namespace of the calling thread and
 // looks the family up.
-func Dial(name string) (*Conn, error) {
-	c, err := dial()
-	if err != nil {
-		return nil, fmt.Errorf("netlink family %s: %w", name, err)
+func Dial(name string) (*Conn, error) { return DialFrom(nil, name) }
+
+// DialFrom is Dial where another than the kernel may answer.
+func DialFrom(from *answers.Source, name string) (*Conn, error) {
+	c := &Conn{from: from}
+	if !from.Playing() {
+		if err := c.dial(); err != nil {
+			return nil, fmt.Errorf("netlink family %s: %w", name, err)
+		}
 	}
 	var req Request
 	req.String(nl.GENL_CTRL_ATTR_FAMILY_NAME, "family-name", name)
@@ -58,12 +67,12 @@ func Dial(name string) (*Conn, error) {
 	return c, nil
 }
 
-func dial() (*Conn, error) {
+func (c *Conn) dial() error {
 	sock, err := nl.Subscribe(unix.NETLINK_GENERIC)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c := &Conn{sock: sock}
+	c.sock = sock
 	c.port, err = sock.GetPid()
 	// The reply is there when sendmsg returns, however long the driver took:
 	// the timeout is for a kernel that never answers.
@@ -71,13 +80,17 @@ func dial() (*Conn, error) {
 		sock.SetReceiveTimeout(&unix.Timeval{Sec: 10}))
 	if err != nil {
 		sock.Close()
-		return nil, err
 	}
-	return c, nil
+	return err
 }
 
 // Close closes the socket and releases what is bound to it.
-func (c *Conn) Close() error { return c.sock.Close() }
+func (c *Conn) Close() error {
+	if c.sock == nil {
+		return nil
+	}
+	return c.sock.Close()
+}
 
 // Has says whether the kernel knows the command at all.
 func (c *Conn) Has(op Op) bool { return c.family.ops[op.Cmd] }
@@ -106,6 +119,9 @@ func (c *Conn) Do(op Op, req *Request) ([]byte, error) {
 // the kernel told the group until it answered, from the generic header on. What a
 // request leads to is told before it is answered.
 func (c *Conn) DoHearing(group uint32, op Op, req *Request, heard func([]byte)) error {
+	if c.sock == nil {
+		return fmt.Errorf("%s %s: a capture takes no settings", c.family.name, op.Name)
+	}
 	fd := c.sock.GetFd()
 	if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, int(group)); err != nil {
 		return fmt.Errorf("%s %s: join its multicast group: %w", c.family.name, op.Name, err)
@@ -133,17 +149,58 @@ var errInterrupted = errors.New("it kept changing while it was read; try again")
 
 func (c *Conn) exchange(op Op, req *Request, flags int, f func([]byte) error) error {
 	where := c.family.name + " " + op.Name
-	r := nl.NewNetlinkRequest(int(c.family.id), flags)
-	r.Seq = c.seq.Add(1)
-	r.AddRawData(append([]byte{op.Cmd, c.family.version, 0, 0}, req.b...))
-	if err := c.sock.Send(r); err != nil {
-		return fmt.Errorf("%s: send: %w", where, err)
+	ask := where
+	if flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP {
+		ask += " dump"
+	}
+	reply, err := c.from.Ask(ask, hex.EncodeToString(req.b), func() (answers.Reply, error) { return c.talk(where, op, req, flags) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", where, err)
 	}
 	var interrupted bool
+	for _, b := range reply.Messages {
+		m, err := message(b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		interrupted = interrupted || m.Header.Flags&unix.NLM_F_DUMP_INTR != 0
+		if ends(m) {
+			if err := parseEnd(where, req, m); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(m.Data) < nl.SizeofGenlmsg {
+			return fmt.Errorf("%s: malformed netlink reply: %d bytes", where, len(m.Data))
+		}
+		if err := f(m.Data[nl.SizeofGenlmsg:]); err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+	}
+	if interrupted {
+		return errInterrupted
+	}
+	return nil
+}
+
+// talk sends a request and gathers the messages of its reply, up to the one that
+// ends it.
+func (c *Conn) talk(where string, op Op, req *Request, flags int) (reply answers.Reply, err error) {
+	b, done, err := req.open()
+	if err != nil {
+		return reply, err
+	}
+	defer done()
+	r := nl.NewNetlinkRequest(int(c.family.id), flags)
+	r.Seq = c.seq.Add(1)
+	r.AddRawData(append([]byte{op.Cmd, c.family.version, 0, 0}, b...))
+	if err := c.sock.Send(r); err != nil {
+		return reply, fmt.Errorf("send: %w", err)
+	}
 	for {
 		msgs, from, err := c.sock.Receive()
 		if err != nil {
-			return fmt.Errorf("%s: receive: %w", where, err)
+			return reply, fmt.Errorf("receive: %w", err)
 		}
 		if from.Pid != nl.PidKernel {
 			continue // only the kernel may answer
@@ -156,25 +213,44 @@ func (c *Conn) exchange(op Op, req *Request, flags int, f func([]byte) error) er
 			if m.Header.Seq != r.Seq || m.Header.Pid != c.port {
 				continue // a late answer to a request that timed out
 			}
-			interrupted = interrupted || m.Header.Flags&unix.NLM_F_DUMP_INTR != 0
-			switch m.Header.Type {
-			case unix.NLMSG_ERROR, unix.NLMSG_DONE:
+			reply.Messages = append(reply.Messages, raw(m))
+			if ends(m) {
 				if err := parseEnd(where, req, m); err != nil {
-					return err
+					reply.Says = err.Error()
+					errors.As(err, &reply.Errno)
 				}
-				if interrupted {
-					return errInterrupted
-				}
-				return nil
-			}
-			if len(m.Data) < nl.SizeofGenlmsg {
-				return fmt.Errorf("%s: malformed netlink reply: %d bytes", where, len(m.Data))
-			}
-			if err := f(m.Data[nl.SizeofGenlmsg:]); err != nil {
-				return fmt.Errorf("%s: %w", where, err)
+				return reply, nil
 			}
 		}
 	}
+}
+
+func ends(m syscall.NetlinkMessage) bool {
+	return m.Header.Type == unix.NLMSG_ERROR || m.Header.Type == unix.NLMSG_DONE
+}
+
+// raw is a message from its header on, without what differs each time: sequence and
+// port, in the header and in that of the request that an error echoes.
+func raw(m syscall.NetlinkMessage) []byte {
+	b := binary.NativeEndian.AppendUint32(nil, uint32(unix.SizeofNlMsghdr+len(m.Data)))
+	b = binary.NativeEndian.AppendUint16(b, m.Header.Type)
+	b = binary.NativeEndian.AppendUint16(b, m.Header.Flags)
+	b = append(append(b, make([]byte, 8)...), m.Data...)
+	const echo = unix.SizeofNlMsghdr + 4
+	if m.Header.Type == unix.NLMSG_ERROR && len(b) >= echo+unix.SizeofNlMsghdr {
+		clear(b[echo+8 : echo+unix.SizeofNlMsghdr])
+	}
+	return b
+}
+
+// message reads what raw wrote.
+func message(b []byte) (m syscall.NetlinkMessage, err error) {
+	if len(b) < unix.SizeofNlMsghdr || int(binary.NativeEndian.Uint32(b)) != len(b) {
+		return m, fmt.Errorf("malformed netlink reply: a message of %d bytes", len(b))
+	}
+	m.Header = syscall.NlMsghdr{Len: uint32(len(b)), Type: binary.NativeEndian.Uint16(b[4:]), Flags: binary.NativeEndian.Uint16(b[6:])}
+	m.Data = b[unix.SizeofNlMsghdr:]
+	return m, nil
 }
 
 // family is what the kernel says of a family.

@@ -188,12 +188,11 @@ func TryZeroCopyRX() error {
 	return try(ZeroCopyConfig{Queue: NoQueue, Area: area, Refill: 16})
 }
 
-// HasQueues reports whether an interface has hardware that could take part in
-// zero-copy receive; lo and veth have none. It offers the kernel an area that
-// is no memory: without hardware, it does not look at that.
-func HasQueues(iface int) bool {
-	err := try(ZeroCopyConfig{Interface: iface, Refill: 16})
-	return err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPERM)
+// TryInterface offers the kernel an area that is no memory for zero-copy receive
+// from an interface's queue, and gives its refusal. Of an interface without hardware
+// that could take part, as lo and veth, it does not look at the area: EOPNOTSUPP.
+func TryInterface(iface int) error {
+	return try(ZeroCopyConfig{Interface: iface, Refill: 16})
 }
 
 func try(c ZeroCopyConfig) error {

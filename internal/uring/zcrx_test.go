@@ -234,7 +234,7 @@ func TestZeroCopyRXErrors(t *testing.T) {
 		t.Errorf("without a queue: %v, want EINVAL", err)
 	}
 	const loopback = 1
-	if HasQueues(loopback) {
+	if err := TryInterface(loopback); !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPERM) {
 		t.Error("the loopback interface has hardware")
 	}
 	r := newRing(t, Config{Entries: 1, CQE32: true})

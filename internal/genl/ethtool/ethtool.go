@@ -4,39 +4,66 @@
 package ethtool
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/answers"
 	"zcbench/internal/genl"
 )
 
 // Conn asks about interfaces of the network namespace it was dialed in. It
 // serves one goroutine at a time.
 type Conn struct {
-	c  *genl.Conn
-	fd int // a socket of the same namespace, for ioctls
+	c    *genl.Conn
+	from *answers.Source
+	fd   int // a socket of the same namespace, for ioctls; -1 where a capture answers
 }
 
 // Dial opens a Conn in the network namespace of the calling thread.
-func Dial() (*Conn, error) {
-	c, err := genl.Dial(abi.ETHTOOL_GENL_NAME)
+func Dial() (*Conn, error) { return DialFrom(nil) }
+
+// DialFrom is Dial where another than the kernel may answer.
+func DialFrom(from *answers.Source) (*Conn, error) {
+	c, err := genl.DialFrom(from, abi.ETHTOOL_GENL_NAME)
 	if err != nil {
 		return nil, err
+	}
+	if from.Playing() {
+		return &Conn{c, from, -1}, nil
 	}
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		c.Close()
 		return nil, fmt.Errorf("socket for ethtool ioctls: %w", err)
 	}
-	return &Conn{c, fd}, nil
+	return &Conn{c, from, fd}, nil
 }
 
 // Close releases the sockets.
 func (c *Conn) Close() error {
-	unix.Close(c.fd)
+	if c.fd >= 0 {
+		unix.Close(c.fd)
+	}
 	return c.c.Close()
+}
+
+// ioctl asks for what call has the kernel fill in, whose bytes it gives.
+func (c *Conn) ioctl(name string, request []byte, call func() ([]byte, error)) ([]byte, error) {
+	reply, err := c.from.Ask("ioctl "+name, hex.EncodeToString(request), func() (answers.Reply, error) {
+		b, err := call()
+		return answers.Reply{Messages: []answers.Hex{b}}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(reply.Messages) != 1 {
+		return nil, fmt.Errorf("malformed answer: %d structures", len(reply.Messages))
+	}
+	return reply.Messages[0], nil
 }
 
 // Driver is the name of an interface's driver, its version and where it sits
@@ -45,7 +72,17 @@ type Driver struct{ Name, Version, Firmware, Bus string }
 
 // Driver reads which driver an interface has.
 func (c *Conn) Driver(iface string) (Driver, error) {
-	d, err := unix.IoctlGetEthtoolDrvinfo(c.fd, iface)
+	b, err := c.ioctl("ETHTOOL_GDRVINFO", nil, func() ([]byte, error) {
+		d, err := unix.IoctlGetEthtoolDrvinfo(c.fd, iface)
+		if err != nil {
+			return nil, err
+		}
+		return binary.Append(nil, binary.NativeEndian, d)
+	})
+	var d unix.EthtoolDrvinfo
+	if err == nil {
+		_, err = binary.Decode(b, binary.NativeEndian, &d)
+	}
 	if err != nil {
 		return Driver{}, fmt.Errorf("driver of %s: %w", iface, err)
 	}

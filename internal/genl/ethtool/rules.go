@@ -80,7 +80,7 @@ func (c *Conn) Rules(iface string) ([]Rule, error) {
 	for _, loc := range locs {
 		n := abi.EthtoolRxnfc{Cmd: unix.ETHTOOL_GRXCLSRULE}
 		n.Fs.Location = loc
-		if err := abi.EthtoolNFC(c.fd, iface, &n); err != nil {
+		if err := c.nfc(iface, "ETHTOOL_GRXCLSRULE", &n); err != nil {
 			return nil, fmt.Errorf("%s: flow rule %d: %w", iface, loc, err)
 		}
 		all = append(all, parseRule(&n))
@@ -88,32 +88,60 @@ func (c *Conn) Rules(iface string) ([]Rule, error) {
 	return all, nil
 }
 
+// nfc is abi.EthtoolNFC, by the name of its command.
+func (c *Conn) nfc(iface, name string, n *abi.EthtoolRxnfc) error {
+	b, err := c.ioctl(name, n.Bytes(), func() ([]byte, error) {
+		err := abi.EthtoolNFC(c.fd, iface, n)
+		return n.Bytes(), err
+	})
+	if err == nil && copy(n.Bytes(), b) != len(n.Bytes()) {
+		err = fmt.Errorf("malformed answer: %d bytes", len(b))
+	}
+	return err
+}
+
+// listRules gives the locations of at most most rules, and the size of their table.
+func (c *Conn) listRules(iface string, most uint32) (locs []uint32, size uint64, err error) {
+	b, err := c.ioctl("ETHTOOL_GRXCLSRLALL", binary.NativeEndian.AppendUint32(nil, most), func() ([]byte, error) {
+		locs, size, err := abi.EthtoolRuleLocations(c.fd, iface, most)
+		return append(binary.NativeEndian.AppendUint64(nil, size), table32(locs)...), err
+	})
+	if err == nil && (len(b) < 8 || len(b)%4 != 0) {
+		err = fmt.Errorf("malformed answer: %d bytes", len(b))
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("%s: list flow rules: %w", iface, err)
+	}
+	size = binary.NativeEndian.Uint64(b)
+	for b = b[8:]; len(b) > 0; b = b[4:] {
+		locs = append(locs, binary.NativeEndian.Uint32(b))
+	}
+	return locs, size, nil
+}
+
 func (c *Conn) ruleLocations(iface string) ([]uint32, error) {
 	n := abi.EthtoolRxnfc{Cmd: unix.ETHTOOL_GRXCLSRLCNT}
-	if err := abi.EthtoolNFC(c.fd, iface, &n); err != nil {
+	if err := c.nfc(iface, "ETHTOOL_GRXCLSRLCNT", &n); err != nil {
 		return nil, fmt.Errorf("%s: count flow rules: %w", iface, err)
 	}
-	locs, _, err := abi.EthtoolRuleLocations(c.fd, iface, n.Context)
-	if err != nil {
-		return nil, fmt.Errorf("%s: list flow rules: %w", iface, err)
-	}
+	locs, _, err := c.listRules(iface, n.Context)
 	slices.Sort(locs)
-	return locs, nil
+	return locs, err
 }
 
 // FreeLocation gives a place for a rule that does not take precedence over
 // those that exist, or abi.RX_CLS_LOC_ANY when the driver chooses.
 func (c *Conn) FreeLocation(iface string) (uint32, error) {
 	n := abi.EthtoolRxnfc{Cmd: unix.ETHTOOL_GRXCLSRLCNT}
-	if err := abi.EthtoolNFC(c.fd, iface, &n); err != nil {
+	if err := c.nfc(iface, "ETHTOOL_GRXCLSRLCNT", &n); err != nil {
 		return 0, fmt.Errorf("%s: count flow rules: %w", iface, err)
 	}
 	if n.Data&abi.RX_CLS_LOC_SPECIAL != 0 {
 		return abi.RX_CLS_LOC_ANY, nil
 	}
-	locs, size, err := abi.EthtoolRuleLocations(c.fd, iface, n.Context)
+	locs, size, err := c.listRules(iface, n.Context)
 	if err != nil {
-		return 0, fmt.Errorf("%s: list flow rules: %w", iface, err)
+		return 0, err
 	}
 	for loc := uint32(size); loc > 0; loc-- {
 		if !slices.Contains(locs, loc-1) {
@@ -142,7 +170,7 @@ func (c *Conn) AddRule(iface string, r Rule) (uint32, error) {
 		n = encodeRule(r)
 	}
 	n.Cmd = unix.ETHTOOL_SRXCLSRLINS
-	if err := abi.EthtoolNFC(c.fd, iface, &n); err != nil {
+	if err := c.nfc(iface, "ETHTOOL_SRXCLSRLINS", &n); err != nil {
 		return 0, fmt.Errorf("%s: add flow rule %s: %w", iface, what, err)
 	}
 	return n.Fs.Location, nil
@@ -152,7 +180,7 @@ func (c *Conn) AddRule(iface string, r Rule) (uint32, error) {
 func (c *Conn) DeleteRule(iface string, location uint32) error {
 	n := abi.EthtoolRxnfc{Cmd: unix.ETHTOOL_SRXCLSRLDEL}
 	n.Fs.Location = location
-	if err := abi.EthtoolNFC(c.fd, iface, &n); err != nil {
+	if err := c.nfc(iface, "ETHTOOL_SRXCLSRLDEL", &n); err != nil {
 		return fmt.Errorf("%s: delete flow rule %d: %w", iface, location, err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package netdev
 
 import (
 	"fmt"
+	"os"
 
 	"zcbench/internal/abi"
 	"zcbench/internal/genl"
@@ -33,6 +34,44 @@ func (c *Conn) BindTX(ifindex, dmabuf int) (uint32, error) {
 	req.U32(abi.NETDEV_A_DMABUF_IFINDEX, "ifindex", uint32(ifindex))
 	req.U32(abi.NETDEV_A_DMABUF_FD, "fd", uint32(dmabuf))
 	return c.bind(bindTX, &req)
+}
+
+// Offer is memory to ask with. A record has Kind in place of its number.
+type Offer struct {
+	Kind [4]byte
+	Open func() (genl.File, error)
+}
+
+// Nothing is no dma-buf, and refused by every kernel, at the latest when it looks.
+var Nothing = Offer{[4]byte{'n', 'o', 'n', 'e'}, func() (genl.File, error) {
+	f, err := os.Open(os.DevNull)
+	return null{f}, err
+}}
+
+type null struct{ *os.File }
+
+func (n null) FD() int { return int(n.Fd()) }
+
+// OfferRX is BindRX with queue 0, to see what it says.
+func (c *Conn) OfferRX(ifindex int, o Offer) error {
+	var req genl.Request
+	req.U32(abi.NETDEV_A_DMABUF_IFINDEX, "ifindex", uint32(ifindex))
+	req.File(abi.NETDEV_A_DMABUF_FD, "fd", o.Kind, o.Open)
+	req.Nest(abi.NETDEV_A_DMABUF_QUEUES, "queues", func() {
+		req.U32(abi.NETDEV_A_QUEUE_TYPE, "type", abi.NETDEV_QUEUE_TYPE_RX)
+		req.U32(abi.NETDEV_A_QUEUE_ID, "id", 0)
+	})
+	_, err := c.bind(bindRX, &req)
+	return err
+}
+
+// OfferTX is BindTX, to see what it says.
+func (c *Conn) OfferTX(ifindex int, o Offer) error {
+	var req genl.Request
+	req.U32(abi.NETDEV_A_DMABUF_IFINDEX, "ifindex", uint32(ifindex))
+	req.File(abi.NETDEV_A_DMABUF_FD, "fd", o.Kind, o.Open)
+	_, err := c.bind(bindTX, &req)
+	return err
 }
 
 func (c *Conn) bind(op genl.Op, req *genl.Request) (uint32, error) {

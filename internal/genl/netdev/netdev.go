@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/answers"
 	"zcbench/internal/genl"
 )
 
@@ -14,8 +15,11 @@ import (
 type Conn struct{ c *genl.Conn }
 
 // Dial opens a Conn in the network namespace of the calling thread.
-func Dial() (*Conn, error) {
-	c, err := genl.Dial(abi.NETDEV_FAMILY_NAME)
+func Dial() (*Conn, error) { return DialFrom(nil) }
+
+// DialFrom is Dial where another than the kernel may answer.
+func DialFrom(from *answers.Source) (*Conn, error) {
+	c, err := genl.DialFrom(from, abi.NETDEV_FAMILY_NAME)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"zcbench/endpoint"
+	"zcbench/internal/answers"
 	"zcbench/ringcfg"
 )
 
@@ -19,14 +20,16 @@ type fixed struct {
 }
 
 // bindingWants is what is to be set before memory can be bound to queues of an
-// interface.
-func bindingWants(iface string) (want ringcfg.Want, err error) {
+// interface. Another than the kernel may answer.
+func bindingWants(from *answers.Source, iface string) (want ringcfg.Want, err error) {
 	for _, e := range rxEngines() {
-		tuner, ok := e.(endpoint.Tuner)
+		tuner, ok := e.(interface {
+			NeedsFrom(*answers.Source, endpoint.Params) (ringcfg.Want, error)
+		})
 		if e.Name() != "devmem" || !ok {
 			continue
 		}
-		if want, err = tuner.Needs(endpoint.Params{Flows: 1, Interface: iface}); err != nil {
+		if want, err = tuner.NeedsFrom(from, endpoint.Params{Flows: 1, Interface: iface}); err != nil {
 			return want, err
 		}
 	}
@@ -39,7 +42,7 @@ func bindingWants(iface string) (want ringcfg.Want, err error) {
 // interface, in the order that its driver wants, as commands, and does it if asked,
 // until tune restore.
 func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) error {
-	want, err := bindingWants(iface)
+	want, err := bindingWants(nil, iface)
 	if err != nil {
 		return err
 	}

@@ -29,16 +29,21 @@ type option struct {
 
 // runProbe asks every engine whether it could work here; it changes nothing.
 func runProbe(ctx context.Context, c *cli, args []string) error {
-	f := newFlags(c, "probe", "probe [-i IFACE [--fix [--apply]]] [--json]")
+	f := newFlags(c, "probe", "probe [-i IFACE [--fix [--apply]] [--capture FILE]] [--json]")
 	iface := f.StringP("iface", "i", "", "interface whose NIC queues to ask about")
 	asJSON := f.BoolP("json", "J", false, "print JSON")
 	options := f.Bool("options", false, "list each engine's options too, for --rx-opt and --tx-opt")
 	fix := f.Bool("fix", false, "print the commands, in order, after which devmem and zcrx can have queues of the interface")
 	apply := f.Bool("apply", false, "with --fix, carry them out, until tune restore")
+	file := f.String("capture", "", "with -i, also write what kernel and driver answer to every question about the interface to this new file, for docs/nics.md: addresses and serial numbers have stand-ins; nothing is changed")
 	if err := parse(f, args); err != nil {
 		return err
 	}
 	switch {
+	case *file != "" && *iface == "":
+		return endpoint.Errorf(endpoint.Usage, "--capture needs the interface: -i IFACE")
+	case *file != "" && *apply:
+		return endpoint.Errorf(endpoint.Usage, "--capture changes nothing, and --apply does: give one of them")
 	case *fix && *iface == "":
 		return endpoint.Errorf(endpoint.Usage, "--fix needs the interface: -i IFACE")
 	case *apply && !*fix:
@@ -53,6 +58,11 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 		var err error
 		if *iface, err = netif.Name(*iface); err != nil {
 			return endpoint.Errorf(endpoint.Usage, "%w", err)
+		}
+	}
+	if *file != "" {
+		if err := captureNIC(ctx, c, *iface, *file); err != nil {
+			return err
 		}
 	}
 	if *fix {

@@ -228,7 +228,7 @@ func TestEveryFlag(t *testing.T) {
 		{"demo", "", "", map[string]flagCase{
 			"output": {args: "", tested: "TestEveryFlag"}, "repeats": {args: "--repeats 0", refused: "repeats"}, "time": {args: "-t 0", refused: "time"}, "omit": {args: "-O x", refused: "omit"},
 		}},
-		{"probe", "", "", map[string]flagCase{"iface": {args: "-i nope0", refused: "nope0"}, "json": {args: "-J", output: true}, "options": {args: "--options", output: true}, "fix": {args: "--fix", refused: "-i IFACE"}, "apply": {args: "--apply", refused: "give both"}}},
+		{"probe", "", "", map[string]flagCase{"iface": {args: "-i nope0", refused: "nope0"}, "json": {args: "-J", output: true}, "options": {args: "--options", output: true}, "fix": {args: "--fix", refused: "-i IFACE"}, "apply": {args: "--apply", refused: "give both"}, "capture": {args: "--capture OUT", refused: "--capture needs the interface"}}},
 		{"tune show", "", "", map[string]flagCase{"iface": {args: "-i lo", output: true}, "json": {args: "-J", output: true}}},
 		{"tune apply", "-i lo --set gro=on --dry-run", "", map[string]flagCase{
 			"iface": {tested: "TestTune"}, "profile": {args: "--profile nix", refused: "nix"}, "set": {args: "--set gro=off", output: true}, "dry-run": {tested: "TestTune"}, "wait": {args: "--wait 1", refused: "--wait: a dry run"},

@@ -91,7 +91,7 @@ func tuneShow(_ context.Context, c *cli, args []string) error {
 		if v.View, err = ringcfg.Show(*iface); err != nil || *iface == "" || v.InMemory {
 			return tuned(err)
 		}
-		want, err := bindingWants(*iface)
+		want, err := bindingWants(nil, *iface)
 		var plan ringcfg.Planned
 		if err == nil {
 			plan, err = ringcfg.Plan(want)

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"zcbench/endpoint"
+	"zcbench/internal/answers"
+	"zcbench/internal/printable"
+	"zcbench/ringcfg"
+)
+
+// captureNIC writes what kernel and driver answer to all that probe, tune show and
+// probe --fix ask about an interface to a file that is not there yet.
+func captureNIC(ctx context.Context, c *cli, iface, path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return endpoint.Errorf(endpoint.Usage, "--capture: %s is there already, and is not overwritten: name another file, or remove it", path)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return endpoint.Errorf(endpoint.Usage, "--capture: %w", err)
+	}
+	secret, err := secrets()
+	if err != nil {
+		return err
+	}
+	from := answers.Record()
+	for _, err := range askAll(from, iface) {
+		fmt.Fprintf(c.stderr, "zcbench: note: %v (the capture has that answer)\n", err)
+	}
+	from.Redact(secret)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return fmt.Errorf("write the capture: %w", err)
+	}
+	err = interruptible(ctx, func() error { return buffered(f, from.Write) })
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write the capture: %w", err), os.Remove(path))
+	}
+	all := from.Answers()
+	note := "docs/nics.md says what is in it"
+	if slices.ContainsFunc(all, func(a answers.Answer) bool { return a.Errno == unix.EPERM }) {
+		note = "this user may not ask all: run it as root for a whole one"
+	}
+	fmt.Fprintf(c.stderr, "zcbench: %s has %s about %s (%s); %s\n", path, printable.Count(len(all), "answer"), iface, cmp.Or(from.Head.Driver, "no driver"), note)
+	return nil
+}
+
+// askAll asks what probe, tune show and probe --fix ask about an interface. What it
+// gives are failures that are no verdict on the NIC.
+func askAll(from *answers.Source, iface string) (failed []error) {
+	for _, e := range slices.Concat(txEngines(), rxEngines()) {
+		if a, ok := e.(endpoint.Asker); ok {
+			a.ProbeFrom(from, iface)
+		}
+	}
+	view, err := ringcfg.ShowFrom(from, iface)
+	if err != nil {
+		failed = append(failed, fmt.Errorf("tune show: %w", err))
+	}
+	want, err := bindingWants(from, iface)
+	if err == nil {
+		_, err = ringcfg.PlanFrom(from, want)
+	}
+	if err != nil && !errors.Is(tuned(err), ringcfg.ErrUnsupported) && endpoint.KindOf(err) != endpoint.Unsupported {
+		failed = append(failed, fmt.Errorf("probe --fix: %w", err))
+	}
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		failed = append(failed, fmt.Errorf("uname: %w", err))
+	}
+	from.Head = answers.Head{Schema: answers.Schema, Version: version, Kernel: unix.ByteSliceToString(u.Release[:]),
+		Machine: unix.ByteSliceToString(u.Machine[:]), Interface: iface, Driver: view.Driver}
+	return failed
+}
+
+// secrets are the addresses and names that this host is known by.
+func secrets() (s answers.Secrets, err error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return s, fmt.Errorf("list the interfaces, whose addresses are not to be in the capture: %w", err)
+	}
+	for _, l := range links {
+		s.MACs = append(s.MACs, l.Attrs().HardwareAddr, l.Attrs().PermHWAddr)
+	}
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil {
+		return s, fmt.Errorf("list the addresses, which are not to be in the capture: %w", err)
+	}
+	for _, a := range addrs {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok {
+			s.Addrs = append(s.Addrs, ip)
+		}
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return s, fmt.Errorf("this host's name, which is not to be in the capture: %w", err)
+	}
+	s.Names = []string{name}
+	return s, nil
+}

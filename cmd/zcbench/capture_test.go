@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"zcbench/endpoint"
+	"zcbench/internal/answers"
+	"zcbench/internal/feature"
+	"zcbench/internal/netpair"
+	"zcbench/internal/testutil"
+	"zcbench/ringcfg"
+)
+
+// load reads a capture.
+func load(t *testing.T, path string) *answers.Source {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	from, err := answers.Read(path, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return from
+}
+
+// verdicts are those of the engines that ask about an interface.
+func verdicts(from *answers.Source, iface string) map[string]feature.Verdict {
+	all := map[string]feature.Verdict{}
+	for end, engines := range map[string][]endpoint.Engine{"tx ": txEngines(), "rx ": rxEngines()} {
+		for _, e := range engines {
+			if a, ok := e.(endpoint.Asker); ok {
+				all[end+e.Name()] = a.ProbeFrom(from, iface)
+			}
+		}
+	}
+	return all
+}
+
+// fixOf are the commands of probe --fix, or why there are none.
+func fixOf(from *answers.Source, iface string) (commands []string, err error) {
+	want, err := bindingWants(from, iface)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := ringcfg.PlanFrom(from, want)
+	for _, c := range plan.Changes {
+		commands = append(commands, c.Command(iface))
+	}
+	return commands, err
+}
+
+// captured captures an interface of an end by the command, and gives where.
+func captured(t *testing.T, e *netpair.End) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "nic.jsonl")
+	if err := e.Do(func() error {
+		_, err := spoken("probe", "-i", e.Interface, "--capture", path)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// answersAgain says where a capture, asked as the kernel is, answers otherwise.
+func answersAgain(t *testing.T, e *netpair.End, path string) {
+	t.Helper()
+	from := load(t, path)
+	if err := e.Do(func() error {
+		if is, want := verdicts(from, e.Interface), verdicts(nil, e.Interface); !reflect.DeepEqual(is, want) {
+			t.Errorf("probe: %v\nthe kernel: %v", is, want)
+		}
+		is, ierr := fixOf(from, e.Interface)
+		want, werr := fixOf(nil, e.Interface)
+		if !slices.Equal(is, want) || fmt.Sprint(ierr) != fmt.Sprint(werr) {
+			t.Errorf("probe --fix: %q, %v\nthe kernel: %q, %v", is, ierr, want, werr)
+		}
+		is1, err := ringcfg.ShowFrom(from, e.Interface)
+		if err != nil {
+			return err
+		}
+		want1, err := ringcfg.Show(e.Interface)
+		if err != nil {
+			return err
+		}
+		ofHost := func(name string) bool {
+			family, _, _ := strings.Cut(name, ".")
+			return slices.Contains([]string{"sysctl", "shared", "hugepages", "udmabuf", "smt", "cpu", "irqbalance"}, family)
+		}
+		for name, value := range want1.Settings { // those of the host are in no capture
+			switch {
+			case ofHost(name):
+				delete(want1.Settings, name)
+			case name == "rss.key": // has a stand-in
+				want1.Settings[name] = is1.Settings[name]
+				if len(value) != len(is1.Settings[name]) || value == is1.Settings[name] {
+					t.Errorf("rss.key: %q", is1.Settings[name])
+				}
+			}
+		}
+		want1.Concerns = slices.DeleteFunc(want1.Concerns, func(c ringcfg.Concern) bool { return ofHost(c.Name) })
+		want1.SMT, want1.IRQBalance = "", 0
+		is1.PagePools, want1.PagePools = nil, nil // what they hold changes
+		if !reflect.DeepEqual(is1, want1) {
+			t.Errorf("tune show: %+v\nthe kernel: %+v", is1, want1)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if missed := from.Missed(); len(missed) > 0 {
+		t.Errorf("not in the capture: %q", missed)
+	}
+}
+
+// A capture answers as the interface did, and has nothing in it of whose it is.
+func TestCapture(t *testing.T) {
+	e, err := netpair.Locate(testutil.NewLink(t, 0).RX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var mac net.HardwareAddr
+	if err := e.Do(func() error {
+		l, err := netlink.LinkByName(e.Interface)
+		if err != nil {
+			return err
+		}
+		mac = l.Attrs().HardwareAddr
+		v6, err := netlink.ParseAddr("2001:2:0:ab::cd/64")
+		if err != nil {
+			return err
+		}
+		for _, err := range []error{netlink.LinkSetAlias(l, "rack7 of gate"), netlink.LinkAddAltName(l, "rack7-port1"), netlink.AddrAdd(l, v6)} {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	path := captured(t, e)
+	answersAgain(t, e, path)
+
+	st, err := os.Stat(path)
+	if err != nil || st.Mode().Perm()&^0o044 != 0o600 {
+		t.Errorf("mode %v, %v", st.Mode(), err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := [][]byte{mac, []byte(mac.String()), []byte("10.79.0.2"), {10, 79, 0, 2}, net.ParseIP("2001:2:0:ab::cd"), []byte("2001:2:0:ab"), []byte("rack7"), []byte("gate")}
+	for _, s := range secret {
+		for _, form := range [][]byte{s, fmt.Appendf(nil, "%x", s), bytes.ToUpper(s)} {
+			if bytes.Contains(text, form) {
+				t.Errorf("%q is in the capture", form)
+			}
+		}
+	}
+	if !bytes.Contains(text, []byte(`"ask":"netdev bind-rx"`)) || !bytes.Contains(text, []byte(`"says":"`)) {
+		t.Errorf("no refusal in %s", text)
+	}
+
+	// It is not overwritten, and what cannot be written leaves nothing.
+	for file, want := range map[string]string{path: "is there already", filepath.Join(path, "below"): "not a directory"} {
+		_, err := spoken("probe", "-i", "lo", "--capture", file)
+		if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), want) {
+			t.Errorf("--capture %s: %v, want %q", file, err, want)
+		}
+	}
+	if _, err := spoken("probe", "-i", "lo", "--fix", "--apply", "--capture", path+"2"); err == nil || !strings.Contains(err.Error(), "--capture changes nothing") {
+		t.Errorf("with --apply: %v", err)
+	}
+	if again, err := os.ReadFile(path); err != nil || !bytes.Equal(again, text) {
+		t.Errorf("it was overwritten: %v", err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/some"
 )
 
 var background = context.Background()
@@ -46,7 +48,24 @@ func TestEverySetting(t *testing.T) {
 	}
 }
 
-// everySetting counts, by family, the settings that it changed.
+// byKind gathers the names that differ in the number of a queue or CPU alone.
+func byKind(names []string) (kinds [][]string) {
+	number := regexp.MustCompile(`(-|cpu\.)\d+(\.|$)`)
+	at := map[string]int{}
+	for _, name := range names {
+		kind := number.ReplaceAllString(name, "$1*$2")
+		i, ok := at[kind]
+		if !ok {
+			i = len(kinds)
+			at[kind], kinds = i, append(kinds, nil)
+		}
+		kinds[i] = append(kinds[i], name)
+	}
+	return kinds
+}
+
+// everySetting counts, by family, the settings that it changed; of those that every
+// queue has, a queue's.
 func everySetting(t *testing.T, e *netpair.End) map[string]int {
 	t.Helper()
 	before := state(t, e)
@@ -59,7 +78,11 @@ func everySetting(t *testing.T, e *netpair.End) map[string]int {
 			return err
 		}
 		now := local(all)
-		for _, name := range now.names() {
+		var names []string
+		for _, alike := range byKind(now.names()) {
+			names = append(names, some.Of(t, 1, alike)...)
+		}
+		for _, name := range names {
 			value := another(r, now, name)
 			if value == "" {
 				continue

@@ -230,7 +230,7 @@ func TestTiming(t *testing.T) {
 		"a slice late":                 {from: 1e7, to: 2e9 + 2e7, late: 2e7, codes: ""},
 		"several slices late":          {from: 0, to: 2e9, late: 8e7, codes: ""},
 		"opened late":                  {from: 19e8, to: 2e9, late: 19e8, codes: "window-short sampler-late"},
-		"closed late":                  {from: 0, to: 25e8, late: 5e8, codes: "window-short sampler-late"},
+		"closed late":                  {from: 0, to: 25e8, late: 5e8, codes: "window-long sampler-late"},
 		"stopped in the middle":        {from: 0, to: 2e9, late: 5e8, codes: "sampler-late"},
 		"a sample late by an interval": {from: 0, to: 2e9, late: 105e6, interval: 100 * time.Millisecond, codes: "sampler-late"},
 		"stopped for an interval, a nap of which it would have slept": {from: 0, to: 2e9, late: 105e6 - napMost, interval: 100 * time.Millisecond, codes: "sampler-late"},

@@ -625,7 +625,11 @@ func (s *sampler) timing() (warnings []string) {
 		return []string{results.Warn(results.WindowShort, "%s: the stream ended after %.3f s, before the window was over", p.Role, float64(last)/1e9)}
 	}
 	if length := last - first; p.Time > 0 && distance(length, int64(p.Time)) > tolerance(p.Time) {
-		warnings = append(warnings, results.Warn(results.WindowShort, "%s: the window was %.3f s long where %.3f s were asked for: it opened %.3f s and closed %.3f s late, for this process did not run then (it was stopped, or had no CPU)",
+		code := results.WindowShort
+		if length > int64(p.Time) {
+			code = results.WindowLong
+		}
+		warnings = append(warnings, results.Warn(code, "%s: the window was %.3f s long where %.3f s were asked for: it opened %.3f s and closed %.3f s late, for this process did not run then (it was stopped, or had no CPU)",
 			p.Role, float64(length)/1e9, p.Time.Seconds(), float64(first)/1e9, float64(last-int64(p.Time))/1e9))
 	}
 	if l := s.late; l.times > 0 {

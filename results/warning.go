@@ -12,12 +12,18 @@ type Code string
 // Codes of warnings. Each holds for the end that the text names. The first
 // paragraph of its comment is what it says, the second what to do about it.
 const (
-	// WindowShort: the window that was measured is not as long as was asked.
+	// WindowShort: the window that was measured is shorter than was asked.
 	//
 	// Compare nothing with this run: repeat it, with a longer --time where the
 	// stream ended early, and look for what stopped an end (a debugger, a
 	// suspended VM, a full CPU) where one did.
 	WindowShort Code = "window-short"
+	// WindowLong: the window that was measured is longer than was asked, for an
+	// end closed it late.
+	//
+	// Compare nothing with this run: repeat it, and look for what stopped that end
+	// (a debugger, a suspended VM, a full CPU).
+	WindowLong Code = "window-long"
 	// WindowsApart: the two ends did not measure at the same time.
 	//
 	// Repeat the run. Where it happens again, one end gets no CPU when it should:

@@ -111,7 +111,7 @@ func attempt(t *testing.T, args ...string) (stdout, stderr string, code int) {
 // nothing of zcbench.
 func hadNoCPU(r *results.Record) bool {
 	return slices.ContainsFunc(codes(r), func(c results.Code) bool {
-		return c == results.SamplerLate || c == results.WindowShort || c == results.WindowsApart
+		return c == results.SamplerLate || c == results.WindowShort || c == results.WindowLong || c == results.WindowsApart
 	})
 }
 

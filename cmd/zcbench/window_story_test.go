@@ -373,7 +373,7 @@ func TestStoryFrozenEnd(t *testing.T) {
 		})
 		t.Run(c.whom+" over the end", func(t *testing.T) {
 			r := during(t, stop(c.whom, 1500*time.Millisecond), "-t", "1", "-O", "0")
-			if warning(&r, c.whom+":", results.WindowShort) == "" || warning(&r, "", results.WindowsApart) == "" {
+			if warning(&r, c.whom+":", results.WindowLong) == "" || warning(&r, "", results.WindowsApart) == "" {
 				t.Errorf("warnings %q", r.Warnings)
 			}
 		})
@@ -522,7 +522,7 @@ func TestStoryQuietWindow(t *testing.T) {
 				}
 				said = slices.DeleteFunc(codes(&r), func(c results.Code) bool {
 					return !slices.Contains([]results.Code{
-						results.WindowShort, results.WindowsApart, results.SamplerLate, results.FlowStalled,
+						results.WindowShort, results.WindowLong, results.WindowsApart, results.SamplerLate, results.FlowStalled,
 						results.PayloadWaited, results.HostChanged, results.BytesCoarse, results.BytesDiffer, results.CutOff, results.CopiesUnknown,
 					}, c)
 				})

@@ -221,6 +221,33 @@ func TestTSO(t *testing.T) {
 	})
 }
 
+// What moves along with a setting is told as Restore will tell it.
+func TestMoved(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	j := Journal(t.TempDir())
+	in(t, e, func() error {
+		grant, _, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"sg": "off"}, Keep: true}, j)
+		if err != nil {
+			return err
+		}
+		done, err := Restore(background, e.Interface, j, 0)
+		told := map[Change]bool{}
+		for _, c := range slices.Concat(grant.Changes, grant.Moved) {
+			told[Change{c.Name, c.To, c.From}] = true
+		}
+		if len(grant.Changes) != 1 || len(grant.Moved) == 0 || len(told) != len(done.Changes) {
+			t.Errorf("changed %v, moved %v, put back %v", grant.Changes, grant.Moved, done.Changes)
+		}
+		for _, c := range done.Changes {
+			if !told[c.Change] {
+				t.Errorf("put back, and not told: %v", c)
+			}
+		}
+		return err
+	})
+}
+
 func TestDrift(t *testing.T) {
 	p := pair(t)
 	e := &p.RX

@@ -68,6 +68,7 @@ type Grant struct {
 	Queues  []uint32 // kept for the flows
 	Context uint32   // RSS context over Queues, 0: none was needed
 	Changes []Change
+	Moved   []Change // by the kernel or the driver along with Changes; Restore puts them back too
 	Skipped []string // optional settings that this host does not have
 }
 
@@ -525,8 +526,21 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 			}
 			grant.Changes = append(grant.Changes, Change{name, from, c.Set[name]})
 		}
+		grant.Moved = append(grant.Moved, c.moved()...)
 	}
 	return grant, nil
+}
+
+// moved are the settings beside those that were set which are others since, of those
+// that can be put back: what belongs to a channel goes and comes with it.
+func (c *change) moved() (all []Change) {
+	for _, name := range c.after.names() {
+		was, is := c.Before[name], c.after[name]
+		if _, set := c.Set[name]; !set && (removable(name) || was != "" && is != "") {
+			all = append(all, Change{name, was, is})
+		}
+	}
+	return all
 }
 
 // grant brings about the settings of a family. What is optional and is refused, or

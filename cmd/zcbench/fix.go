@@ -50,14 +50,14 @@ func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) err
 	if err != nil {
 		return tuned(err)
 	}
-	changes := plan.Changes
+	changes, moved := plan.Changes, []ringcfg.Change(nil)
 	if apply {
 		recoverSettings(ctx, c)
 		grant, _, err := ringcfg.Apply(ctx, want, "")
 		if err != nil {
 			return tuned(err)
 		}
-		changes = grant.Changes
+		changes, moved = grant.Changes, grant.Moved
 	}
 	view, err := ringcfg.Show(iface)
 	if err != nil {
@@ -76,6 +76,7 @@ func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) err
 		return nil
 	case apply:
 		showChanges(c.stdout, changes)
+		showMoved(c.stdout, moved)
 		fmt.Fprintf(c.stdout, "done; zcbench tune restore -i %s puts them back\n", iface)
 		return nil
 	}

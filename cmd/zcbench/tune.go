@@ -325,12 +325,17 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 			return tuned(err)
 		}
 		showChanges(c.stdout, grant.Changes)
+		showMoved(c.stdout, grant.Moved)
 		showSkipped(c.stdout, grant.Skipped)
+		moved := ""
+		if n := len(grant.Moved); n > 0 {
+			moved = fmt.Sprintf(", and %d moved along", n)
+		}
 		on := ""
 		if *iface != "" {
 			on = " -i " + *iface
 		}
-		fmt.Fprintf(c.stdout, "%s changed; zcbench tune restore%s puts back what was\n", printable.Count(len(grant.Changes), "setting"), on)
+		fmt.Fprintf(c.stdout, "%s changed%s; zcbench tune restore%s puts back what was\n", printable.Count(len(grant.Changes), "setting"), moved, on)
 		return nil
 	})
 }
@@ -338,6 +343,13 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 func showChanges(out io.Writer, changes []ringcfg.Change) {
 	for _, ch := range changes {
 		fmt.Fprintln(out, changeLine(ch))
+	}
+}
+
+// showMoved shows what the kernel or the driver changed beside what was asked.
+func showMoved(out io.Writer, moved []ringcfg.Change) {
+	for _, ch := range moved {
+		fmt.Fprintf(out, "%s, moved along\n", changeLine(ch))
 	}
 }
 

@@ -183,7 +183,11 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 	for {
 		select {
 		case <-ctx.Done():
-			if err := context.Cause(ctx); !errors.Is(err, errPeerGone) || c.run != nil {
+			err := context.Cause(ctx)
+			if _, silent := errors.AsType[*silence](err); silent && c.over {
+				return nil // with a run that came to its end, as its record says
+			}
+			if !errors.Is(err, errPeerGone) || c.run != nil {
 				return err
 			}
 			return nil

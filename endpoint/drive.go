@@ -440,6 +440,9 @@ func compare(rx, tx *end) (warnings []string) {
 		warnings = append(warnings, results.Warn(results.WindowsApart, "the ends measured at the same time for %.3f s only of %.3f s: the receiver's window began %+.3f s and ended %+.3f s after the sender's; figures of the two ends are not of one time",
 			max(0, common), longer, r.from-t.from, r.to-t.to))
 	}
+	if common < 0.9*longer-unsure {
+		warnings = append(warnings, results.Warn(results.WindowsDisjoint, "the ends' windows have %.0f%% in common: the receiver's throughput and the sender's cost are of different times, so there is no ROI of the sender and of both, and no sum of both", 100*max(0, common)/longer))
+	}
 	// What one window has and the other has not: at its edges, and what had
 	// arrived and its acknowledgement not. That is less than the shortest round
 	// trip, whatever queues the payload passes.

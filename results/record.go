@@ -193,6 +193,9 @@ func (r *Record) Half() bool {
 
 // Derive fills what follows from the two ends: Bytes, Total and ROI. Gbps and
 // Window must be set.
+//
+// Of windows that are hardly of one time (WindowsDisjoint) only the receiver's
+// throughput and the receiver's cost belong together.
 func (r *Record) Derive() {
 	rx, tx := costs(r.RX), costs(r.TX)
 	if r.RX != nil {
@@ -210,6 +213,13 @@ func (r *Record) Derive() {
 	r.ROI = ROI{
 		CPU:   Return{RX: roi(r.Gbps, rx.cpu), TX: roi(r.Gbps, tx.cpu), Total: roi(r.Gbps, r.Total.CPUPercent)},
 		Power: Return{RX: roi(r.Gbps, rx.watts), TX: roi(r.Gbps, tx.watts), Total: roi(r.Gbps, r.Total.Watts)},
+	}
+	if slices.ContainsFunc(r.Warnings, func(text string) bool { return CodeOf(text) == WindowsDisjoint }) {
+		r.Total.CPUPercent = nil
+		if r.Total.Power == nil { // a meter that sees both ends needs no sum
+			r.Total.Watts = nil
+		}
+		r.ROI = ROI{CPU: Return{RX: r.ROI.CPU.RX}, Power: Return{RX: r.ROI.Power.RX}}
 	}
 }
 

@@ -43,6 +43,19 @@ func TestDerive(t *testing.T) {
 	}
 }
 
+// Over windows of two times only the receiver's own figures belong together.
+func TestDeriveDisjoint(t *testing.T) {
+	p := func(v float64) *float64 { return &v }
+	r := Record{Gbps: 10, RX: &End{Bytes: 7, CPUPercent: p(100), Watts: p(50)}, TX: &End{Bytes: 9, CPUPercent: p(60), Watts: p(50)}, Warnings: []string{Warn(WindowsDisjoint, "34%% in common")}}
+	r.Derive()
+	same(t, "roi.cpu.rx", r.ROI.CPU.RX, p(1))
+	same(t, "roi.power.rx", r.ROI.Power.RX, p(2))
+	for name, v := range map[string]*float64{"roi.cpu.tx": r.ROI.CPU.TX, "roi.cpu.total": r.ROI.CPU.Total, "roi.power.tx": r.ROI.Power.TX,
+		"roi.power.total": r.ROI.Power.Total, "total.cpu_percent": r.Total.CPUPercent, "total.watts": r.Total.Watts} {
+		same(t, name, v, nil)
+	}
+}
+
 func same(t *testing.T, name string, got, want *float64) {
 	t.Helper()
 	switch {

@@ -29,6 +29,12 @@ const (
 	// Repeat the run. Where it happens again, one end gets no CPU when it should:
 	// give it CPUs of its own (--affinity) or stop what else runs there.
 	WindowsApart Code = "windows-apart"
+	// WindowsDisjoint: the two ends' windows have less than nine tenths in common, so
+	// that the receiver's throughput and what the sender spent are of different times:
+	// the record has no sums over both ends, and no ROI but the receiver's.
+	//
+	// Repeat the run; windows-apart and what is told of the ends say why.
+	WindowsDisjoint Code = "windows-disjoint"
 	// SamplerLate: an end's process did not run for a while within the window,
 	// or took a sample late.
 	//

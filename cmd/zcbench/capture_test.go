@@ -18,6 +18,7 @@ import (
 	"zcbench/internal/feature"
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
+	"zcbench/internal/testutil/captures"
 	"zcbench/ringcfg"
 )
 
@@ -188,5 +189,60 @@ func TestCapture(t *testing.T) {
 	}
 	if again, err := os.ReadFile(path); err != nil || !bytes.Equal(again, text) {
 		t.Errorf("it was overwritten: %v", err)
+	}
+}
+
+// Every capture answers all that probe, probe --fix and tune show ask.
+func TestReplayAll(t *testing.T) {
+	for _, name := range captures.Names(t) {
+		t.Run(name, func(t *testing.T) {
+			from := captures.Load(t, name)
+			for engine, v := range verdicts(from, from.Head.Interface) {
+				if v.Answer == feature.No && v.Reason == "" || strings.Contains(v.Reason, answers.ErrNoAnswer.Error()) {
+					t.Errorf("%s: %+v", engine, v)
+				}
+			}
+			if _, err := fixOf(from, from.Head.Interface); err != nil && endpoint.KindOf(tuned(err)) != endpoint.Unsupported {
+				t.Errorf("probe --fix: %v", err)
+			}
+			if view, err := ringcfg.ShowFrom(from, from.Head.Interface); err != nil || view.Driver != from.Head.Driver {
+				t.Errorf("tune show: %+v, %v", view, err)
+			}
+		})
+	}
+}
+
+// What probe and probe --fix say of NICs that answer so.
+func TestReplayProbe(t *testing.T) {
+	for _, c := range []struct {
+		nic      string
+		verdicts map[string]string // by end and engine: the answer, and a part of the reason
+		fix      []string
+		err      string // of probe --fix
+	}{
+		{"zcnic-like-mlx5", map[string]string{"tx devmem": "yes ", "rx devmem": "yes sets feature.rx-gro-hw on, feature.rx-ntuple-filter on, ring.tcp-data-split on", "rx zcrx": "yes sets feature.rx-gro-hw on"},
+			[]string{"ethtool -K zc1 rx-gro-hw on", "ethtool -K zc1 rx-ntuple-filter on", "ethtool -G zc1 tcp-data-split on"}, ""},
+		{"zcnic-like-bnxt", map[string]string{"tx devmem": "yes ", "rx devmem": "unknown bnxt_en tells only when memory is bound", "rx zcrx": "unknown sets ring.hds-thresh 0, ring.tcp-data-split on"},
+			[]string{"ethtool -G zc1 hds-thresh 0", "ethtool -G zc1 tcp-data-split on"}, ""},
+		{"zcnic-like-gve", map[string]string{"rx devmem": "yes sets feature.rx-ntuple-filter on, ring.tcp-data-split on"},
+			[]string{"ethtool -K zc1 rx-ntuple-filter on", "ethtool -G zc1 tcp-data-split on"}, ""},
+		{"zcnic-like-fbnic", map[string]string{"rx devmem": "yes sets ring.hds-thresh 0, ring.tcp-data-split on"},
+			[]string{"ethtool -G zc1 hds-thresh 0", "ethtool -G zc1 tcp-data-split on"}, ""},
+		{"zcnic-like-ice", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API", "rx zcrx": "yes without a NIC's queue the kernel copies"},
+			nil, "its driver has no queue API"},
+		{"zcnic", map[string]string{"rx zcrx": "yes sets ring.tcp-data-split on"}, []string{"ethtool -G zc1 tcp-data-split on"}, ""},
+	} {
+		from := captures.Load(t, c.nic)
+		all := verdicts(from, from.Head.Interface)
+		for engine, want := range c.verdicts {
+			answer, reason, _ := strings.Cut(want, " ")
+			if v := all[engine]; string(v.Answer) != answer || !strings.Contains(v.Reason, reason) {
+				t.Errorf("%s: %s: %+v, want %s", c.nic, engine, v, want)
+			}
+		}
+		fix, err := fixOf(from, from.Head.Interface)
+		if !slices.Equal(fix, c.fix) || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: --fix: %q, %v; want %q, %q", c.nic, fix, err, c.fix, c.err)
+		}
 	}
 }

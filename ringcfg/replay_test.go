@@ -1,0 +1,145 @@
+package ringcfg
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"zcbench/internal/answers"
+	"zcbench/internal/testutil/captures"
+)
+
+// What a wish comes to on NICs that answer so.
+func TestReplayPlan(t *testing.T) {
+	split := map[string]string{"tcp-data-split": "on", "hds-thresh": "0"}
+	rule := "flow.tcp4 dst-ip 198.18.0.2 dst-port 5302"
+	for _, c := range []struct {
+		nic  string
+		want map[string]string
+		to   string // the changes
+		err  string
+		kind error
+	}{
+		{nic: "zcnic-like-mlx5", want: split, to: "feature.rx-gro-hw off on; ring.tcp-data-split auto on"},
+		{nic: "zcnic-like-bnxt", want: split, to: "ring.hds-thresh 640 0; ring.tcp-data-split on on"},
+		{nic: "zcnic-like-gve", want: split, to: "ring.tcp-data-split off on"},
+		{nic: "zcnic-like-fbnic", want: split, to: "ring.hds-thresh 1536 0; ring.tcp-data-split on on"},
+		{nic: "zcnic-like-ice", want: split, to: "ring.tcp-data-split off on"},
+		{nic: "zcnic", want: split, to: "ring.tcp-data-split off on"},
+		{nic: "zcnic-like-mlx5", want: map[string]string{rule: "queue 3"}, to: rule + "  queue 3 at 1023"},
+		{nic: "zcnic-like-bnxt", want: map[string]string{rule: "queue 3"}, to: rule + "  queue 3"},
+		{nic: "zcnic-like-gve", want: map[string]string{rule: "queue 3"}, to: rule + "  queue 3 at 255"},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"mtu": "9601"}, err: "link.mtu of zc1 is from 68 to 9600", kind: ErrUsage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"mtu": "1000"}, to: "link.mtu 1500 1000"},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"priv.tx_port_ts": "on", "ntuple": "on"}, to: "priv.tx_port_ts off on; feature.rx-ntuple-filter off on"},
+		{nic: "zcnic-like-fbnic", want: map[string]string{"ntuple": "on"}},
+		{nic: "zcnic-like-fbnic", want: map[string]string{"ntuple": "off"}, err: "ntuple: not supported by driver fbnic, which keeps it on", kind: ErrUnsupported},
+		{nic: "zcnic-like-fbnic", want: map[string]string{"gro-hw": "on"}, err: "gro-hw: not supported by driver fbnic, which keeps it off", kind: ErrUnsupported},
+		{nic: "zcnic-like-gve", want: map[string]string{"channels": "4"}, err: "channels: not supported by driver gve", kind: ErrUnsupported},
+	} {
+		from := captures.Load(t, c.nic)
+		plan, err := PlanFrom(from, Want{Interface: from.Head.Interface, Settings: c.want})
+		var changes []string
+		for _, ch := range plan.Changes {
+			changes = append(changes, ch.Name+" "+ch.From+" "+ch.To)
+		}
+		if got := strings.Join(changes, "; "); got != c.to {
+			t.Errorf("%s: %v: %q, want %q", c.nic, c.want, got, c.to)
+		}
+		if (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || !errors.Is(err, c.kind)) {
+			t.Errorf("%s: %v: %v, want %q", c.nic, c.want, err, c.err)
+		}
+	}
+}
+
+// What tune show says of NICs that answer so.
+func TestReplayShow(t *testing.T) {
+	for _, c := range []struct {
+		nic, driver string
+		settings    Settings // some of them; "" is one that there is not
+		fixed       Settings
+		limits      map[string]uint64 // 0: not told
+		concerns    string            // their names
+	}{
+		{"zcnic-like-mlx5", "mlx5_core",
+			Settings{"ring.tcp-data-split": "auto", "ring.hds-thresh": "0", "feature.rx-gro-hw": "off", "priv.rx_striding_rq": "on", "coalesce.rx-usecs": "8", "pause.autoneg": "off", "channels.combined": "8", "channels.rx": ""},
+			nil, map[string]uint64{"ring.rx-max": 8192, "channels.combined-max": 8, "channels.rx-max": 0}, "feature.rx-ntuple-filter link.mtu ring.tcp-data-split"},
+		{"zcnic-like-bnxt", "bnxt_en",
+			Settings{"ring.tcp-data-split": "on", "ring.hds-thresh": "640", "ring.rx": "511", "feature.rx-gro-hw": "on", "coalesce.tx-usecs": "28", "priv.rx_striding_rq": ""},
+			nil, map[string]uint64{"ring.rx-max": 2047, "ring.hds-thresh-max": 1023}, "link.mtu ring.hds-thresh ring.rx"},
+		{"zcnic-like-gve", "gve",
+			Settings{"ring.tcp-data-split": "off", "ring.hds-thresh": "", "channels.rx": "8", "channels.combined": "", "ring.rx-buf-len": "2048", "pause.rx": ""},
+			Settings{"ring.hds-thresh": "0", "feature.rx-lro": "off"}, map[string]uint64{"ring.rx-max": 4096, "channels.rx-max": 8}, "feature.rx-ntuple-filter link.mtu ring.tcp-data-split"},
+		{"zcnic-like-fbnic", "fbnic",
+			Settings{"ring.rx-jumbo": "256", "rss.key": "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f303132333435"},
+			Settings{"feature.rx-ntuple-filter": "on", "feature.rx-gro-hw": "off"}, map[string]uint64{"ring.rx-max": 65536}, "link.mtu ring.hds-thresh"},
+	} {
+		from := captures.Load(t, c.nic)
+		v, err := ShowFrom(from, from.Head.Interface)
+		if err != nil {
+			t.Errorf("%s: %v", c.nic, err)
+			continue
+		}
+		if v.Driver != c.driver {
+			t.Errorf("%s: driver %q", c.nic, v.Driver)
+		}
+		for name, want := range c.settings {
+			if got := v.Settings[name]; got != want {
+				t.Errorf("%s: %s is %q, want %q", c.nic, name, got, want)
+			}
+		}
+		for name, want := range c.fixed {
+			if got := v.Fixed[name]; got != want {
+				t.Errorf("%s: fixed %s is %q, want %q", c.nic, name, got, want)
+			}
+		}
+		for name, want := range c.limits {
+			if got := v.Limits[name]; got != want {
+				t.Errorf("%s: %s is %d, want %d", c.nic, name, got, want)
+			}
+		}
+		slices.SortFunc(v.Concerns, func(a, b Concern) int { return cmp.Compare(a.Name, b.Name) })
+		var names []string
+		for _, concern := range v.Concerns {
+			names = append(names, concern.Name)
+		}
+		if got := strings.Join(names, " "); got != c.concerns {
+			t.Errorf("%s: concerns %q, want %q", c.nic, got, c.concerns)
+		}
+		if len(v.Queues) != 16 || v.Queues[3].Name != "rx-3" || v.Queues[3].NAPI == 0 {
+			t.Errorf("%s: queues %+v", c.nic, v.Queues)
+		}
+	}
+}
+
+// A question that a capture lacks is an error, also where a missing file is none.
+func TestReplayIsStrict(t *testing.T) {
+	for _, without := range []string{`"ask":"ethtool rings-get"`, `"of":"/sys/class/net/zc1/threaded"`, `"ask":"link"`} {
+		var kept strings.Builder
+		for line := range strings.Lines(captures.Text(t, "zcnic-like-gve")) {
+			if !strings.Contains(line, without) {
+				kept.WriteString(line)
+			}
+		}
+		from, err := answers.Read("gve", strings.NewReader(kept.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = ShowFrom(from, "zc1")
+		if strings.Contains(without, "ask") && !errors.Is(err, answers.ErrNoAnswer) || len(from.Missed()) == 0 {
+			t.Errorf("without %s: %v, missed %q", without, err, from.Missed())
+		}
+	}
+	from := captures.Load(t, "zcnic-like-gve")
+	h, err := hereFrom(from, "zc1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	if err := h.writeSplit("on"); err == nil || !strings.Contains(fmt.Sprint(err), "a capture takes no settings") {
+		t.Errorf("a write: %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync/atomic"
 	"time"
 )
@@ -31,13 +32,18 @@ func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string)
 	c.link.setDeadline(handshakeWait)
 	if err := c.handshake(token, version); err != nil {
 		rw.Close()
+		hint := ""
+		_, network := rw.(net.Conn)
+		if _, none := errors.AsType[noHello](err); network && none {
+			hint = " (no zcbench seems to be there: is it the port of zcbench rx, -p? To a plain TCP service sends tx --raw)"
+		}
 		switch {
 		case errors.Is(err, errGarbage):
-			err = Errorf(Unreachable, "%s: something else answers there: %w", name, err)
+			err = Errorf(Unreachable, "%s: something else answers there: %w%s", name, err, hint)
 		case timedOut(err):
-			err = Errorf(Unreachable, "%s: no answer to the zcbench handshake within %s", name, handshakeWait)
-		case errors.Is(err, io.EOF):
-			err = Errorf(Unreachable, "%s: it closed the connection during the handshake", name)
+			err = Errorf(Unreachable, "%s: no answer to the zcbench handshake within %s%s", name, handshakeWait, hint)
+		case errors.Is(err, io.EOF), isReset(err):
+			err = Errorf(Unreachable, "%s: it closed the connection during the handshake%s", name, hint)
 		default:
 			err = fmt.Errorf("%s: %w", name, err)
 		}
@@ -60,16 +66,23 @@ func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string)
 	return c, nil
 }
 
+// noHello is why a peer never said that it is zcbench.
+type noHello struct{ error }
+
+func (e noHello) Unwrap() error { return e.error }
+
 func (c *Client) handshake(token []byte, version string) error {
 	nonce := make([]byte, 32)
 	if _, err := rand.Read(nonce); err != nil {
 		return fmt.Errorf("make a nonce: %w", err)
 	}
 	if err := c.link.send(message{Hello: &hello{Magic: magic, Protocol: Protocol, Version: version, Nonce: nonce}}); err != nil {
-		return err
+		return noHello{err}
 	}
 	theirs, err := c.link.receiveHello()
-	if err != nil {
+	if _, said := errors.AsType[*Error](err); err != nil && !said {
+		return noHello{err}
+	} else if err != nil {
 		return err
 	}
 	if theirs.Protocol != Protocol {

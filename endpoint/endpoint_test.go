@@ -389,9 +389,18 @@ func TestGarbage(t *testing.T) {
 			_, _ = theirs.Write([]byte(words))
 			theirs.Close()
 		}()
-		if _, err := NewClient("receiver", ours, nil, "test"); err == nil || KindOf(err) != Unreachable {
+		if _, err := NewClient("receiver", ours, nil, "test"); err == nil || KindOf(err) != Unreachable || !strings.Contains(err.Error(), "tx --raw") {
 			t.Errorf("peer that says %q: %v of kind %s", words, err, KindOf(err))
 		}
+	}
+	// Or that closes the connection with what was sent unread, which resets it.
+	ours, theirs := pairTCP(t)
+	if err := theirs.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	if _, err := NewClient("receiver", ours, nil, "test"); err == nil || KindOf(err) != Unreachable || !strings.Contains(err.Error(), "it closed the connection during the handshake (no zcbench seems to be there") {
+		t.Errorf("peer that resets: %v of kind %s", err, KindOf(err))
 	}
 }
 

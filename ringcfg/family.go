@@ -3,6 +3,7 @@ package ringcfg
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,14 +88,6 @@ func Names(name string) []string {
 // there is no such family of settings, or that its value is no number.
 func Check(name, value string) error {
 	if _, err := expand(name, nil); err != nil {
-		if full := "feature." + name; slices.ContainsFunc(slices.Collect(maps.Values(short)), func(l []string) bool { return slices.Contains(l, full) }) {
-			return usage("%w; did you mean %q?", err, full)
-		}
-		for _, known := range slices.Sorted(maps.Keys(short)) {
-			if near(name, known) {
-				return usage("%w; did you mean %q?", err, known)
-			}
-		}
 		return err
 	}
 	for _, full := range Names(name) {
@@ -108,6 +101,53 @@ func Check(name, value string) error {
 		}
 	}
 	return nil
+}
+
+// unknown says that a name is none of a setting, and which was meant as it seems: one
+// that ends so, of those that there are now and that there are everywhere, or a short
+// name that is a letter away.
+func unknown(name string, now Settings) error {
+	_, _, err := familyOf(name)
+	ends := map[string]bool{}
+	for _, full := range slices.Concat(now.names(), everywhere()) {
+		if strings.HasSuffix(full, "."+name) || strings.HasSuffix(full, "."+strings.ReplaceAll(name, "_", "-")) {
+			ends[instance.ReplaceAllString(full, ".$1*.")] = true
+		}
+	}
+	if len(ends) > 0 {
+		const most = 3
+		all := slices.Sorted(maps.Keys(ends))
+		return usage(`%w; did you mean "%s"?`, err, strings.Join(all[:min(most, len(all))], `" or "`))
+	}
+	for _, known := range slices.Sorted(maps.Keys(short)) {
+		if near(name, known) {
+			return usage("%w; did you mean %q?", err, known)
+		}
+	}
+	return &kindError{ErrUsage, err}
+}
+
+// instance is the part of a name that says of which CPU, queue or node a setting is.
+var instance = regexp.MustCompile(`\.((?:rx-|tx-|node)?)[0-9]+\.`)
+
+// everywhere are names that do not depend on a NIC.
+func everywhere() (names []string) {
+	for _, key := range sysctls {
+		names = append(names, "sysctl."+key)
+	}
+	for _, s := range linkSettings {
+		names = append(names, s.name)
+	}
+	for _, f := range cpuFiles {
+		names = append(names, "cpu.*."+f.name)
+	}
+	for _, f := range queueFiles {
+		names = append(names, "queue."+f.direction+"-*."+f.name)
+	}
+	for _, list := range short {
+		names = append(names, list...)
+	}
+	return slices.Concat(names, slices.Collect(maps.Keys(napiFiles)), []string{"udmabuf.size-limit-mb", "udmabuf.list-limit"})
 }
 
 // near says that one letter or two neighbours tell two words apart.

@@ -13,7 +13,9 @@ import (
 func TestCheck(t *testing.T) {
 	for _, c := range [][3]string{
 		{"mtu", "4000", ""}, {"gro-hw", "on", ""}, {"link.gso-max-*", "65536", ""}, {"sysctl.net.core.busy_poll", "50", ""}, {"irq.rx-*", "0", ""},
-		{"mut", "4000", `did you mean "mtu"?`}, {"gro_hw", "on", `did you mean "gro-hw"?`}, {"rx-gro", "on", `did you mean "feature.rx-gro"?`}, {"speed", "9", `no setting is called "speed"`},
+		{"mut", "4000", `did you mean "mtu"?`}, {"gro_hw", "on", `did you mean "gro-hw"?`}, {"rx-gro", "on", `did you mean "feature.rx-gro"?`}, {"speed", "9", `no setting is called "speed" (zcbench tune show lists them)`},
+		{"tx-queue-len", "9", `did you mean "link.tx-queue-len"?`}, {"tx_queue_len", "9", `did you mean "link.tx-queue-len"?`}, {"rmem_max", "9", `did you mean "sysctl.net.core.rmem_max"?`},
+		{"net.core.rmem_max", "9", `did you mean "sysctl.net.core.rmem_max"?`}, {"min-khz", "9", `did you mean "cpu.*.min-khz"?`}, {"xps-cpus", "f", `did you mean "queue.tx-*.xps-cpus"?`},
 		{"mtu", "x", `link.mtu: "x" is not a number`}, {"mtu", "-1", "is not a number"}, {"channels", "all", "is not a number"}, {"sysctl.kernel.core_pattern", "x", "core_pattern"},
 	} {
 		err := Check(c[0], c[1])
@@ -36,11 +38,23 @@ func TestLacks(t *testing.T) {
 		{map[string]string{"mtu": "4148", "rx-ring": "8192", "governor": "performance"}, nil},
 		{map[string]string{"ring.rx": "8193"}, []string{"ring.rx: at most 8192 here, not 8193"}},
 		{map[string]string{"gro-hw": "on", "sysctl.net.core.busy_poll": "1", "sysctl.net.ipv4.other": "1"}, []string{"gro-hw: not supported by driver mlx5_core", "sysctl.net.core.busy_poll: not supported by this kernel"}},
-		{map[string]string{"gro_hw": "on"}, []string{`no setting is called "gro_hw" (zcbench tune show lists them)`}},
+		{map[string]string{"gro_hw": "on"}, []string{`no setting is called "gro_hw" (zcbench tune show lists them); did you mean "gro-hw"?`}},
 		{map[string]string{"flow.tcp4-dst-198.18.0.2": "queue 1"}, nil},
 	} {
 		if got := v.Lacks(c.want); !reflect.DeepEqual(got, c.lack) {
 			t.Errorf("%v: %q, want %q", c.want, got, c.lack)
+		}
+	}
+}
+
+// What a NIC has is suggested where it is known, each instance once.
+func TestUnknown(t *testing.T) {
+	now := Settings{"coalesce.rx-frames": "8", "napi.rx-0.threaded": "0", "napi.rx-1.threaded": "0", "cpu.0.idle-C6": "on", "cpu.12.idle-C6": "on"}
+	for name, want := range map[string]string{
+		"rx-frames": `"coalesce.rx-frames"?`, "idle-C6": `"cpu.*.idle-C6"?`, "irq-suspend-timeouts": `"irq-suspend-timeout"?`, "nothing-like-it": "lists them)",
+	} {
+		if err := unknown(name, now); !errors.Is(err, ErrUsage) || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", name, err, want)
 		}
 	}
 }

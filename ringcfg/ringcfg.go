@@ -330,7 +330,7 @@ func expand(name string, now Settings) ([]string, error) {
 	var names []string
 	for _, pattern := range full {
 		if _, _, err := familyOf(pattern); err != nil {
-			return nil, &kindError{ErrUsage, err}
+			return nil, unknown(pattern, now)
 		}
 		if key, ok := sysctlKey(pattern); ok && !strings.Contains(key, "*") {
 			if err := mayBeSet(key); err != nil {

@@ -20,12 +20,16 @@ func TestZCRXDoubt(t *testing.T) {
 		bytes uint64
 		why   string
 	}{
-		{"nothing was copied", []copies{{0, 0, true}}, 0, ""},
-		{"nothing, by an old kernel", []copies{{0, 0, false}}, 0, ""},
-		{"from another queue, counted", []copies{{7, 7, true}}, 0, ""},
-		{"header split missed three", []copies{{10, 7, true}}, 4500, "of 3 packets eth0 left payload"},
-		{"of two rings on one queue", []copies{{4, 9, true}, {7, 0, true}}, 3000, "of 2 packets"},
-		{"an old kernel copied", []copies{{3, 0, false}}, endpoint.All, "copied 3 times"},
+		{"nothing was copied", []copies{{0, 0, true, false}}, 0, ""},
+		{"nothing, by an old kernel", []copies{{0, 0, false, false}}, 0, ""},
+		{"from another queue, counted", []copies{{7, 7, true, false}}, 0, ""},
+		{"header split missed three", []copies{{10, 7, true, false}}, 4500, "of 3 packets eth0 left payload"},
+		{"of two rings on one queue", []copies{{4, 9, true, false}, {7, 0, true, false}}, 3000, "of 2 packets"},
+		{"an old kernel copied", []copies{{3, 0, false, false}}, endpoint.All, "copied 3 times"},
+		{"all was summed", []copies{{4, 4, true, true}, {7, 7, true, true}}, 0, ""},
+		{"also by an old kernel", []copies{{3, 3, false, true}}, 0, ""},
+		{"returns were missed", []copies{{4, 4, true, true}, {7, 5, true, true}}, endpoint.All, "of 2 it could not be seen"},
+		{"one of two was summed", []copies{{4, 4, true, true}, {7, 4, true, false}}, 4500, "of 3 packets"},
 	} {
 		if d := doubtOf(c.seen, iface); d.Bytes != c.bytes || d.Copied || !strings.Contains(d.Why, c.why) {
 			t.Errorf("%s: %+v", c.name, d)

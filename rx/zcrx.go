@@ -47,6 +47,7 @@ const (
 	zcrxStalls
 	zcrxDepthMax
 	zcrxEmpty
+	zcrxCopy
 	zcrxGrown
 	zcrxAreaMax
 )
@@ -61,6 +62,7 @@ const (
 func (zcrxEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		ZeroCopy: true,
+		Copied:   "without a hardware queue all is; with one, what came by another queue (ethtool -n, -x) and what header split missed (ethtool -g, and -S for the NIC's own count)",
 		Syscalls: []string{"io_uring_enter", "io_uring_register", "ioctl"},
 		Extra: []string{
 			"cqes", "rearms", "enospc", "enomem", "cq_overflows",
@@ -68,6 +70,8 @@ func (zcrxEngine) Layout() endpoint.Layout {
 			// How often the kernel said that the NIC found no free buffer
 			// (Linux 7.2): once at most between two wake-ups.
 			"area_empty_events",
+			// Likewise, that it copied what another queue had received.
+			"copy_events",
 			// How often the option grow added memory, and how much the area
 			// of a queue has with that.
 			"area_grown", "area_bytes_max",
@@ -347,7 +351,8 @@ const maxRefill = 32768
 
 // zcrxSession is also an endpoint.Doubter: payload that a NIC left in the linear
 // part of a packet, beside the headers, is copied into the area like any other,
-// but no statistic of the kernel has it (io_zcrx_recv_skb, Linux 6.15 to 7.3).
+// but no statistic of the kernel has it (io_zcrx_recv_skb, Linux 6.15 to 7.3), and
+// to sum it takes rights and a kernel with probes.
 type zcrxSession struct {
 	flows, rings       int
 	area               zcrxArea
@@ -457,6 +462,10 @@ func (s *zcrxSession) End() (_ map[string]float64, warnings []string, _ error) {
 type watch struct {
 	calls *perf.Counter // of the function that copies; nil: cannot be counted
 	why   error         // why
+	// bytes sums what that function copied; nil: cannot be summed, and whyBound
+	// says why.
+	bytes    *perf.Returns
+	whyBound error
 
 	// The kernel's statistics, as the worker last saw them: it may be gone, and
 	// what they are in with it, when the window ends.
@@ -469,37 +478,66 @@ type watch struct {
 type copies struct {
 	calls, counted uint64
 	stats          bool
+	summed         bool // counted are those of which it is known how much they copied
 }
 
 func (c copies) since(before copies) copies {
-	return copies{c.calls - before.calls, c.counted - before.counted, c.stats}
+	return copies{c.calls - before.calls, c.counted - before.counted, c.stats, c.summed}
 }
 
 // copying is the kernel's function for every copy into an area.
 const copying = "io_zcrx_copy_chunk"
 
 // watch begins to look at the calling thread's copies. What is of a dma-buf needs
-// no look: no CPU can copy into it.
+// no look: no CPU can copy into it. The kernel's own word is of fragments that
+// another queue received alone, in its statistics as in the event (ZCRX_EVENT_COPY):
+// of payload beside the headers it has none.
 func (s *zcrxSession) watch(w *watch) {
-	if s.area.kind != areaDMABuf {
-		w.calls, w.why = perf.CountCalls(copying)
+	if s.area.kind == areaDMABuf {
+		return
 	}
+	if w.calls, w.why = perf.CountCalls(copying); w.why == nil {
+		w.bytes, w.whyBound = perf.SumReturns(copying)
+	}
+}
+
+// read is how often the thread copied so far, and of how many copies it is known
+// how much they were.
+func (w *watch) read() (c copies, err error) {
+	c.stats, c.counted = w.stats.Load(), w.counted.Load()
+	if w.calls == nil {
+		return c, nil
+	}
+	if w.bytes == nil {
+		c.calls, _, err = w.calls.Read()
+		return c, err
+	}
+	c.summed = true
+	// The two are of one moment when the one is as before and after the other.
+	// Where they differ then, the kernel missed returns.
+	const tries = 100 // there can be a copy under way
+	for range tries {
+		before, _, err := w.calls.Read()
+		if err != nil {
+			return c, err
+		}
+		c.counted = w.bytes.Calls()
+		if c.calls, _, err = w.calls.Read(); err != nil || c.calls == before && c.calls == c.counted {
+			return c, err
+		}
+	}
+	return c, nil
 }
 
 func (s *zcrxSession) copies() ([]copies, error) {
 	all := make([]copies, len(s.watches))
 	for i := range s.watches {
-		w := &s.watches[i]
-		all[i].stats = w.stats.Load()
-		if i < len(s.shares) { // a ring that shares has the same
-			all[i].counted = w.counted.Load()
-		}
-		if w.calls == nil {
-			continue
-		}
 		var err error
-		if all[i].calls, _, err = w.calls.Read(); err != nil {
+		if all[i], err = s.watches[i].read(); err != nil {
 			return nil, err
+		}
+		if i >= len(s.shares) && !all[i].summed {
+			all[i].counted = 0 // by the statistics, which are those of the share
 		}
 	}
 	return all, nil
@@ -515,21 +553,30 @@ func (s *zcrxSession) Doubt() endpoint.Doubt {
 			return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel does not count payload that header split missed, and calls of its %s cannot be counted: %v; an area that no CPU can copy into proves that nothing was (--zcrx-area dmabuf)", copying, w.why)}
 		}
 	}
-	return doubtOf(s.seen, s.iface)
+	d := doubtOf(s.seen, s.iface)
+	for i := range s.watches {
+		if w := &s.watches[i]; d.Bytes > 0 && w.whyBound != nil {
+			d.Why += fmt.Sprintf("; it cannot be summed either: %v", w.whyBound)
+			break
+		}
+	}
+	return d
 }
 
 // doubtOf is of what was copied in the window. A packet's linear part holds a
 // frame at most.
 func doubtOf(seen []copies, iface net.Interface) endpoint.Doubt {
 	var sum copies
-	stats := false
+	stats, summed := false, true
 	for _, c := range seen {
-		sum.calls, sum.counted, stats = sum.calls+c.calls, sum.counted+c.counted, stats || c.stats
+		sum.calls, sum.counted, stats, summed = sum.calls+c.calls, sum.counted+c.counted, stats || c.stats, summed && c.summed
 	}
 	missed := sum.calls - min(sum.calls, sum.counted)
 	switch {
 	case missed == 0:
 		return endpoint.Doubt{}
+	case summed:
+		return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel copied %d times, and of %d it could not be seen how much", sum.calls, missed)}
 	case !stats:
 		return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel copied %d times, and counts how much since Linux 7.2 only: look at flow rules and RSS (ethtool -n, -x)", missed)}
 	}
@@ -566,8 +613,12 @@ func (s *zcrxSession) Close() error {
 		err = s.netdev.Close()
 	}
 	for i := range s.watches {
-		if w := &s.watches[i]; w.calls != nil {
+		w := &s.watches[i]
+		if w.calls != nil {
 			err = errors.Join(err, w.calls.Close())
+		}
+		if w.bytes != nil {
+			err = errors.Join(err, w.bytes.Close())
 		}
 	}
 	for i := range s.shares {
@@ -625,6 +676,7 @@ type zcrxReceiver struct {
 
 	// starved is since when the kernel has found no free buffer.
 	starved time.Time
+	claimed uint64 // of watch.bytes, counted
 }
 
 // zcrxConn is what the loop keeps of a connection.
@@ -858,11 +910,15 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 		return 0, fmt.Errorf("%s: begin to read the dma-buf: %w", w.where, e)
 	}
 	var total uint64
-	event, short := false, false
+	var events [2]bool // by kind
+	short := false
 	for ; done < ready && !w.zc.Full(); done++ {
 		cqe := w.ring.CQE(done)
-		if cqe.Event() {
-			event, short = true, true
+		if kind, ok := cqe.Event(); ok {
+			if int(kind) >= len(events) {
+				return 0, fmt.Errorf("%s: the kernel tells of an event %d that nobody asked for", w.where, kind)
+			}
+			events[kind] = true
 			continue
 		}
 		c, st := &conns[cqe.UserData], &w.states[cqe.UserData]
@@ -905,12 +961,15 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 		w.count(conns, total)
 		w.ring.SetMinWait(w.pace.next(conns, done, total))
 	}
+	short = short || events[uring.NoBuffer]
 	if short && w.session.area.most > 0 && err == nil {
 		err = w.grow(n)
 	}
-	if event && err == nil {
-		n.Extra[zcrxEmpty].Add(1)
-		err = w.zc.Rearm()
+	for kind, counter := range [...]int{uring.NoBuffer: zcrxEmpty, uring.CopiedFragment: zcrxCopy} {
+		if events[kind] && err == nil {
+			n.Extra[counter].Add(1)
+			err = w.zc.Rearm(uring.Event(kind))
+		}
 	}
 	return ended, err
 }
@@ -926,14 +985,18 @@ func (w *zcrxReceiver) failed(flow int, e unix.Errno) error {
 	return fmt.Errorf("%s, flow %d: %w", w.where, flow+1, e)
 }
 
-// count adds the round's bytes to the connections' counters. The kernel's
-// statistics are of the queue: which connection a copied byte was of, they do
-// not tell, and it is taken from the first ones.
+// count adds the round's bytes to the connections' counters. Of which connection a
+// copied byte was nobody tells, and it is taken from the first ones.
 func (w *zcrxReceiver) count(conns []endpoint.Conn, total uint64) {
 	copied := total
 	if !w.copies {
-		// Where the kernel does not tell, the session's Doubt does.
-		copied, _ = w.zc.ClaimCopied(total)
+		// Where neither tells all, the session's Doubt does.
+		if b := w.watch.bytes; b != nil {
+			copied = min(b.Sum()-w.claimed, total)
+			w.claimed += copied
+		} else {
+			copied, _ = w.zc.ClaimCopied(total)
+		}
 		n, known := w.zc.Copies()
 		w.watch.counted.Store(n)
 		w.watch.stats.Store(known)

@@ -109,8 +109,11 @@ func TestLabZCRXAstray(t *testing.T) {
 	if !strings.Contains(w, "rx: flow 2 came by another queue of zc1") || strings.Contains(w, "flow 1 came") || r.RX.Counters["flows_by_other_queues"] != 1 {
 		t.Errorf("warnings: %s", w)
 	}
-	if r.RX.CopiedBytes == 0 || r.RX.ZeroCopiedBytes == 0 {
-		t.Errorf("%d bytes zero-copied, %d copied", r.RX.ZeroCopiedBytes, r.RX.CopiedBytes)
+	if r.RX.CopiedBytes == 0 || r.RX.ZeroCopiedBytes == 0 || r.RX.UnknownBytes != 0 {
+		t.Errorf("%d bytes zero-copied, %d copied, of %d is it unknown", r.RX.ZeroCopiedBytes, r.RX.CopiedBytes, r.RX.UnknownBytes)
+	}
+	if n := r.RX.Counters["copy_events"]; (n > 0) != uring.QueryZeroCopyRX().Copies {
+		t.Errorf("the kernel told %v times that it copied", n)
 	}
 }
 

@@ -1,15 +1,17 @@
 package abi
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// include/uapi/linux/bpf.h: small programs on tracepoints, and the array in
-// which they leave their sums. bpf(2) takes a union; each command has its part
+// include/uapi/linux/bpf.h: small programs on tracepoints and probes, and the arrays
+// in which they leave their sums. bpf(2) takes a union; each command has its part
 // of it here.
 
 // BPFInsn is struct bpf_insn. Regs holds the destination in its low half.
@@ -60,8 +62,39 @@ func (a *BPFArray) Read() ([]uint64, error) {
 // Close gives it back; programs that use it keep it alive.
 func (a *BPFArray) Close() error { return unix.Close(a.FD) }
 
-// BPFProgram loads a program for raw tracepoints.
-func BPFProgram(program []BPFInsn) (fd int, err error) {
+// BPFWords is an array of one value of 64-bit words, which is read as memory
+// (BPF_MAP_TYPE_ARRAY with BPF_F_MMAPABLE, Linux 5.5).
+type BPFWords struct {
+	FD  int
+	mem []byte
+}
+
+// NewBPFWords makes so many words, zeroed.
+func NewBPFWords(words int) (*BPFWords, error) {
+	create := struct{ mapType, keySize, valueSize, maxEntries, mapFlags uint32 }{unix.BPF_MAP_TYPE_ARRAY, 4, uint32(8 * words), 1, unix.BPF_F_MMAPABLE}
+	fd, err := bpf(unix.BPF_MAP_CREATE, unsafe.Pointer(&create), unsafe.Sizeof(create))
+	if err != nil {
+		return nil, err
+	}
+	mem, err := unix.Mmap(fd, 0, 8*words, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("map an array of programs: %w", err)
+	}
+	return &BPFWords{FD: fd, mem: mem}, nil
+}
+
+// Load is word i as it is now.
+func (w *BPFWords) Load(i int) uint64 {
+	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&w.mem[8*i])))
+}
+
+// Close gives it back; programs that use it keep it alive.
+func (w *BPFWords) Close() error { return errors.Join(unix.Munmap(w.mem), unix.Close(w.FD)) }
+
+// BPFProgram loads a program of a type, BPF_PROG_TYPE_RAW_TRACEPOINT or
+// BPF_PROG_TYPE_KPROBE.
+func BPFProgram(kind uint32, program []BPFInsn) (fd int, err error) {
 	license := []byte("Apache-2.0\x00")
 	var pin runtime.Pinner // an address as a number does not move with a stack
 	defer pin.Unpin()
@@ -75,7 +108,7 @@ func BPFProgram(program []BPFInsn) (fd int, err error) {
 		kernVersion       uint32
 		progFlags         uint32
 	}{
-		progType: unix.BPF_PROG_TYPE_RAW_TRACEPOINT, insnCnt: uint32(len(program)),
+		progType: kind, insnCnt: uint32(len(program)),
 		insns: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(program)))), license: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(license)))),
 	}
 	fd, err = bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&load), unsafe.Sizeof(load))

@@ -23,10 +23,10 @@ func SetPerfDataTail(ring []byte, tail uint64) {
 	atomic.StoreUint64(&perfPage(ring).Data_tail, tail)
 }
 
-// OpenKprobe is perf_event_open(2) of a kprobe at the entry of a kernel function,
-// of the type that the kernel gave its kprobe PMU, for the calling thread and
-// wherever it runs. It counts calls (Linux 4.17).
-func OpenKprobe(pmu uint32, function string) (fd int, err error) {
+// OpenKprobe is perf_event_open(2) of a kprobe at the entry of a kernel function, or
+// with returns where it returns, of the type that the kernel gave its kprobe PMU,
+// for the calling thread and wherever it runs. It counts calls (Linux 4.17).
+func OpenKprobe(pmu uint32, function string, returns bool) (fd int, err error) {
 	name, err := unix.BytePtrFromString(function)
 	if err != nil {
 		return -1, err
@@ -34,6 +34,9 @@ func OpenKprobe(pmu uint32, function string) (fd int, err error) {
 	attr := unix.PerfEventAttr{
 		Type: pmu, Size: unix.PERF_ATTR_SIZE_VER7, Ext1: uint64(uintptr(unsafe.Pointer(name))), // kprobe_func
 		Read_format: unix.PERF_FORMAT_TOTAL_TIME_ENABLED | unix.PERF_FORMAT_TOTAL_TIME_RUNNING,
+	}
+	if returns {
+		attr.Config = 1 // the PMU's format/retprobe: bit 0
 	}
 	fd, err = unix.PerfEventOpen(&attr, 0, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	runtime.KeepAlive(name) // the kernel has read it by now

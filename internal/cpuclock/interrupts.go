@@ -50,7 +50,7 @@ func mayInterrupts() bool {
 		return false
 	}
 	defer sums.Close()
-	begin, err := abi.BPFProgram(program(sums.FD, false))
+	begin, err := abi.BPFProgram(unix.BPF_PROG_TYPE_RAW_TRACEPOINT, program(sums.FD, false))
 	if err != nil {
 		return false
 	}
@@ -81,7 +81,7 @@ func openInterrupts() (_ *interrupts, err error) {
 		// The kernel leaves out a program that interrupts itself, and one beginning or
 		// end that is left out makes every sum after it wrong. So each tracepoint has
 		// a program of its own: none of these events comes while the same is handled.
-		p, err := abi.BPFProgram(program(t.sums.FD, strings.HasSuffix(name, "_exit")))
+		p, err := abi.BPFProgram(unix.BPF_PROG_TYPE_RAW_TRACEPOINT, program(t.sums.FD, strings.HasSuffix(name, "_exit")))
 		if err != nil {
 			return nil, err
 		}

@@ -105,7 +105,7 @@ func openSpans(tracepoint string, counts []abi.BPFInsn) (_ *spans, err error) {
 		return nil, err
 	}
 	const since, total, stack = 0, 8, -4
-	program, err := abi.BPFProgram(append(counts, []abi.BPFInsn{
+	program, err := abi.BPFProgram(unix.BPF_PROG_TYPE_RAW_TRACEPOINT, append(counts, []abi.BPFInsn{
 		{Code: unix.BPF_ST | unix.BPF_MEM | unix.BPF_W, Regs: fp, Off: stack},
 		{Code: unix.BPF_LD | unix.BPF_IMM | unix.BPF_DW, Regs: unix.BPF_PSEUDO_MAP_FD<<4 | r1, Imm: int32(s.sums.FD)}, {},
 		{Code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_X, Regs: fp<<4 | r2},

@@ -12,27 +12,37 @@ import (
 // CountCalls begins to count how often the calling thread enters a function of
 // the kernel. A compiler may have made several of it, or none; then it is Lacking.
 func CountCalls(function string) (*Counter, error) {
+	fd, err := probe(function, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Counter{fd: fd}, nil
+}
+
+// probe opens an event of the calling thread's calls of a function, or of its
+// returns from it.
+func probe(function string, returns bool) (fd int, err error) {
 	b, err := os.ReadFile("/sys/bus/event_source/devices/kprobe/type")
 	if err != nil {
-		return nil, &Error{Lacking: true, text: "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)"}
+		return -1, &Error{Lacking: true, text: "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)"}
 	}
 	pmu, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32)
 	if err != nil {
-		return nil, fmt.Errorf("type of kprobes: %q", b)
+		return -1, fmt.Errorf("type of kprobes: %q", b)
 	}
 	symbols, err := os.ReadFile("/proc/kallsyms")
 	if err != nil {
-		return nil, fmt.Errorf("symbols of the kernel: %w", err)
+		return -1, fmt.Errorf("symbols of the kernel: %w", err)
 	}
 	names := bodies(string(symbols), function)
 	if len(names) != 1 {
-		return nil, &Error{Lacking: true, text: fmt.Sprintf("this kernel has %d functions %s", len(names), function)}
+		return -1, &Error{Lacking: true, text: fmt.Sprintf("this kernel has %d functions %s", len(names), function)}
 	}
-	fd, err := abi.OpenKprobe(uint32(pmu), names[0])
+	fd, err = abi.OpenKprobe(uint32(pmu), names[0], returns)
 	if err != nil {
-		return nil, explain(err, paranoid())
+		return -1, explain(err, paranoid())
 	}
-	return &Counter{fd: fd}, nil
+	return fd, nil
 }
 
 // bodies are the symbols that a function was compiled to: f, f.isra.0. Parts that

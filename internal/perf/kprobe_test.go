@@ -6,6 +6,8 @@ import (
 	"os"
 	"runtime"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestBodies(t *testing.T) {
@@ -63,5 +65,56 @@ func TestCountCalls(t *testing.T) {
 	}
 	if _, err := CountCalls("no_such_function_of_the_kernel"); err == nil {
 		t.Error("calls of a function that there is not are counted")
+	}
+}
+
+// TestSumReturns sums what this thread's reads gave, and nothing of others.
+func TestSumReturns(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r, err := SumReturns("ksys_read")
+	var refused *Error
+	if errors.As(err, &refused) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c, err := CountCalls("ksys_read")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	null, err := os.Open("/dev/zero")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	b := make([]byte, 1000)
+	read := func() {
+		if _, err := unix.Read(int(null.Fd()), b); err != nil { // of a thread, whoever else reads
+			t.Error(err)
+		}
+	}
+	sum, calls := r.Sum(), r.Calls()
+	for range 10 {
+		read()
+	}
+	_, _ = unix.Read(-1, b) // a failure is a return, and gives nothing
+	done := make(chan bool)
+	go func() { // on another thread
+		runtime.LockOSThread()
+		for range 5 {
+			read()
+		}
+		close(done)
+	}()
+	<-done
+	if sum, calls = r.Sum()-sum, r.Calls()-calls; sum != 10*1000 || calls != 11 {
+		t.Errorf("%d bytes in %d calls, want 10000 in 11", sum, calls)
+	}
+	if _, err := SumReturns("no_such_function_of_the_kernel"); err == nil {
+		t.Error("returns of a function that there is not are summed")
 	}
 }

@@ -118,9 +118,9 @@ func (c *CQE) Notification() bool { return c.Flags&abi.IORING_CQE_F_NOTIF != 0 }
 // this Notification belongs to, all of it or a part.
 func (c *CQE) WasCopied() bool { return uint32(c.Res)&abi.IORING_NOTIF_USAGE_ZC_COPIED != 0 }
 
-// Event reports whether the completion is no request's but a ZeroCopyRX's word
-// that the NIC found no free buffer in the area.
-func (c *CQE) Event() bool { return c.UserData == zeroCopyEvent }
+// Event reports whether the completion is no request's but a ZeroCopyRX's word,
+// and of what.
+func (c *CQE) Event() (Event, bool) { return Event(c.Res), c.UserData == zeroCopyEvent }
 
 // Offset is where in a ZeroCopyRX's area the data of a RecvZC is, for
 // ZeroCopyRX.Bytes. The completion is of a CQE32 ring.

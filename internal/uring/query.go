@@ -47,6 +47,7 @@ type ZeroCopyRXSupport struct {
 	Share   bool // several rings can receive from one queue
 	Stats   bool // copied bytes are counted
 	Events  bool // it tells when the NIC found no buffer
+	Copies  bool // it tells when it copied what another queue received
 	Grow    bool // memory can be added to an area in use
 	BufLen  bool // the NIC's buffers can be longer than a page
 }
@@ -68,6 +69,7 @@ func QueryZeroCopyRX() ZeroCopyRXSupport {
 	if query(abi.IO_URING_QUERY_ZCRX_EVENT, &ev) == 0 {
 		s.Stats = ev.StatsSize >= uint32(unsafe.Sizeof(abi.ZCRXStats{}))
 		s.Events = ev.EventFlags&(1<<abi.ZCRX_EVENT_ALLOC_FAIL) != 0 && z.NrCtrlOpcodes > abi.ZCRX_CTRL_ARM_EVENT
+		s.Copies = s.Events && ev.EventFlags&(1<<abi.ZCRX_EVENT_COPY) != 0
 	}
 	return s
 }

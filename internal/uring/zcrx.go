@@ -146,7 +146,10 @@ func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
 	}
 	events := can.Events && c.Queue != NoQueue
 	if events {
-		a.event.UserData, a.event.TypeMask = zeroCopyEvent, 1<<abi.ZCRX_EVENT_ALLOC_FAIL
+		a.event.UserData, a.event.TypeMask = zeroCopyEvent, 1<<NoBuffer
+		if can.Copies {
+			a.event.TypeMask |= 1 << CopiedFragment
+		}
 	}
 	if _, e := z.ring.register(abi.IORING_REGISTER_ZCRX_IFQ, unsafe.Pointer(&a.ifq), 1); e != 0 {
 		return explainMemlock(fmt.Errorf("register zero-copy receive (IORING_REGISTER_ZCRX_IFQ): %w", e))
@@ -164,7 +167,7 @@ func (z *ZeroCopyRX) register(c ZeroCopyConfig) error {
 	q.flushAt.Store(q.flushDepth())
 	z.ready(a, can)
 	if events {
-		a.arm = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_ARM_EVENT, Arg: abi.ZCRX_EVENT_ALLOC_FAIL}
+		a.arm = abi.ZCRXCtrl{ZCRXID: z.id, Op: abi.ZCRX_CTRL_ARM_EVENT}
 		z.arm = &a.arm
 	}
 	return nil
@@ -361,12 +364,22 @@ func (z *ZeroCopyRX) Pending() uint32 {
 	return atomic.LoadUint32(z.refill.tail) - atomic.LoadUint32(z.refill.head)
 }
 
-// TakesEvents reports whether the kernel tells when the NIC found no buffer,
-// by a completion that is an Event.
-func (z *ZeroCopyRX) TakesEvents() bool { return z.arm != nil }
+// Event is what the kernel can tell of by a completion of its own.
+type Event uint32
 
-// Rearm asks for the next such event; there is none before.
-func (z *ZeroCopyRX) Rearm() error {
+// The events (Linux 7.2).
+const (
+	// NoBuffer: the NIC found no free buffer in the area.
+	NoBuffer Event = abi.ZCRX_EVENT_ALLOC_FAIL
+	// CopiedFragment: the kernel copied what another queue received, as its
+	// statistics have it. What a NIC left beside the headers is no such copy.
+	CopiedFragment Event = abi.ZCRX_EVENT_COPY
+)
+
+// Rearm asks for the next event of a kind of which there was one; there is none
+// before.
+func (z *ZeroCopyRX) Rearm(e Event) error {
+	z.arm.Arg = uint32(e)
 	if e := z.control(unsafe.Pointer(z.arm)); e != 0 {
 		return fmt.Errorf("ask for the next event of zero-copy receive (ZCRX_CTRL_ARM_EVENT): %w", e)
 	}

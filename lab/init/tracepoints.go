@@ -16,7 +16,7 @@ import (
 func settleTracepoints() {
 	const r0 = 0
 	nothing := []abi.BPFInsn{{Code: unix.BPF_ALU64 | unix.BPF_MOV | unix.BPF_K, Regs: r0}, {Code: unix.BPF_JMP | unix.BPF_EXIT}}
-	program, err := abi.BPFProgram(nothing)
+	program, err := abi.BPFProgram(unix.BPF_PROG_TYPE_RAW_TRACEPOINT, nothing)
 	if err != nil {
 		return
 	}

@@ -16,17 +16,19 @@ import (
 // outside, and a run that would take more is refused before it takes anything.
 func TestStoryMaxMemory(t *testing.T) {
 	const limit = 64 << 20
-	for engine, tc := range map[string]struct {
+	for name, tc := range map[string]struct {
 		own, most, more []string
 		cure            string
 	}{
-		"baseline": {nil, []string{"-P", "4", "-l", "2M"}, []string{"-P", "16", "-l", "4M"}, "fewer flows or a shorter length"},
-		"uring":    {nil, []string{"-P", "4", "-l", "1M"}, []string{"-P", "4", "-l", "4M"}, "--rx-opt buffers="},
-		"mmap":     {[]string{"--rx-opt", "map=16M"}, []string{"-P", "2", "-l", "1M"}, []string{"-P", "8", "-l", "64K"}, "--rx-opt map="},
-		"zcrx":     {[]string{"--rx-opt", "mem-size=128M"}, nil, []string{"-P", "1"}, "--rx-opt mem-size=SIZE, or the SIZE of --mem"},
-		"devmem":   {[]string{"--mem", "udmabuf:64M"}, nil, []string{"-P", "1"}, "--rx-opt mem-size=SIZE, or the SIZE of --mem"},
+		"baseline":        {nil, []string{"-P", "4", "-l", "2M"}, []string{"-P", "16", "-l", "4M"}, "fewer flows or a shorter length"},
+		"uring":           {nil, []string{"-P", "4", "-l", "1M"}, []string{"-P", "4", "-l", "4M"}, "--rx-opt buffers="},
+		"mmap":            {[]string{"--rx-opt", "map=16M"}, []string{"-P", "2", "-l", "1M"}, []string{"-P", "8", "-l", "64K"}, "--rx-opt map="},
+		"zcrx":            {[]string{"--rx-opt", "mem-size=128M"}, nil, []string{"-P", "1"}, "--rx-opt mem-size=SIZE, or the SIZE of --mem"},
+		"zcrx that grows": {[]string{"--rx-opt", "mem-size=8M,grow=128M"}, nil, []string{"-P", "1"}, "--rx-opt grow=SIZE"},
+		"devmem":          {[]string{"--mem", "udmabuf:64M"}, nil, []string{"-P", "1"}, "--rx-opt mem-size=SIZE, or the SIZE of --mem"},
 	} {
-		t.Run(engine, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
+			engine, _, _ := strings.Cut(name, " ")
 			rx, port, out := service(t, append([]string{"--max-memory", "64M", "--rx", engine}, tc.own...)...)
 			idle := resident(t, rx.Process.Pid)
 			tx := func(args ...string) (string, int) {

@@ -19,7 +19,7 @@ bin/zcbench: $(SOURCES)
 GIOURING = -tags giouring -ldflags=-checklinkname=0
 giouring: bin/zcbench-giouring
 bin/zcbench-giouring: $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath $(GIOURING) -o $@ ./cmd/zcbench
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto $(GIOURING) -o $@ ./cmd/zcbench
 
 demo: bin/zcbench
 	bin/zcbench demo -o demo-results

@@ -135,7 +135,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 	stop, err := c.link.watch(func(s *silence) {
 		// It may run again some day, and wonder.
 		c.link.lastWords(Errorf(Failed, "this end heard nothing since %s, for %.0f s, and gave the run up", s.since.Format("15:04:05"), s.after.Seconds()))
-		cancel(Errorf(Failed, "the driver: %w", s))
+		cancel(Errorf(Failed, "%s: %w", a.driver(), s))
 	})
 	if err != nil {
 		return err
@@ -196,7 +196,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 				idle.Reset(max(left, owedWait/8))
 				continue
 			}
-			err := Errorf(Failed, "the driver: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs)", c.idle.Seconds())
+			err := Errorf(Failed, "%s: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs)", a.driver(), c.idle.Seconds())
 			c.link.lastWords(Errorf(Failed, "this end was asked for nothing in %.0f s, and closed the connection", c.idle.Seconds()))
 			if c.over {
 				return nil // with a run that came to its end
@@ -237,6 +237,15 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 			c.link.busy(0)
 		}
 	}
+}
+
+// driver is what a user calls the zcbench that drives this end: of rx a sender, and of
+// an end that may be either a controller. Drivers are those of NICs to them.
+func (a *Agent) driver() string {
+	if len(a.TX) == 0 {
+		return "the sender"
+	}
+	return "the controller"
 }
 
 // addrOf is the address of one end of a link, where it has one.

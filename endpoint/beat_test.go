@@ -155,7 +155,7 @@ func TestSilentDriverIsGivenUp(t *testing.T) {
 	l, _ := begun(t, ours, time.Minute)
 	select {
 	case err := <-served:
-		if err == nil || !strings.Contains(err.Error(), "the driver: nothing was heard from it since ") {
+		if err == nil || !strings.Contains(err.Error(), "the sender: nothing was heard from it since ") {
 			t.Errorf("the agent ended with %v", err)
 		}
 	case <-time.After(20 * time.Second):
@@ -258,5 +258,14 @@ func TestBeatsAmongMessages(t *testing.T) {
 	}
 	if m, err := l.receive(); err != nil || m.Clock == nil || m.Clock.Now != 7 {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// A user takes a driver for that of a NIC.
+func TestWhoDrives(t *testing.T) {
+	for want, a := range map[string]*Agent{"the sender": {RX: []Engine{plain{}}}, "the controller": {RX: []Engine{plain{}}, TX: []Engine{plain{}}}} {
+		if got := a.driver(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }

@@ -177,7 +177,7 @@ func TestStuckDriverIsGivenUp(t *testing.T) {
 			}()
 			select {
 			case err := <-served:
-				if phase != "flood" && (err == nil || !strings.Contains(err.Error(), "the driver: it is heard of, and asked for nothing in ")) {
+				if phase != "flood" && (err == nil || !strings.Contains(err.Error(), "the sender: it is heard of, and asked for nothing in ")) {
 					t.Errorf("after %s: %v", time.Since(begun), err)
 				}
 			case <-time.After(stuckWithin):

@@ -30,7 +30,7 @@ func ownQueues(n int) ringcfg.Want {
 var errNoQueueAPI = errors.New("its driver has no queue API")
 
 // queueAPI is what would change that.
-const queueAPI = "a NIC whose driver has queue_mgmt_ops, such as bnxt, gve, mlx5 and fbnic of recent kernels"
+const queueAPI = "a NIC whose driver has queue_mgmt_ops, as bnxt, gve, mlx5 and fbnic of recent kernels do"
 
 // tellsAtBind are drivers that have a queue API without anything in it where their
 // firmware lets no queue go: only a binding tells (drivers/net/ethernet/broadcom/bnxt/bnxt.c,

@@ -21,12 +21,20 @@ import (
 
 // captureNIC writes what kernel and driver answer to all that probe, tune show and
 // probe --fix ask about an interface to a file that is not there yet.
-func captureNIC(ctx context.Context, c *cli, iface, path string) error {
-	if _, err := os.Lstat(path); err == nil {
+func captureNIC(ctx context.Context, c *cli, iface, path string) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
 		return endpoint.Errorf(endpoint.Usage, "--capture: %s is there already, and is not overwritten: name another file, or remove it", path)
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	}
+	if err != nil {
 		return endpoint.Errorf(endpoint.Usage, "--capture: %w", err)
 	}
+	defer func() {
+		err = errors.Join(err, f.Close())
+		if err != nil {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}()
 	secret, err := secrets()
 	if err != nil {
 		return err
@@ -36,16 +44,8 @@ func captureNIC(ctx context.Context, c *cli, iface, path string) error {
 		fmt.Fprintf(c.stderr, "zcbench: note: %v (the capture has that answer)\n", err)
 	}
 	from.Redact(secret)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
+	if err := interruptible(ctx, func() error { return buffered(f, from.Write) }); err != nil {
 		return fmt.Errorf("write the capture: %w", err)
-	}
-	err = interruptible(ctx, func() error { return buffered(f, from.Write) })
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write the capture: %w", err), os.Remove(path))
 	}
 	all := from.Answers()
 	note := "docs/nics.md says what is in it"

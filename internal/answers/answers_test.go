@@ -139,7 +139,7 @@ func TestRedact(t *testing.T) {
 		was[i] += len(a.Text) + len(a.Says) + len(a.Of)
 	}
 
-	s.Redact(Secrets{MACs: []net.HardwareAddr{mac, nil, make(net.HardwareAddr, 6)}, Addrs: []netip.Addr{v4, v6, netip.IPv6Loopback()}, Names: []string{"gate.example.org"}})
+	s.Redact(Secrets{MACs: []net.HardwareAddr{mac, nil, make(net.HardwareAddr, 6)}, Addrs: []netip.Addr{v4, v6, netip.IPv6Loopback()}, Names: []string{"gate.example.org", "no"}})
 
 	var file bytes.Buffer
 	if err := s.Write(&file); err != nil {
@@ -170,7 +170,7 @@ func TestRedact(t *testing.T) {
 			t.Errorf("%s: %d bytes, were %d", a.Ask, is, was[i])
 		}
 	}
-	if !strings.Contains(file.String(), "1203.0.113.779, gates or gateway") {
+	if !strings.Contains(file.String(), `"says":"no: `) || !strings.Contains(file.String(), "1203.0.113.779, gates or gateway") {
 		t.Errorf("replaced what is none of it: %s", file.Bytes())
 	}
 	if s.Head.Interface != "enx020000000001" || s.list[0].Of != s.Head.Interface || s.place[question{"link", s.Head.Interface}] != 0 || len(s.place) != len(s.list) {

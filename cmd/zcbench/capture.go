@@ -48,11 +48,11 @@ func captureNIC(ctx context.Context, c *cli, iface, path string) (err error) {
 		return fmt.Errorf("write the capture: %w", err)
 	}
 	all := from.Answers()
-	note := "docs/nics.md says what is in it"
+	advice := "docs/nics.md says what is in it"
 	if slices.ContainsFunc(all, func(a answers.Answer) bool { return a.Errno == unix.EPERM }) {
-		note = "this user may not ask all: run it as root for a whole one"
+		advice = "this user may not ask all: run it as root for a whole one"
 	}
-	fmt.Fprintf(c.stderr, "zcbench: %s has %s about %s (%s); %s\n", path, printable.Count(len(all), "answer"), iface, cmp.Or(from.Head.Driver, "no driver"), note)
+	fmt.Fprintf(c.stderr, "zcbench: %s has %s about %s (%s); %s\n", path, printable.Count(len(all), "answer"), iface, cmp.Or(from.Head.Driver, "no driver"), advice)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -96,7 +97,15 @@ func (h *host) cpuFile(name string) string {
 	return ""
 }
 
-func refuseCPU(h *host, name, _ string) error { return refuseFile(h.cpuFile(name)) }
+func refuseCPU(h *host, name, value string) error {
+	path := h.cpuFile(name)
+	if strings.HasSuffix(name, ".governor") {
+		if all, err := readFile(filepath.Join(filepath.Dir(path), "scaling_available_governors")); err == nil && all != "" && !slices.Contains(strings.Fields(all), value) {
+			return fmt.Errorf("there is no governor %s here, but %s", value, all)
+		}
+	}
+	return refuseFile(path)
+}
 
 func onOff(on bool) string {
 	if on {

@@ -44,6 +44,17 @@ func TestRefusedFiles(t *testing.T) {
 	}
 }
 
+// Governors are those of a list, where the kernel has one.
+func TestRefusedGovernor(t *testing.T) {
+	const dir = "sys/devices/system/cpu/cpu0/cpufreq/"
+	h := machine(t, map[string]string{dir + "scaling_governor": "powersave\n", dir + "scaling_available_governors": "performance powersave\n"})
+	for value, refused := range map[string]bool{"performance": false, "ondemand": true} {
+		if err := refuseCPU(h, "cpu.0.governor", value); (err != nil) != refused {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
+
 // What an Apply would be refused with a Plan says in the same words.
 func TestPlanRefused(t *testing.T) {
 	p := pair(t)
@@ -63,4 +74,18 @@ func TestPlanRefused(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// What cannot be kept is said before it is promised.
+func TestPlanKeep(t *testing.T) {
+	now, err := Snapshot("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now["cpu.dma-latency"] == "" {
+		t.Skip("needs /dev/cpu_dma_latency")
+	}
+	if _, err := Plan(Want{Keep: true, Settings: map[string]string{"dma-latency": "77"}}); !errors.Is(err, ErrUsage) {
+		t.Errorf("got %v", err)
+	}
 }

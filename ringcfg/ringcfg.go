@@ -251,6 +251,9 @@ func (h *host) resolve(w Want, now Settings) (resolved, error) {
 	if len(lacking) > 0 {
 		return r, unsupported("%s", h.lacks(lacking))
 	}
+	if w.Keep && r.set["cpu"]["cpu.dma-latency"] != "" {
+		return r, usage("cpu.dma-latency lasts only as long as the process that sets it; switch idle states off instead (cpu.*.idle-C6 = off)")
+	}
 	return r, nil
 }
 
@@ -476,9 +479,6 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 	}
 	if _, err := h.refusal(r, len(w.Flows) > 0 || w.Queues > 0); err != nil {
 		return Grant{}, err
-	}
-	if w.Keep && r.set["cpu"]["cpu.dma-latency"] != "" {
-		return Grant{}, usage("cpu.dma-latency lasts only as long as the process that sets it; switch idle states off instead (cpu.*.idle-C6 = off)")
 	}
 	if err := s.announce(); err != nil {
 		return Grant{}, fmt.Errorf("%w; nothing was changed", err)

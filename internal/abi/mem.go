@@ -10,6 +10,13 @@ import (
 // pages; mappings are aligned to it so that the kernel can use one.
 const HugePageSize = 2 << 20
 
+// populateStep is how much memory one call brings in. The kernel holds the process's
+// memory map (mmap_lock) for all of such a call, and every thread that maps memory
+// waits for it: the Go runtime does so with locks of its own held, which stops the
+// threads that have nothing to do with that memory. Where a hypervisor has to find the
+// memory first, a GiB can take seconds.
+const populateStep = 4 * HugePageSize
+
 // Map gives size bytes (rounded up to whole pages) of zeroed, prefaulted
 // memory that the Go runtime neither moves nor frees, for buffers the kernel
 // keeps pointers to. With huge it comes from the reserved huge pages and
@@ -17,32 +24,46 @@ const HugePageSize = 2 << 20
 // are asked for.
 func Map(size int, huge bool) ([]byte, error) {
 	flags := unix.MAP_PRIVATE | unix.MAP_ANONYMOUS
+	page, kind, cure := unix.Getpagesize(), "", ""
 	if huge {
-		size = (size + HugePageSize - 1) &^ (HugePageSize - 1)
-		b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, flags|unix.MAP_HUGETLB|unix.MAP_POPULATE)
-		if err != nil {
-			return nil, fmt.Errorf("map %d bytes of huge pages: %w (reserve them: sysctl vm.nr_hugepages)", size, err)
-		}
-		return b, nil
+		flags |= unix.MAP_HUGETLB
+		page, kind, cure = HugePageSize, " of huge pages", " (reserve them: sysctl vm.nr_hugepages)"
 	}
-	page := unix.Getpagesize()
 	size = (size + page - 1) &^ (page - 1)
 	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, flags)
 	if err != nil {
-		return nil, fmt.Errorf("map %d bytes: %w", size, err)
+		return nil, fmt.Errorf("map %d bytes%s: %w%s", size, kind, err, cure)
 	}
-	if size >= HugePageSize {
+	if !huge && size >= HugePageSize {
 		// Only a wish: a kernel without THP answers EINVAL, and it is the
 		// same memory then.
 		_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
 	}
-	if err := unix.Madvise(b, unix.MADV_POPULATE_WRITE); err != nil {
-		// Before Linux 5.14: fault the pages in by hand.
-		for i := 0; i < len(b); i += page {
-			b[i] = 0
-		}
+	if err := populate(b, page); err != nil {
+		_ = unix.Munmap(b) // as it was just mapped
+		return nil, fmt.Errorf("bring in %d bytes%s: %w%s", size, kind, err, cure)
 	}
 	return b, nil
+}
+
+// populate has the kernel bring in all pages of a mapping, for writing.
+func populate(b []byte, page int) error {
+	for len(b) > 0 {
+		part := b[:min(len(b), populateStep)]
+		switch err := unix.Madvise(part, unix.MADV_POPULATE_WRITE); err {
+		case nil:
+			b = b[len(part):]
+		case unix.EINTR:
+		case unix.EINVAL: // before Linux 5.14: fault the pages in by hand
+			for i := 0; i < len(b); i += page {
+				b[i] = 0
+			}
+			return nil
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 // Unmap gives back what Map gave, also when it was cut shorter since.

@@ -292,13 +292,22 @@ func (c *Client) clockOffset(ctx context.Context) (offset, uncertainty int64, er
 // prepareWait covers opening engines (huge pages, rings).
 const prepareWait = 20 * time.Second
 
+// slowMemory is how many bytes a second an end takes and fills at least, beyond that:
+// a hypervisor may have to find them first.
+const slowMemory = 128 << 20
+
+// opening is how long an agent may take to open the engine and its workers.
+func (p *Prepare) opening() time.Duration {
+	return prepareWait + time.Duration(Bytes(p.Flows, max(p.Length, p.Pattern.Period))/slowMemory)*time.Second
+}
+
 // restoreWait covers putting settings back before the result is sent: a NIC may
 // take its link down for it, and io_uring lets go of queues late.
 const restoreWait = 20 * time.Second
 
 // preparing is how long an agent may take for it, which says that it is busy.
 func (p *Prepare) preparing() time.Duration {
-	wait := 3 * prepareWait
+	wait := 2*prepareWait + p.opening()
 	if p.Role == TX {
 		wait += connectTime(p.Flows)
 	}

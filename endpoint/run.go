@@ -117,7 +117,7 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	}
 	l.busy(tuneWait)
 	if err = r.tune(&params); err == nil {
-		l.busy(prepareWait)
+		l.busy(p.opening())
 		r.session, err = e.Open(params)
 	}
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"zcbench/internal/netif"
@@ -66,13 +65,13 @@ type Agent struct {
 	// Observe, when set, sees what happens on this end, for its own screen.
 	Observe func(Event)
 
-	serving sync.Mutex // held by the link whose driver is served
+	place place
 	refusals
 }
 
 // Event is something an agent's own user may want to see.
 type Event struct {
-	Prepared *Prepare   // a run was accepted
+	Prepared *Prepare   // a run begins: its connections are there
 	Peer     netip.Addr // of the driver, where it came over a network
 	Sample   *Sample
 	Record   *results.Record // this end's half of a run
@@ -93,15 +92,18 @@ const forEver = time.Duration(math.MaxInt64 / 2)
 // Serve drives runs for one driver until the link closes, which is no error,
 // or ctx ends. It leaves nothing running.
 func (a *Agent) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
-	return a.serve(ctx, rw, func() {}, func() {})
+	return a.serve(ctx, rw, steps{func() {}, func() {}, func() {}})
 }
 
-// serve is Serve, and says when the driver has proven itself, and when it has asked
-// for a run that there can be.
-func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked func()) error {
+// steps are told how far a driver has come: that it shook hands without a token, that it
+// has the token or a run, and that it has asked for a run that there can be.
+type steps struct{ met, proven, asked func() }
+
+// serve is Serve, and tells of the steps.
+func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := &conversation{agent: a, link: newLink(rw, maxRequest), asks: asked}
+	c := &conversation{agent: a, link: newLink(rw, maxRequest), steps: s, cancel: cancel}
 	// Ending ctx closes the link, which ends the reader.
 	defer context.AfterFunc(ctx, func() {
 		c.link.goodbye(context.Cause(ctx))
@@ -116,7 +118,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 		}
 	}
 	c.link.setDeadline(handshakeWait)
-	if err := c.handshake(proven); err != nil {
+	if err := c.handshake(); err != nil {
 		return err
 	}
 	if l := a.Limits.Time; l > 0 {
@@ -127,9 +129,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 			cancel(err)
 		}).Stop()
 	}
-	if a.Claim == nil {
-		defer a.serving.Unlock()
-	}
+	defer a.place.leave(c)
 	// One reader for the link's whole life: a link that closes is noticed at
 	// once, also while a run is on.
 	stop, err := c.link.watch(func(s *silence) {
@@ -177,6 +177,8 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 		}
 	}()
 	c.link.setDeadline(0)
+	c.expect("ask for a run", talkWait)
+	defer c.expect("", 0)
 	answered := Monotonic()
 	c.idle = owedWait
 	idle := time.NewTimer(owedWait)
@@ -218,7 +220,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 					err = cause // not that a closed link is closed
 				}
 				if a.Observe != nil {
-					if c.run != nil {
+					if c.run != nil && c.begun {
 						rec := c.failed(err)
 						a.Observe(Event{Record: &rec})
 					}
@@ -233,6 +235,9 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, proven, asked 
 						return err
 					}
 				}
+			}
+			if !c.trusted && c.run == nil {
+				a.place.leave(c)
 			}
 			c.link.busy(0)
 		}
@@ -269,14 +274,19 @@ type conversation struct {
 	idle    time.Duration // that the driver may take until it asks again
 	over    bool          // what it asked for last was a run
 	asked   bool          // for a run, without a token
-	asks    func()
+	begun   bool          // the run has its connections
+	quiet   int           // how often the place had been taken as an idle baseline began, -1: none did
+	due     *time.Timer   // by when a driver without a token has to come further
+	steps   steps
+	cancel  context.CancelCauseFunc
 	claim   io.Closer
 	facts   results.Facts
 	power   *recording // of power meters; nil: none are read
 }
 
-func (c *conversation) handshake(proven func()) error {
+func (c *conversation) handshake() error {
 	a := c.agent
+	c.quiet = -1
 	nonce := make([]byte, 32)
 	if _, err := rand.Read(nonce); err != nil {
 		return fmt.Errorf("make a nonce: %w", err)
@@ -284,7 +294,7 @@ func (c *conversation) handshake(proven func()) error {
 	theirs, err := c.link.receiveHello()
 	if err != nil {
 		if errors.Is(err, errGarbage) {
-			return turnAway(c.link, Errorf(Failed, "this is the control port of zcbench %s; use zcbench tx HOST", a.Version))
+			return turnAway(c.link, Errorf(Failed, "this is the control port of zcbench %s; %s", a.Version, a.use()))
 		}
 		return fmt.Errorf("%w: %w: %w", errTurnedAway, errSilent, err)
 	}
@@ -313,33 +323,47 @@ func (c *conversation) handshake(proven func()) error {
 		w.MAC = mac(a.Token, "agent", theirs.Nonce, nonce)
 	}
 	if c.trusted = a.Trusted || len(a.Token) > 0; c.trusted {
-		proven()
-	}
-	// Only now: whoever cannot pass the handshake never blocks the port.
-	if a.Claim == nil && !a.free() {
-		return turnAway(c.link, Errorf(Denied, "another run is on there: wait until it is over"))
-	}
-	proven() // one at a time is served
-	if err := c.link.send(message{Welcome: &w}); err != nil {
-		if a.Claim == nil {
-			a.serving.Unlock()
+		c.steps.proven()
+		// Only now: whoever cannot pass the handshake never blocks the port.
+		if err := a.place.take(c); err != nil {
+			return turnAway(c.link, err)
 		}
+	} else {
+		c.steps.met()
+	}
+	if err := c.link.send(message{Welcome: &w}); err != nil {
+		a.place.leave(c)
 		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
 	}
 	return nil
 }
 
-// leaveWait is for the driver before, who may be leaving just now.
-const leaveWait = 2 * time.Second
-
-// free takes the agent for one driver.
-func (a *Agent) free() bool {
-	for end := time.Now().Add(leaveWait); !a.serving.TryLock(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			return false
-		}
+// use is what this end's port is for.
+func (a *Agent) use() string {
+	if len(a.TX) == 0 {
+		return "use zcbench tx HOST"
 	}
-	return true
+	return "it is for controllers, which have it as the agent of a host in their experiment"
+}
+
+// talkWait is what a driver without a token has until it asks for a run, and again
+// after one: to compare clocks, open meters and read them. Neither its beats nor
+// anything else that it says makes it longer.
+const talkWait = time.Minute
+
+// expect ends the link of a driver without a token that has not come as far as that
+// when the time is over; no time is that nothing is expected.
+func (c *conversation) expect(what string, most time.Duration) {
+	if c.due != nil {
+		c.due.Stop()
+	}
+	if c.trusted || most == 0 {
+		return
+	}
+	c.due = time.AfterFunc(most, func() {
+		c.link.lastWords(Errorf(Failed, "this end waited %.0f s for the sender to %s, and closed the connection", most.Seconds(), what))
+		c.cancel(Errorf(Failed, "%s: it is heard of, and did not %s within %.0f s", c.agent.driver(), what, most.Seconds()))
+	})
 }
 
 func (c *conversation) handle(ctx context.Context, m message) error {
@@ -368,6 +392,7 @@ func (c *conversation) handle(ctx context.Context, m message) error {
 
 func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 	c.drop() // the one before is over
+	c.begun = false
 	a := c.agent
 	e, err := a.admit(&p, c.trusted)
 	if err != nil {
@@ -377,9 +402,13 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 		if c.asked {
 			return Errorf(Denied, "without a token there is one run a connection")
 		}
+		if err := a.place.take(c); err != nil {
+			return err
+		}
 		c.asked = true
+		c.steps.proven()
 	}
-	c.asks()
+	c.steps.asked()
 	if p.Interface == "" {
 		p.Interface = c.iface
 	}
@@ -397,9 +426,9 @@ func (c *conversation) prepare(ctx context.Context, p Prepare) error {
 		c.run = nil
 		return err
 	}
-	if a.Observe != nil {
-		a.Observe(Event{Prepared: &c.run.p, Peer: c.peer})
-	}
+	sender := p
+	sender.Role = TX
+	c.expect("start the run", sender.preparing())
 	facts := c.facts
 	if !c.trusted {
 		facts = shown(facts)
@@ -414,6 +443,11 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 	r := c.run
 	if err := r.meet(s.Marks); err != nil {
 		return err
+	}
+	c.expect("", 0)
+	// Not before: what strangers only ask for has no line on this end's screen.
+	if c.begun = true; c.agent.Observe != nil {
+		c.agent.Observe(Event{Prepared: &r.p, Peer: c.peer})
 	}
 	if r.p.Raw && r.p.Role == RX {
 		s.At = Monotonic() // the window opens when the stranger comes
@@ -453,6 +487,7 @@ func (c *conversation) start(ctx context.Context, s Start) error {
 		return err
 	}
 	c.over = true
+	c.expect("end the connection", talkWait)
 	if observe != nil {
 		rec := half(&r.p, c.facts, res)
 		rec.Started = r.began.Format(time.RFC3339Nano)

@@ -14,8 +14,8 @@ import (
 )
 
 // Listen serves drivers that come over TCP, one run at a time: a driver that
-// comes while another is served is told so and turned away. Links whose drivers
-// prove nothing make room for others. With once it
+// comes while another has the place is told so. Links whose drivers prove nothing, or
+// ask for no run, make room for others. With once it
 // returns after the first driver that was served. Each driver's end is
 // reported to Agent.Observe, not returned.
 func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
@@ -24,7 +24,8 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	visitors := visitors{most: spare(maxVisitors)}
+	strangers := visitors{most: spare(maxVisitors), stay: leastStay}
+	talkers := visitors{most: maxTalkers, stay: talkersStay}
 	served := make(chan struct{}, 1)
 	go func() {
 		select {
@@ -40,7 +41,7 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 				return nil
 			}
 			if feature.Exhausted(err) {
-				visitors.part(0)
+				strangers.part(0)
 			}
 			var ne net.Error
 			if errors.As(err, &ne) { // that, or the peer left the queue
@@ -49,11 +50,19 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 			}
 			return fmt.Errorf("accept a control connection: %w", err)
 		}
-		n := visitors.enter(c)
+		n := strangers.enter(c)
 		wg.Go(func() {
-			defer visitors.leave(n)
+			var talker *visitor
+			leave := func() {
+				strangers.leave(n)
+				talkers.leave(talker)
+			}
+			defer leave()
 			asked := false
-			err := a.serve(ctx, c, func() { visitors.leave(n) }, func() { asked = true })
+			err := a.serve(ctx, c, steps{proven: leave, asked: func() { asked = true }, met: func() {
+				strangers.leave(n)
+				talker = talkers.enter(c)
+			}})
 			if err != nil && a.Observe != nil && ctx.Err() == nil {
 				a.tell(addrOf(c.RemoteAddr()), err, errors.Is(err, errTurnedAway))
 			}

@@ -30,9 +30,17 @@ func spare(most int) int {
 	return int(min(l.Cur/6, uint64(most)))
 }
 
+// maxTalkers is how many of them may be beyond the handshake, without a token and before
+// they ask for a run: each has two threads. talkersStay is what they may count on to ask.
+const (
+	maxTalkers  = 16
+	talkersStay = 2 * time.Second
+)
+
 // visitors are those links, in the order they came.
 type visitors struct {
 	most int
+	stay time.Duration // that each has, at least
 	mu   sync.Mutex
 	all  []*visitor
 }
@@ -73,7 +81,7 @@ func (v *visitors) part(most int) bool {
 			out = i
 		}
 	}
-	if time.Since(v.all[out].came) < leastStay {
+	if time.Since(v.all[out].came) < v.stay {
 		return false
 	}
 	hangUp(v.all[out].conn)

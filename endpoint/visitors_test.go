@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -113,7 +114,7 @@ func TestIdleLinksKeepNobodyOut(t *testing.T) {
 // Who has most gives way, the oldest first.
 func TestVisitors(t *testing.T) {
 	const most = 64
-	v := visitors{most: most}
+	v := visitors{most: most, stay: leastStay}
 	from := func(addr string, port int) *peerAt {
 		return &peerAt{at: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), uint16(port)))}
 	}
@@ -221,4 +222,104 @@ func TestHandshakeIsNoRun(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// shake shakes hands without a token and gives the link.
+func shake(t *testing.T, addr string) (*link, net.Conn) {
+	t.Helper()
+	c, err := net.Dial("tcp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := newLink(c, maxReply)
+	err = k.send(message{Hello: &hello{Magic: magic, Protocol: Protocol, Version: "test", Nonce: make([]byte, 32)}})
+	if _, e := k.receiveHello(); err == nil {
+		err = e
+	}
+	if e := k.send(message{Auth: &auth{}}); err == nil {
+		err = e
+	}
+	m, e := k.receive()
+	if err != nil || e != nil || m.Welcome == nil {
+		t.Fatalf("shake hands: %v, %v: %+v", err, e, m)
+	}
+	return k, c
+}
+
+// Strangers that shake hands, say what time it is and ask for no run keep no sender out.
+func TestTalkersKeepNobodyOut(t *testing.T) {
+	tr := trial(t, 1, plain{role: RX}, plain{role: TX})
+	a := &Agent{Limits: Limits{Time: time.Minute, Flows: 4, Memory: 1 << 30}}
+	addr := server(t, a)
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(quit)
+	for range 2 {
+		k, c := shake(t, addr)
+		defer c.Close()
+		wg.Go(func() {
+			for k.send(message{Clock: &clock{Now: 1}}) == nil {
+				if _, err := k.receive(); err != nil {
+					return
+				}
+				select {
+				case <-quit:
+					return
+				case <-time.After(10 * time.Millisecond):
+				}
+			}
+		})
+	}
+	c, err := dialServer(t, addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.RXWant.Bind, tr.RXWant.DataPort, tr.RX = "", 0, c
+	tr.TXWant.Window, tr.RXWant.Window = 0, 0
+	if _, err := Drive(t.Context(), tr); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+}
+
+// A driver without a token has a time to come further, whatever it says meanwhile.
+func TestTalkersDoNotStay(t *testing.T) {
+	ours, theirs := pairTCP(t)
+	ended := make(chan error, 1)
+	c := &conversation{agent: &Agent{}, link: newLink(theirs, maxRequest), cancel: func(err error) { ended <- err }}
+	c.expect("ask for a run", time.Millisecond)
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "the sender: it is heard of, and did not ask for a run within ") {
+		t.Errorf("its end: %v", err)
+	}
+	if m, err := newLink(ours, maxReply).receive(); err != nil || m.Error == nil || !strings.Contains(m.Error.Text, "for the sender to ask for a run") {
+		t.Errorf("it was told %+v, %v", m, err)
+	}
+	c.expect("start the run", time.Hour)
+	c.trusted = true
+	if c.expect("", 0); c.due.Stop() {
+		t.Error("a run that started was still to end")
+	}
+}
+
+// An idle baseline in which another's run begins is none.
+func TestBaselineIsUndisturbed(t *testing.T) {
+	a := &Agent{}
+	first, second := &conversation{agent: a, quiet: -1}, &conversation{agent: a, quiet: -1}
+	if err := a.place.rest(first); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.place.take(second); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.place.rest(&conversation{agent: a, quiet: -1}); KindOf(err) != Denied {
+		t.Errorf("a baseline while a run is on: %v", err)
+	}
+	a.place.leave(second)
+	if err := a.place.take(first); err == nil || !strings.Contains(err.Error(), "during the idle baseline") {
+		t.Errorf("a run after it: %v", err)
+	}
+	if err := a.place.take(second); err != nil {
+		t.Errorf("another: %v", err)
+	}
 }

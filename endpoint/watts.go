@@ -220,6 +220,12 @@ func (c *conversation) watch(ctx context.Context, m watch) error {
 	if l := c.agent.Limits.Time; !c.trusted && l > 0 && m.Quiet > l+quietSlack {
 		return Errorf(Denied, "an idle baseline of up to %s is asked for and the receiver allows %s (its --max-time)", m.Quiet, l)
 	}
+	if m.Quiet > 0 && !c.asked && c.quiet < 0 {
+		if err := c.agent.place.rest(c); err != nil {
+			return err
+		}
+		c.expect("ask for a run", m.Quiet+talkWait)
+	}
 	if n := len(c.agent.Power); n+len(m.Specs) > 0 {
 		c.link.busy(m.opening(n))
 	}

@@ -64,7 +64,8 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 				talker = talkers.enter(c)
 			}})
 			if err != nil && a.Observe != nil && ctx.Err() == nil {
-				a.tell(addrOf(c.RemoteAddr()), err, errors.Is(err, errTurnedAway))
+				stranger := len(a.Token) == 0 && !a.Trusted // with a token, those who did not know it
+				a.tell(addrOf(c.RemoteAddr()), err, stranger || errors.Is(err, errTurnedAway))
 			}
 			if once && asked {
 				select {
@@ -88,13 +89,13 @@ func (a *Agent) tell(peer netip.Addr, err error, stranger bool) {
 			return
 		}
 		if silent > 0 {
-			err = fmt.Errorf("%w (and %d more were refused before)", err, silent)
+			err = fmt.Errorf("%w (and %d more lines like this were left out before)", err, silent)
 		}
 	}
 	a.Observe(Event{Peer: peer, Err: err})
 }
 
-// refusals are what strangers were refused.
+// refusals are what strangers were refused, or how their links ended.
 type refusals struct {
 	mu       sync.Mutex
 	reported time.Time

@@ -323,3 +323,29 @@ func TestBaselineIsUndisturbed(t *testing.T) {
 		t.Errorf("another: %v", err)
 	}
 }
+
+// Of what strangers cause an agent's user sees some lines, and then one a minute.
+func TestStrangersFillNoLog(t *testing.T) {
+	var lines atomic.Int64
+	a := &Agent{Observe: func(e Event) {
+		if e.Err != nil {
+			lines.Add(1)
+		}
+	}}
+	addr := server(t, a)
+	for range 3 * fewRefusals {
+		_, c := shake(t, addr)
+		_, _ = c.Write([]byte(`{"foo":1}` + "\n"))
+		for {
+			if _, err := c.Read(make([]byte, 4096)); err != nil {
+				break
+			}
+		}
+		c.Close()
+	}
+	eventually(t, "some lines", func() bool { return lines.Load() >= fewRefusals })
+	time.Sleep(100 * time.Millisecond)
+	if n := lines.Load(); n > fewRefusals {
+		t.Errorf("%d lines for %d strangers", n, 3*fewRefusals)
+	}
+}

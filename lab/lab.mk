@@ -2,11 +2,11 @@
 #
 # CMD is run in the VM by its shell; without it there is a shell to use.
 # KERNEL picks a version that the distribution offers, or a bzImage; LIKE the
-# driver that the pair answers as; NIC one of QEMU's NICs for it.
+# driver that the pair answers as, or a capture; NIC one of QEMU's NICs for it.
 
 .PHONY: lab lab-prepare soak test-kernels test-nics
 
-ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(LIKE),-module-args like=$(LIKE)) $(if $(NIC),-nic $(NIC)) \
+ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(LIKE),-like "$(LIKE)") $(if $(NIC),-nic $(NIC)) \
 	-add bin/zcbench:/usr/bin/zcbench -add experiments:/experiments
 
 bin/zclab: $(SOURCES)

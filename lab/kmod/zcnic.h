@@ -307,6 +307,7 @@ struct zcnic_like {
 	u32 coalesce_params;		/* ETHTOOL_COALESCE_*, 0: no coalescing */
 	struct ethtool_coalesce coalesce;
 	bool cqe_mode_rx;
+	bool cqe_mode_tx;
 
 	bool has_pause;
 	bool pause_no_autoneg;		/* refuses it */
@@ -396,5 +397,8 @@ extern struct ethtool_ops zcnic_ethtool_ops;
 /* zcnic_like.c */
 extern const struct zcnic_like *zcnic_like;
 int zcnic_like_init(void);
+
+/* zcnic_captured.c */
+int zcnic_captured(struct zcnic_like *to);
 
 #endif /* _ZCNIC_H */

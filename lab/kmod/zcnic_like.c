@@ -858,12 +858,14 @@ const struct zcnic_like *zcnic_like;
 
 int zcnic_like_init(void)
 {
+	static struct zcnic_like chosen;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(zcnic_likes); i++) {
 		if (!strcmp(zcnic_likes[i]->name, like)) {
-			zcnic_like = zcnic_likes[i];
-			return 0;
+			chosen = *zcnic_likes[i];
+			zcnic_like = &chosen;
+			return zcnic_captured(&chosen);
 		}
 	}
 	pr_err("%s: like must be mlx5, bnxt, bnxt-noagg, fbnic, gve, ice or empty\n",

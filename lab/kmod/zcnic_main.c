@@ -503,6 +503,7 @@ static struct zcnic_port *zcnic_port_alloc(struct device *parent,
 	port->ring = zcnic_like->ring;
 	port->coalesce = zcnic_like->coalesce;
 	port->cqe_mode_rx = zcnic_like->cqe_mode_rx;
+	port->cqe_mode_tx = zcnic_like->cqe_mode_tx;
 	port->pause = zcnic_like->pause;
 	port->priv_flags = zcnic_like->flags_on;
 	dev->cfg->hds_thresh = zcnic_like->ring.hds_thresh;

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"zcbench/lab/internal/image"
+	"zcbench/lab/internal/likefile"
 	"zcbench/lab/internal/vm"
 )
 
@@ -99,6 +100,7 @@ func lab(args []string) (int, error) {
 	fs.Var(&o.nic, "nic", "`model` of QEMU's NICs to have as the pair instead of zcnic: "+modelNames())
 	fs.StringVar(&o.module, "module", "lab/kmod", "`folder` with the module's sources")
 	fs.StringVar(&o.args, "module-args", "", "parameters of the module")
+	like := fs.String("like", "", "`driver` that zcnic answers as (see lab/README.md), or the file of a capture (zcbench probe --capture)")
 	fs.IntVar(&o.cpus, "cpus", min(max(runtime.NumCPU(), 2), 4), "CPUs of the VM")
 	fs.IntVar(&o.memory, "memory", 3072, "memory of the VM in MiB")
 	fs.DurationVar(&o.timeout, "timeout", 0, "end the VM after this long (default: never)")
@@ -122,8 +124,18 @@ func lab(args []string) (int, error) {
 		return statusUsage, nil
 	}
 
-	if o.nic.name != "" && o.args != "" {
-		return statusUsage, fmt.Errorf("-nic %s: there is no zcnic then for -module-args %s (LIKE) to be of: give one of the two", o.nic.name, o.args)
+	if o.nic.name != "" && (o.args != "" || *like != "") {
+		return statusUsage, fmt.Errorf("-nic %s: there is no zcnic then for -module-args %s or -like %s (LIKE) to be of: give one of them", o.nic.name, o.args, *like)
+	}
+	if *like != "" {
+		params, left, err := likefile.Params(*like)
+		if err != nil {
+			return statusUsage, fmt.Errorf("-like: %w", err)
+		}
+		for _, what := range left {
+			fmt.Fprintf(os.Stderr, "lab: not as %s: %s\n", *like, what)
+		}
+		o.args = strings.TrimSpace(params + " " + o.args) // which overrides
 	}
 
 	ctx := context.Background()

@@ -46,7 +46,10 @@ func TestBadFlags(t *testing.T) {
 		want string
 	}{
 		{[]string{"-nic", "e1000", "run", "true"}, "it has igb, e1000e, vmxnet3, virtio"},
-		{[]string{"-nic", "igb", "-module-args", "queues=2", "run", "true"}, "give one of the two"},
+		{[]string{"-nic", "igb", "-module-args", "queues=2", "run", "true"}, "give one of them"},
+		{[]string{"-nic", "igb", "-like", "mlx5", "run", "true"}, "give one of them"},
+		{[]string{"-like", "none.jsonl", "run", "true"}, "none.jsonl: no such file"},
+		{[]string{"-like", "test_test.go", "run", "true"}, "test_test.go is no capture of zcbench probe --capture"},
 		{[]string{"-cpu", "2", "run", "true"}, "not defined"},
 		{[]string{"walk"}, `no command "walk"`},
 	} {

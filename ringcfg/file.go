@@ -63,14 +63,35 @@ func (h *host) readLink(path string) (string, error) {
 func (h *host) glob(pattern string) []string {
 	reply, err := h.from.Ask("list", pattern, func() (reply answers.Reply, err error) {
 		for _, path := range glob(h.real(pattern)) {
-			reply.Text += filepath.Dir(strings.TrimSuffix(pattern, "/")) + "/" + filepath.Base(path) + "\n"
+			reply.Text += filepath.Dir(pattern) + "/" + filepath.Base(path) + "\n"
 		}
 		return reply, nil
 	})
 	if err != nil {
 		return nil // a capture that lacks it says so
 	}
-	return strings.FieldsFunc(reply.Text, func(c rune) bool { return c == '\n' })
+	return lines(reply.Text)
+}
+
+// folders gives the names of the folders in one.
+func (h *host) folders(path string) []string {
+	reply, err := h.from.Ask("folders", path, func() (reply answers.Reply, err error) {
+		list, err := os.ReadDir(h.real(path))
+		for _, e := range list {
+			if e.IsDir() {
+				reply.Text += e.Name() + "\n"
+			}
+		}
+		return reply, bare(err)
+	})
+	if err != nil {
+		return nil // it is gone, or a capture lacks it and says so
+	}
+	return lines(reply.Text)
+}
+
+func lines(text string) []string {
+	return strings.FieldsFunc(text, func(c rune) bool { return c == '\n' })
 }
 
 // bare is an error without the path, which a capture has by another name.

@@ -2,8 +2,29 @@ package ringcfg
 
 import (
 	"maps"
+	"os"
 	"testing"
 )
+
+// A handler is a folder, whatever the names of the files beside it.
+func TestHandlers(t *testing.T) {
+	root := t.TempDir()
+	h := &host{root: root, sys: root + "/sys", iface: "eth0"}
+	for _, dir := range []string{"/sys/class/net/eth0/device/msi_irqs", "/proc/irq/9/eth0-TxRx-0", "/proc/irq/10/eth0", "/proc/irq/11/a name"} {
+		if err := os.MkdirAll(root+dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"sys/class/net/eth0/device/msi_irqs/9", "sys/class/net/eth0/device/msi_irqs/10", "sys/class/net/eth0/device/msi_irqs/11",
+		"proc/irq/9/affinity_hint", "proc/irq/9/smp_affinity_list", "proc/irq/9/spurious", "proc/irq/11/spurious"} {
+		if err := os.WriteFile(root+"/"+file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := h.handlers(), map[uint32]string{9: "eth0-TxRx-0", 11: "a name"}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
 
 // TestInterruptsByHandler: the names are those that Linux 7.3's drivers give.
 func TestInterruptsByHandler(t *testing.T) {

@@ -260,9 +260,9 @@ func (h *host) handlers() map[uint32]string {
 		if err != nil {
 			continue
 		}
-		// Each handler has a folder of its name.
-		for _, dir := range h.glob(fmt.Sprintf("/proc/irq/%d/*/", irq)) {
-			if name := filepath.Base(dir); name != h.iface { // as drivers name what is no queue's
+		// Each handler has a folder of its name, beside files.
+		for _, name := range h.folders(fmt.Sprintf("/proc/irq/%d", irq)) {
+			if name != h.iface { // as drivers name what is no queue's
 				names[uint32(irq)] = name
 			}
 		}

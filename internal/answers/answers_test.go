@@ -129,7 +129,7 @@ func TestRedact(t *testing.T) {
 	ask(s, "ethtool rss-get dump", "", Reply{Messages: []Hex{rss}}, nil)
 	ask(s, "netdev future-get", fmt.Sprintf("%x", "enx5254a1b2c3d4"), Reply{Messages: []Hex{append([]byte{7}, mac...), v6.AsSlice()},
 		Says: "no: 52:54:A1:B2:C3:D4 of gate.example.org at 203.0.113.77, not 1203.0.113.779, gates or gateway"}, nil)
-	ask(s, "list", "/proc/irq/5/*/", Reply{Text: "/proc/irq/5/*/enx5254a1b2c3d4-rx-0\n/proc/irq/5/*/gate\n"}, nil)
+	ask(s, "list", "/proc/irq/5/*/", Reply{Text: "enx5254a1b2c3d4-rx-0\ngate\n"}, nil)
 	s.Head = Head{Schema: Schema, Kernel: "6.1-gate", Interface: "enx5254a1b2c3d4"}
 	was := make([]int, len(s.list))
 	for i, a := range s.list {
@@ -153,7 +153,7 @@ func TestRedact(t *testing.T) {
 	}
 	for _, secret := range [][]byte{
 		mac, v4.AsSlice(), other.AsSlice(), v6.AsSlice(), key, []byte("a1b2c3d4"), []byte("A1:B2:C3:D4"), []byte("a1:b2:c3:d4"),
-		[]byte(v4.String() + ","), []byte(v6.String()), []byte("gate.example"), []byte("rack7"), []byte("SN0123456"), []byte("SN99"), []byte("SN77"), []byte("-gate\""), []byte("/gate\\n"),
+		[]byte(v4.String() + ","), []byte(v6.String()), []byte("gate.example"), []byte("rack7"), []byte("SN0123456"), []byte("SN99"), []byte("SN77"), []byte("-gate\""), []byte("\\ngate\\n"),
 	} {
 		for _, form := range [][]byte{secret, fmt.Appendf(nil, "%x", secret)} {
 			if bytes.Contains(all, form) {

@@ -131,7 +131,11 @@ func (d *damage) Error() string { return d.err.Error() }
 // damage are given along with the error.
 func readBook(path string) (*book, error) {
 	b := &book{path: path}
-	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	const flags = unix.O_NOFOLLOW | unix.O_NONBLOCK
+	f, err := os.OpenFile(path, os.O_RDWR|flags, 0)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission) {
+		f, err = os.OpenFile(path, os.O_RDONLY|flags, 0) // to tell what it holds
+	}
 	switch {
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EISDIR):
 		return b, &damage{err}

@@ -244,7 +244,7 @@ func TestHostOutlivesNamespace(t *testing.T) {
 // tell gives the namespace that the one journal file is about.
 func tell(t *testing.T, j Journal) space {
 	t.Helper()
-	all := books(string(j))
+	all := books([]string{string(j)})
 	if len(all) != 1 || len(all[0].changes) == 0 {
 		t.Fatalf("journal: %v", all)
 	}

@@ -14,27 +14,37 @@ import (
 
 // Pending is what one journal file holds to be put back.
 type Pending struct {
-	Name      string // of the file
+	Name      string // of the file; its path where another one is called so too
 	Interface string // what it was called; empty: the host
 	PID       int    // of the process that began
 	Time      time.Time
-	Holder    string // a process that is at work on it
-	Kept      bool   // on purpose, until Restore
-	Damage    error
+	Holder    string   // a process that is at work on it
+	Kept      bool     // on purpose, until Restore
+	Damage    error    // it cannot be read, or not to its end
+	Blocked   error    // nothing can be put back while it cannot be written
 	Changes   []Change // From is what is put back, To what was set
 }
 
 // Journaled lists what the journal holds, those begun last first.
 func Journaled(j Journal) ([]Pending, error) {
-	dir, err := j.Dir()
+	dirs, err := j.held()
 	if err != nil {
 		return nil, err
 	}
 	var all []Pending
-	for _, b := range books(dir) {
-		p := Pending{Name: filepath.Base(b.path), Holder: holder(lockPath(b.path))}
-		var bad *damage
-		if _, err := readBook(b.path); errors.As(err, &bad) {
+	named := map[string]int{}
+	list := books(dirs)
+	for _, b := range list {
+		named[filepath.Base(b.path)]++
+	}
+	for _, b := range list {
+		p := Pending{Name: filepath.Base(b.path), Holder: holder(lockPath(b.path)), Blocked: blocked(b.path)}
+		if named[p.Name] > 1 {
+			p.Name = b.path
+		}
+		if now, err := readBook(b.path); err == nil {
+			now.f.Close()
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			p.Damage = err
 		}
 		for _, c := range b.open() {
@@ -66,18 +76,15 @@ func holder(path string) string {
 	return "a process"
 }
 
-// Forget drops a journal file by its name: what it holds stays as it is now.
+// Forget drops a journal file by the name that Journaled gives it: what it holds stays
+// as it is now.
 func Forget(j Journal, name string) error {
-	dir, err := j.Dir()
+	path, err := j.find(name)
 	if err != nil {
 		return err
 	}
-	if name != filepath.Base(name) || !strings.HasSuffix(name, ".journal") && !strings.HasSuffix(name, damaged) {
-		return usage("%q is no name of a journal; zcbench tune journal lists them", name)
-	}
-	path := filepath.Join(dir, name)
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return usage("the journal holds no %s; zcbench tune journal lists what it holds", name)
+	if err := blocked(path); err != nil {
+		return err
 	}
 	l, err := takeLock(lockPath(path), name, 0)
 	if err != nil {
@@ -88,4 +95,27 @@ func Forget(j Journal, name string) error {
 		return fmt.Errorf("drop the journal: %w", err)
 	}
 	return nil
+}
+
+// find gives the path of a journal file.
+func (j Journal) find(name string) (string, error) {
+	dirs, err := j.held()
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, dir := range dirs {
+		for _, path := range files(dir) {
+			if !strings.HasSuffix(path, unborn) && (path == name || filepath.Base(path) == name) {
+				found = append(found, path)
+			}
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", usage("%q is no name of a journal that is here; zcbench tune journal lists them", name)
+	case 1:
+		return found[0], nil
+	}
+	return "", usage("several journals are called so; give one of %s", strings.Join(found, ", "))
 }

@@ -1,6 +1,7 @@
 package ringcfg
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,29 +17,45 @@ import (
 // forgets it, as it forgets the settings.
 const runDir = "/run/zcbench"
 
-// Dir is the journal's directory, made if need be. What lies in it is carried
-// out with this user's rights, so it must be this user's own, and nobody else
-// but root may be able to put another in its place.
+// Dir is the directory that the journal is written to, made if need be: the one that
+// a journal is in already, so that all changes of an interface are in one, else the
+// first that can be written. What lies in it is carried out with this user's rights,
+// so it must be this user's own, and nobody else but root may be able to put another
+// in its place. It fails where a journal is in one that cannot be written: what it
+// holds would be lost to those who look at what was before.
 func (j Journal) Dir() (string, error) {
+	held, err := j.held()
+	if err != nil {
+		return "", err
+	}
+	used := ""
+	for _, dir := range held {
+		for _, path := range files(dir) {
+			if strings.HasSuffix(path, unborn) {
+				continue // it holds nothing
+			}
+			if err := blocked(path); err != nil {
+				return "", err
+			}
+			used = cmp.Or(used, dir)
+		}
+	}
+	if used != "" {
+		return used, nil
+	}
 	me, err := identify()
 	if err != nil {
 		return "", err
 	}
-	dir := string(j)
-	if dir == "" {
-		dir = runDir
-		if os.MkdirAll(dir, 0o700) != nil || unix.Access(dir, unix.W_OK) != nil {
-			dir = os.Getenv("XDG_RUNTIME_DIR")
-			if dir == "" {
-				dir = os.TempDir()
-			}
-			dir = filepath.Join(dir, fmt.Sprintf("zcbench-%d", me.outside))
-		}
+	all, err := j.places(me)
+	if err != nil {
+		return "", err
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return "", fmt.Errorf("the journal's directory: %w", err)
+	dir := all[0]
+	if len(all) > 1 && (os.MkdirAll(dir, 0o700) != nil || unix.Access(dir, unix.W_OK) != nil) {
+		dir = all[1]
 	}
-	if err := me.makeOwn(dir); err != nil {
+	if err := me.own(dir, true); err != nil {
 		hint := ""
 		if j == "" {
 			hint = "; point XDG_RUNTIME_DIR at a directory of your own"
@@ -46,6 +63,72 @@ func (j Journal) Dir() (string, error) {
 		return "", fmt.Errorf("the journal's directory %s: %w%s", dir, err, hint)
 	}
 	return dir, nil
+}
+
+// places are the directories where a journal may be, in the order in which they are
+// tried. Which of them could be written when it was begun need not be so now, nor need
+// the environment be the same, as under sudo.
+func (j Journal) places(me user) (all []string, err error) {
+	list := []string{string(j)}
+	if j == "" {
+		list = []string{runDir}
+		for _, dir := range []string{os.Getenv("XDG_RUNTIME_DIR"), os.Getenv("TMPDIR"), "/tmp", fmt.Sprintf("/run/user/%d", me.outside)} {
+			if dir != "" {
+				list = append(list, filepath.Join(dir, fmt.Sprintf("zcbench-%d", me.outside)))
+			}
+		}
+	}
+	for _, dir := range list {
+		if dir, err = filepath.Abs(dir); err != nil {
+			return nil, fmt.Errorf("the journal's directory: %w", err)
+		}
+		if !slices.Contains(all, dir) {
+			all = append(all, dir)
+		}
+	}
+	return all, nil
+}
+
+// held are those places that are there and are this user's own. One that is not is
+// no place of this user's journal, and what is in it is not obeyed.
+func (j Journal) held() (own []string, err error) {
+	me, err := identify()
+	if err != nil {
+		return nil, err
+	}
+	all, err := j.places(me)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range all {
+		err := me.own(dir, false)
+		var st unix.Stat_t
+		switch {
+		case err == nil:
+			own = append(own, dir)
+		case j != "" && !errors.Is(err, fs.ErrNotExist), unix.Lstat(dir, &st) == nil && int(st.Uid) == os.Geteuid() && len(files(dir)) > 0:
+			return nil, fmt.Errorf("the journal's directory %s: %w", dir, err)
+		}
+	}
+	return own, nil
+}
+
+// files are the journal files of a directory.
+func files(dir string) []string {
+	return slices.Concat(glob(filepath.Join(dir, "*.journal")), glob(filepath.Join(dir, "*"+damaged)), glob(filepath.Join(dir, "*"+unborn)))
+}
+
+// blocked says why a journal file cannot be gone on with, if it cannot: what is put
+// back is noted in it, under a lock beside it, and it is removed in the end.
+func blocked(path string) error {
+	for _, what := range []string{filepath.Dir(path), path} {
+		switch err := unix.Access(what, unix.W_OK); {
+		case errors.Is(err, fs.ErrNotExist): // its process has just ended
+		case err != nil:
+			return fmt.Errorf("the journal %s holds what is to be put back, and cannot be worked on: %s: %w (make it writable, and run zcbench tune restore)", path, what, err)
+		}
+	}
+	return nil
 }
 
 // user is who this process acts as.
@@ -90,9 +173,9 @@ func identify() (user, error) {
 // mostLinks is how many symbolic links a path may lead through, as in the kernel.
 const mostLinks = 40
 
-// makeOwn walks down an absolute path, makes what is missing, and checks that
-// only the user and root can have chosen what is found at its end.
-func (u user) makeOwn(path string) error {
+// own walks down an absolute path and checks that only the user and root can have
+// chosen what is found at its end. What is missing it makes, if it is told to.
+func (u user) own(path string, mk bool) error {
 	const flags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	at, err := unix.Open("/", flags, 0)
 	if err != nil {
@@ -115,7 +198,7 @@ func (u user) makeOwn(path string) error {
 		name := rest[0]
 		rest = rest[1:]
 		next, err := unix.Openat(at, name, flags, 0)
-		if err == unix.ENOENT {
+		if err == unix.ENOENT && mk {
 			if err = unix.Mkdirat(at, name, 0o700); err == nil || err == unix.EEXIST {
 				next, err = unix.Openat(at, name, flags, 0)
 			}

@@ -2,6 +2,7 @@ package ringcfg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/netpair"
 )
 
 // stranger is a user that no test runs as.
@@ -211,4 +214,153 @@ func TestMayBeSet(t *testing.T) {
 			t.Errorf("wanted %q: %v", key, err)
 		}
 	}
+}
+
+// withPlaces runs f in the namespace of an end, with a /run of its own and directories
+// for the journal that are empty; readOnly is what may be done to /run.
+func withPlaces(t *testing.T, e *netpair.End, f func(readOnly func(bool)) error) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for a mount namespace")
+	}
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	t.Setenv("TMPDIR", t.TempDir())
+	in(t, e, func() error {
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("a mount namespace: %w", err)
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return err
+		}
+		if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
+			return err
+		}
+		return f(func(yes bool) {
+			flags := uintptr(unix.MS_REMOUNT)
+			if yes {
+				flags |= unix.MS_RDONLY
+			}
+			if err := unix.Mount("", "/run", "", flags, ""); err != nil {
+				t.Error(err) // and no Fatal, which would end the thread alone
+			}
+		})
+	})
+}
+
+// A journal is found where it is, also where it cannot be written now, and one begun
+// elsewhere is gone on with.
+func TestReadOnlyPlace(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	mtu := func(want string) {
+		t.Helper()
+		if now, err := Snapshot(e.Interface); err != nil || now["link.mtu"] != want {
+			t.Errorf("MTU %s, %v; want %s", now["link.mtu"], err, want)
+		}
+	}
+	apply := func(mtu string) error {
+		_, _, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": mtu}, Keep: true}, "")
+		return err
+	}
+	withPlaces(t, e, func(readOnly func(bool)) error {
+		if err := apply("1400"); err != nil {
+			return err
+		}
+		readOnly(true)
+		all, err := Journaled("")
+		if err != nil || len(all) != 1 || len(all[0].Changes) != 1 || all[0].Damage != nil || all[0].Blocked == nil {
+			return fmt.Errorf("pending: %+v, %w", all, err)
+		}
+		says := filepath.Join(runDir, all[0].Name)
+		_, one := Restore(background, e.Interface, "", 0)
+		_, every := RestoreAll(background, "", "")
+		_, called := RestoreAll(background, "", e.Interface)
+		for what, err := range map[string]error{"restore": one, "restore all": every, "restore a name": called, "apply": apply("9000"), "forget": Forget("", all[0].Name)} {
+			if !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: %v, want %s", what, err, says)
+			}
+		}
+		if done, err := Recover(background, ""); err != nil || !done.nothing() {
+			t.Errorf("recover what is kept: %+v, %v", done, err)
+		}
+		mtu("1400")
+		readOnly(false)
+		if done, err := Restore(background, e.Interface, "", 0); err != nil || len(done.Changes) == 0 {
+			t.Errorf("restore: %+v, %v", done, err)
+		}
+		mtu("1500")
+
+		abandon(t, e, "", false, map[string]string{"mtu": "1400"})
+		readOnly(true)
+		if _, err := Recover(background, ""); !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), says) {
+			t.Errorf("recover: %v, want %s", err, says)
+		}
+		readOnly(false)
+		if _, err := Recover(background, ""); err != nil {
+			t.Error(err)
+		}
+		mtu("1500")
+
+		readOnly(true)
+		if err := apply("1400"); err != nil {
+			return err
+		}
+		readOnly(false)
+		if err := apply("9000"); err != nil {
+			return err
+		}
+		if all, err := Journaled(""); err != nil || len(all) != 1 || len(all[0].Changes) != 2 {
+			t.Errorf("pending: %+v, %v", all, err)
+		}
+		if done, err := Restore(background, e.Interface, "", 0); err != nil || len(done.Drift) > 0 {
+			t.Errorf("restore: %+v, %v", done, err)
+		}
+		mtu("1500")
+		return nil
+	})
+}
+
+// Of the places that were not chosen, another user's is not looked into, and one's own
+// that others can write is an error.
+func TestOtherPlaces(t *testing.T) {
+	p := pair(t)
+	withPlaces(t, &p.RX, func(readOnly func(bool)) error {
+		dir := filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "zcbench-0")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "host.journal"), []byte("{}\n"), 0o600); err != nil {
+			return err
+		}
+		if all, err := Journaled(""); err != nil || len(all) != 0 {
+			return fmt.Errorf("one's own: %+v, %w", all, err)
+		}
+		if got, err := Journal("").Dir(); err != nil || got != dir {
+			t.Errorf("the journal is at %s, %v; want where one is", got, err)
+		}
+		if err := os.Chmod(dir, 0o777); err != nil {
+			return err
+		}
+		if _, err := Journaled(""); err == nil || !strings.Contains(err.Error(), dir+" may be written by others") {
+			t.Errorf("one that all can write: %v", err)
+		}
+		if err := os.Chown(dir, stranger, -1); err != nil {
+			return err
+		}
+		if all, err := Journaled(""); err != nil || len(all) != 0 {
+			t.Errorf("a stranger's: %+v, %v", all, err)
+		}
+		if got, err := Journal("").Dir(); err != nil || got != runDir {
+			t.Errorf("beside a stranger's the journal is at %s, %v", got, err)
+		}
+		// Nor is a stranger's link to one's own.
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+		if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o777|os.ModeSticky), os.Symlink(runDir, dir), os.Lchown(dir, stranger, -1)); err != nil {
+			return err
+		}
+		_, err := Journaled("")
+		return err
+	})
 }

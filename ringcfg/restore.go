@@ -46,7 +46,7 @@ func Restore(ctx context.Context, iface string, j Journal, wait time.Duration) (
 	id := s.h.whole()
 	done, err := s.undoBook(ctx, everything)
 	err = errors.Join(err, s.close())
-	more, merr := s.elsewhere(ctx, id)
+	more, merr := s.elsewhere(ctx, j, id)
 	done.add(more)
 	return done, errors.Join(err, merr)
 }
@@ -81,12 +81,12 @@ func (s selection) covers(c *change) bool { return s.kept || !c.kept }
 // last first; but is no error.
 func everyBook(ctx context.Context, j Journal, which selection, want func(*book) bool, but error) (Restored, error) {
 	var all Restored
-	dir, err := j.Dir()
+	dirs, err := j.held()
 	if err != nil {
 		return all, err
 	}
 	var errs []error
-	for _, b := range books(dir) {
+	for _, b := range books(dirs) {
 		if len(b.changes) > 0 && !want(b) {
 			continue
 		}
@@ -97,18 +97,24 @@ func everyBook(ctx context.Context, j Journal, which selection, want func(*book)
 		}
 	}
 	// What processes left that were killed before they changed anything.
-	for _, path := range glob(filepath.Join(dir, "*.lock")) {
-		if l, err := tryLock(path); err == nil {
-			l.release()
+	for _, dir := range dirs {
+		for _, path := range glob(filepath.Join(dir, "*.lock")) {
+			if l, err := tryLock(path); err == nil {
+				l.release()
+			}
 		}
 	}
 	return all, errors.Join(errs...)
 }
 
-// books reads all journal files of a directory, those begun last first.
-func books(dir string) []*book {
+// books reads all journal files of some directories, those begun last first.
+func books(dirs []string) []*book {
 	var all []*book
-	for _, path := range slices.Concat(glob(filepath.Join(dir, "*.journal")), glob(filepath.Join(dir, "*"+damaged)), glob(filepath.Join(dir, "*"+unborn))) {
+	var paths []string
+	for _, dir := range dirs {
+		paths = append(paths, files(dir)...)
+	}
+	for _, path := range paths {
 		b, err := readBook(strings.TrimSuffix(path, unborn))
 		if b.f != nil {
 			b.f.Close()
@@ -142,6 +148,9 @@ func undoFile(ctx context.Context, path string, which selection) (Restored, erro
 	if open := b.open(); err == nil && len(open) > 0 && !slices.ContainsFunc(open, which.covers) {
 		return Restored{}, nil
 	}
+	if err := blocked(path); err != nil {
+		return Restored{}, err
+	}
 	h, err := wholeHost()
 	if err != nil {
 		return Restored{}, err
@@ -170,6 +179,9 @@ func undoDamaged(ctx context.Context, path string, which selection) (done Restor
 	}
 	name := filepath.Base(path)
 	if which.kept {
+		if err := blocked(path); err != nil {
+			return done, err
+		}
 		h, err := wholeHost()
 		if err != nil {
 			return done, err
@@ -212,9 +224,13 @@ func (tx *transaction) owner(family string) string {
 
 // elsewhere undoes what other journal files hold for the interface of s, which
 // is closed: it had another name, or was in another network namespace, then.
-func (s *session) elsewhere(ctx context.Context, id identity) (all Restored, err error) {
+func (s *session) elsewhere(ctx context.Context, j Journal, id identity) (all Restored, err error) {
+	dirs, err := j.held()
+	if err != nil {
+		return all, err
+	}
 	var errs []error
-	for _, b := range books(s.dir) {
+	for _, b := range books(dirs) {
 		about := slices.ContainsFunc(b.open(), func(c *change) bool { return c.tx.Identity.is(id, c.tx.Namespace == s.h.space) })
 		if b.path == s.path || !about && !strings.HasPrefix(b.path, strings.TrimSuffix(s.path, ".journal")+"-") {
 			continue

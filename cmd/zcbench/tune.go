@@ -478,6 +478,8 @@ func showPending(out io.Writer, p ringcfg.Pending) {
 	}
 	why := "left by a process that was killed; the next zcbench puts it back"
 	switch {
+	case p.Blocked != nil:
+		why = p.Blocked.Error()
 	case p.Damage != nil:
 		why = fmt.Sprintf("damaged (%v); zcbench tune restore puts back what is sure", p.Damage)
 	case p.Holder != "":

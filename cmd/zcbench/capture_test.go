@@ -231,6 +231,7 @@ func TestReplayProbe(t *testing.T) {
 		{"zcnic-like-ice", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API", "rx zcrx": "yes without a NIC's queue the kernel copies"},
 			nil, "its driver has no queue API"},
 		{"zcnic", map[string]string{"rx zcrx": "yes sets ring.tcp-data-split on"}, []string{"ethtool -G zc1 tcp-data-split on"}, ""},
+		{"veth", map[string]string{"tx devmem": "no ", "rx devmem": "no its driver has no queue API"}, nil, "its driver has no queue API"},
 	} {
 		from := captures.Load(t, c.nic)
 		all := verdicts(from, from.Head.Interface)

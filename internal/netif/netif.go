@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 
@@ -103,9 +104,13 @@ func From(c net.Conn) (string, error) {
 }
 
 // Down says why nothing passes the interface of an index that had a name, "" where
-// the interface is there and has a carrier.
+// the interface is there and has a carrier, or the kernel cannot be asked.
 func Down(index int, name string) string {
-	switch i, err := net.InterfaceByIndex(index); {
+	i, err := net.InterfaceByIndex(index)
+	if _, unasked := errors.AsType[*os.SyscallError](err); unasked {
+		return "" // no descriptor is left, or the like
+	}
+	switch {
 	case err != nil:
 		return fmt.Sprintf("interface %s is not here any more: it was deleted, or moved to another network namespace", name)
 	case i.Flags&net.FlagUp == 0:

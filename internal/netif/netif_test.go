@@ -253,3 +253,22 @@ func TestDown(t *testing.T) {
 	ip(t, "link add port9 type veth peer name far8")
 	down("interface port9 is not here any more")
 }
+
+// That the kernel cannot be asked says nothing of an interface.
+func TestDownUnasked(t *testing.T) {
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		t.Fatal(err)
+	}
+	none := unix.Rlimit{Cur: 0, Max: l.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	text := Down(1, "lo")
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		t.Fatal(err)
+	}
+	if text != "" {
+		t.Errorf("without a descriptor: %s", text)
+	}
+}

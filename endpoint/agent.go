@@ -189,6 +189,11 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 			if _, silent := errors.AsType[*silence](err); silent && c.over {
 				return nil // with a run that came to its end, as its record says
 			}
+			if c.run != nil && !c.begun && c.run.host != nil {
+				if crowd := c.run.host.crowd(); crowd != "" {
+					return fmt.Errorf("%w; %s", err, crowd)
+				}
+			}
 			if !errors.Is(err, errPeerGone) || c.run != nil {
 				return err
 			}

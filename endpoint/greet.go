@@ -10,9 +10,12 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/feature"
 )
 
 // A data connection proves that it belongs to the run, wherever it seems to come
@@ -39,7 +42,9 @@ type host struct {
 	guests    []guest // in the order they came
 	quit      context.CancelFunc
 	over      sync.WaitGroup
-	err       error // valid when over
+	err       error        // valid when over
+	parted    atomic.Int64 // guests that had to go for others
+	short     atomic.Bool  // there was no descriptor for one
 }
 
 // guest is a connection that has its mark.
@@ -111,8 +116,13 @@ func (h *host) accept(flow int) error {
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EINTR):
 		return nil
-	case (errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE)) && len(h.guests) > len(h.listeners):
-		h.part()
+	case feature.Exhausted(err):
+		h.short.Store(true)
+		if len(h.guests) > 0 && time.Since(h.guests[0].came) > guestStay {
+			h.part()
+		} else {
+			time.Sleep(guestStay / 20) // others of this process may close some
+		}
 		return nil
 	case err != nil:
 		return err
@@ -137,6 +147,21 @@ func (h *host) accept(flow int) error {
 func (h *host) part() {
 	unix.Close(h.guests[0].fd)
 	h.guests = slices.Delete(h.guests, 0, 1)
+	h.parted.Add(1)
+}
+
+// crowd says why a connection of the run may not be among those that are kept; "": they
+// all are.
+func (h *host) crowd() string {
+	if h.parted.Load() == 0 && !h.short.Load() {
+		return ""
+	}
+	var l unix.Rlimit
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &l) // it cannot fail
+	if h.short.Load() {
+		return fmt.Sprintf("the receiver ran out of descriptors as connections came to its data ports (ulimit -n %d): allow it more", l.Cur)
+	}
+	return fmt.Sprintf("more connections came to the receiver's data ports than the %d that it keeps, of %d descriptors (ulimit -n): allow it more, and keep off who floods the ports", h.most, l.Cur)
 }
 
 // meet gives the run's connections, by flow, and sends the others away.
@@ -161,7 +186,9 @@ func (h *host) meet(marks [][]byte) (fds []int, err error) {
 	}
 	h.close()
 	for i, fd := range fds {
-		if fd < 0 {
+		if crowd := h.crowd(); fd < 0 && crowd != "" {
+			err = Errorf(Failed, "data connection %d of %d is not among those that are kept: %s", i+1, len(fds), crowd)
+		} else if fd < 0 {
 			err = Errorf(Failed, "data connection %d of %d never came: the sender is connected to something else than this receiver", i+1, len(fds))
 		} else if err == nil {
 			err = unix.SetNonblock(fd, false)
@@ -304,5 +331,5 @@ func (c *caller) late(wait time.Duration) error {
 	if !c.up {
 		return c.failed(fmt.Errorf("%w after %s", errWait, wait))
 	}
-	return Errorf(Unreachable, "data flow %d: %s took the connection, and no mark came within %s: something else answers there, or the receiver does not run", c.flow+1, c.to, wait)
+	return Errorf(Unreachable, "data flow %d: %s took the connection, and no mark came within %s: something else answers there, or the receiver does not run, or so many connections wait there that it did not come to this one", c.flow+1, c.to, wait)
 }

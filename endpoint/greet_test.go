@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -130,6 +131,49 @@ func TestCrowdIsBounded(t *testing.T) {
 		t.Errorf("%d connections are kept of %d, want %d", n, sent, maxGuests+1)
 	}
 	h.close()
+}
+
+// A connection of the run that had to go for others is no sender's mistake.
+func TestCrowdIsSaid(t *testing.T) {
+	p := &Prepare{Flows: 1, DataPort: freePorts(t, 1), Bind: "127.0.0.1"}
+	listeners, err := listen(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(listeners)
+	ctx, quit := context.WithCancel(t.Context())
+	h := &host{listeners: listeners, most: 1, quit: quit}
+	bell, err := newAlarm(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.over.Go(func() {
+		defer bell.close()
+		h.err = h.serve(ctx, bell)
+	})
+	var first []byte
+	for range 2 {
+		c, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", itoa(p.DataPort)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		mark := make([]byte, markLength)
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.ReadFull(c, mark); err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = mark
+		}
+	}
+	if _, err := h.meet([][]byte{first}); err == nil || !strings.Contains(err.Error(), "is not among those that are kept: more connections came to the receiver's data ports than the 1 that it keeps") {
+		t.Errorf("the first of two: %v", err)
+	}
+	h.short.Store(true)
+	if text := h.crowd(); !strings.Contains(text, "ran out of descriptors") || !strings.Contains(text, "ulimit -n") {
+		t.Error(text)
+	}
 }
 
 // A receiver far away answers late: connections are made side by side, or many of

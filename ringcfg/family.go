@@ -40,8 +40,8 @@ const device = "device"
 // other way. Header split comes before the channels, those before the RSS
 // table, that before the flow rules that point at a queue.
 var families = []family{
-	{name: "sysctl", group: "sysctl", right: unix.CAP_NET_ADMIN, read: readSysctls, write: writeSysctls, refuse: refuseSysctl},
-	{name: "shared", group: "shared", right: unix.CAP_NET_ADMIN, read: readShared, write: writeShared, refuse: refuseShared},
+	{name: "sysctl", group: "sysctl", right: unix.CAP_NET_ADMIN, read: readSysctls, write: writeSysctls, parse: parseSysctl, refuse: refuseSysctl},
+	{name: "shared", group: "shared", right: unix.CAP_NET_ADMIN, read: readShared, write: writeShared, parse: parseSysctl, refuse: refuseShared},
 	{name: "hugepages", group: "hugepages", right: unix.CAP_SYS_ADMIN, read: readHugePages, write: writeHugePages, refuse: refuseHugePages},
 	{name: "udmabuf", group: "udmabuf", right: unix.CAP_SYS_ADMIN, read: readUDMABuf, write: writeUDMABuf, refuse: refuseUDMABuf},
 	{name: "smt", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readSMT, write: writeSMT, parse: parseSwitch, refuse: refuseSMT},

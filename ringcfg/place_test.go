@@ -205,7 +205,10 @@ func TestMayBeSet(t *testing.T) {
 		}
 	}
 	for _, key := range []string{"kernel.core_pattern", "kernel.modprobe", "kernel.hotplug", "net.core.bpf_jit_harden", "fs.suid_dumpable", "vm.mmap_min_addr",
-		"kernel.randomize_va_space", "net/../kernel/core_pattern", "net.ipv4.x/../../../kernel/core_pattern", "kernel.sched_/../core_pattern", ""} {
+		"kernel.randomize_va_space", "net/../kernel/core_pattern", "net.ipv4.x/../../../kernel/core_pattern", "kernel.sched_/../core_pattern", "",
+		"net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.eth1.mtu", "net.ipv4.conf.all.rp_filter",
+		"net.ipv4.ip_unprivileged_port_start", "net.ipv4.icmp_echo_ignore_all", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_fastopen_key", "net.core.default_qdisc",
+		"net.core.warnings", "net.ipv4.tcp_available_congestion_control", "net.mptcp.enabled", "vm.dirty_bytes", "vm.dirty_ratio", "kernel.watchdog", "kernel.sched_domain"} {
 		if err := mayBeSet(key); err == nil {
 			t.Errorf("%q may be set", key)
 		}

@@ -7,9 +7,12 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netns"
+
+	"zcbench/internal/printable"
 )
 
 // sysctls are those that runs of TCP depend on; a user may name others that
@@ -30,6 +33,7 @@ var sysctls = []string{
 	"net.core.skb_defer_max",
 	"net.core.wmem_default",
 	"net.core.wmem_max",
+	"net.ipv4.tcp_allowed_congestion_control",
 	"net.ipv4.tcp_congestion_control",
 	"net.ipv4.tcp_limit_output_bytes",
 	"net.ipv4.tcp_mem",
@@ -47,29 +51,103 @@ var sysctls = []string{
 	"vm.zone_reclaim_mode",
 }
 
-// settable are patterns of the sysctls that zcbench may be asked to set: what
-// bears on how fast bytes move, and nothing that names programs, files or users.
+// settable are the sysctls that zcbench may be asked to set, as patterns: what bears on
+// how fast TCP moves bytes, on the CPU time that takes and on its memory. None of them
+// routes, guards or authenticates, names a program, a file or a user, or changes what
+// is not read back beside it, as disable_ipv6, ip_forward, vm.dirty_bytes and
+// kernel.watchdog do.
 var settable = []string{
 	"kernel.io_uring_disabled",
 	"kernel.nmi_watchdog",
 	"kernel.numa_balancing",
 	"kernel.numa_balancing_promote_rate_limit_MBps",
-	"kernel.sched_*",
+	"kernel.sched_autogroup_enabled",
+	"kernel.sched_cfs_bandwidth_slice_us",
+	"kernel.sched_energy_aware",
+	"kernel.sched_rt_period_us",
+	"kernel.sched_rt_runtime_us",
+	"kernel.sched_schedstats",
 	"kernel.soft_watchdog",
 	"kernel.timer_migration",
-	"kernel.watchdog",
-	"net.core.[^b]*", // and not bpf_*, which guards the kernel
-	"net.core.busy_*",
-	"net.ipv4.*",
-	"net.ipv6.*",
-	"net.mptcp.*",
+	"net.core.busy_poll",
+	"net.core.busy_read",
+	"net.core.bypass_prot_mem",
+	"net.core.dev_weight",
+	"net.core.dev_weight_[rt]x_bias",
+	"net.core.flow_limit_cpu_bitmap",
+	"net.core.flow_limit_table_len",
+	"net.core.gro_normal_batch",
+	"net.core.high_order_alloc_disable",
+	"net.core.max_skb_frags",
+	"net.core.mem_pcpu_rsv",
+	"net.core.netdev_budget",
+	"net.core.netdev_budget_usecs",
+	"net.core.netdev_max_backlog",
+	"net.core.netdev_tstamp_prequeue",
+	"net.core.optmem_max",
+	"net.core.[rw]mem_default",
+	"net.core.[rw]mem_max",
+	"net.core.rps_default_mask",
+	"net.core.rps_sock_flow_entries",
+	"net.core.skb_defer_max",
+	"net.core.txrehash",
+	"net.ipv4.ip_early_demux",
+	"net.ipv4.tcp_adv_win_scale",
+	"net.ipv4.tcp_allowed_congestion_control", // which grows with tcp_congestion_control
+	"net.ipv4.tcp_app_win",
+	"net.ipv4.tcp_autocorking",
+	"net.ipv4.tcp_backlog_ack_defer",
+	"net.ipv4.tcp_base_mss",
+	"net.ipv4.tcp_comp_sack_*",
+	"net.ipv4.tcp_congestion_control",
+	"net.ipv4.tcp_dsack",
+	"net.ipv4.tcp_early_demux",
+	"net.ipv4.tcp_early_retrans",
+	"net.ipv4.tcp_ecn",
+	"net.ipv4.tcp_ecn_fallback",
+	"net.ipv4.tcp_ecn_option",
+	"net.ipv4.tcp_ecn_option_beacon",
+	"net.ipv4.tcp_frto",
+	"net.ipv4.tcp_limit_output_bytes",
+	"net.ipv4.tcp_low_latency",
+	"net.ipv4.tcp_max_reordering",
+	"net.ipv4.tcp_mem",
+	"net.ipv4.tcp_min_rtt_wlen",
+	"net.ipv4.tcp_min_tso_segs",
+	"net.ipv4.tcp_moderate_rcvbuf",
+	"net.ipv4.tcp_mtu_probe_floor",
+	"net.ipv4.tcp_mtu_probing",
+	"net.ipv4.tcp_no_metrics_save",
+	"net.ipv4.tcp_no_ssthresh_metrics_save",
+	"net.ipv4.tcp_notsent_lowat",
+	"net.ipv4.tcp_pacing_??_ratio",
+	"net.ipv4.tcp_pingpong_thresh",
+	"net.ipv4.tcp_plb_*",
+	"net.ipv4.tcp_probe_interval",
+	"net.ipv4.tcp_probe_threshold",
+	"net.ipv4.tcp_rcvbuf_low_rtt",
+	"net.ipv4.tcp_recovery",
+	"net.ipv4.tcp_reordering",
+	"net.ipv4.tcp_retrans_collapse",
+	"net.ipv4.tcp_[rw]mem",
+	"net.ipv4.tcp_rto_max_ms",
+	"net.ipv4.tcp_rto_min_us",
+	"net.ipv4.tcp_sack",
+	"net.ipv4.tcp_shrink_window",
+	"net.ipv4.tcp_slow_start_after_idle",
+	"net.ipv4.tcp_thin_linear_timeouts",
+	"net.ipv4.tcp_timestamps",
+	"net.ipv4.tcp_tso_rtt_log",
+	"net.ipv4.tcp_tso_win_divisor",
+	"net.ipv4.tcp_window_scaling",
 	"vm.compaction_proactiveness",
-	"vm.dirty_*",
 	"vm.max_map_count",
 	"vm.min_free_kbytes",
+	"vm.percpu_pagelist_high_fraction",
 	"vm.stat_interval",
 	"vm.swappiness",
-	"vm.watermark_*",
+	"vm.watermark_boost_factor",
+	"vm.watermark_scale_factor",
 	"vm.zone_reclaim_mode",
 }
 
@@ -81,7 +159,7 @@ func mayBeSet(key string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("sysctl %s is none that zcbench sets (net.core, net.ipv4, net.ipv6, net.mptcp, and what of kernel and vm bears on speed); set it yourself: sysctl -w", key)
+	return fmt.Errorf("sysctl %s is none that zcbench sets: those are TCP's and of net.core, kernel and vm what bears on how fast it moves bytes; set it yourself: sysctl -w", key)
 }
 
 // sysctlKey gives the sysctl that a setting is, if it is one.
@@ -207,6 +285,43 @@ func refuseSysctl(h *host, name, _ string) error {
 
 func refuseShared(h *host, name, _ string) error {
 	return within(h.widest(), func() error { return refuseSysctlFile(strings.TrimPrefix(name, "shared.")) })
+}
+
+// sysctlMasks are those sysctls whose digits are hexadecimal.
+var sysctlMasks = []string{"net.core.flow_limit_cpu_bitmap", "net.core.rps_default_mask"}
+
+// parseSysctl refuses what the kernel would, as far as the value that there is tells: as
+// many numbers as that, and of congestion controls those that are loaded. One that is
+// not would be by its name, and nobody would unload it.
+func parseSysctl(_ *host, now Settings, name, value string) (string, error) {
+	key, _ := sysctlKey(name)
+	words := strings.Fields(value)
+	if strings.HasSuffix(key, "_congestion_control") {
+		text, err := readFile(sysctlFile("net.ipv4.tcp_available_congestion_control"))
+		if err != nil {
+			return value, nil // the kernel will tell
+		}
+		for _, w := range words {
+			if !slices.Contains(strings.Fields(text), w) {
+				return "", fmt.Errorf("%s: %q is none of those that are there: %s (modprobe tcp_%s loads it, if this kernel has it as a module)", name, w, text, w)
+			}
+		}
+		return value, nil
+	}
+	was := strings.Fields(now[name])
+	if slices.Contains(sysctlMasks, key) || slices.ContainsFunc(was, noNumber) {
+		return value, nil
+	}
+	if len(words) != len(was) || slices.ContainsFunc(words, noNumber) {
+		return "", fmt.Errorf("%s is %s, such as %q, and not %q", name, printable.Count(len(was), "whole number"), now[name], value)
+	}
+	return value, nil
+}
+
+func noNumber(word string) bool {
+	_, err := strconv.ParseInt(word, 10, 64)
+	_, uerr := strconv.ParseUint(word, 10, 64)
+	return err != nil && uerr != nil
 }
 
 // refuseSysctlFile looks at a sysctl of the calling thread's namespace.

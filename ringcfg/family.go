@@ -58,7 +58,7 @@ var families = []family{
 	{name: "flow", group: device, right: unix.CAP_NET_ADMIN, read: readFlows, write: writeFlows, parse: parseFlow},
 	{name: "napi", group: device, right: unix.CAP_NET_ADMIN, read: readNAPI, write: writeNAPI, parse: parseNAPI, refuse: refuseNAPI},
 	{name: "queue", group: device, right: unix.CAP_NET_ADMIN, read: readQueues, write: writeQueues, parse: parseQueue, refuse: refuseQueue},
-	{name: "irq", group: device, right: unix.CAP_SYS_ADMIN, read: readIRQs, write: writeIRQs, refuse: refuseIRQ},
+	{name: "irq", group: device, right: unix.CAP_SYS_ADMIN, read: readIRQs, write: writeIRQs, parse: parseIRQ, refuse: refuseIRQ},
 }
 
 // capabilities are the names of the rights that families need.

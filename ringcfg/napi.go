@@ -322,6 +322,18 @@ func refuseIRQ(h *host, name, _ string) error {
 	return err
 }
 
+// parseIRQ takes a list of CPUs, as smp_affinity_list does.
+func parseIRQ(h *host, _ Settings, name, value string) (string, error) {
+	cpus, err := parseList(value)
+	if err == nil {
+		err = h.possible(cpus)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return value, nil
+}
+
 func writeIRQs(h *host, set Settings) error {
 	irqs, err := h.irqs()
 	if err != nil {

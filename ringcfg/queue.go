@@ -3,6 +3,7 @@ package ringcfg
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -56,16 +57,60 @@ func writeQueues(h *host, set Settings) error {
 	return nil
 }
 
-func parseQueue(_ *host, now Settings, name, value string) (string, error) {
-	list, ok := strings.CutPrefix(value, "cpus ")
-	if !ok {
+// parseQueue gives a mask as the kernel writes it back, and refuses CPUs that cannot be.
+func parseQueue(h *host, now Settings, name, value string) (string, error) {
+	if !strings.HasSuffix(name, "-cpus") && !strings.HasSuffix(name, ".xps-rxqs") {
 		return value, nil
 	}
-	cpus, err := parseList(list)
+	list, ok := strings.CutPrefix(value, "cpus ")
+	read := parseMask
+	if ok {
+		read = parseList
+	}
+	set, err := read(list)
+	if err == nil && strings.HasSuffix(name, "-cpus") {
+		err = h.possible(set)
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
-	return mask(cpus, now[name]), nil
+	return mask(set, now[name]), nil
+}
+
+// possible refuses CPUs that this machine never has.
+func (h *host) possible(cpus []int) error {
+	text, err := readFile(h.root + "/sys/devices/system/cpu/possible")
+	if err != nil || h.from.Playing() {
+		return nil // the kernel will tell
+	}
+	all, err := parseList(text)
+	if err != nil {
+		return fmt.Errorf("the CPUs of this machine: %w", err)
+	}
+	for _, c := range cpus {
+		if c > slices.Max(all) {
+			return fmt.Errorf("there is no CPU %d, the last is %d", c, slices.Max(all))
+		}
+	}
+	return nil
+}
+
+// parseMask reads a mask as the kernel takes it: "3", "1,00000000".
+func parseMask(s string) ([]int, error) {
+	var set []int
+	words := strings.Split(s, ",")
+	for i, w := range words {
+		n, err := strconv.ParseUint(w, 16, 32)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither a mask in hexadecimal nor a list such as cpus 0-2,5", s)
+		}
+		for bit := range 32 {
+			if n&(1<<bit) != 0 {
+				set = append(set, (len(words)-1-i)*32+bit)
+			}
+		}
+	}
+	return set, nil
 }
 
 // mask writes CPUs as the kernel does: words of 32 bits in hexadecimal, as

@@ -1,6 +1,7 @@
 package ringcfg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -327,6 +328,62 @@ func TestUpTo(t *testing.T) {
 		now, err := Snapshot(e.Interface)
 		if err != nil || now["link.gso-max-size"] != most || now["link.gro-max-size"] != "131072" {
 			t.Errorf("gso-max-size is %s of %s, gro-max-size %s, %v", now["link.gso-max-size"], most, now["link.gro-max-size"], err)
+		}
+		_, err = undo(background)
+		return err
+	})
+}
+
+// An MTU that IPv6 has for itself goes with each change of the interface's, and comes
+// back with it.
+func TestIPv6MTU(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	j := Journal(t.TempDir())
+	file := "/proc/sys/net/ipv6/conf/" + e.Interface + "/mtu"
+	is := func(want string) {
+		t.Helper()
+		if now, err := readFile(file); err != nil || now != want {
+			t.Errorf("IPv6 has %s, %v; want %s", now, err, want)
+		}
+	}
+	in(t, e, func() error {
+		if !exist(file) {
+			t.Log("needs IPv6")
+			return nil
+		}
+		// That it has come up changes it once more.
+		for end := time.Now().Add(10 * time.Second); link(t, e.Interface).Attrs().OperState != netlink.OperUp && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if err := writeFile(file, "1400"); err != nil {
+			return err
+		}
+		for _, set := range []map[string]string{{"mtu": "9000"}, {"mtu": "1300"}, {ipv6MTU: "1350"}} {
+			if _, _, err := Apply(background, Want{Interface: e.Interface, Settings: set, Keep: true}, j); err != nil {
+				return err
+			}
+			is(cmp.Or(set["mtu"], set[ipv6MTU]))
+			if done, err := Restore(background, e.Interface, j, 0); err != nil || len(done.Drift) > 0 {
+				t.Errorf("%v: restore: %+v, %v", set, done, err)
+			}
+			is("1400")
+		}
+		for _, value := range []string{"1279", "1500", "x"} {
+			if _, err := Plan(Want{Interface: e.Interface, Settings: map[string]string{ipv6MTU: value}}); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "from 1280 to 1499") {
+				t.Errorf("%s: %v", value, err)
+			}
+		}
+		// Without one there is nothing to tell of.
+		if err := writeFile(file, "1500"); err != nil {
+			return err
+		}
+		grant, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "9000"}}, j)
+		if err != nil {
+			return err
+		}
+		if len(grant.Moved) > 0 {
+			t.Errorf("moved along: %v", grant.Moved)
 		}
 		_, err = undo(background)
 		return err

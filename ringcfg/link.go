@@ -50,6 +50,28 @@ func readLink(h *host, to Settings) error {
 			to[s.name] = strconv.Itoa(v)
 		}
 	}
+	if n := l.IPv6MTU; n != 0 && n != l.Attrs().MTU {
+		to[ipv6MTU] = strconv.Itoa(n)
+	}
+	return nil
+}
+
+// ipv6MTU is an MTU that IPv6 has for itself, by a user or a router: each change of the
+// interface's takes it away.
+const ipv6MTU = "link.ipv6-mtu"
+
+// writeIPv6MTU takes it away for "".
+func writeIPv6MTU(h *host, value string) error {
+	l, err := h.device() // whose MTU may be another now
+	if err != nil {
+		return err
+	}
+	if value == "" {
+		value = strconv.Itoa(l.Attrs().MTU)
+	}
+	if err := within(h.ns, func() error { return writeFile("/proc/sys/net/ipv6/conf/"+l.Attrs().Name+"/mtu", value) }); err != nil {
+		return fmt.Errorf("set %s of %s to %s: %w", ipv6MTU, h.iface, value, err)
+	}
 	return nil
 }
 
@@ -74,6 +96,9 @@ func writeLink(h *host, set Settings) error {
 			return fmt.Errorf("set %s of %s to %d: %w", s.name, h.iface, n, err)
 		}
 	}
+	if value, ok := set[ipv6MTU]; ok {
+		return writeIPv6MTU(h, value)
+	}
 	return nil
 }
 
@@ -93,6 +118,9 @@ func parseLink(h *host, _ Settings, name, value string) (string, error) {
 	l, err := h.device()
 	if err != nil {
 		return "", err
+	}
+	if n, err := strconv.Atoi(value); name == ipv6MTU && (err != nil || n < leastMTU6 || n >= l.Attrs().MTU) {
+		return "", fmt.Errorf("%s of %s is from %d to %d, below its own MTU, not %q", name, h.iface, leastMTU6, l.Attrs().MTU-1, value)
 	}
 	for _, s := range linkSettings {
 		if s.name != name {

@@ -36,7 +36,7 @@ func (s *session) undo(ctx context.Context) ([]Drift, error) {
 // removable says that a setting can be made not to exist, and to exist again.
 // Others come and go with what they belong to, such as channels.
 func removable(name string) bool {
-	return strings.HasPrefix(name, "flow.") || strings.HasPrefix(name, "rss.context-")
+	return strings.HasPrefix(name, "flow.") || strings.HasPrefix(name, "rss.context-") || name == ipv6MTU
 }
 
 // undoChange puts back one change and what the kernel changed along with it,

@@ -16,6 +16,7 @@ import (
 type Device struct {
 	netlink.Link
 	LeastMTU, MostMTU int // that its driver takes; MostMTU is MaxInt32 where it has no limit
+	IPv6MTU           int // of IPv6 on it, 0 where it has no IPv6
 }
 
 // Index is the interface's number.
@@ -73,7 +74,36 @@ func parse(name string, b []byte) (d Device, err error) {
 			if n > 0 { // it has a limit
 				d.MostMTU = n
 			}
+		case unix.IFLA_AF_SPEC:
+			if d.IPv6MTU, err = ipv6MTU(a.Value); err != nil {
+				return d, fmt.Errorf("interface %s: %w", name, err)
+			}
 		}
 	}
 	return d, nil
+}
+
+// ipv6MTU finds IPv6's own MTU (DEVCONF_MTU6 of linux/ipv6.h, the sysctl
+// net.ipv6.conf.IFACE.mtu) in what address families say of an interface.
+func ipv6MTU(families []byte) (int, error) {
+	const mtu6 = 2 * 4 // the third of 32-bit numbers
+	all, err := nl.ParseRouteAttr(families)
+	if err != nil {
+		return 0, err
+	}
+	for _, family := range all {
+		if family.Attr.Type&^unix.NLA_F_NESTED != unix.AF_INET6 {
+			continue
+		}
+		attrs, err := nl.ParseRouteAttr(family.Value)
+		if err != nil {
+			return 0, err
+		}
+		for _, a := range attrs {
+			if a.Attr.Type == unix.IFLA_INET6_CONF && len(a.Value) >= mtu6+4 {
+				return int(binary.NativeEndian.Uint32(a.Value[mtu6:])), nil
+			}
+		}
+	}
+	return 0, nil
 }

@@ -100,10 +100,35 @@ func TestLoad(t *testing.T) {
 			}
 		})
 	}
-	for name, path := range map[string]string{"no such path": "testdata/none", "no records in it": t.TempDir()} {
+	for name, path := range map[string]string{"no such path": "testdata/none", "no records in it": t.TempDir(), "a device": "/dev/zero"} {
 		if _, err := Load(path); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A record that is odd where most reports do not look is told by all, and left out.
+func TestOddSamples(t *testing.T) {
+	good := lines(t, "pair.jsonl")
+	odd := strings.Replace(good[1], `"samples":[]`, `"samples":[{"gbps":"x"}]`, 1)
+	if odd == good[1] {
+		t.Fatal("the record has no samples")
+	}
+	path := store(t, t.TempDir(), "a.jsonl", good[0], odd, good[2])
+	s, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := strings.Join(s.Problems, "\n"); len(s.runs) != 2 || !strings.Contains(all, "samples.gbps is a string, and should be a number") || !strings.Contains(all, path) || !strings.Contains(all, "line 2") {
+		t.Errorf("%d runs, %q", len(s.runs), all)
+	}
+	r, err := s.Report(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := r.Write(&out, "records"); err != nil || strings.Count(out.String(), "\n") != 2 {
+		t.Errorf("%v: %.300s", err, out.String())
 	}
 }
 

@@ -187,10 +187,10 @@ func load(paths []string, redact *results.Redactor) (*Set, error) {
 	return s, nil
 }
 
-// noStore is a directory without records.
-type noStore string
+// noStore is what holds no records.
+type noStore struct{ path, why string }
 
-func (dir noStore) Error() string { return "read records: " + clean(string(dir)) + " holds no *.jsonl" }
+func (s noStore) Error() string { return "read records: " + clean(s.path) + " " + s.why }
 
 // Is says that something was named that is not there.
 func (noStore) Is(target error) bool { return target == fs.ErrNotExist }
@@ -226,6 +226,9 @@ func stores(paths []string, plans *plans) ([]source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read records: %w", err)
 		}
+		if st.Mode()&fs.ModeDevice != 0 {
+			return nil, noStore{p, "is a device, and no file of records"}
+		}
 		if !st.IsDir() {
 			from := source{path: p}
 			if filepath.Base(p) == results.StoreFile {
@@ -243,7 +246,7 @@ func stores(paths []string, plans *plans) ([]source, error) {
 			return nil, fmt.Errorf("look for records in %s: %w", p, err)
 		}
 		if len(in) == 0 && home == "" {
-			return nil, noStore(p)
+			return nil, noStore{p, "holds no *.jsonl"}
 		}
 		slices.Sort(in)
 		for _, path := range in {

@@ -21,6 +21,10 @@ import (
 // records keeps their samples far below it.
 const maxLine = 64 << 20
 
+// maxSkipped is how much of a longer line a reader passes over to find the next: more is
+// no store of records, and may have no end.
+const maxSkipped = 16 * maxLine
+
 // ErrTorn is a line whose write did not finish: the disk was full, or the
 // machine stopped.
 var ErrTorn = errors.New("torn line: its write did not finish")
@@ -137,8 +141,8 @@ func Read(r io.Reader) iter.Seq2[Record, error] {
 
 // readLine gives a line without its end, and how many bytes it was with it;
 // err is io.EOF with the last one, which may be empty. Of a line of more than
-// limit bytes there is only the length.
-func readLine(r *bufio.Reader, limit int) (line []byte, length int64, err error) {
+// limit bytes there is only the length, and one of more than most is an error.
+func readLine(r *bufio.Reader, limit int, most int64) (line []byte, length int64, err error) {
 	long := false
 	for {
 		part, err := r.ReadSlice('\n')
@@ -148,6 +152,9 @@ func readLine(r *bufio.Reader, limit int) (line []byte, length int64, err error)
 		}
 		if len(bytes.TrimSuffix(line, []byte{'\n'})) > limit {
 			line, long = nil, true
+		}
+		if length > most {
+			return nil, length, fmt.Errorf("a line of more than %d MiB: this is no store of records", most>>20)
 		}
 		if err != bufio.ErrBufferFull {
 			return bytes.TrimSuffix(line, []byte{'\n'}), length, err

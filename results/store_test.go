@@ -165,10 +165,21 @@ func TestReadLinePassesOverALongLine(t *testing.T) {
 		length int64
 		err    error
 	}{{"12345678", 9, nil}, {"", 10, nil}, {"ab", 2, io.EOF}} {
-		line, length, err := readLine(r, 8)
+		line, length, err := readLine(r, 8, 100)
 		if string(line) != want.line || length != want.length || err != want.err {
 			t.Errorf("got %q %v %v, want %+v", line, length, err, want)
 		}
+	}
+}
+
+// endless is a file without an end of line.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func TestReadLineEnds(t *testing.T) {
+	if _, _, err := readLine(bufio.NewReaderSize(endless{}, 16), 8, 100); err == nil || !strings.Contains(err.Error(), "no store of records") {
+		t.Errorf("got %v", err)
 	}
 }
 

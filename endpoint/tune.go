@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"zcbench/internal/genl/ethtool"
+	"zcbench/internal/printable"
 	"zcbench/results"
 	"zcbench/ringcfg"
 )
@@ -149,7 +150,7 @@ func (r *run) untune() error {
 		r.warned = append(r.warned, results.Warn(results.SettingChanged, "%s: %s", r.p.Role, d))
 	}
 	if err != nil {
-		return fmt.Errorf("put the settings of %s back: %w (zcbench tune restore -i %s tries again)", r.p.Interface, err, r.p.Interface)
+		return fmt.Errorf("put the settings of %s back: %w (zcbench tune restore -i %s tries again)", r.p.Interface, err, printable.Word(r.p.Interface))
 	}
 	return nil
 }

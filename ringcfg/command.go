@@ -3,15 +3,18 @@ package ringcfg
 import (
 	"fmt"
 	"strings"
+
+	"zcbench/internal/printable"
 )
 
 // Command is the change made by hand, with the tools of iproute2, ethtool and procps
-// where they can, to be run in the namespace of the interface.
+// where they can, for a shell in the namespace of the interface.
 func (c Change) Command(iface string) string {
 	family, name, _ := strings.Cut(c.Name, ".")
+	iface = printable.Word(iface)
 	switch family {
 	case "sysctl", "shared":
-		return fmt.Sprintf("sysctl -w %s='%s'", name, c.To)
+		return fmt.Sprintf("sysctl -w %s=%s", name, printable.Word(c.To))
 	case "link":
 		if name == "mtu" || strings.HasSuffix(name, "-size") || name == "gso-max-segs" {
 			return fmt.Sprintf("ip link set dev %s %s %s", iface, strings.ReplaceAll(name, "-", "_"), c.To)
@@ -23,5 +26,5 @@ func (c Change) Command(iface string) string {
 	case "channels":
 		return fmt.Sprintf("ethtool -L %s %s %s", iface, name, c.To)
 	}
-	return fmt.Sprintf("zcbench tune apply -i %s --set '%s=%s'", iface, c.Name, c.To)
+	return fmt.Sprintf("zcbench tune apply -i %s --set %s", iface, printable.Word(c.Name+"="+c.To))
 }

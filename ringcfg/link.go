@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/printable"
 )
 
 // maxGRO is the largest that the kernel lets packets grow (GRO_MAX_SIZE).
@@ -162,7 +164,7 @@ func (h *host) keepsIPv6(l netlink.Link, mtu int) error {
 	for _, a := range addrs {
 		if !a.IP.IsLinkLocalUnicast() { // of those the kernel makes a new one
 			return fmt.Errorf("link.mtu of %s to %d: below %d the kernel takes its IPv6 addresses away (%s), which nobody puts back; if that is meant, remove them first: ip -6 address flush dev %s",
-				h.iface, mtu, leastMTU6, a.IP, h.iface)
+				h.iface, mtu, leastMTU6, a.IP, printable.Word(h.iface))
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/answers"
+	"zcbench/internal/printable"
 	"zcbench/ringcfg"
 )
 
@@ -77,13 +78,13 @@ func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) err
 	case apply:
 		showChanges(c.stdout, changes)
 		showMoved(c.stdout, moved)
-		fmt.Fprintf(c.stdout, "done; zcbench tune restore -i %s puts them back\n", iface)
+		fmt.Fprintf(c.stdout, "done; zcbench tune restore -i %s puts them back\n", printable.Word(iface))
 		return nil
 	}
 	fmt.Fprintf(c.stdout, "# what devmem and zcrx want of %s (%s), in this order\n", iface, r.Driver)
 	for _, command := range r.Commands {
 		fmt.Fprintln(c.stdout, command)
 	}
-	fmt.Fprintf(c.stdout, "# a run does so by itself and puts it back; with --apply it stays until zcbench tune restore -i %s\n", iface)
+	fmt.Fprintf(c.stdout, "# a run does so by itself and puts it back; with --apply it stays until zcbench tune restore -i %s\n", printable.Word(iface))
 	return nil
 }

@@ -36,6 +36,12 @@ type cli struct {
 	stdout, stderr io.Writer
 }
 
+// harmless is c for what shows names and values that others gave: whoever makes an
+// interface gives it nearly any.
+func (c *cli) harmless() *cli {
+	return &cli{stdin: c.stdin, stdout: printable.To(c.stdout), stderr: printable.To(c.stderr)}
+}
+
 func commands() []command {
 	return []command{
 		{"probe", "[flags]", "what this host can do: each engine, each direction", runProbe},

@@ -29,6 +29,7 @@ type option struct {
 
 // runProbe asks every engine whether it could work here; it changes nothing.
 func runProbe(ctx context.Context, c *cli, args []string) error {
+	c = c.harmless()
 	f := newFlags(c, "probe", "probe [-i IFACE [--fix [--apply]] [--capture FILE]] [--json]")
 	iface := f.StringP("iface", "i", "", "interface whose NIC queues to ask about")
 	asJSON := f.BoolP("json", "J", false, "print JSON")

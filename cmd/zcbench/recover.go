@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"zcbench/internal/printable"
 	"zcbench/ringcfg"
 )
 
@@ -18,7 +19,7 @@ func recoverSettings(ctx context.Context, c *cli) {
 func recoverTo(ctx context.Context, stderr io.Writer) {
 	done, err := ringcfg.Recover(ctx, "")
 	for _, line := range describe(done) {
-		fmt.Fprintln(stderr, "zcbench: after a run that was killed:", line)
+		fmt.Fprintln(stderr, "zcbench: after a run that was killed:", printable.Line(line))
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "zcbench: look for what a killed run may have left:", oneLine(err))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"zcbench/internal/cpulist"
 	"zcbench/internal/feature"
 	"zcbench/internal/hostfacts"
+	"zcbench/internal/printable"
 	"zcbench/results"
 	"zcbench/ringcfg"
 )
@@ -206,7 +206,7 @@ func (r *runFlags) resolve(f *pflag.FlagSet, names []string, flags experiment.Fl
 	}
 	for _, name := range names {
 		for _, v := range flags[name] {
-			t.Command += " --" + name + "=" + quote(v)
+			t.Command += " --" + name + "=" + printable.Word(v)
 		}
 	}
 	return t, nil
@@ -226,14 +226,4 @@ func (r *runFlags) complete() error {
 	}
 	r.rx, r.tx = first(r.rx, "baseline"), first(r.tx, "baseline")
 	return r.checkOptions()
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
-
-// quote makes one word of v for a shell.
-func quote(v string) string {
-	if plainWord.MatchString(v) {
-		return v
-	}
-	return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
 }

@@ -24,6 +24,7 @@ import (
 
 // runTune shows and changes the settings of a NIC and its host.
 func runTune(ctx context.Context, c *cli, args []string) error {
+	c = c.harmless()
 	actions := map[string]func(context.Context, *cli, []string) error{
 		"show": tuneShow, "apply": tuneApply, "restore": tuneRestore, "journal": tuneJournal, "verify": tuneVerify,
 	}
@@ -333,7 +334,7 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 		}
 		on := ""
 		if *iface != "" {
-			on = " -i " + *iface
+			on = " -i " + printable.Word(*iface)
 		}
 		fmt.Fprintf(c.stdout, "%s changed%s; zcbench tune restore%s puts back what was\n", printable.Count(len(grant.Changes), "setting"), moved, on)
 		return nil

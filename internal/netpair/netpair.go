@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/netif"
+	"zcbench/internal/printable"
 )
 
 // End is one interface and the namespace it lives in. Interface is its name,
@@ -232,7 +233,7 @@ func (e *End) find() error {
 	}
 	if !e.Addr4.IsValid() && !e.Addr6.IsValid() {
 		e.ns.Close()
-		return fmt.Errorf("interface %s has no address; give it one: ip addr add 198.18.0.1/24 dev %s", e.Interface, e.Interface)
+		return fmt.Errorf("interface %s has no address; give it one: ip addr add 198.18.0.1/24 dev %s", e.Interface, printable.Word(e.Interface))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ package printable
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -40,6 +42,49 @@ func Line(s string) string {
 		return r
 	}, s)
 	return strings.Join(strings.Fields(s), " ")
+}
+
+// To writes to w what is written to it, with only what can be seen left, and the ends
+// of lines. Each write must end with a whole letter.
+func To(w io.Writer) io.Writer { return filter{w} }
+
+type filter struct{ io.Writer }
+
+func (f filter) Write(b []byte) (int, error) {
+	_, err := f.Writer.Write(bytes.Map(func(r rune) rune {
+		if r == '\n' || unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, b))
+	if err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// Word is s as a shell reads it back as one word, which can be seen whole.
+func Word(s string) string {
+	switch {
+	case plainWord.MatchString(s):
+		return s
+	case strings.IndexFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) < 0:
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	word := "$'"
+	for _, c := range []byte(s) {
+		switch {
+		case c == '\'' || c == '\\':
+			word += `\` + string(c)
+		case c >= ' ' && c <= '~':
+			word += string(c)
+		default:
+			word += fmt.Sprintf(`\%03o`, c)
+		}
+	}
+	return word + "'"
 }
 
 // plain says that Line has nothing to do, which is nearly always so.

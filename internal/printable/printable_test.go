@@ -2,6 +2,7 @@ package printable
 
 import (
 	"encoding/json"
+	"os/exec"
 	"strings"
 	"testing"
 	"unicode"
@@ -55,6 +56,33 @@ func TestCount(t *testing.T) {
 	for n, want := range map[int]string{0: "0 flows", 1: "1 flow", 2: "2 flows"} {
 		if got := Count(n, "flow"); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestTo(t *testing.T) {
+	var out strings.Builder
+	text := "a  \x1b[31mé²→\u202e\xff\nb\n"
+	if n, err := To(&out).Write([]byte(text)); n != len(text) || err != nil || out.String() != "a  \ufffd[31mé²→\ufffd\ufffd\nb\n" {
+		t.Errorf("%d, %v: %q", n, err, out.String())
+	}
+}
+
+// A shell reads each word back as it was.
+func TestWord(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip(err)
+	}
+	for s, want := range map[string]string{
+		"eth1.5": "eth1.5", "a;touch$IFS`x`": "'a;touch$IFS`x`'", "it's": `'it'\''s'`, "": "''", "é 1": "'é 1'", "\x1b[31m'\\1\xff": `$'\033[31m\'\\1\377'`,
+	} {
+		got := Word(s)
+		if got != want {
+			t.Errorf("%q: %s, want %s", s, got, want)
+		}
+		back, err := exec.Command("bash", "-c", "printf %s "+got).Output()
+		if err != nil || string(back) != s {
+			t.Errorf("%q: bash reads %q, %v", s, back, err)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (s *sampler) copies(res *Result, cutOff uint64, changed Doubt) {
 	}
 	unknown := last.Unknown - first.Unknown
 	if n := last.Copied - first.Copied - unknown; s.layout.ZeroCopy && n > 0 {
-		why := cmp.Or(s.taps, s.layout.Copied)
+		why := cmp.Or(s.copier, s.layout.Copied)
 		if d.Copied {
 			why = d.Why // as surely for this run
 		}
@@ -101,20 +101,29 @@ func (r *Result) doubt(d Doubt) uint64 {
 // waysOut are the different ways that the flows' payload leaves this host by.
 type waysOut map[egress.Way]bool
 
-// taps names who else gets the packets of a sender, and has them copied for that.
-func (r *run) taps() string {
+// copier says what has payload copied that an engine means not to copy: of a sender
+// who captures on its way out, this run's own look in the warm-up, or the way itself.
+func (r *run) copier() string {
+	known := r.engine.Layout().Copied
 	if r.waysOut() == nil {
-		return ""
+		return known
 	}
-	iface, _, err := egress.Socket(r.conns[0])
+	iface, way, err := egress.Socket(r.conns[0])
 	if err != nil {
-		return ""
+		return known
 	}
 	names, err := egress.Taps(iface)
-	if err != nil || len(names) == 0 {
-		return ""
+	switch {
+	case err == nil && len(names) > 0:
+		return fmt.Sprintf("%s sees every packet of %s, and the kernel makes copies for that: end it for the run", strings.Join(names, ", "), iface)
+	case egress.InMemory(iface) || way.Verdict != egress.Clear:
+		return known
+	case r.look != nil:
+		return "the kernel made copies while --verify captured, in the warm-up, and told of some of them only within the window: " +
+			"give a longer warm-up (--omit), or leave --verify out"
 	}
-	return fmt.Sprintf("%s sees every packet of %s, and the kernel makes copies for that: end it for the run", strings.Join(names, ", "), iface)
+	return fmt.Sprintf("%s by itself has nothing copied; a capture there that has ended since does (tcpdump, dhclient), "+
+		"and so does a rule that mirrors packets (tc filter show dev %s)", iface, iface)
 }
 
 // rate is how fast the interface that a sender's payload leaves by lets it out;

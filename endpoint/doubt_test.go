@@ -1,10 +1,17 @@
 package endpoint
 
 import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"zcbench/internal/egress"
+	"zcbench/results"
 )
 
 // TestDoubt: zero-copied bytes of which nobody can tell become copied ones, in
@@ -62,4 +69,75 @@ func TestWaysOut(t *testing.T) {
 			t.Errorf("%s: %+v", c.name, d)
 		}
 	}
+}
+
+// byReference is an engine that sends by reference.
+type byReference struct{ plain }
+
+func (byReference) Layout() Layout { return Layout{ZeroCopy: true, Copied: egress.Delivery} }
+
+// TestCopier: what has payload copied that leaves by a NIC is not delivery on this
+// machine, as it is over loopback.
+func TestCopier(t *testing.T) {
+	loopback := netip.MustParseAddr("127.0.0.1")
+	look := func(context.Context) (*results.Crossing, error) { return nil, nil }
+	for _, c := range []struct {
+		peer netip.Addr
+		look func(context.Context) (*results.Crossing, error)
+		want string
+	}{
+		{loopback, nil, egress.Delivery},
+		{loopback, look, egress.Delivery},
+		{nowhere, nil, " by itself has nothing copied"},
+		{nowhere, look, "while --verify captured"},
+	} {
+		t.Run(fmt.Sprintf("%v, look %v", c.peer, c.look != nil), func(t *testing.T) {
+			fd := connected(t, c.peer)
+			defer unix.Close(fd)
+			iface, way, err := egress.Socket(fd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if taps, err := egress.Taps(iface); err != nil || len(taps) > 0 {
+				t.Skipf("on %s somebody captures, or it cannot be told: %v, %v", iface, taps, err)
+			}
+			if c.peer == nowhere && (egress.InMemory(iface) || way.Verdict != egress.Clear) {
+				t.Skipf("%s is no NIC that sends by reference: %s", iface, way.Why)
+			}
+			r := &run{p: Prepare{Role: TX}, engine: byReference{}, conns: []int{fd}, look: c.look}
+			if got := r.copier(); !strings.Contains(got, c.want) {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// nowhere is an address of documentation, which is nobody's.
+var nowhere = netip.MustParseAddr("192.0.2.1")
+
+// connected is a socket that is connected, as a checkpoint of a process restores it:
+// no packet is sent.
+func connected(t *testing.T, peer netip.Addr) int {
+	t.Helper()
+	out, err := net.Dial("udp", netip.AddrPortFrom(peer, 9).String())
+	if err != nil {
+		t.Skipf("no route to %s: %v", peer, err)
+	}
+	defer out.Close()
+	local := out.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_REPAIR, 1); err != nil {
+		unix.Close(fd)
+		t.Skipf("needs CAP_NET_ADMIN for a socket that is connected to nobody: %v", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: local.As4()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: peer.As4(), Port: 9}); err != nil {
+		t.Fatal(err)
+	}
+	return fd
 }

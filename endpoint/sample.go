@@ -39,7 +39,7 @@ type sampler struct {
 	seen    observation
 	before  waysOut
 	after   waysOut
-	taps    string // who else gets what is sent
+	copier  string // what has payload copied, if any is
 	astray  string // the interface that the payload goes by, where it is not the run's
 	changes *changes
 	sight   *sight
@@ -207,7 +207,7 @@ func (s *sampler) begin() error {
 
 // observe closes the window of a session that has observations of its own.
 func (s *sampler) observe() (err error) {
-	s.after, s.taps, s.astray = s.r.waysOut(), s.r.taps(), s.r.astray()
+	s.after, s.copier, s.astray = s.r.waysOut(), s.r.copier(), s.r.astray()
 	s.r.way = s.r.rate()
 	if o, ok := s.r.session.(Observer); ok {
 		s.seen.counters, s.seen.warnings, err = o.End()

@@ -4,7 +4,7 @@
 # KERNEL picks a version that the distribution offers, or a bzImage; LIKE the
 # driver that the pair answers as, or a capture; NIC one of QEMU's NICs for it.
 
-.PHONY: lab lab-prepare soak test-kernels test-nics
+.PHONY: lab lab-prepare soak soak-like test-kernels test-nics
 
 ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(LIKE),-like "$(LIKE)") $(if $(NIC),-nic $(NIC)) \
 	-add bin/zcbench:/usr/bin/zcbench -add experiments:/experiments
@@ -22,12 +22,22 @@ lab: bin/zclab bin/zcbench
 	@$(ZCLAB) run $(if $(CMD),sh -c "$$CMD")
 
 # Ten minutes of traffic with everything changing under it, 200 killed runs whose
-# settings must come back, and 10 GiB validated through devmem and through zcrx;
-# make test has a shorter form of each.
+# settings must come back, 10 GiB validated through devmem and through zcrx, and
+# soak-like; make test has a shorter form of each.
 SOAK ?= 10m
 soak: bin/zclab bin/zcbench
 	$(ZCLAB) -env ZCBENCH_SOAK=$(SOAK) -test-timeout 2h -run TestSoak test ./lab/labtest
 	$(ZCLAB) -env ZCBENCH_SOAK=$(SOAK) -test-timeout 2h -run 'Killed$$|TestLabDevmem$$|TestLabZCRX$$' test ./ringcfg ./rx ./cmd/zcbench
+	$(MAKE) soak-like LIKE=
+
+# On the pair as each driver: what zcbench probe says, every pair of engines, settings
+# made and put back, and 20 killed commands. LIKE picks one of them, KERNEL another kernel.
+soak-like: bin/zclab bin/zcbench
+	@failed=; for like in $(or $(LIKE),mlx5 bnxt bnxt-noagg fbnic gve ice); do \
+		echo "=== LIKE $$like"; \
+		$(ZCLAB) -module-args like=$$like -run '^TestProbeTellsTheTruth$$' test ./lab/labtest || failed="$$failed $$like"; \
+		$(ZCLAB) -env ZCBENCH_SOAK=$(SOAK) -test-timeout 1h -run "^TestLabLike\$$/^$$like\$$" test ./cmd/zcbench || failed="$$failed $$like"; \
+	done; [ -z "$$failed" ] || { echo "failed on$$failed"; exit 1; }
 
 # Whether zcbench probe tells the truth on kernels old and new.
 test-kernels: bin/zclab bin/zcbench

@@ -160,7 +160,7 @@ func (c *Client) fate() error {
 			return errors.New(text)
 		}
 	}
-	return fmt.Errorf("it vanished: the control connection closed%s", c.link.excuse())
+	return fmt.Errorf("it vanished: the control connection closed%s; if it was killed, the next zcbench there puts back the settings that it left, and so does zcbench tune restore", c.link.excuse())
 }
 
 // aroundWait is what a driver takes from a handshake to what it asks first: to reach

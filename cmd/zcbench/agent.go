@@ -108,6 +108,8 @@ func listenAgent(ctx context.Context, c *cli, a *endpoint.Agent, address, tokenF
 	if err != nil {
 		return endpoint.Errorf(endpoint.Failed, "%w", err)
 	}
+	// One that was killed here may have left settings, and no controller need come.
+	recoverSettings(ctx, c)
 	fmt.Fprintf(c.stderr, "zcbench agent: waiting at %s for controllers with the token; for their experiments:\n  agent: %s\n  pin: %s\n", l.Addr(), l.Addr(), pin)
 	if err := a.Listen(ctx, secure, false); err != nil {
 		return err

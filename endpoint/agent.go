@@ -147,7 +147,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 		for {
 			m, err := c.link.receive()
 			if err == nil && m.Error != nil {
-				err = fmt.Errorf("%w: %w", errPeerGone, m.Error.err())
+				err = fmt.Errorf("%w: %w%s", errPeerGone, m.Error.err(), c.link.excuse())
 			}
 			if err != nil {
 				if errors.Is(err, errGarbage) {

@@ -69,6 +69,7 @@ type heart struct {
 	// gap is for how long this process itself did not run, at the longest, ns, and
 	// until when.
 	gap, until atomic.Int64
+	next       atomic.Int64 // when the thread that beats is to wake, CLOCK_MONOTONIC
 }
 
 // Read is the link's reader.
@@ -158,6 +159,7 @@ func (l *link) beat(ctx context.Context, a *alarm) *silence {
 	for {
 		begun := Monotonic()
 		next := begun + int64(beatEvery)
+		h.next.Store(next)
 		for now := begun; now < next && ctx.Err() == nil; now = Monotonic() {
 			a.wait(next - now)
 		}
@@ -213,15 +215,18 @@ func (l *link) setWriteDeadline(d time.Duration) {
 
 // excuse tells of this process itself, and its host, what may be why a link was closed.
 func (l *link) excuse() string {
-	gap := time.Duration(l.heart.gap.Load())
+	gap, until := l.heart.gap.Load(), l.heart.until.Load()
+	if next, now := l.heart.next.Load(), Monotonic(); next != 0 && now-next > gap {
+		gap, until = now-next, now // the thread that beats has not seen it yet
+	}
 	if down := l.down(); down != "" {
 		return fmt.Sprintf(" (%s)", down)
 	}
-	if gap < beatEvery {
+	if gap < int64(beatEvery) {
 		return ""
 	}
-	ago := time.Duration(Monotonic() - l.heart.until.Load())
-	return fmt.Sprintf(" (this process itself did not run for %.1f s until %s: it was stopped, or had no CPU)", gap.Seconds(), time.Now().Add(-ago).Format("15:04:05"))
+	ago := time.Duration(Monotonic() - until)
+	return fmt.Sprintf(" (this process itself did not run for %.1f s until %s: it was stopped, or had no CPU)", float64(gap)/1e9, time.Now().Add(-ago).Format("15:04:05"))
 }
 
 // reads makes the calling goroutine the one that reads the link: on a thread of

@@ -269,3 +269,17 @@ func TestWhoDrives(t *testing.T) {
 		}
 	}
 }
+
+// An end that goes on after it was stopped may read that its peer left before the thread
+// that beats wakes: that it was stopped is known all the same.
+func TestStoppedIsKnownAtOnce(t *testing.T) {
+	ours, _ := pairTCP(t)
+	l := newLink(ours, maxReply)
+	if text := l.excuse(); text != "" {
+		t.Errorf("of a link that does not beat: %s", text)
+	}
+	l.heart.next.Store(Monotonic() - int64(7*time.Second))
+	if text := l.excuse(); !strings.Contains(text, "this process itself did not run for 7.0 s until ") {
+		t.Errorf("got %q", text)
+	}
+}

@@ -104,6 +104,7 @@ func (l *link) watch(silent func(*silence)) (stop func(), err error) {
 	}
 	l.heart.heard.Store(Monotonic())
 	l.by = l.behind()
+	l.reached = l.by != nil && l.cut() == ""
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with it
 		defer a.close()
@@ -147,7 +148,19 @@ func (l *link) down() string {
 	if l.by == nil {
 		return ""
 	}
-	return netif.Down(l.by.Index, l.by.Name)
+	if down := netif.Down(l.by.Index, l.by.Name); down != "" || !l.reached {
+		return down
+	}
+	return l.cut()
+}
+
+// cut says why this host itself reaches the peer no more.
+func (l *link) cut() string {
+	c, ok := l.rw.(net.Conn)
+	if !ok {
+		return ""
+	}
+	return netif.Cut(addrOf(c.LocalAddr()), addrOf(c.RemoteAddr()))
 }
 
 // beat returns when ctx ends, or the link does, or has long been silent. Missed

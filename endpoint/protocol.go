@@ -282,6 +282,8 @@ type link struct {
 	mu    sync.Mutex
 	heart heart
 	by    *net.Interface // that the peer was behind when beats began; nil: not known
+	// reached says that this host had the link's address and a route to the peer then.
+	reached bool
 }
 
 func newLink(rw io.ReadWriteCloser, limit int) *link {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/vishvananda/netlink"
 
@@ -117,6 +118,31 @@ func Down(index int, name string) string {
 		return fmt.Sprintf("interface %s is down", i.Name)
 	case i.Flags&net.FlagRunning == 0:
 		return fmt.Sprintf("interface %s has no carrier", i.Name)
+	}
+	return ""
+}
+
+// Cut says why this host reaches another no more from an address of its own, "" where
+// it has the address and a route, or the kernel cannot be asked.
+func Cut(local, remote netip.Addr) string {
+	local, remote = local.Unmap(), remote.Unmap()
+	if !local.IsValid() || !remote.IsValid() || remote.IsLinkLocalUnicast() {
+		return ""
+	}
+	all, err := net.InterfaceAddrs()
+	mine := err != nil || local.IsLoopback()
+	for _, a := range all {
+		p, err := netip.ParsePrefix(a.String())
+		mine = mine || err == nil && p.Addr().Unmap() == local
+	}
+	if !mine {
+		return fmt.Sprintf("this host does not have the address %s any more", local)
+	}
+	_, err = To(remote, local)
+	for _, e := range []syscall.Errno{syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EACCES} {
+		if errors.Is(err, e) {
+			return fmt.Sprintf("this host has no route to %s any more (%v)", remote, e)
+		}
 	}
 	return ""
 }

@@ -254,6 +254,26 @@ func TestDown(t *testing.T) {
 	down("interface port9 is not here any more")
 }
 
+// What cuts this host off from another is told: the address, or the route.
+func TestCut(t *testing.T) {
+	bench(t)
+	cut := func(local, remote, want string) {
+		t.Helper()
+		if got := Cut(netip.MustParseAddr(local), netip.MustParseAddr(remote)); !strings.HasPrefix(got, want) || (got == "") != (want == "") {
+			t.Errorf("%s to %s: got %q, want %q", local, remote, got, want)
+		}
+	}
+	cut("198.18.9.1", "198.18.9.2", "")
+	cut("::ffff:198.18.9.1", "::ffff:198.18.9.2", "")
+	cut("127.0.0.3", "127.0.0.1", "")
+	cut("fe80::9", "fe80::a", "")
+	cut("198.18.9.1", "192.0.2.1", "this host has no route to 192.0.2.1 any more (network is unreachable)")
+	ip(t, "route add unreachable 198.18.9.2/32")
+	cut("198.18.9.1", "198.18.9.2", "this host has no route to 198.18.9.2 any more (no route to host)")
+	ip(t, "addr del 198.18.9.1/24 dev br9")
+	cut("198.18.9.1", "198.18.9.2", "this host does not have the address 198.18.9.1 any more")
+}
+
 // That the kernel cannot be asked says nothing of an interface.
 func TestDownUnasked(t *testing.T) {
 	var l unix.Rlimit

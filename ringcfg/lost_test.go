@@ -140,6 +140,33 @@ func TestFound(t *testing.T) {
 	}
 }
 
+// The undo of a run finds an interface that was renamed while it was on.
+func TestUndoRenamed(t *testing.T) {
+	p := pair(t)
+	e := &p.RX
+	j := Journal(t.TempDir())
+	in(t, e, func() error {
+		_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on"}}, j)
+		if err != nil {
+			return err
+		}
+		l := link(t, e.Interface)
+		if err := errors.Join(netlink.LinkSetDown(l), netlink.LinkSetName(l, "other0"), netlink.LinkSetUp(l)); err != nil {
+			return err
+		}
+		if drift, err := undo(background); err != nil || len(drift) > 0 {
+			t.Errorf("undo: %v, %v", drift, err)
+		}
+		if now, err := Snapshot("other0"); err != nil || now["link.mtu"] != "1500" || now["feature.rx-gro"] != "off" {
+			t.Errorf("MTU %s, GRO %s, %v", now["link.mtu"], now["feature.rx-gro"], err)
+		}
+		if left := glob(string(j) + "/*"); len(left) > 0 {
+			t.Errorf("left %v", left)
+		}
+		return nil
+	})
+}
+
 // abandon makes changes as a process does that is killed, or keeps them.
 func abandon(t *testing.T, e *netpair.End, j Journal, kept bool, settings map[string]string) {
 	t.Helper()
@@ -360,6 +387,9 @@ func TestDamaged(t *testing.T) {
 				all, err := Journaled(j)
 				if err != nil || len(all) != 1 || all[0].Damage == nil {
 					t.Fatalf("pending: %+v, %v", all, err)
+				}
+				if of := all[0].Of(); of != e.Interface && !strings.HasPrefix(of, fmt.Sprintf("interface number %d of ", link(t, e.Interface).Attrs().Index)) {
+					t.Errorf("it is said to be of %s", of)
 				}
 				if err := Forget(j, all[0].Name); err != nil {
 					t.Error(err)

@@ -60,6 +60,24 @@ func Journaled(j Journal) ([]Pending, error) {
 	return all, nil
 }
 
+// Of names what the journal is of.
+func (p Pending) Of() string {
+	var space uint64
+	var index int
+	base := filepath.Base(p.Name)
+	switch {
+	case p.Interface != "":
+		return p.Interface
+	case strings.HasPrefix(base, "host"):
+		return "the host"
+	}
+	// Nothing in it tells, and its name does (bookPath).
+	if _, err := fmt.Sscanf(base, "%d-%d", &space, &index); err != nil {
+		return "nobody knows what"
+	}
+	return fmt.Sprintf("interface number %d of the network namespace %d", index, space)
+}
+
 // holder names the process that holds a lock, if one does.
 func holder(path string) string {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)

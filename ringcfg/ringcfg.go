@@ -111,6 +111,7 @@ func Apply(ctx context.Context, w Want, j Journal) (Grant, Undo, error) {
 		}
 	}
 	if err != nil {
+		s.rename()
 		drift, uerr := s.undo(context.WithoutCancel(ctx))
 		for _, d := range drift {
 			uerr = errors.Join(uerr, errors.New(d.String()))
@@ -127,9 +128,24 @@ func (s *session) undoOnce() Undo {
 			return nil, nil
 		}
 		done = true
+		s.rename()
 		moved, merr := s.moved()
 		drift, err := s.undo(ctx)
-		return append(moved, drift...), errors.Join(merr, err, s.close())
+		if err == nil { // else it tells of the same
+			err = merr
+		}
+		return append(moved, drift...), errors.Join(err, s.close())
+	}
+}
+
+// rename gives the interface the name that it has now: it may have another one since it
+// was opened, and is told by its number.
+func (s *session) rename() {
+	if s.h.iface == "" {
+		return
+	}
+	if d, err := s.h.device(); err == nil { // else what is read of it next says so
+		s.h.iface = d.Attrs().Name
 	}
 }
 

@@ -473,10 +473,6 @@ func tuneJournal(_ context.Context, c *cli, args []string) error {
 }
 
 func showPending(out io.Writer, p ringcfg.Pending) {
-	of := p.Interface
-	if of == "" {
-		of = "the host"
-	}
 	why := "left by a process that was killed; the next zcbench puts it back"
 	switch {
 	case p.Blocked != nil:
@@ -492,7 +488,7 @@ func showPending(out io.Writer, p ringcfg.Pending) {
 	if p.PID != 0 {
 		when = fmt.Sprintf(" by process %d at %s", p.PID, p.Time.Local().Format(time.DateTime))
 	}
-	fmt.Fprintf(out, "%s: %s, changed%s: %s\n", p.Name, of, when, why)
+	fmt.Fprintf(out, "%s: %s, changed%s: %s\n", p.Name, p.Of(), when, why)
 	for _, ch := range p.Changes {
 		fmt.Fprintf(out, "  %s\n", changeLine(ch))
 	}

@@ -33,7 +33,8 @@ func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string)
 	if err := c.handshake(token, version); err != nil {
 		rw.Close()
 		hint := ""
-		_, network := rw.(net.Conn)
+		conn, network := rw.(net.Conn)
+		network = network && conn.RemoteAddr().Network() != "unix" // and not an end of this command's own
 		if _, none := errors.AsType[noHello](err); network && none {
 			hint = " (no zcbench seems to be there: is it the port of zcbench rx, -p? To a plain TCP service sends tx --raw)"
 		}
@@ -42,7 +43,7 @@ func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string)
 			err = Errorf(Unreachable, "%s: something else answers there: %w%s", name, err, hint)
 		case timedOut(err):
 			err = Errorf(Unreachable, "%s: no answer to the zcbench handshake within %s%s", name, handshakeWait, hint)
-		case errors.Is(err, io.EOF), isReset(err):
+		case errors.Is(err, io.EOF), network && isReset(err):
 			err = Errorf(Unreachable, "%s: it closed the connection during the handshake%s", name, hint)
 		default:
 			err = fmt.Errorf("%s: %w", name, err)

@@ -292,18 +292,20 @@ func TestMAC(t *testing.T) {
 	}
 }
 
+// Who has the token has the receiver from the handshake on.
 func TestOneDriverAtATime(t *testing.T) {
-	addr := server(t, &Agent{})
-	c, err := dialServer(t, addr, nil)
+	token := []byte("0123456789abcdef")
+	addr := server(t, &Agent{Token: token})
+	c, err := dialServer(t, addr, token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := dialServer(t, addr, nil); err == nil || KindOf(err) != Denied || !strings.Contains(err.Error(), "another run") {
+	if _, err := dialServer(t, addr, token); err == nil || KindOf(err) != Denied || !strings.Contains(err.Error(), "another run") {
 		t.Errorf("second driver: %v", err)
 	}
 	c.Close()
 	eventually(t, "the port is free again", func() bool {
-		c, err := dialServer(t, addr, nil)
+		c, err := dialServer(t, addr, token)
 		if err == nil {
 			c.Close()
 		}

@@ -37,7 +37,7 @@ func TestLacks(t *testing.T) {
 	}{
 		{map[string]string{"mtu": "4148", "rx-ring": "8192", "governor": "performance"}, nil},
 		{map[string]string{"ring.rx": "8193"}, []string{"ring.rx: at most 8192 here, not 8193"}},
-		{map[string]string{"gro-hw": "on", "sysctl.net.core.busy_poll": "1", "sysctl.net.ipv4.other": "1"}, []string{"gro-hw: not supported by driver mlx5_core", "sysctl.net.core.busy_poll: not supported by this kernel"}},
+		{map[string]string{"gro-hw": "on", "sysctl.net.core.busy_poll": "1", "sysctl.net.ipv4.tcp_autocorking": "1"}, []string{"gro-hw: not supported by driver mlx5_core", "sysctl.net.core.busy_poll: not supported by this kernel"}},
 		{map[string]string{"gro_hw": "on"}, []string{`no setting is called "gro_hw" (zcbench tune show lists them); did you mean "gro-hw"?`}},
 		{map[string]string{"flow.tcp4-dst-198.18.0.2": "queue 1"}, nil},
 	} {

@@ -3,6 +3,7 @@ package ringcfg
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -58,13 +59,19 @@ func TestLabQueues(t *testing.T) {
 		queues  int
 		flows   []ethtool.Match
 		context bool
+		rss     string // that is wanted too
 	}{
-		{"one queue", 1, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}, {Dst: e.Addr6, DstPort: 5302}}, false},
-		{"two queues by rules", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302, SrcPort: 1000}, {Dst: e.Addr4, DstPort: 5302, SrcPort: 1001}}, false},
-		{"two queues by RSS context", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}}, true},
+		{"one queue", 1, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}, {Dst: e.Addr6, DstPort: 5302}}, false, ""},
+		{"two queues by rules", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302, SrcPort: 1000}, {Dst: e.Addr4, DstPort: 5302, SrcPort: 1001}}, false, ""},
+		{"two queues by RSS context", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}}, true, ""},
+		{"one that all traffic is wanted on", 1, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}}, false, "7"},
 	} {
 		in(t, e, func() error {
-			grant, undo, err := Apply(background, Want{Interface: e.Interface, Settings: header, Queues: c.queues, Flows: c.flows}, j)
+			settings := maps.Clone(header)
+			if c.rss != "" {
+				settings["rss"] = c.rss
+			}
+			grant, undo, err := Apply(background, Want{Interface: e.Interface, Settings: settings, Queues: c.queues, Flows: c.flows}, j)
 			if err != nil {
 				t.Fatalf("%s: %v", c.name, err)
 			}

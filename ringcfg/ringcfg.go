@@ -523,7 +523,7 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 			return Grant{}, err
 		}
 	}
-	grant, err := s.steer(ctx, w)
+	grant, err := s.steer(ctx, w, r.wanted)
 	if err != nil {
 		return Grant{}, err
 	}

@@ -59,8 +59,8 @@ func (h *host) forQueues(w Want, now Settings) (Want, error) {
 }
 
 // steer chooses the queues, keeps all other traffic off them, and sends the
-// flows there.
-func (s *session) steer(ctx context.Context, w Want) (Grant, error) {
+// flows there. What is wanted of the RSS table is then without these queues.
+func (s *session) steer(ctx context.Context, w Want, wanted Settings) (Grant, error) {
 	if w.Queues == 0 {
 		return Grant{}, nil
 	}
@@ -88,8 +88,12 @@ func (s *session) steer(ctx context.Context, w Want) (Grant, error) {
 	for _, stage := range []Settings{steered.rss, steered.flows} {
 		set := map[string]Settings{}
 		for _, name := range stage.names() {
-			if _, err := h.put(set, now, name, stage[name]); err != nil {
+			value, err := h.put(set, now, name, stage[name])
+			if err != nil {
 				return Grant{}, err
+			}
+			if wanted[name] != "" {
+				wanted[name] = value
 			}
 			if place, ok := set["flow"][name]; ok {
 				now[name] = place // taken, for the rules that follow

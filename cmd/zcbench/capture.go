@@ -52,7 +52,8 @@ func captureNIC(ctx context.Context, c *cli, iface, path string) (err error) {
 	if slices.ContainsFunc(all, func(a answers.Answer) bool { return a.Errno == unix.EPERM }) {
 		advice = "this user may not ask all: run it as root for a whole one"
 	}
-	fmt.Fprintf(c.stderr, "zcbench: %s has %s about %s (%s); %s\n", path, printable.Count(len(all), "answer"), iface, cmp.Or(from.Head.Driver, "no driver"), advice)
+	fmt.Fprintf(c.stderr, "zcbench: %s has %s about %s (%s); %s\n", path, printable.Count(len(all), "answer"),
+		iface, cmp.Or(from.Head.Driver, "no driver"), advice)
 	return nil
 }
 

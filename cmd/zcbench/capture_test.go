@@ -165,7 +165,8 @@ func TestCapture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret := [][]byte{mac, []byte(mac.String()), []byte("10.79.0.2"), {10, 79, 0, 2}, net.ParseIP("2001:2:0:ab::cd"), []byte("2001:2:0:ab"), []byte("rack7"), []byte("gate")}
+	secret := [][]byte{mac, []byte(mac.String()), []byte("10.79.0.2"), {10, 79, 0, 2},
+		net.ParseIP("2001:2:0:ab::cd"), []byte("2001:2:0:ab"), []byte("rack7"), []byte("gate")}
 	for _, s := range secret {
 		for _, form := range [][]byte{s, fmt.Appendf(nil, "%x", s), bytes.ToUpper(s)} {
 			if bytes.Contains(text, form) {
@@ -184,7 +185,8 @@ func TestCapture(t *testing.T) {
 			t.Errorf("--capture %s: %v, want %q", file, err, want)
 		}
 	}
-	if _, err := spoken("probe", "-i", "lo", "--fix", "--apply", "--capture", path+"2"); err == nil || !strings.Contains(err.Error(), "--capture changes nothing") {
+	_, err = spoken("probe", "-i", "lo", "--fix", "--apply", "--capture", path+"2")
+	if err == nil || !strings.Contains(err.Error(), "--capture changes nothing") {
 		t.Errorf("with --apply: %v", err)
 	}
 	if again, err := os.ReadFile(path); err != nil || !bytes.Equal(again, text) {
@@ -220,15 +222,18 @@ func TestReplayProbe(t *testing.T) {
 		fix      []string
 		err      string // of probe --fix
 	}{
-		{"zcnic-like-mlx5", map[string]string{"tx devmem": "yes ", "rx devmem": "yes sets feature.rx-gro-hw on, feature.rx-ntuple-filter on, ring.tcp-data-split on", "rx zcrx": "yes sets feature.rx-gro-hw on"},
+		{"zcnic-like-mlx5", map[string]string{"tx devmem": "yes ",
+			"rx devmem": "yes sets feature.rx-gro-hw on, feature.rx-ntuple-filter on, ring.tcp-data-split on", "rx zcrx": "yes sets feature.rx-gro-hw on"},
 			[]string{"ethtool -K zc1 rx-gro-hw on", "ethtool -K zc1 rx-ntuple-filter on", "ethtool -G zc1 tcp-data-split on"}, ""},
-		{"zcnic-like-bnxt", map[string]string{"tx devmem": "yes ", "rx devmem": "unknown bnxt_en tells only when memory is bound", "rx zcrx": "unknown sets ring.hds-thresh 0, ring.tcp-data-split on"},
+		{"zcnic-like-bnxt", map[string]string{"tx devmem": "yes ", "rx devmem": "unknown bnxt_en tells only when memory is bound",
+			"rx zcrx": "unknown sets ring.hds-thresh 0, ring.tcp-data-split on"},
 			[]string{"ethtool -G zc1 hds-thresh 0", "ethtool -G zc1 tcp-data-split on"}, ""},
 		{"zcnic-like-gve", map[string]string{"rx devmem": "yes sets feature.rx-ntuple-filter on, ring.tcp-data-split on"},
 			[]string{"ethtool -K zc1 rx-ntuple-filter on", "ethtool -G zc1 tcp-data-split on"}, ""},
 		{"zcnic-like-fbnic", map[string]string{"rx devmem": "yes sets ring.hds-thresh 0, ring.tcp-data-split on"},
 			[]string{"ethtool -G zc1 hds-thresh 0", "ethtool -G zc1 tcp-data-split on"}, ""},
-		{"zcnic-like-ice", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API", "rx zcrx": "yes without a NIC's queue the kernel copies"},
+		{"zcnic-like-ice", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
+			"rx zcrx": "yes without a NIC's queue the kernel copies"},
 			nil, "its driver has no queue API"},
 		{"zcnic", map[string]string{"rx zcrx": "yes sets ring.tcp-data-split on"}, []string{"ethtool -G zc1 tcp-data-split on"}, ""},
 		{"veth", map[string]string{"tx devmem": "no ", "rx devmem": "no its driver has no queue API"}, nil, "its driver has no queue API"},

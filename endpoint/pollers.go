@@ -23,7 +23,6 @@ import (
 // use on CPUs that no end counts is added to this end's figure.
 type pollers struct {
 	cpuClock
-	all       bool  // every CPU is counted
 	set, peer []int // CPUs that this end and the other one count
 	threads   []*poller
 	hidden    int // that run, and cannot be seen from here
@@ -34,19 +33,18 @@ type poller struct {
 	pid             int
 	read            bool
 	was             int64 // ns of CPU time
-	cpu             int   // that it ran on last
 	elsewhere, peer float64
 	unsure          float64 // of these and of what is counted already, seconds
 }
 
 // openPollers finds the threads of an interface and reads them with a clock.
 func openPollers(clock cpuClock, p *Prepare, set []int) (*pollers, error) {
-	c := &pollers{cpuClock: clock, all: p.Scope == ScopeHost, peer: p.PeerSet}
+	c := &pollers{cpuClock: clock, peer: p.PeerSet}
 	if p.Scope == ScopeCPUSet {
 		c.set = set
 	}
-	if p.Interface == "" || c.all {
-		return c, nil
+	if p.Interface == "" || p.Scope == ScopeHost {
+		return c, nil // there are none, or every CPU is counted
 	}
 	pids, err := pollerPIDs(p.Interface)
 	if err != nil {
@@ -115,13 +113,12 @@ func (c *pollers) read() (cpuTime, error) {
 	for _, p := range c.threads {
 		ns, ok := runTime(p.pid)
 		now, ok2 := readProcess(p.pid)
-		if !ok || !ok2 {
-			continue // it ended: threading was switched off
+		if ok && ok2 { // else it ended: what it had stays
+			if p.read {
+				c.place(p, float64(ns-p.was)/1e9, affinity(p.pid), now.cpu)
+			}
+			p.read, p.was = true, ns
 		}
-		if p.read {
-			c.place(p, float64(ns-p.was)/1e9, affinity(p.pid), now.cpu)
-		}
-		p.read, p.was, p.cpu = true, ns, now.cpu
 		t.busy += p.elsewhere
 		if t.second != nil {
 			*t.second += p.elsewhere
@@ -152,7 +149,7 @@ func affinity(pid int) []int {
 }
 
 // place finds out where a thread used some seconds: where it may run at all, or
-// where it was at both ends of them, which is less certain.
+// where it was last, which is less certain.
 func (c *pollers) place(p *poller, used float64, may []int, cpu int) {
 	const counted, peers, nobodys = 0, 1, 2
 	whose := func(n int) int {

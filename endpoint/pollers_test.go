@@ -66,3 +66,21 @@ func TestPollersByName(t *testing.T) {
 		t.Errorf("%v, %v", pids, err)
 	}
 }
+
+// frozen is a clock that always says the same.
+type frozen struct{ cpuTime }
+
+func (c frozen) read() (cpuTime, error) { return c.cpuTime, nil }
+
+func (frozen) of(int) (float64, bool) { return 0, false }
+
+func (frozen) close() {}
+
+// What a thread had does not go when it ends: CPU time never goes back.
+func TestPollerEnds(t *testing.T) {
+	const nobody = 1 << 30 // beyond the kernel's PID_MAX_LIMIT
+	clock := &pollers{cpuClock: frozen{cpuTime{busy: 1}}, threads: []*poller{{pid: nobody, read: true, was: 5e8, elsewhere: 0.5}}}
+	if v, err := clock.read(); err != nil || v.busy != 1.5 {
+		t.Errorf("busy for %v s, %v", v.busy, err)
+	}
+}

@@ -49,9 +49,7 @@ func Journaled(j Journal) ([]Pending, error) {
 		}
 		for _, c := range b.open() {
 			p.Interface, p.PID, p.Time, p.Kept = c.tx.Interface, c.tx.PID, c.tx.Time, p.Kept || c.kept
-			for _, name := range c.Set.names() {
-				p.Changes = append(p.Changes, Change{name, c.Before[name], c.Set[name]})
-			}
+			p.Changes = append(p.Changes, c.told()...)
 		}
 		if len(p.Changes) > 0 || p.Damage != nil {
 			all = append(all, p)

@@ -532,19 +532,29 @@ func (s *session) apply(ctx context.Context, w Want) (Grant, error) {
 	}
 	grant.Skipped = skipped
 	for _, c := range s.made {
-		for _, name := range c.Set.names() {
-			if untold(name, c.Set[name]) && c.after[name] == "" {
-				continue // or it was configured so
-			}
-			from := c.Before[name]
-			if from == c.Set[name] {
-				from = unset(from)
-			}
-			grant.Changes = append(grant.Changes, Change{name, from, c.Set[name]})
-		}
+		grant.Changes = append(grant.Changes, c.told()...)
 		grant.Moved = append(grant.Moved, c.moved()...)
 	}
 	return grant, nil
+}
+
+// told are the settings that were set, as a reader is told of them: a header split that
+// only read as it was wanted was not configured, and one that was configured so already
+// was not changed. Of a change in doubt that cannot be told, and it may have been.
+func (c *change) told() (all []Change) {
+	for _, name := range c.Set.names() {
+		from := c.Before[name]
+		if untold(name, c.Set[name]) {
+			switch {
+			case c.after != nil && c.after[name] == "":
+				continue
+			case from == c.Set[name]:
+				from = unset(from)
+			}
+		}
+		all = append(all, Change{name, from, c.Set[name]})
+	}
+	return all
 }
 
 // moved are the settings beside those that were set which are others since, of those

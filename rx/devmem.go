@@ -80,10 +80,10 @@ func (devmemEngine) Options() []endpoint.Option {
 func (e devmemEngine) Probe(iface string) feature.Verdict { return e.ProbeFrom(nil, iface) }
 
 // ProbeFrom makes it an endpoint.Asker.
-func (devmemEngine) ProbeFrom(from *answers.Source, iface string) feature.Verdict {
+func (e devmemEngine) ProbeFrom(from *answers.Source, iface string) feature.Verdict {
 	v := probeBinding(from, iface)
 	if v.Answer == feature.Yes {
-		v = probeSettings(from, iface)
+		v = probeSettings(from, iface, e.Name())
 	}
 	if v.Answer == feature.No {
 		return v

@@ -84,9 +84,9 @@ func splitRefuses(from *answers.Source, iface string) bool {
 	return err == nil && (v["tcp-data-split"] != abi.ETHTOOL_TCP_DATA_SPLIT_ENABLED || v["hds-thresh"] > 0)
 }
 
-// probeSettings says whether ownQueues can be had, and names what is to be
+// probeSettings says whether an engine can have ownQueues, and names what is to be
 // changed for it.
-func probeSettings(from *answers.Source, iface string) feature.Verdict {
+func probeSettings(from *answers.Source, iface, engine string) feature.Verdict {
 	w := ownQueues(1)
 	w.Interface, w.Queues = iface, 0
 	w.Settings["ntuple"] = "on" // to lead flows to queues
@@ -99,11 +99,15 @@ func probeSettings(from *answers.Source, iface string) feature.Verdict {
 	}
 	var sets []string
 	for _, c := range plan.Changes {
-		sets = append(sets, c.Name+" "+c.To)
+		set := c.Name + " " + c.To
+		if c.From == c.To {
+			set += " (it reads so, which does not tell whether it is configured)"
+		}
+		sets = append(sets, set)
 	}
 	v := feature.Possible()
 	if driver := driverOf(from, iface); slices.Contains(tellsAtBind, driver) {
-		v = feature.Undecided("driver "+driver+" tells only when memory is bound whether its firmware lets a queue go", "try: zcbench rx --rx devmem")
+		v = feature.Undecided("driver "+driver+" tells only when memory is bound whether its firmware lets a queue go", "try: zcbench rx --rx "+engine)
 	}
 	if len(sets) > 0 {
 		if v.Reason != "" {

@@ -117,7 +117,7 @@ const (
 func (e zcrxEngine) Probe(iface string) feature.Verdict { return e.ProbeFrom(nil, iface) }
 
 // ProbeFrom makes it an endpoint.Asker.
-func (zcrxEngine) ProbeFrom(from *answers.Source, iface string) feature.Verdict {
+func (e zcrxEngine) ProbeFrom(from *answers.Source, iface string) feature.Verdict {
 	if v := knowsRecvZC(from); v.Answer != feature.Yes {
 		return v
 	}
@@ -127,7 +127,7 @@ func (zcrxEngine) ProbeFrom(from *answers.Source, iface string) feature.Verdict 
 	if !hasQueues(from, iface) {
 		return withoutQueue(from, iface)
 	}
-	v := probeSettings(from, iface)
+	v := probeSettings(from, iface, e.Name())
 	if v.Answer == feature.No && withoutQueue(from, "").Answer == feature.Yes {
 		v.Fix += "; --rx-opt nodev=on receives without, by copying"
 	}

@@ -226,7 +226,7 @@ func TestReplayProbe(t *testing.T) {
 			"rx devmem": "yes sets feature.rx-gro-hw on, feature.rx-ntuple-filter on, ring.tcp-data-split on", "rx zcrx": "yes sets feature.rx-gro-hw on"},
 			[]string{"ethtool -K zc1 rx-gro-hw on", "ethtool -K zc1 rx-ntuple-filter on", "ethtool -G zc1 tcp-data-split on"}, ""},
 		{"zcnic-like-bnxt", map[string]string{"tx devmem": "yes ", "rx devmem": "unknown bnxt_en tells only when memory is bound",
-			"rx zcrx": "unknown sets ring.hds-thresh 0, ring.tcp-data-split on"},
+			"rx zcrx": "unknown sets ring.hds-thresh 0, ring.tcp-data-split on (it reads so, which does not tell whether it is configured)"},
 			[]string{"ethtool -G zc1 hds-thresh 0", "ethtool -G zc1 tcp-data-split on"}, ""},
 		{"zcnic-like-gve", map[string]string{"rx devmem": "yes sets feature.rx-ntuple-filter on, ring.tcp-data-split on"},
 			[]string{"ethtool -K zc1 rx-ntuple-filter on", "ethtool -G zc1 tcp-data-split on"}, ""},
@@ -249,6 +249,35 @@ func TestReplayProbe(t *testing.T) {
 		fix, err := fixOf(from, from.Head.Interface)
 		if !slices.Equal(fix, c.fix) || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: --fix: %q, %v; want %q, %q", c.nic, fix, err, c.fix, c.err)
+		}
+	}
+}
+
+// The commands of probe --fix say which of them may be no change, and probe says what to
+// try by the engine that was asked.
+func TestReplayFix(t *testing.T) {
+	from := captures.Load(t, "zcnic-like-bnxt")
+	want, err := bindingWants(from, "zc1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := ringcfg.PlanFrom(from, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := fixed{Interface: "zc1", Driver: "bnxt_en", Changes: plan.Changes}
+	for _, ch := range plan.Changes {
+		r.Commands = append(r.Commands, ch.Command("zc1"))
+	}
+	var out strings.Builder
+	r.show(&out)
+	if text := "\nethtool -G zc1 hds-thresh 0\nethtool -G zc1 tcp-data-split on  # it reads so: this configures it"; !strings.Contains(out.String(), text) {
+		t.Errorf("%s\nwant %s", out.String(), text)
+	}
+	all := verdicts(from, "zc1")
+	for _, engine := range []string{"devmem", "zcrx"} {
+		if v := all["rx "+engine]; v.Fix != "try: zcbench rx --rx "+engine {
+			t.Errorf("%s: %q", engine, v.Fix)
 		}
 	}
 }

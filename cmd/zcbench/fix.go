@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"zcbench/endpoint"
 	"zcbench/internal/answers"
@@ -81,10 +82,18 @@ func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) err
 		fmt.Fprintf(c.stdout, "done; zcbench tune restore -i %s puts them back\n", printable.Word(iface))
 		return nil
 	}
-	fmt.Fprintf(c.stdout, "# what devmem and zcrx want of %s (%s), in this order\n", iface, r.Driver)
-	for _, command := range r.Commands {
-		fmt.Fprintln(c.stdout, command)
-	}
-	fmt.Fprintf(c.stdout, "# a run does so by itself and puts it back; with --apply it stays until zcbench tune restore -i %s\n", printable.Word(iface))
+	r.show(c.stdout)
 	return nil
+}
+
+// show prints the commands that nobody carried out.
+func (r fixed) show(out io.Writer) {
+	fmt.Fprintf(out, "# what devmem and zcrx want of %s (%s), in this order\n", r.Interface, r.Driver)
+	for i, command := range r.Commands {
+		if r.Changes[i].From == r.Changes[i].To {
+			command += "  # it reads so: this configures it, and changes nothing where it is configured"
+		}
+		fmt.Fprintln(out, command)
+	}
+	fmt.Fprintf(out, "# a run does so by itself and puts it back; with --apply it stays until zcbench tune restore -i %s\n", printable.Word(r.Interface))
 }

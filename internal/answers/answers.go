@@ -161,6 +161,19 @@ func (s *Source) Write(to io.Writer) error {
 	return nil
 }
 
+// one reads a line that has one thing, and no more.
+func one(line []byte, to any) error {
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(to); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is more behind its end")
+	}
+	return nil
+}
+
 // Read is a Source that answers from a file, whose name errors tell.
 func Read(name string, from io.Reader) (*Source, error) {
 	s := &Source{playing: true, place: map[question]int{}}
@@ -173,21 +186,22 @@ func Read(name string, from io.Reader) (*Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: line %d is torn: %w", name, n, err)
 		}
-		d := json.NewDecoder(bytes.NewReader(line))
-		d.DisallowUnknownFields()
 		if n == 1 {
-			if err := d.Decode(&s.Head); err != nil || s.Head.Schema != Schema {
+			if err := one(line, &s.Head); err != nil || s.Head.Schema != Schema {
 				return nil, fmt.Errorf("%s is no capture of zcbench probe --capture: its first line is not one of %s", name, Schema)
 			}
 			continue
 		}
 		var a Answer
-		if err := d.Decode(&a); err != nil {
+		if err := one(line, &a); err != nil {
 			return nil, fmt.Errorf("%s: line %d: %w", name, n, err)
+		}
+		if a.Ask == "" {
+			return nil, fmt.Errorf("%s: line %d asks nothing", name, n)
 		}
 		q := question{a.Ask, a.Of}
 		if _, twice := s.place[q]; twice {
-			return nil, fmt.Errorf("%s: line %d: %s is answered twice", name, n, a.Ask)
+			return nil, fmt.Errorf("%s: line %d: %q is answered twice", name, n, a.Ask)
 		}
 		s.place[q] = len(s.list)
 		s.list = append(s.list, a)

@@ -66,8 +66,12 @@ func newRedactor(secret Secrets) *redactor {
 		}
 		n++
 		is, becomes := mac.String(), net.HardwareAddr{2, 0, 0, 0, byte(n >> 8), byte(n)}
-		r.add(mac, becomes, false)
-		for _, by := range []string{":", "-", ""} {
+		between := []string{":", "-"}
+		if !plainNumber(mac) {
+			r.add(mac, becomes, false)
+			between = append(between, "")
+		}
+		for _, by := range between {
 			text, stand := strings.ReplaceAll(is, ":", by), strings.ReplaceAll(becomes.String(), ":", by)
 			r.add([]byte(text), []byte(stand), false)
 			r.add([]byte(strings.ToUpper(text)), []byte(stand), false)
@@ -80,8 +84,9 @@ func newRedactor(secret Secrets) *redactor {
 		// Four bytes may be any number: those of IPv4 are looked for where they are
 		// addresses, in flow rules.
 		if a.Is6() {
-			stand := netip.MustParseAddr("2001:db8::1").As16()
-			r.add(a.AsSlice(), stand[:], false)
+			if stand := netip.MustParseAddr("2001:db8::1").As16(); !plainNumber(a.AsSlice()) {
+				r.add(a.AsSlice(), stand[:], false)
+			}
 			r.add([]byte(a.StringExpanded()), bytes.Repeat([]byte("x"), len(a.StringExpanded())), true)
 		}
 		r.add([]byte(a.String()), bytes.Repeat([]byte("x"), len(a.String())), true)
@@ -97,6 +102,11 @@ func newRedactor(secret Secrets) *redactor {
 	}
 	return r
 }
+
+// plainNumber says that bytes are an address that somebody has numbered by hand, such as
+// 00:00:00:00:00:01 or fd00::1. It tells whose it is nobody, and the same bytes are in
+// answers of any kind, as numbers.
+func plainNumber(b []byte) bool { return len(b)-bytes.Count(b, []byte{0}) < 3 }
 
 func (r *redactor) add(is, becomes []byte, word bool) {
 	r.swaps = append(r.swaps, swap{slices.Clone(is), slices.Clone(becomes), word})

@@ -48,6 +48,34 @@ func Load(t testing.TB, name string) *answers.Source {
 	return from
 }
 
+// Spoilt is one in whose answer number answer, of those that are there as often as it
+// takes, some bytes are others, or missing from at on where put is empty: of its
+// structures and messages, or of its text. For fuzzing.
+func Spoilt(t testing.TB, name string, answer, message, at uint, put []byte) *answers.Source {
+	t.Helper()
+	from, err := answers.Read(name, strings.NewReader(Text(t, name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := from.Answers()
+	a := &all[answer%uint(len(all))]
+	b := []byte(a.Text)
+	if len(a.Messages) > 0 {
+		b = a.Messages[message%uint(len(a.Messages))]
+	}
+	if at %= uint(len(b) + 1); len(put) == 0 {
+		b = b[:at]
+	} else {
+		copy(b[at:], put)
+	}
+	if len(a.Messages) > 0 {
+		a.Messages[message%uint(len(a.Messages))] = b
+	} else {
+		a.Text = string(b)
+	}
+	return from
+}
+
 // Text is the file of a capture.
 func Text(t testing.TB, name string) string {
 	t.Helper()

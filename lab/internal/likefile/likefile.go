@@ -88,6 +88,13 @@ func (t *translation) put(name string, values ...any) {
 	t.params = append(t.params, name+"="+strings.Join(all, ","))
 }
 
+// word says that a parameter of the module can have a text of a capture as its value, or
+// as one of a list: the kernel parts parameters at white space, of which it has more than
+// ASCII, and values at commas, and takes quotes away.
+func word(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' || r == '"' }) < 0
+}
+
 func (t *translation) leave(format string, args ...any) {
 	t.left = append(t.left, fmt.Sprintf(format, args...))
 }
@@ -103,9 +110,16 @@ func (t *translation) driver() error {
 	if p := personalities[d.Name]; p != "" {
 		t.put("like", p)
 	}
+	if !word(d.Name) {
+		return fmt.Errorf("the driver is called %q: no name of one", d.Name)
+	}
 	t.put("as_driver", d.Name)
-	if d.Version != "" && !strings.ContainsAny(d.Version, " \"") && d.Version != t.from.Head.Kernel {
+	switch {
+	case d.Version == "" || d.Version == t.from.Head.Kernel:
+	case word(d.Version):
 		t.put("as_version", d.Version)
+	default:
+		t.leave("the driver's version %q", d.Version)
 	}
 	return nil
 }
@@ -278,7 +292,7 @@ func (t *translation) flags() error {
 	var all []any
 	for _, name := range slices.Sorted(maps.Keys(flags)) {
 		switch {
-		case strings.ContainsAny(name, " ,\"") || len(all) == mostFlags:
+		case !word(name) || len(all) == mostFlags:
 			t.leave("private flag %q", name)
 		case flags[name]:
 			all = append(all, "+"+name)

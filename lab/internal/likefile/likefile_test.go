@@ -1,11 +1,15 @@
 package likefile
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"zcbench/internal/answers"
 	"zcbench/internal/testutil/captures"
 )
 
@@ -33,6 +37,64 @@ func TestOf(t *testing.T) {
 			t.Errorf("%s: %q, %v\nwant %q", name, params, err, want)
 		}
 	}
+}
+
+// driverOf is a capture whose driver has another name and version.
+func driverOf(t *testing.T, name, version string) *answers.Source {
+	t.Helper()
+	from := captures.Load(t, "zcnic-like-gve")
+	for _, a := range from.Answers() {
+		if a.Ask == "ioctl ETHTOOL_GDRVINFO" {
+			d := a.Messages[0][4:] // struct ethtool_drvinfo: name and version have 32 bytes each
+			clear(d[:64])
+			copy(d[:31], name)
+			copy(d[32:63], version)
+		}
+	}
+	return from
+}
+
+// What a capture says ends up in one parameter each, whatever it is.
+func TestOfWords(t *testing.T) {
+	for _, name := range []string{"gve like=mlx5", "gve\tqueues=1", "gve\"x", "gve\u00a0queues=1", "gve,x", "gve\x1b[2J", ""} {
+		params, _, err := Of(driverOf(t, name, ""))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", name)) {
+			t.Errorf("%q: %q, %v", name, params, err)
+		}
+		params, left, err := Of(driverOf(t, "gve", "1"+name+"1"))
+		if name != "" && (err != nil || strings.Contains(params, "as_version") || !slices.Contains(left, fmt.Sprintf("the driver's version %q", "1"+name+"1"))) {
+			t.Errorf("version %q: %q, left %q, %v", name, params, left, err)
+		}
+	}
+	if params, _, err := Of(driverOf(t, "a=b-c.d", "1=2")); err != nil || !strings.HasPrefix(params, "as_driver=a=b-c.d as_version=1=2 as_ring=") {
+		t.Errorf("%q, %v", params, err)
+	}
+}
+
+// parameter is one that the kernel takes as one, whose value may have any sign but those
+// that part.
+var parameter = regexp.MustCompile(`^(like|queues|as_[a-z_]+)=[!#-~]+$`)
+
+func FuzzOf(f *testing.F) {
+	names := captures.Names(f)
+	for i := range names {
+		f.Add(uint(i), uint(7), uint(0), uint(20), []byte{0xff, 0xff, 0xff, 0xff})
+	}
+	f.Add(uint(slices.Index(names, "zcnic-like-mlx5")), uint(8), uint(0), uint(4), []byte("gve like="))
+	f.Fuzz(func(t *testing.T, nic, answer, message, at uint, put []byte) {
+		params, _, err := Of(captures.Spoilt(t, names[nic%uint(len(names))], answer, message, at, put))
+		if err != nil {
+			return
+		}
+		seen := map[string]bool{}
+		for p := range strings.SplitSeq(params, " ") {
+			name, _, _ := strings.Cut(p, "=")
+			if !parameter.MatchString(p) || seen[name] {
+				t.Errorf("%q in %q", p, params)
+			}
+			seen[name] = true
+		}
+	})
 }
 
 func TestParams(t *testing.T) {

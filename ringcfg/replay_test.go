@@ -145,3 +145,21 @@ func TestReplayIsStrict(t *testing.T) {
 		t.Errorf("a write: %v", err)
 	}
 }
+
+// Answers that no kernel gives are errors, or what they say, and end nobody.
+func FuzzReplay(f *testing.F) {
+	names := captures.Names(f)
+	for i := range names {
+		f.Add(uint(i), uint(7), uint(0), uint(20), []byte{0xff, 0xff, 0xff, 0xff})
+		f.Add(uint(i), uint(1), uint(0), uint(30), []byte(nil))
+	}
+	f.Fuzz(func(t *testing.T, nic, answer, message, at uint, put []byte) {
+		from := captures.Spoilt(t, names[nic%uint(len(names))], answer, message, at, put)
+		iface := from.Head.Interface
+		if v, err := ShowFrom(from, iface); err == nil && v.Settings == nil {
+			t.Error("neither settings nor an error")
+		}
+		_, _ = PlanFrom(from, Want{Interface: iface, Settings: map[string]string{
+			"tcp-data-split": "on", "hds-thresh": "0", "rss": "equal 3", "mtu": "1400", "flow.tcp4 dst-ip 198.18.0.2 dst-port 5302": "queue 3"}}) // a refusal is as good
+	})
+}

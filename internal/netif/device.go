@@ -55,6 +55,11 @@ func LookOver(from *answers.Source, over *nl.SocketHandle, index int, name strin
 }
 
 func parse(name string, b []byte) (d Device, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the library takes it for granted that a kernel wrote b
+			d, err = Device{}, fmt.Errorf("interface %s: malformed answer: %v", name, p)
+		}
+	}()
 	d = Device{MostMTU: math.MaxInt32}
 	if d.Link, err = netlink.LinkDeserialize(nil, b); err != nil {
 		return d, fmt.Errorf("interface %s: %w", name, err)

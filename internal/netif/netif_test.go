@@ -14,6 +14,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/testutil/captures"
 )
 
 // bench is a namespace with a bridge and its port, which have the same
@@ -291,4 +293,25 @@ func TestDownUnasked(t *testing.T) {
 	if text != "" {
 		t.Errorf("without a descriptor: %s", text)
 	}
+}
+
+// What is cut off of an interface's description is no end of the program.
+func TestMalformed(t *testing.T) {
+	from := captures.Load(t, "zcnic-like-mlx5")
+	for _, a := range from.Answers() {
+		if a.Ask != "link" {
+			continue
+		}
+		whole, bad := a.Messages[0], 0
+		for n := range whole {
+			if _, err := parse(a.Of, whole[:n]); n >= unix.SizeofIfInfomsg && err != nil {
+				bad++
+			}
+		}
+		if d, err := parse(a.Of, whole); err != nil || d.Attrs().MTU != 1500 || bad == 0 {
+			t.Errorf("%+v, %v; refused %d", d, err, bad)
+		}
+		return
+	}
+	t.Error("no link in the capture")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/answers"
+	"zcbench/internal/netif"
 	"zcbench/internal/printable"
 	"zcbench/ringcfg"
 )
@@ -39,11 +41,22 @@ func captureNIC(ctx context.Context, c *cli, iface, path string) (err error) {
 	if err != nil {
 		return err
 	}
+	was, err := netif.Look(nil, iface)
+	if err != nil {
+		return endpoint.Errorf(endpoint.Usage, "--capture: %w", err)
+	}
 	from := answers.Record()
-	for _, err := range askAll(from, iface) {
+	failed := askAll(from, iface)
+	if is, err := netif.Look(nil, iface); err != nil || is.Index() != was.Index() {
+		return fmt.Errorf("--capture: interface %s is gone, or another than it was when the first question was asked: no capture was written", iface)
+	}
+	for _, err := range failed {
 		fmt.Fprintf(c.stderr, "zcbench: note: %v (the capture has that answer)\n", err)
 	}
 	from.Redact(secret)
+	if err := readsBack(from); err != nil {
+		fmt.Fprintf(c.stderr, "zcbench: note: nobody can be asked by the capture as this NIC was: %v (is this host's name, which has a stand-in, a word of the answers?)\n", err)
+	}
 	if err := interruptible(ctx, func() error { return buffered(f, from.Write) }); err != nil {
 		return fmt.Errorf("write the capture: %w", err)
 	}
@@ -54,6 +67,23 @@ func captureNIC(ctx context.Context, c *cli, iface, path string) (err error) {
 	}
 	fmt.Fprintf(c.stderr, "zcbench: %s has %s about %s (%s); %s\n", path, printable.Count(len(all), "answer"),
 		iface, cmp.Or(from.Head.Driver, "no driver"), advice)
+	return nil
+}
+
+// readsBack says what keeps a capture from answering all that was asked.
+func readsBack(from *answers.Source) error {
+	var b bytes.Buffer
+	if err := from.Write(&b); err != nil {
+		return err
+	}
+	again, err := answers.Read("it", &b)
+	if err != nil {
+		return err
+	}
+	askAll(again, from.Head.Interface)
+	if missed := again.Missed(); len(missed) > 0 {
+		return fmt.Errorf("%w: %s", answers.ErrNoAnswer, missed[0])
+	}
 	return nil
 }
 

@@ -178,8 +178,23 @@ func TestCapture(t *testing.T) {
 		t.Errorf("no refusal in %s", text)
 	}
 
+	// A host may be called as the answers are.
+	if err := e.Do(func() error {
+		for name, want := range map[string]string{"gate": "", "class": "the capture has no answer: file of /sys/class/net/", "netdev": "no answer: nlctrl getfamily"} {
+			from := answers.Record()
+			askAll(from, e.Interface)
+			from.Redact(answers.Secrets{Names: []string{name}})
+			if err := readsBack(from); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("of a host called %s: %v, want %q", name, err, want)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+
 	// It is not overwritten, and what cannot be written leaves nothing.
-	for file, want := range map[string]string{path: "is there already", filepath.Join(path, "below"): "not a directory"} {
+	for file, want := range map[string]string{"": "wants the name of a file", path: "is there already", filepath.Join(path, "below"): "not a directory"} {
 		_, err := spoken("probe", "-i", "lo", "--capture", file)
 		if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("--capture %s: %v, want %q", file, err, want)

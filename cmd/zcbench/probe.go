@@ -41,6 +41,8 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	switch {
+	case *file == "" && f.Changed("capture"):
+		return endpoint.Errorf(endpoint.Usage, "--capture wants the name of a file, got none")
 	case *file != "" && *iface == "":
 		return endpoint.Errorf(endpoint.Usage, "--capture needs the interface: -i IFACE")
 	case *file != "" && *apply:

@@ -21,6 +21,7 @@ import (
 
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/outside"
 	"zcbench/internal/testutil/some"
 )
 
@@ -69,7 +70,7 @@ func byKind(names []string) (kinds [][]string) {
 // queue has, a queue's.
 func everySetting(t *testing.T, e *netpair.End) map[string]int {
 	t.Helper()
-	before := state(t, e)
+	before, seen := state(t, e), outside.Look(t, e)
 	j := Journal(t.TempDir())
 	r := rand.New(rand.NewPCG(1, 1))
 	tried := map[string]int{}
@@ -93,8 +94,8 @@ func everySetting(t *testing.T, e *netpair.End) map[string]int {
 				// Refused for a good reason is fine, when it is undone.
 				t.Logf("%s = %s: %v", name, value, err)
 			} else {
-				// CPUs may be a mask that the queue has already.
-				if len(grant.Changes) == 0 && strings.HasPrefix(value, "cpus ") {
+				// CPUs may be a mask, and queues a table, that there is already.
+				if len(grant.Changes) == 0 && (strings.HasPrefix(value, "cpus ") || strings.HasPrefix(value, "equal ")) {
 					if _, err := undo(background); err != nil {
 						t.Error(err)
 					}
@@ -114,6 +115,9 @@ func everySetting(t *testing.T, e *netpair.End) map[string]int {
 		}
 		return nil
 	})
+	if after := outside.Look(t, e); after != seen {
+		t.Errorf("not as before:\n%s", lineDiff(seen, after))
+	}
 	return tried
 }
 

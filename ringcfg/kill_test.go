@@ -262,6 +262,7 @@ type home struct {
 	away  netns.NsHandle
 	index int
 	mac   net.HardwareAddr
+	state netlink.LinkOperState
 	addrs []netlink.Addr
 }
 
@@ -276,7 +277,7 @@ func newHome(t *testing.T, e *netpair.End) *home {
 		if err != nil {
 			return err
 		}
-		h.index, h.mac = l.Attrs().Index, l.Attrs().HardwareAddr
+		h.index, h.mac, h.state = l.Attrs().Index, l.Attrs().HardwareAddr, l.Attrs().OperState
 		h.addrs, err = netlink.AddrList(l, netlink.FAMILY_ALL)
 		return err
 	})
@@ -343,6 +344,10 @@ func (h *home) back() {
 			if err := netlink.AddrReplace(l, &a); err != nil {
 				return fmt.Errorf("address %s: %w", a.IPNet, err)
 			}
+		}
+		// A NIC that was set up finds its carrier a while later.
+		for end := time.Now().Add(10 * time.Second); h.link().Attrs().OperState != h.state && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond)
 		}
 		return nil
 	})

@@ -181,10 +181,13 @@ func number(name, value string) (uint64, error) {
 }
 
 // A feature that the driver does not let change is no setting, and met where it is
-// as wanted. One that is
-// wanted and yet off, because another stands in its way, has a value of its
-// own: to bring it back it must be wanted again.
-const wantedButOff = "off (wanted)"
+// as wanted. One that is off though it is wanted, because another stands in its way,
+// and one that a driver keeps on though it is not, have values of their own: the wish
+// comes back only where it is written again.
+const (
+	wantedButOff = "off (wanted)"
+	onUnwanted   = "on (not wanted)"
+)
 
 func readFeatures(h *host, to Settings) error {
 	all, err := h.eth.Features(h.iface)
@@ -198,21 +201,32 @@ func readFeatures(h *host, to Settings) error {
 			h.fixed["feature."+name] = "on"
 		case f.Fixed:
 			h.fixed["feature."+name] = "off"
-		case f.Active:
-			to["feature."+name] = "on"
-		case f.Wanted:
-			to["feature."+name] = wantedButOff
 		default:
-			to["feature."+name] = "off"
+			to["feature."+name] = featureValue(f)
 		}
 	}
 	return nil
 }
 
+func featureValue(f ethtool.Feature) string {
+	switch {
+	case f.Active && f.Wanted:
+		return "on"
+	case f.Active:
+		return onUnwanted
+	case f.Wanted:
+		return wantedButOff
+	}
+	return "off"
+}
+
+// wantsFeature says whether what reads as value is wanted.
+func wantsFeature(value string) bool { return value == "on" || value == wantedButOff }
+
 func writeFeatures(h *host, set Settings) error {
 	want := map[string]bool{}
 	for name, value := range set {
-		want[strings.TrimPrefix(name, "feature.")] = value != "off"
+		want[strings.TrimPrefix(name, "feature.")] = wantsFeature(value)
 	}
 	return h.eth.SetFeatures(h.iface, want)
 }

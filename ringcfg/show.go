@@ -239,7 +239,7 @@ func concernsOfNIC(v View) []Concern {
 		}
 	}
 	s := v.Settings
-	is := func(name, value string) bool { return s[name] == value }
+	is := func(name, value string) bool { is, _, _ := strings.Cut(s[name], " ("); return is == value }
 	if v.Interface != "" {
 		// What moves in memory has no headers to split, and whole large segments
 		// cross it, whatever its GRO and MTU.
@@ -313,8 +313,11 @@ func readsSo(v View) (all []Concern) {
 		all = append(all, Concern{headerSplit, "the driver does so; whether it is configured, by which the kernel lets memory be bound, nothing shows: a run configures it"})
 	}
 	for _, name := range v.Settings.names() {
-		if v.Settings[name] == wantedButOff {
+		switch v.Settings[name] {
+		case wantedButOff:
 			all = append(all, Concern{name, "asked for, and another setting stands in its way"})
+		case onUnwanted:
+			all = append(all, Concern{name, "the driver keeps it on, though it was asked to be off"})
 		}
 	}
 	return all

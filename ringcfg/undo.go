@@ -45,7 +45,7 @@ func removable(name string) bool {
 // A change that is known to have been done is put back where nobody has
 // changed it since. One in doubt, because its process was killed in the
 // middle of it, has no record of what it led to: then everything in its group
-// that is not as before is put back.
+// that is not as before is put back, and what may be so without reading so.
 //
 // It does so also where the journal takes no more notes, for want of space:
 // what is put back already does no harm a second time.
@@ -61,6 +61,11 @@ func (s *session) undoChange(ctx context.Context, h *host, c *change) (done Rest
 	names := c.after.names()
 	if c.after == nil {
 		names = differing(c.Before, now)
+		for _, name := range c.Set.names() {
+			if untold(name, c.Set[name]) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
 	}
 	of := h.of(f.name + ".")
 	ours := Settings{}

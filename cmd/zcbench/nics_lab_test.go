@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -103,9 +104,19 @@ func TestNICSettings(t *testing.T) {
 	now := settings(t, pair)
 	for _, s := range n.settings {
 		name, _, _ := strings.Cut(s, "=")
-		for _, full := range ringcfg.Names(name) {
-			if now[full] == v.Settings[full] {
-				t.Errorf("%s: %s is %q as before", s, full, now[full])
+		for _, pattern := range ringcfg.Names(name) {
+			found := false
+			for full := range v.Settings {
+				is, err := path.Match(pattern, full)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if found = found || is; is && now[full] == v.Settings[full] {
+					t.Errorf("%s: %s is %q as before", s, full, now[full])
+				}
+			}
+			if !found {
+				t.Errorf("%s: there is no %s", s, pattern)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/netpair"
+	pairs "zcbench/lab/pair"
 )
 
 // inLab says whether this is the lab's VM, where nobody else changes anything
@@ -44,6 +46,60 @@ func TestLabEverySetting(t *testing.T) {
 func TestLabKilled(t *testing.T) {
 	p := labPair(t)
 	killMany(t, &p.RX, uint64(time.Now().UnixNano()), rounds())
+}
+
+// TestLabSplitInDoubt: header split that reads on before anybody configures it goes back
+// to not configured also where the process was killed before it noted that it had done so.
+func TestLabSplitInDoubt(t *testing.T) {
+	labPair(t).Close()
+	t.Cleanup(func() {
+		if err := pairs.Reload(""); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := pairs.Reload("like=bnxt"); err != nil {
+		t.Fatal(err)
+	}
+	e := &labPair(t).RX
+	j := Journal(t.TempDir())
+	configured := func() string {
+		out, err := exec.Command("ethtool", "-S", e.Interface).Output()
+		for line := range strings.Lines(string(out)) {
+			if name, v, _ := strings.Cut(strings.TrimSpace(line), ": "); name == "hds_config" {
+				return v
+			}
+		}
+		t.Fatalf("ethtool -S does not say what header split is configured: %v", err)
+		return ""
+	}
+	in(t, e, func() error {
+		s, err := begin(e.Interface, j, 0)
+		if err != nil {
+			return err
+		}
+		if _, err := s.apply(background, Want{Interface: e.Interface, Settings: map[string]string{"tcp-data-split": "on"}}); err != nil {
+			return err
+		}
+		if got := configured(); got != "2" {
+			t.Errorf("after it was set on: %s", got)
+		}
+		lines, err := os.ReadFile(s.path)
+		if err != nil {
+			return err
+		}
+		text := strings.Join(slices.DeleteFunc(strings.SplitAfter(string(lines), "\n"), func(l string) bool { return strings.HasPrefix(l, `{"done"`) }), "")
+		if err := errors.Join(os.WriteFile(s.path, []byte(text), 0o600), s.close()); err != nil {
+			return err
+		}
+		done, err := Recover(background, j)
+		if err != nil || len(done.Drift) > 0 {
+			t.Errorf("recover: %+v, %v", done, err)
+		}
+		if got := configured(); got != "0" {
+			t.Errorf("put back, it is configured as %s", got)
+		}
+		return nil
+	})
 }
 
 // TestLabQueues takes queues of its own as an engine does, one and two, by

@@ -65,7 +65,7 @@ func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) err
 	if err != nil {
 		return err
 	}
-	r := fixed{"zcbench-fix/1", iface, view.Driver, []string{}, changes, apply}
+	r := fixed{"zcbench-fix/1", iface, view.Driver, []string{}, append([]ringcfg.Change{}, changes...), apply}
 	for _, ch := range changes {
 		r.Commands = append(r.Commands, ch.Command(iface))
 	}

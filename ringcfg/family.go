@@ -3,12 +3,15 @@ package ringcfg
 import (
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/genl/ethtool"
 )
 
 // family is the settings that one interface of the kernel reads and writes
@@ -72,7 +75,7 @@ func familyOf(name string) (family, int, error) {
 			return f, i, nil
 		}
 	}
-	return family{}, 0, fmt.Errorf("no setting is called %q (zcbench tune show lists them)", name)
+	return family{}, 0, noSetting(name)
 }
 
 // Names gives the names or patterns that a short name stands for; any other
@@ -107,7 +110,6 @@ func Check(name, value string) error {
 // that ends so, of those that there are now and that there are everywhere, or a short
 // name that is a letter away.
 func unknown(name string, now Settings) error {
-	_, _, err := familyOf(name)
 	ends := map[string]bool{}
 	for _, full := range slices.Concat(now.names(), everywhere()) {
 		if strings.HasSuffix(full, "."+name) || strings.HasSuffix(full, "."+strings.ReplaceAll(name, "_", "-")) {
@@ -115,16 +117,14 @@ func unknown(name string, now Settings) error {
 		}
 	}
 	if len(ends) > 0 {
-		const most = 3
-		all := slices.Sorted(maps.Keys(ends))
-		return usage(`%w; did you mean "%s"?`, err, strings.Join(all[:min(most, len(all))], `" or "`))
+		return notCalled(name, slices.Sorted(maps.Keys(ends)))
 	}
 	for _, known := range slices.Sorted(maps.Keys(short)) {
 		if near(name, known) {
-			return usage("%w; did you mean %q?", err, known)
+			return notCalled(name, []string{known})
 		}
 	}
-	return &kindError{ErrUsage, err}
+	return &kindError{ErrUsage, noSetting(name)}
 }
 
 // instance is the part of a name that says of which CPU, queue or node a setting is.
@@ -144,11 +144,51 @@ func everywhere() (names []string) {
 	for _, f := range queueFiles {
 		names = append(names, "queue."+f.direction+"-*."+f.name)
 	}
+	for family, list := range ethtool.Settable() {
+		for _, name := range list {
+			names = append(names, family+"."+strings.TrimSuffix(name, "-count"))
+		}
+	}
 	for _, list := range short {
 		names = append(names, list...)
 	}
 	return slices.Concat(names, slices.Collect(maps.Keys(napiFiles)), []string{"udmabuf.size-limit-mb", "udmabuf.list-limit"})
 }
+
+// misspelt says which setting a name may have been meant to be that there is not here,
+// though its family is known; nil: it is spelt as others have it, or nothing is near it.
+func misspelt(name string, now, fixed Settings) error {
+	known := everywhere()
+	if fixed[name] != "" || slices.ContainsFunc(known, func(pattern string) bool { ok, _ := path.Match(pattern, name); return ok }) {
+		return nil
+	}
+	family, _, _ := strings.Cut(name, ".")
+	letters := strings.NewReplacer("-", "", "_", "").Replace
+	which := func(s string) string { return digits.ReplaceAllString(strings.ReplaceAll(s, ".tx-", ".rx-"), "") } // but for what is counted
+	var all []string
+	for _, n := range slices.Concat(now.names(), fixed.names(), known) {
+		if strings.HasPrefix(n, family+".") && which(n) != which(name) && near(letters(n), letters(name)) {
+			all = append(all, instance.ReplaceAllString(n, ".$1*."))
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.Sort(all)
+	return notCalled(name, slices.Compact(all))
+}
+
+// notCalled is a name that no setting has, and those that it may have been meant to be.
+func notCalled(name string, meant []string) error {
+	const most = 3
+	return usage(`%w; did you mean "%s"?`, noSetting(name), strings.Join(meant[:min(most, len(meant))], `" or "`))
+}
+
+func noSetting(name string) error {
+	return fmt.Errorf("no setting is called %q (zcbench tune show lists them)", name)
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)
 
 // near says that one letter or two neighbours tell two words apart.
 func near(a, b string) bool {

@@ -2,6 +2,7 @@ package ringcfg
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -44,6 +45,31 @@ func TestLacks(t *testing.T) {
 		if got := v.Lacks(c.want); !reflect.DeepEqual(got, c.lack) {
 			t.Errorf("%v: %q, want %q", c.want, got, c.lack)
 		}
+	}
+}
+
+// A name that its family does not have is suggested another, unless it is one that
+// others have.
+func TestMisspelt(t *testing.T) {
+	now := Settings{"link.mtu": "1500", "feature.rx-gro": "on", "priv.rx_striding_rq": "on", "napi.rx-0.threaded": "off", "napi.rx-1.threaded": "off",
+		"irq.rx-0": "0", "irq.rx-9": "0", "channels.rx": "1", "cpu.0.idle-C1": "on", "queue.rx-0.rps-cpus": "0", "hugepages.node0.2048kB": "0"}
+	fixed := Settings{"feature.rx-gro-hw": "off"}
+	for name, want := range map[string]string{
+		"link.txqueuelen": "link.tx-queue-len", "link.tx_queue_len": "link.tx-queue-len", "priv.rx-striding-rq": "priv.rx_striding_rq", "feature.rx-gor": "feature.rx-gro",
+		"feature.rx-gro-hww": "feature.rx-gro-hw", "napi.rx-0.thread": "napi.rx-*.threaded", "irq.rx0": `irq.rx-0" or "irq.rx-9`, "coalesce.rx-usec": "coalesce.rx-usecs",
+		"queue.rx-0.rps_cpu": "queue.rx-*.rps-cpus", "pause.rxx": "pause.rx", "cpu.*.governr": "cpu.*.governor", "udmabuf.size_limit_mb": "udmabuf.size-limit-mb",
+		// Spelt as others have it, or like nothing.
+		"channels.tx": "", "irq.rx-99": "", "irq.tx-0": "", "cpu.0.idle-C6": "", "hugepages.node1.2048kB": "", "feature.rx-gro-hw": "", "ring.rx-mini": "", "priv.other": "", "mtu": "",
+		"napi.rx-99.threaded": "", "napi.tx-0.threaded": "", "queue.tx-0.xps-cpus": "", "coalesce.rx-usecs-irq": "", "link.ipv6-mtu": "", "cpu.99.governor": "",
+	} {
+		err := misspelt(Names(name)[0], now, fixed)
+		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrUsage) || !strings.HasSuffix(err.Error(), fmt.Sprintf("no setting is called %q (zcbench tune show lists them); did you mean \"%s\"?", name, want))) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+	v := View{Driver: "veth", Settings: now}
+	if got := v.Lacks(map[string]string{"link.txqueuelen": "5"}); len(got) != 1 || !strings.Contains(got[0], `did you mean "link.tx-queue-len"?`) {
+		t.Errorf("Lacks: %q", got)
 	}
 }
 

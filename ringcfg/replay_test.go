@@ -39,6 +39,8 @@ func TestReplayPlan(t *testing.T) {
 		{nic: "zcnic-like-fbnic", want: map[string]string{"ntuple": "off"}, err: "ntuple: not supported by driver fbnic, which keeps it on", kind: ErrUnsupported},
 		{nic: "zcnic-like-fbnic", want: map[string]string{"gro-hw": "on"}, err: "gro-hw: not supported by driver fbnic, which keeps it off", kind: ErrUnsupported},
 		{nic: "zcnic-like-gve", want: map[string]string{"channels": "4"}, err: "channels: not supported by driver gve", kind: ErrUnsupported},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"priv.rx-striding-rq": "off"}, err: `did you mean "priv.rx_striding_rq"?`, kind: ErrUsage},
+		{nic: "veth", want: map[string]string{"link.txqueuelen": "512"}, err: `did you mean "link.tx-queue-len"?`, kind: ErrUsage},
 		{nic: "veth", want: map[string]string{"rx-ring": "512"}, err: "rx-ring: not supported by driver veth", kind: ErrUnsupported},
 	} {
 		from := captures.Load(t, c.nic)

@@ -264,6 +264,11 @@ func (h *host) resolve(w Want, now Settings) (resolved, error) {
 			return r, usage("%s: this is a setting of an interface, and none is named: -i IFACE", strings.Join(lacking, ", "))
 		}
 	}
+	for _, name := range lacking {
+		if err := misspelt(Names(name)[0], now, h.fixed); err != nil {
+			return r, err
+		}
+	}
 	if len(lacking) > 0 {
 		return r, unsupported("%s", h.lacks(lacking))
 	}

@@ -132,7 +132,9 @@ func (v View) Lacks(settings map[string]string) []string {
 			continue // a view shows only those that all runs depend on
 		}
 		if len(names) == 0 {
-			if !h.met(name, settings[name]) {
+			if err := misspelt(Names(name)[0], v.Settings, v.Fixed); err != nil {
+				all = append(all, err.Error())
+			} else if !h.met(name, settings[name]) {
 				all = append(all, h.lacks([]string{name}))
 			}
 			continue

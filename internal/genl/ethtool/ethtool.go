@@ -204,6 +204,19 @@ var rings = table{
 	},
 }
 
+// Settable are the names that each family of numbers can have set, whatever a driver has.
+func Settable() map[string][]string {
+	all := map[string][]string{}
+	for family, t := range map[string]table{"ring": rings, "channels": channels, "coalesce": coalesce, "pause": pause, "eee": eee} {
+		for _, f := range t.fields {
+			if f.set > 0 {
+				all[family] = append(all[family], f.name)
+			}
+		}
+	}
+	return all
+}
+
 // Rings reads ring sizes and header split: "rx", "tx", "rx-max",
 // "tcp-data-split" (ETHTOOL_TCP_DATA_SPLIT_*), "hds-thresh" …
 func (c *Conn) Rings(iface string) (Values, error) { return c.read(rings, iface) }

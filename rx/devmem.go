@@ -121,16 +121,13 @@ func probeBinding(from *answers.Source, iface string) feature.Verdict {
 }
 
 // Needs is in force unless the run does not tune.
-func (e devmemEngine) Needs(p endpoint.Params) (ringcfg.Want, error) { return e.NeedsFrom(nil, p) }
-
-// NeedsFrom is Needs where another than the kernel may answer.
-func (e devmemEngine) NeedsFrom(from *answers.Source, p endpoint.Params) (ringcfg.Want, error) {
+func (e devmemEngine) Needs(p endpoint.Params) (ringcfg.Want, error) {
 	o, err := endpoint.ParseOptions(e.Options(), p.Options)
 	if err != nil {
 		return ringcfg.Want{}, err
 	}
 	// Before anything is changed for what cannot be.
-	if err := unsupported(probeBinding(from, p.Interface)); err != nil {
+	if err := unsupported(probeBinding(nil, p.Interface)); err != nil {
 		return ringcfg.Want{}, err
 	}
 	return ownQueues(o.Int("queues")), nil

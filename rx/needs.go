@@ -26,6 +26,25 @@ func ownQueues(n int) ringcfg.Want {
 	return ringcfg.Want{Queues: n, Settings: map[string]string{"tcp-data-split": "on", "hds-thresh": "0"}}
 }
 
+// Binding is what is to be set before memory can be bound to queues of an interface,
+// for as long as it stays set: which queue it will be, a run chooses. An error of kind
+// Unsupported says that none can be. Another than the kernel may answer.
+func Binding(from *answers.Source, iface string) (ringcfg.Want, error) {
+	if err := unsupported(probeBinding(from, iface)); err != nil {
+		return ringcfg.Want{}, err
+	}
+	w := anyQueue(iface)
+	w.Keep = true
+	return w, nil
+}
+
+// anyQueue is ownQueues without the queues, which flows can be led to all the same.
+func anyQueue(iface string) ringcfg.Want {
+	w := ownQueues(0)
+	w.Interface, w.Settings["ntuple"] = iface, "on"
+	return w
+}
+
 // errNoQueueAPI says that a driver does not let go of its queues.
 var errNoQueueAPI = errors.New("its driver has no queue API")
 
@@ -87,10 +106,7 @@ func splitRefuses(from *answers.Source, iface string) bool {
 // probeSettings says whether an engine can have ownQueues, and names what is to be
 // changed for it.
 func probeSettings(from *answers.Source, iface, engine string) feature.Verdict {
-	w := ownQueues(1)
-	w.Interface, w.Queues = iface, 0
-	w.Settings["ntuple"] = "on" // to lead flows to queues
-	plan, err := ringcfg.PlanFrom(from, w)
+	plan, err := ringcfg.PlanFrom(from, anyQueue(iface))
 	switch {
 	case errors.Is(err, ringcfg.ErrUnsupported):
 		return feature.Impossible(err.Error(), "a NIC with header split and flow rules")

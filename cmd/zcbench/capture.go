@@ -19,6 +19,7 @@ import (
 	"zcbench/internal/netif"
 	"zcbench/internal/printable"
 	"zcbench/ringcfg"
+	"zcbench/rx"
 )
 
 // captureNIC writes what kernel and driver answer to all that probe, tune show and
@@ -99,7 +100,7 @@ func askAll(from *answers.Source, iface string) (failed []error) {
 	if err != nil {
 		failed = append(failed, fmt.Errorf("tune show: %w", err))
 	}
-	want, err := bindingWants(from, iface)
+	want, err := rx.Binding(from, iface)
 	if err == nil {
 		_, err = ringcfg.PlanFrom(from, want)
 	}

@@ -20,6 +20,7 @@ import (
 	"zcbench/internal/testutil"
 	"zcbench/internal/testutil/captures"
 	"zcbench/ringcfg"
+	"zcbench/rx"
 )
 
 // load reads a capture.
@@ -52,7 +53,7 @@ func verdicts(from *answers.Source, iface string) map[string]feature.Verdict {
 
 // fixOf are the commands of probe --fix, or why there are none.
 func fixOf(from *answers.Source, iface string) (commands []string, err error) {
-	want, err := bindingWants(from, iface)
+	want, err := rx.Binding(from, iface)
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +273,7 @@ func TestReplayProbe(t *testing.T) {
 // try by the engine that was asked.
 func TestReplayFix(t *testing.T) {
 	from := captures.Load(t, "zcnic-like-bnxt")
-	want, err := bindingWants(from, "zc1")
+	want, err := rx.Binding(from, "zc1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/testutil"
+	"zcbench/internal/testutil/some"
 	"zcbench/results"
 )
 
@@ -86,15 +87,7 @@ func TestStoryFaults(t *testing.T) {
 		}
 		rounds, limit = n, 8*time.Second
 	}
-	seed := rand.Uint64()
-	if v := os.Getenv("ZCBENCH_SEED"); v != "" {
-		n, err := strconv.ParseUint(v, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed = n
-	}
-	t.Logf("ZCBENCH_SEED=%d", seed)
+	seed := some.Seed(t)
 	state := t.TempDir()
 	if err := os.Chmod(state, 0o700); err != nil {
 		t.Fatal(err)

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	"zcbench/endpoint"
-	"zcbench/internal/answers"
 	"zcbench/internal/printable"
 	"zcbench/ringcfg"
+	"zcbench/rx"
 )
 
 // fixed is what probe --fix --json prints.
@@ -21,30 +20,11 @@ type fixed struct {
 	Applied   bool             `json:"applied"`
 }
 
-// bindingWants is what is to be set before memory can be bound to queues of an
-// interface. Another than the kernel may answer.
-func bindingWants(from *answers.Source, iface string) (want ringcfg.Want, err error) {
-	for _, e := range rxEngines() {
-		tuner, ok := e.(interface {
-			NeedsFrom(*answers.Source, endpoint.Params) (ringcfg.Want, error)
-		})
-		if e.Name() != "devmem" || !ok {
-			continue
-		}
-		if want, err = tuner.NeedsFrom(from, endpoint.Params{Flows: 1, Interface: iface}); err != nil {
-			return want, err
-		}
-	}
-	want.Interface, want.Queues, want.Keep = iface, 0, true // which queue, a run chooses
-	want.Settings["ntuple"] = "on"                          // it leads its flows there
-	return want, nil
-}
-
 // probeFix tells what is to be set before memory can be bound to queues of an
 // interface, in the order that its driver wants, as commands, and does it if asked,
 // until tune restore.
 func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) error {
-	want, err := bindingWants(nil, iface)
+	want, err := rx.Binding(nil, iface)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"zcbench/reports"
 	"zcbench/results"
 	"zcbench/ringcfg"
+	"zcbench/rx"
 )
 
 // runTune shows and changes the settings of a NIC and its host.
@@ -92,7 +93,7 @@ func tuneShow(_ context.Context, c *cli, args []string) error {
 		if v.View, err = ringcfg.Show(*iface); err != nil || *iface == "" || v.InMemory {
 			return tuned(err)
 		}
-		want, err := bindingWants(nil, *iface)
+		want, err := rx.Binding(nil, *iface)
 		var plan ringcfg.Planned
 		if err == nil {
 			plan, err = ringcfg.Plan(want)

@@ -53,10 +53,10 @@ var families = []family{
 	{name: "pause", group: device, right: unix.CAP_NET_ADMIN, read: readPause, write: writePause, parse: parseSwitch},
 	{name: "eee", group: device, right: unix.CAP_NET_ADMIN, read: readEEE, write: writeEEE, parse: parseSwitch},
 	{name: "priv", group: device, right: unix.CAP_NET_ADMIN, read: readPrivFlags, write: writePrivFlags, parse: parseSwitch},
-	{name: "coalesce", group: device, right: unix.CAP_NET_ADMIN, read: readCoalesce, write: writeCoalesce},
+	{name: "coalesce", group: device, right: unix.CAP_NET_ADMIN, read: readCoalesce, write: writeCoalesce, parse: parseNumber},
 	{name: "feature", group: device, right: unix.CAP_NET_ADMIN, read: readFeatures, write: writeFeatures, parse: parseSwitch},
-	{name: "ring", group: device, right: unix.CAP_NET_ADMIN, read: readRings, write: writeRings, refuse: refuseAboveLimit},
-	{name: "channels", group: device, right: unix.CAP_NET_ADMIN, read: readChannels, write: writeChannels, refuse: refuseAboveLimit},
+	{name: "ring", group: device, right: unix.CAP_NET_ADMIN, read: readRings, write: writeRings, parse: parseNumber, refuse: refuseAboveLimit},
+	{name: "channels", group: device, right: unix.CAP_NET_ADMIN, read: readChannels, write: writeChannels, parse: parseNumber, refuse: refuseAboveLimit},
 	{name: "rss", group: device, right: unix.CAP_NET_ADMIN, read: readRSS, write: writeRSS, parse: parseRSS},
 	{name: "flow", group: device, right: unix.CAP_NET_ADMIN, read: readFlows, write: writeFlows, parse: parseFlow},
 	{name: "napi", group: device, right: unix.CAP_NET_ADMIN, read: readNAPI, write: writeNAPI, parse: parseNAPI, refuse: refuseNAPI},
@@ -145,8 +145,8 @@ func everywhere() (names []string) {
 		names = append(names, "queue."+f.direction+"-*."+f.name)
 	}
 	for family, list := range ethtool.Settable() {
-		for _, name := range list {
-			names = append(names, family+"."+strings.TrimSuffix(name, "-count"))
+		for name := range list {
+			names = append(names, family+"."+name)
 		}
 	}
 	for _, list := range short {

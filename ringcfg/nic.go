@@ -180,6 +180,26 @@ func number(name, value string) (uint64, error) {
 	return n, nil
 }
 
+// parseNumber refuses what a request has no room for: the kernel would be asked for
+// another number.
+func parseNumber(_ *host, _ Settings, name, value string) (string, error) {
+	if name == headerSplit {
+		if value != "on" && value != "off" && value != "auto" {
+			return "", fmt.Errorf("%s: %q is not on, off or auto", name, value)
+		}
+		return value, nil
+	}
+	n, err := number(name, value)
+	if err != nil {
+		return "", err
+	}
+	family, key, _ := strings.Cut(name, ".")
+	if most := ethtool.Settable()[family][key]; n > most {
+		return "", fmt.Errorf("%s is at most %d, not %s", name, most, value)
+	}
+	return strconv.FormatUint(n, 10), nil
+}
+
 // A feature that the driver does not let change is no setting, and met where it is
 // as wanted. One that is off though it is wanted, because another stands in its way,
 // and one that a driver keeps on though it is not, have values of their own: the wish
@@ -233,7 +253,7 @@ func writeFeatures(h *host, set Settings) error {
 
 func parseSwitch(_ *host, _ Settings, name, value string) (string, error) {
 	if name == lpiTimer {
-		return value, nil
+		return parseNumber(nil, nil, name, value)
 	}
 	switch value {
 	case "on", "off":

@@ -40,6 +40,14 @@ func TestReplayPlan(t *testing.T) {
 		{nic: "zcnic-like-fbnic", want: map[string]string{"gro-hw": "on"}, err: "gro-hw: not supported by driver fbnic, which keeps it off", kind: ErrUnsupported},
 		{nic: "zcnic-like-gve", want: map[string]string{"channels": "4"}, err: "channels: not supported by driver gve", kind: ErrUnsupported},
 		{nic: "zcnic-like-mlx5", want: map[string]string{"priv.rx-striding-rq": "off"}, err: `did you mean "priv.rx_striding_rq"?`, kind: ErrUsage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-usecs": "4294967295"}, to: "coalesce.rx-usecs 8 4294967295"},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-usecs": "4294967296"}, err: "coalesce.rx-usecs is at most 4294967295, not 4294967296", kind: ErrUsage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-usecs": "009"}, to: "coalesce.rx-usecs 8 9"},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"adaptive-rx": "256"}, err: "coalesce.use-adaptive-rx is at most 1, not 256", kind: ErrUsage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-ring": "4294967300"}, err: "ring.rx is at most 4294967295, not 4294967300", kind: ErrUsage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-ring": "8193"}, to: "ring.rx 1024 8193"}, // which is refused
+		{nic: "zcnic-like-mlx5", want: map[string]string{"channels": "-1"}, err: `"-1" is not a number`, kind: ErrUsage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"tcp-data-split": "ON"}, err: `ring.tcp-data-split: "ON" is not on, off or auto`, kind: ErrUsage},
 		{nic: "veth", want: map[string]string{"link.txqueuelen": "512"}, err: `did you mean "link.tx-queue-len"?`, kind: ErrUsage},
 		{nic: "veth", want: map[string]string{"rx-ring": "512"}, err: "rx-ring: not supported by driver veth", kind: ErrUnsupported},
 	} {

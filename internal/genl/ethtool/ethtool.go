@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -204,13 +206,16 @@ var rings = table{
 	},
 }
 
-// Settable are the names that each family of numbers can have set, whatever a driver has.
-func Settable() map[string][]string {
-	all := map[string][]string{}
+// Settable are the names that each family of numbers can have set, whatever a driver has,
+// and the most that the kernel has room for: 1 is a switch.
+func Settable() map[string]map[string]uint64 {
+	most := map[int]uint64{1: 1, 4: math.MaxUint32}
+	all := map[string]map[string]uint64{}
 	for family, t := range map[string]table{"ring": rings, "channels": channels, "coalesce": coalesce, "pause": pause, "eee": eee} {
+		all[family] = map[string]uint64{}
 		for _, f := range t.fields {
 			if f.set > 0 {
-				all[family] = append(all[family], f.name)
+				all[family][strings.TrimSuffix(f.name, "-count")] = most[f.set]
 			}
 		}
 	}

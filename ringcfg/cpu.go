@@ -97,6 +97,17 @@ func (h *host) cpuFile(name string) string {
 	return ""
 }
 
+func parseCPU(h *host, now Settings, name, value string) (string, error) {
+	_, key, _ := strings.Cut(strings.TrimPrefix(name, "cpu."), ".")
+	switch {
+	case name == "cpu.turbo", strings.HasPrefix(key, "idle-"):
+		return parseSwitch(h, now, name, value)
+	case name == "cpu.dma-latency", strings.HasSuffix(key, "-khz"):
+		return parseCount(h, now, name, value)
+	}
+	return value, nil // words of the kernel's
+}
+
 func refuseCPU(h *host, name, value string) error {
 	path := h.cpuFile(name)
 	if strings.HasSuffix(name, ".governor") {

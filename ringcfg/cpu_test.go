@@ -1,6 +1,7 @@
 package ringcfg
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -118,5 +119,25 @@ func TestLatency(t *testing.T) {
 	}
 	if after, err := Snapshot(""); err != nil || after["cpu.dma-latency"] != now["cpu.dma-latency"] {
 		t.Errorf("after: %s, %v; was %s", after["cpu.dma-latency"], err, now["cpu.dma-latency"])
+	}
+}
+
+// What no file of the family takes is refused before anything is written: an idle
+// state's "no" was written as nothing at all.
+func TestParseNumbers(t *testing.T) {
+	h := machine(t, nil)
+	for _, c := range [][3]string{
+		{"cpu.0.idle-C6", "0", "off"}, {"cpu.0.idle-C6", "no", ""}, {"cpu.turbo", "true", "on"}, {"cpu.turbo", "yes", ""}, {"cpu.3.governor", "performance", "performance"},
+		{"cpu.0.max-khz", "02400000", "2400000"}, {"cpu.0.min-khz", "2.4GHz", ""}, {"cpu.0.min-khz", "-1", ""}, {"cpu.dma-latency", "10", "10"}, {"cpu.dma-latency", "4294967296", ""},
+		{"hugepages.node0.2048kB", "64", "64"}, {"hugepages.node0.2048kB", "64M", ""}, {"udmabuf.list-limit", "2147483648", ""},
+		{"napi.defer-hard-irqs", "200", "200"}, {"napi.defer-hard-irqs", "-1", ""}, {"napi.rx-0.defer-hard-irqs", "2147483648", ""},
+		{"napi.gro-flush-timeout", "18446744073709551615", "18446744073709551615"}, {"napi.gro-flush-timeout", "20us", ""}, {"napi.rx-0.irq-suspend-timeout", "x", ""},
+		{"eee.tx-lpi-timer", "17", "17"}, {"eee.tx-lpi-timer", "4294967296", ""}, {"eee.enabled", "17", ""},
+	} {
+		set := map[string]Settings{}
+		got, err := h.put(set, Settings{}, c[0], c[1])
+		if got != c[2] || (err == nil) != (c[2] != "") || err != nil && !errors.Is(err, ErrUsage) {
+			t.Errorf("%s=%s: %q, %v", c[0], c[1], got, err)
+		}
 	}
 }

@@ -45,10 +45,10 @@ const device = "device"
 var families = []family{
 	{name: "sysctl", group: "sysctl", right: unix.CAP_NET_ADMIN, read: readSysctls, write: writeSysctls, parse: parseSysctl, refuse: refuseSysctl},
 	{name: "shared", group: "shared", right: unix.CAP_NET_ADMIN, read: readShared, write: writeShared, parse: parseSysctl, refuse: refuseShared},
-	{name: "hugepages", group: "hugepages", right: unix.CAP_SYS_ADMIN, read: readHugePages, write: writeHugePages, refuse: refuseHugePages},
-	{name: "udmabuf", group: "udmabuf", right: unix.CAP_SYS_ADMIN, read: readUDMABuf, write: writeUDMABuf, refuse: refuseUDMABuf},
+	{name: "hugepages", group: "hugepages", right: unix.CAP_SYS_ADMIN, read: readHugePages, write: writeHugePages, parse: parseCount, refuse: refuseHugePages},
+	{name: "udmabuf", group: "udmabuf", right: unix.CAP_SYS_ADMIN, read: readUDMABuf, write: writeUDMABuf, parse: parseCount, refuse: refuseUDMABuf},
 	{name: "smt", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readSMT, write: writeSMT, parse: parseSwitch, refuse: refuseSMT},
-	{name: "cpu", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readCPUs, write: writeCPUs, refuse: refuseCPU},
+	{name: "cpu", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readCPUs, write: writeCPUs, parse: parseCPU, refuse: refuseCPU},
 	{name: "link", group: device, right: unix.CAP_NET_ADMIN, read: readLink, write: writeLink, parse: parseLink},
 	{name: "pause", group: device, right: unix.CAP_NET_ADMIN, read: readPause, write: writePause, parse: parseSwitch},
 	{name: "eee", group: device, right: unix.CAP_NET_ADMIN, read: readEEE, write: writeEEE, parse: parseSwitch},

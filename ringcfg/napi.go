@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -51,9 +52,12 @@ func threadedNumber(v string) string {
 	return v
 }
 
-func parseNAPI(_ *host, _ Settings, name, value string) (string, error) {
-	if !strings.HasSuffix(name, ".threaded") {
-		return value, nil
+func parseNAPI(h *host, now Settings, name, value string) (string, error) {
+	switch {
+	case strings.HasSuffix(name, ".defer-hard-irqs"):
+		return parseCount(h, now, name, value)
+	case !strings.HasSuffix(name, ".threaded"):
+		return atMost(name, value, math.MaxUint64) // ns
 	}
 	value = threadedName(value)
 	switch i := slices.Index(threadedNames, value); {

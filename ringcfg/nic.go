@@ -3,6 +3,7 @@ package ringcfg
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -189,15 +190,25 @@ func parseNumber(_ *host, _ Settings, name, value string) (string, error) {
 		}
 		return value, nil
 	}
+	family, key, _ := strings.Cut(name, ".")
+	return atMost(name, value, ethtool.Settable()[family][key])
+}
+
+// atMost is a whole number within a limit, as numbers are written.
+func atMost(name, value string, most uint64) (string, error) {
 	n, err := number(name, value)
 	if err != nil {
 		return "", err
 	}
-	family, key, _ := strings.Cut(name, ".")
-	if most := ethtool.Settable()[family][key]; n > most {
+	if n > most {
 		return "", fmt.Errorf("%s is at most %d, not %s", name, most, value)
 	}
 	return strconv.FormatUint(n, 10), nil
+}
+
+// parseCount takes what the kernel counts, in files that hold as much as an int.
+func parseCount(_ *host, _ Settings, name, value string) (string, error) {
+	return atMost(name, value, math.MaxInt32)
 }
 
 // A feature that the driver does not let change is no setting, and met where it is

@@ -18,6 +18,7 @@ func TestCheck(t *testing.T) {
 		{"tx-queue-len", "9", `did you mean "link.tx-queue-len"?`}, {"tx_queue_len", "9", `did you mean "link.tx-queue-len"?`}, {"rmem_max", "9", `did you mean "sysctl.net.core.rmem_max"?`},
 		{"net.core.rmem_max", "9", `did you mean "sysctl.net.core.rmem_max"?`}, {"min-khz", "9", `did you mean "cpu.*.min-khz"?`}, {"xps-cpus", "f", `did you mean "queue.tx-*.xps-cpus"?`},
 		{"mtu", "x", `link.mtu: "x" is not a number`}, {"mtu", "-1", "is not a number"}, {"channels", "all", "is not a number"}, {"sysctl.kernel.core_pattern", "x", "core_pattern"},
+		{"ring", "5", `no setting is called "ring"`}, {"sysctl.net.core.rmem_mxa", "5", `did you mean "sysctl.net.core.rmem_max"?`}, {"sysctl.net.ipv4.tcp_autocorkin", "1", `did you mean "sysctl.net.ipv4.tcp_autocorking"?`},
 	} {
 		err := Check(c[0], c[1])
 		if (err == nil) != (c[2] == "") || err != nil && (!strings.Contains(err.Error(), c[2]) || !errors.Is(err, ErrUsage)) {

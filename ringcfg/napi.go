@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/cpulist"
 	"zcbench/internal/genl/netdev"
 )
 
@@ -335,7 +336,7 @@ func parseIRQ(h *host, _ Settings, name, value string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
-	return value, nil
+	return cpulist.Format(cpus), nil
 }
 
 func writeIRQs(h *host, set Settings) error {

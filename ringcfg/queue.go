@@ -59,7 +59,10 @@ func writeQueues(h *host, set Settings) error {
 
 // parseQueue gives a mask as the kernel writes it back, and refuses CPUs that cannot be.
 func parseQueue(h *host, now Settings, name, value string) (string, error) {
-	if !strings.HasSuffix(name, "-cpus") && !strings.HasSuffix(name, ".xps-rxqs") {
+	switch {
+	case strings.HasSuffix(name, ".rps-flow-cnt"):
+		return parseCount(h, now, name, value)
+	case !strings.HasSuffix(name, "-cpus") && !strings.HasSuffix(name, ".xps-rxqs"):
 		return value, nil
 	}
 	list, ok := strings.CutPrefix(value, "cpus ")

@@ -20,7 +20,9 @@ func TestParseQueue(t *testing.T) {
 		{"queue.tx-0.xps-cpus", "1,00000000", "", "there is no CPU 32"},
 		{"queue.tx-0.xps-rxqs", "8", "08", ""},
 		{"queue.rx-0.rps-flow-cnt", "256", "256", ""},
+		{"queue.rx-0.rps-flow-cnt", "99999999999", "", "at most 2147483647"},
 		{"irq.rx-0", "0-1", "0-1", ""},
+		{"irq.rx-0", "2,0,1,1", "0-2", ""},
 		{"irq.rx-0", "3", "", "there is no CPU 3"},
 		{"irq.rx-0", "all", "", "not a list"},
 	} {

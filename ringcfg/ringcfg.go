@@ -353,7 +353,7 @@ func expand(name string, now Settings) ([]string, error) {
 	}
 	var names []string
 	for _, pattern := range full {
-		if _, _, err := familyOf(pattern); err != nil {
+		if _, _, err := familyOf(pattern); err != nil || !strings.Contains(pattern, ".") {
 			return nil, unknown(pattern, now)
 		}
 		if key, ok := sysctlKey(pattern); ok && !strings.Contains(key, "*") {

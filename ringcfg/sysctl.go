@@ -159,6 +159,11 @@ func mayBeSet(key string) error {
 			return nil
 		}
 	}
+	for _, known := range slices.Concat(sysctls, settable) {
+		if near(key, known) && !strings.ContainsAny(known, "*?[") {
+			return fmt.Errorf("sysctl %s is none that zcbench sets; did you mean %q?", key, "sysctl."+known)
+		}
+	}
 	return fmt.Errorf("sysctl %s is none that zcbench sets: those are TCP's and of net.core, kernel and vm what bears on how fast it moves bytes; set it yourself: sysctl -w", key)
 }
 

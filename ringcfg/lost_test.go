@@ -600,6 +600,84 @@ func TestStuckOrder(t *testing.T) {
 	}
 }
 
+// TestMovedMeanwhile moves an interface to another network namespace while its settings
+// are others: they are put back where it is, by whoever changed them, also when a change
+// is just being made. One that is deleted is called so.
+func TestMovedMeanwhile(t *testing.T) {
+	pair(t) // or skip
+	was, _ := newSpace(t)
+	to, _ := newSpace(t)
+	j := Journal(t.TempDir())
+	inside := func(ns netns.NsHandle, f func() error) {
+		t.Helper()
+		if err := within(ns, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mtu := func(want int) func() error {
+		return func() error {
+			if is := link(t, "v0").Attrs().MTU; is != want {
+				t.Errorf("an MTU of %d, want %d", is, want)
+			}
+			return nil
+		}
+	}
+	inside(was, func() error {
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "v0"}, PeerName: "v1"}); err != nil {
+			return err
+		}
+		_, undo, err := Apply(background, Want{Interface: "v0", Settings: map[string]string{"mtu": "4148"}}, j)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetNsFd(link(t, "v0"), int(to)); err != nil {
+			return err
+		}
+		inside(to, mtu(4148))
+		if drift, err := undo(background); err != nil || len(drift) > 0 {
+			t.Errorf("undo: %v, %v", drift, err)
+		}
+		return nil
+	})
+	inside(to, mtu(1500))
+	if left := glob(string(j) + "/*"); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+
+	inside(to, func() error {
+		s, err := begin("v0", j, 0)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		if _, err := s.apply(background, Want{Interface: "v0", Settings: map[string]string{"mtu": "4148"}}); err != nil {
+			return err
+		}
+		if err := netlink.LinkSetNsFd(link(t, "v0"), int(was)); err != nil {
+			return err
+		}
+		if _, err := s.undo(background); err != nil {
+			t.Errorf("undo of what is begun: %v", err)
+		}
+		return nil
+	})
+	inside(was, mtu(1500))
+
+	inside(was, func() error {
+		_, undo, err := Apply(background, Want{Interface: "v0", Settings: map[string]string{"mtu": "4148"}}, j)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkDel(link(t, "v0")); err != nil {
+			return err
+		}
+		if _, err := undo(background); err == nil || !strings.Contains(err.Error(), "the interface that was called v0") || !strings.Contains(err.Error(), "--forget") {
+			t.Errorf("undo with the interface deleted: %v", err)
+		}
+		return nil
+	})
+}
+
 // TestLookalike moves both ends of a pair to other namespaces, with another address,
 // and deletes the one where they were: whose settings the interface has can no longer
 // be told for sure, and nothing is called gone while one has them.

@@ -340,7 +340,7 @@ func (c *change) only(names []string) {
 // findDevice looks for the interface of a change.
 func (s *session) findDevice(c *change) (h *host, gone string, err error) {
 	tx := c.tx
-	if s.h.iface != "" && tx.Identity.is(s.h.identity, tx.Namespace == s.h.space) {
+	if s.h.iface != "" && tx.Identity.is(s.h.identity, tx.Namespace == s.h.space) && s.here() {
 		return s.h, "", nil
 	}
 	for _, h := range s.others {
@@ -379,9 +379,10 @@ func (s *session) keepOpen(h *host, err error) (*host, error) {
 
 // announce notes whose changes follow.
 func (s *session) announce() error {
-	return s.book.write(entry{Begin: &transaction{
+	s.tx = &transaction{
 		PID: os.Getpid(), Time: time.Now().UTC(), Boot: bootID(), Interface: s.h.iface, Identity: s.h.whole(), Namespace: s.h.space,
-	}})
+	}
+	return s.book.write(entry{Begin: s.tx})
 }
 
 // wholeHost is the host seen from the initial network namespace, or from this

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"zcbench/internal/answers"
 	"zcbench/internal/genl/ethtool"
@@ -129,13 +130,27 @@ func (s *session) undoOnce() Undo {
 		}
 		done = true
 		s.rename()
-		moved, merr := s.moved()
+		var moved []Drift
+		var merr error
+		if s.here() {
+			moved, merr = s.moved()
+		}
 		drift, err := s.undo(ctx)
 		if err == nil { // else it tells of the same
 			err = merr
 		}
 		return append(moved, drift...), errors.Join(err, s.close())
 	}
+}
+
+// here says whether the interface is where it was, and not deleted, or moved to another
+// network namespace.
+func (s *session) here() bool {
+	if s.h.iface == "" {
+		return true
+	}
+	_, err := s.h.device()
+	return !errors.Is(err, unix.ENODEV)
 }
 
 // rename gives the interface the name that it has now: it may have another one since it
@@ -390,6 +405,7 @@ type session struct {
 	aside  string // where a damaged one was put that was there
 	wait   time.Duration
 	book   *book
+	tx     *transaction     // of this session, once it changes something
 	locks  map[string]*lock // by path
 	made   []*change
 	wanted Settings // what must stay so until the end
@@ -707,7 +723,7 @@ func (s *session) set(ctx context.Context, f family, set Settings) error {
 	if err != nil {
 		return err
 	}
-	c := &change{Family: f.name, Set: set, Before: before, number: len(s.book.changes)}
+	c := &change{Family: f.name, Set: set, Before: before, number: len(s.book.changes), tx: s.tx}
 	if f.name == "sysctl" {
 		c.Host = slices.DeleteFunc(set.names(), func(name string) bool { return slices.Contains(s.h.owned(set.names()), name) })
 	}

@@ -14,7 +14,8 @@ import (
 // changes of its queue: io_uring frees one a while after its process died.
 const providerWait = 10 * time.Second
 
-// undo puts back the changes that this session made. Where one could not be
+// undo puts back the changes that this session made, of an interface where it is now:
+// it may have been moved to another network namespace meanwhile. Where one could not be
 // undone, those before it that it may cover stay too.
 func (s *session) undo(ctx context.Context) ([]Drift, error) {
 	var all []Drift
@@ -23,9 +24,20 @@ func (s *session) undo(ctx context.Context) ([]Drift, error) {
 	for _, c := range slices.Backward(s.made) {
 		f, _, err := familyOf(c.Family)
 		if err == nil && !stuck[f.group] {
-			var done Restored
-			done, err = s.undoChange(ctx, s.h, c)
-			all = append(all, done.Drift...)
+			h := s.h
+			if f.group == device {
+				h, _, err = s.findDevice(c)
+			}
+			switch {
+			case err != nil:
+			case h == nil: // it is gone, and its settings with it
+				s.book.note(entry{Undone: &c.number})
+				c.undone = true
+			default:
+				var done Restored
+				done, err = s.undoChange(ctx, h, c)
+				all = append(all, done.Drift...)
+			}
 			stuck[f.group] = err != nil
 		}
 		errs = append(errs, err)

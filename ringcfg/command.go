@@ -23,6 +23,8 @@ func (c Change) Command(iface string) string {
 		return fmt.Sprintf("ethtool -K %s %s %s", iface, name, c.To)
 	case "ring":
 		return fmt.Sprintf("ethtool -G %s %s %s", iface, name, c.To)
+	case "priv":
+		return fmt.Sprintf("ethtool --set-priv-flags %s %s %s", iface, printable.Word(name), c.To)
 	case "channels":
 		return fmt.Sprintf("ethtool -L %s %s %s", iface, name, c.To)
 	}

@@ -9,6 +9,8 @@ func TestCommand(t *testing.T) {
 	}{
 		{Change{"feature.rx-gro-hw", "off", "on"}, "ethtool -K eth1 rx-gro-hw on"},
 		{Change{"ring.tcp-data-split", "auto", "on"}, "ethtool -G eth1 tcp-data-split on"},
+		{Change{"priv.rx_cqe_compress", "on", "off"}, "ethtool --set-priv-flags eth1 rx_cqe_compress off"},
+		{Change{"priv.vf-true promisc", "on", "off"}, "ethtool --set-priv-flags eth1 'vf-true promisc' off"},
 		{Change{"channels.combined", "1", "2"}, "ethtool -L eth1 combined 2"},
 		{Change{"link.mtu", "1500", "4148"}, "ip link set dev eth1 mtu 4148"},
 		{Change{"link.gso-ipv4-max-size", "65536", "131072"}, "ip link set dev eth1 gso_ipv4_max_size 131072"},

@@ -173,3 +173,30 @@ func FuzzReplay(f *testing.F) {
 			"tcp-data-split": "on", "hds-thresh": "0", "rss": "equal 3", "mtu": "1400", "flow.tcp4 dst-ip 198.18.0.2 dst-port 5302": "queue 3"}}) // a refusal is as good
 	})
 }
+
+// What HW GRO wants on mlx5, without which that splits no headers.
+func TestReplayGRO(t *testing.T) {
+	from := captures.Load(t, "zcnic-like-mlx5")
+	h, err := hereFrom(from, "zc1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.close()
+	now, err := h.all()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first := h.beforeGRO(now); len(first) > 0 {
+		t.Errorf("at boot: %v", first)
+	}
+	now["priv.rx_cqe_compress"], now["priv.rx_striding_rq"] = "on", "off"
+	if first := h.beforeGRO(now); len(first) != 2 || first["priv.rx_cqe_compress"] != "off" || first["priv.rx_striding_rq"] != "on" {
+		t.Errorf("with both flags in the way: %v", first)
+	}
+	delete(now, hwGRO)
+	h.fixed[hwGRO] = "off"
+	_, err = h.resolve(Want{Interface: "zc1", Settings: map[string]string{"tcp-data-split": "on"}}, now)
+	if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "only with feature.rx-gro-hw") {
+		t.Errorf("where it is fixed: %v", err)
+	}
+}

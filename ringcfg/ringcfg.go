@@ -195,7 +195,13 @@ func PlanFrom(from *answers.Source, w Want) (p Planned, err error) {
 	skipped, refused := h.refusal(r, false)
 	p.Refused = refused
 	p.Skipped = r.skipped
-	if h.wantsGRO() && r.set["ring"][headerSplit] == "on" && now[hwGRO] == "off" {
+	if h.wantsGRO() && r.set["ring"][headerSplit] == "on" && now[hwGRO] == "off" && r.wanted[hwGRO] == "" {
+		first := h.beforeGRO(now)
+		for _, name := range first.names() {
+			if r.wanted[name] == "" {
+				p.Changes = append(p.Changes, Change{name, now[name], first[name]})
+			}
+		}
 		p.Changes = append(p.Changes, Change{hwGRO, "off", "on"})
 	}
 	for _, f := range families {
@@ -273,6 +279,9 @@ func (h *host) resolve(w Want, now Settings) (resolved, error) {
 				r.wanted[n], r.optional[n] = canonical, part.optional
 			}
 		}
+	}
+	if h.wantsGRO() && r.set["ring"][headerSplit] == "on" && !r.optional[headerSplit] && h.fixed[hwGRO] == "off" {
+		return r, unsupported("tcp-data-split: driver %s splits headers only with %s, which this NIC does not have (ethtool -k shows it fixed)", h.driver, hwGRO)
 	}
 	if len(lacking) > 0 && h.iface == "" {
 		if f, _, err := familyOf(Names(lacking[0])[0]); err == nil && f.group == device {
@@ -633,6 +642,20 @@ const hwGRO = "feature.rx-gro-hw"
 // out.
 func (h *host) wantsGRO() bool { return h.driver == "mlx5_core" }
 
+// beforeGRO gives the private flags that are in the way of HW GRO, and what they have to
+// be. mlx5 has it neither on legacy receive queues nor with compressed completions, which
+// it begins with where the link is more than twice as fast as the PCIe slot
+// (mlx5e_fix_features, slow_pci_heuristic, Linux 7.3).
+func (h *host) beforeGRO(now Settings) Settings {
+	first := Settings{}
+	for name, value := range map[string]string{"priv.rx_striding_rq": "on", "priv.rx_cqe_compress": "off"} {
+		if is := now[name]; h.driver == "mlx5_core" && is != "" && is != value {
+			first[name] = value
+		}
+	}
+	return first
+}
+
 // setOrGRO is set for drivers too that part headers from payload only while they
 // have HW GRO, as mlx5 does.
 func (s *session) setOrGRO(ctx context.Context, f family, set Settings, r resolved) error {
@@ -645,15 +668,22 @@ func (s *session) setOrGRO(ctx context.Context, f family, set Settings, r resolv
 	if serr != nil || now[hwGRO] != "off" {
 		return err
 	}
-	if value, ok := r.wanted[hwGRO]; ok && !r.optional[hwGRO] {
-		return fmt.Errorf("%w (%s is wanted %s, and this driver may split headers only with it)", err, hwGRO, value)
-	}
 	if err := s.takeBack(ctx, before); err != nil {
 		return err
 	}
-	feature, _, _ := familyOf(hwGRO)
-	if gerr := s.set(ctx, feature, Settings{hwGRO: "on"}); gerr != nil {
-		return errors.Join(err, s.takeBack(ctx, before))
+	for _, first := range []Settings{s.h.beforeGRO(now), {hwGRO: "on"}} {
+		if len(first) == 0 {
+			continue
+		}
+		for _, name := range first.names() {
+			if value, ok := r.wanted[name]; ok && !r.optional[name] {
+				return fmt.Errorf("%w (%s is wanted %s, and this driver may split headers only with it %s)", err, name, value, first[name])
+			}
+		}
+		feature, _, _ := familyOf(first.names()[0])
+		if gerr := s.set(ctx, feature, first); gerr != nil {
+			return errors.Join(err, gerr, s.takeBack(ctx, before))
+		}
 	}
 	return s.set(ctx, f, set)
 }

@@ -474,7 +474,7 @@ func tuneJournal(_ context.Context, c *cli, args []string) error {
 }
 
 func showPending(out io.Writer, p ringcfg.Pending) {
-	why := "left by a process that was killed; the next zcbench puts it back"
+	why := "left by a process that ended before it put it back; the next zcbench does"
 	switch {
 	case p.Blocked != nil:
 		why = p.Blocked.Error()

@@ -72,6 +72,16 @@ type heart struct {
 	next       atomic.Int64 // when the thread that beats is to wake, CLOCK_MONOTONIC
 }
 
+// quiet is for how long nothing was heard on the link, 0 before its beats began and while
+// its reader waits for its own side to take what came.
+func (l *link) quiet() time.Duration {
+	heard := l.heart.heard.Load()
+	if heard == 0 || !l.heart.hearing.Load() {
+		return 0
+	}
+	return time.Duration(Monotonic() - heard)
+}
+
 // Read is the link's reader.
 func (l *link) Read(p []byte) (int, error) {
 	l.heart.hearing.Store(true)

@@ -243,6 +243,11 @@ func (c *Client) next(ctx context.Context, e errand) (message, error) {
 
 // stuckAt says what an agent that is there did not do, and what is left to do.
 func (c *Client) stuckAt(e errand, passed time.Duration) error {
+	// One that is not heard of any more, and not for long enough to be given up by
+	// its beats, is not stuck: it could not say what it did.
+	if quiet := c.link.quiet(); quiet > 2*beatEvery {
+		return Errorf(Failed, "%s: %w", c.name, &silence{time.Now().Add(-quiet), quiet, c.link.down()})
+	}
 	how := "it is heard of"
 	if c.link.owes(0, 0) > 0 {
 		how = "it says that it is busy"

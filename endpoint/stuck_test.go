@@ -134,6 +134,22 @@ func TestStuckAgentIsGivenUp(t *testing.T) {
 	}
 }
 
+// TestStuckOrSilent: an agent that did nothing and is not heard of either is not called
+// stuck, and not said to be heard of.
+func TestStuckOrSilent(t *testing.T) {
+	for quiet, says := range map[time.Duration]string{
+		time.Second:     "receiver: it is heard of, and did not prepare the run within 14 s: it is stuck",
+		3 * time.Second: "receiver: nothing was heard from it since ",
+	} {
+		c := &Client{name: "receiver", link: newLink(nil, maxReply)}
+		c.link.heart.hearing.Store(true)
+		c.link.heart.heard.Store(Monotonic() - int64(quiet))
+		if err := c.stuckAt(upTo(time.Second, "prepare the run"), 14*time.Second); !strings.HasPrefix(err.Error(), says) || KindOf(err) != Failed {
+			t.Errorf("after %s: %v, want %s", quiet, err, says)
+		}
+	}
+}
+
 // TestStuckDriverIsGivenUp: a driver that beats and asks for nothing holds no agent.
 func TestStuckDriverIsGivenUp(t *testing.T) {
 	prepare := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: time.Minute, Scope: ScopeThread}

@@ -30,8 +30,8 @@ func usage(format string, args ...any) error {
 	return &kindError{ErrUsage, fmt.Errorf(format, args...)}
 }
 
-// explain says what a refused write of a family needs.
-func (h *host) explain(f family, err error) error {
+// explain says what a refused write of settings of a family needs.
+func (h *host) explain(f family, set Settings, err error) error {
 	var refusal *genl.Error
 	switch {
 	case f.group == device && errors.As(err, &refusal) && refusal.Errno == unix.EOPNOTSUPP && refusal.Message == "" && h.driver != "":
@@ -41,6 +41,8 @@ func (h *host) explain(f family, err error) error {
 		return unsupported("%w (it needs %s in the user namespace that owns it)", err, capabilities[f.right])
 	case errors.Is(err, unix.EOPNOTSUPP):
 		return &kindError{ErrUnsupported, err}
+	case f.group == device && refusal != nil && refusal.Message == "" && h.driver != "":
+		return fmt.Errorf("%w: driver %s refuses %s and does not say why (dmesg may)", err, h.driver, strings.Join(set.names(), ", "))
 	}
 	return err
 }

@@ -779,7 +779,7 @@ func (s *session) set(ctx context.Context, f family, set Settings) error {
 	}
 	c.after = after
 	if werr != nil {
-		return s.h.explain(f, werr)
+		return s.h.explain(f, set, werr)
 	}
 	for _, name := range set.names() {
 		if now[name] != set[name] {

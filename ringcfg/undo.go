@@ -183,11 +183,11 @@ func (f family) writeEach(h *host, set Settings) error {
 	}
 	err := f.write(h, set)
 	if err == nil || len(set) == 1 {
-		return h.explain(f, err)
+		return h.explain(f, set, err)
 	}
 	var errs []error
 	for _, name := range set.names() {
-		errs = append(errs, h.explain(f, f.write(h, Settings{name: set[name]})))
+		errs = append(errs, h.explain(f, Settings{name: set[name]}, f.write(h, Settings{name: set[name]})))
 	}
 	return errors.Join(errs...)
 }

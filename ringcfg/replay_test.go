@@ -50,6 +50,15 @@ func TestReplayPlan(t *testing.T) {
 		{nic: "zcnic-like-mlx5", want: map[string]string{"tcp-data-split": "ON"}, err: `ring.tcp-data-split: "ON" is not on, off or auto`, kind: ErrUsage},
 		{nic: "veth", want: map[string]string{"link.txqueuelen": "512"}, err: `did you mean "link.tx-queue-len"?`, kind: ErrUsage},
 		{nic: "veth", want: map[string]string{"rx-ring": "512"}, err: "rx-ring: not supported by driver veth", kind: ErrUnsupported},
+		{nic: "qemu-igb", want: map[string]string{"rx-ring": "512", "channels": "4", "pause.rx": "off", "priv.legacy-rx": "on", "irq.rx-1": "0"},
+			to: "pause.rx on off; priv.legacy-rx off on; ring.rx 256 512; channels.combined 2 4; irq.rx-1 0-1 0"},
+		{nic: "qemu-igb", want: map[string]string{"mtu": "9217"}, err: "link.mtu of zc1 is from 68 to 9216", kind: ErrUsage},
+		{nic: "qemu-igb", want: map[string]string{"ntuple": "on"}, err: "ntuple: not supported by driver igb, which keeps it off", kind: ErrUnsupported},
+		{nic: "qemu-igb", want: split, err: "hds-thresh, tcp-data-split: not supported by driver igb", kind: ErrUnsupported},
+		{nic: "qemu-e1000e", want: map[string]string{"rx-usecs": "9", "priv.disable-k1": "on", "irq.tx-0": "1"},
+			to: "priv.disable-k1 off on; coalesce.rx-usecs 3 9; irq.tx-0 0-1 1"},
+		{nic: "qemu-e1000e", want: map[string]string{"channels": "2"}, err: "channels: not supported by driver e1000e", kind: ErrUnsupported},
+		{nic: "qemu-e1000e", want: map[string]string{"rss": "equal 1"}, err: "rss: not supported by driver e1000e", kind: ErrUnsupported},
 	} {
 		from := captures.Load(t, c.nic)
 		plan, err := PlanFrom(from, Want{Interface: from.Head.Interface, Settings: c.want})
@@ -88,6 +97,12 @@ func TestReplayShow(t *testing.T) {
 			Settings{"ring.rx-jumbo": "256", "rss.key": "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f303132333435"},
 			Settings{"feature.rx-ntuple-filter": "on", "feature.rx-gro-hw": "off"}, map[string]uint64{"ring.rx-max": 65536}, "link.mtu ring.hds-thresh"},
 		{"veth", "veth", Settings{"ring.rx": "", "channels.rx": "1", "link.mtu": "1500"}, nil, nil, "zero-copy sends"},
+		{"qemu-igb", "igb",
+			Settings{"ring.rx": "256", "ring.tcp-data-split": "", "channels.combined": "2", "priv.legacy-rx": "off", "coalesce.tx-usecs": "3", "pause.autoneg": "on", "irq.rx-*": "", "irq.rx-1": "0-1"},
+			Settings{"feature.rx-ntuple-filter": "off"}, map[string]uint64{"ring.rx-max": 4096, "channels.combined-max": 8}, "link.mtu ring.rx ring.tcp-data-split"},
+		{"qemu-e1000e", "e1000e",
+			Settings{"ring.rx": "256", "channels.combined": "", "rss.table": "", "coalesce.rx-usecs": "3", "coalesce.tx-usecs": "", "priv.s0ix-enabled": "off", "irq.rx-0": "0-1", "irq.tx-0": "0-1", "queue.tx-0.xps-cpus": ""},
+			nil, map[string]uint64{"ring.tx-max": 4096, "channels.combined-max": 0}, "link.mtu ring.rx ring.tcp-data-split"},
 	} {
 		from := captures.Load(t, c.nic)
 		v, err := ShowFrom(from, from.Head.Interface)

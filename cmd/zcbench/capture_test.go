@@ -253,6 +253,10 @@ func TestReplayProbe(t *testing.T) {
 			nil, "its driver has no queue API"},
 		{"zcnic", map[string]string{"rx zcrx": "yes sets ring.tcp-data-split on"}, []string{"ethtool -G zc1 tcp-data-split on"}, ""},
 		{"veth", map[string]string{"tx devmem": "no ", "rx devmem": "no its driver has no queue API"}, nil, "its driver has no queue API"},
+		{"qemu-igb", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
+			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
+		{"qemu-e1000e", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
+			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
 	} {
 		from := captures.Load(t, c.nic)
 		all := verdicts(from, from.Head.Interface)

@@ -79,9 +79,6 @@ type Event struct {
 	Left     error           // what a failed run could not put back
 }
 
-// handshakeWait is for all of a handshake.
-const handshakeWait = 5 * time.Second
-
 // sessionSlack is what a driver takes beside its run and as long an idle baseline
 // before it: opening meters, preparing both ends, putting back.
 const sessionSlack = time.Minute
@@ -103,7 +100,7 @@ type steps struct{ met, proven, asked func() }
 func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := &conversation{agent: a, link: newLink(rw, maxRequest), steps: s, cancel: cancel}
+	c := &conversation{agent: a, rw: rw, link: newLink(rw, maxRequest), steps: s, cancel: cancel}
 	// Ending ctx closes the link, which ends the reader.
 	defer context.AfterFunc(ctx, func() {
 		c.link.goodbye(context.Cause(ctx))
@@ -258,19 +255,14 @@ func (a *Agent) driver() string {
 	return "the controller"
 }
 
-// addrOf is the address of one end of a link, where it has one.
-func addrOf(a net.Addr) netip.Addr {
-	ap, _ := netip.ParseAddrPort(a.String())
-	return ap.Addr().Unmap().WithZone("")
-}
-
 // errPeerGone is a link that the other end closed.
 var errPeerGone = errors.New("the other end closed the control connection")
 
 // conversation is the state of one link.
 type conversation struct {
 	agent   *Agent
-	link    *link
+	rw      io.ReadWriteCloser
+	link    *link // over rw
 	peer    netip.Addr
 	trusted bool
 	local   netip.Addr // the link's own address
@@ -299,7 +291,7 @@ func (c *conversation) handshake() error {
 	theirs, err := c.link.receiveHello()
 	if err != nil {
 		if errors.Is(err, errGarbage) {
-			return turnAway(c.link, Errorf(Failed, "this is the control port of zcbench %s; %s", a.Version, a.use()))
+			return c.turnAway(Errorf(Failed, "this is the control port of zcbench %s; %s", a.Version, a.use()))
 		}
 		return fmt.Errorf("%w: %w: %w", errTurnedAway, errSilent, err)
 	}
@@ -307,7 +299,7 @@ func (c *conversation) handshake() error {
 		return fmt.Errorf("%w: handshake: %w", errTurnedAway, err)
 	}
 	if theirs.Protocol != Protocol {
-		return turnAway(c.link, versionError(theirs, a.Version))
+		return c.turnAway(versionError(theirs, a.Version))
 	}
 	m, err := c.link.receive()
 	if err != nil && len(a.Token) > 0 && errors.Is(err, io.EOF) {
@@ -317,13 +309,13 @@ func (c *conversation) handshake() error {
 		return fmt.Errorf("%w: %w: %w", errTurnedAway, errSilent, err)
 	}
 	if m.Auth == nil {
-		return turnAway(c.link, errGarbage)
+		return c.turnAway(errGarbage)
 	}
 	cpus := AllowedCPUs()
 	w := Welcome{BootID: BootID(), CPUs: cpus, Cores: Cores(cpus), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Process: ThisProcess(), Power: len(a.Power)}
 	if len(a.Token) > 0 {
 		if !hmac.Equal(m.Auth.MAC, mac(a.Token, "driver", theirs.Nonce, nonce)) {
-			return turnAway(c.link, Errorf(Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))
+			return c.turnAway(Errorf(Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))
 		}
 		w.MAC = mac(a.Token, "agent", theirs.Nonce, nonce)
 	}
@@ -331,7 +323,7 @@ func (c *conversation) handshake() error {
 		c.steps.proven()
 		// Only now: whoever cannot pass the handshake never blocks the port.
 		if err := a.place.take(c); err != nil {
-			return turnAway(c.link, err)
+			return c.turnAway(err)
 		}
 	} else {
 		c.steps.met()

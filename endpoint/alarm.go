@@ -35,6 +35,9 @@ func newAlarm(ctx context.Context, done <-chan struct{}) (*alarm, error) {
 	return a, nil
 }
 
+// ready is what a poll of the caller's own waits for too, to be woken as wait is.
+func (a *alarm) ready() unix.PollFd { return a.fds[0] }
+
 // wait sleeps for ns, or less when it rings or a signal comes.
 func (a *alarm) wait(ns int64) {
 	ts := unix.NsecToTimespec(min(ns, int64(time.Hour)))

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"zcbench/power"
-	"zcbench/ringcfg"
 )
 
 // A token is for measuring: it opens neither this host's files and commands, nor its
@@ -80,28 +79,4 @@ func other(t *testing.T) string {
 	}
 	t.Skip("there is no interface but loopback")
 	return ""
-}
-
-// tuner is an engine that changes settings of the NIC.
-type tuner struct{ plain }
-
-func (tuner) Needs(Params) (ringcfg.Want, error) { return ringcfg.Want{}, nil }
-
-// An engine that changes the NIC is a stranger's to ask for only where the receiver's
-// own user named it, and what to do is said.
-func TestTunersAreTheReceiversToAllow(t *testing.T) {
-	engine := tuner{plain{role: RX}}
-	p := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: 1e9, Scope: ScopeThread}
-	for _, c := range []struct {
-		a       *Agent
-		trusted bool
-		refused bool
-	}{{&Agent{}, false, true}, {&Agent{Pinned: Pins{RX: "plain"}}, false, false}, {&Agent{}, true, false}} {
-		c.a.RX, c.a.DataPort = []Engine{engine}, 5302
-		ask := p
-		_, err := c.a.admit(&ask, c.trusted)
-		if c.refused != (KindOf(err) == Denied) || !c.refused && err != nil || c.refused && !strings.Contains(err.Error(), "start the receiver with --rx plain, or give both ends a --token-file") {
-			t.Errorf("pinned %q, trusted %t: %v", c.a.Pinned.RX, c.trusted, err)
-		}
-	}
 }

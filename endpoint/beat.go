@@ -38,9 +38,6 @@ const (
 	// beatsMissed in a row are the end of a link. The other end may be stopped
 	// for a little less and go on.
 	beatsMissed = 4
-	// owedWait is for a word of an end that is heard of and is not busy. It is longer
-	// than an end may be silent, and than a run ends late by (samplerWait).
-	owedWait = 6 * time.Second
 )
 
 // silence is the end of a link on which nothing is heard any more.
@@ -72,14 +69,19 @@ type heart struct {
 	next       atomic.Int64 // when the thread that beats is to wake, CLOCK_MONOTONIC
 }
 
-// quiet is for how long nothing was heard on the link, 0 before its beats began and while
-// its reader waits for its own side to take what came.
-func (l *link) quiet() time.Duration {
+// quiet is the silence of an end of which nothing was heard for more than two beats;
+// nil before its beats began, and while the reader waits for its own side to take what
+// came.
+func (l *link) quiet() *silence {
 	heard := l.heart.heard.Load()
 	if heard == 0 || !l.heart.hearing.Load() {
-		return 0
+		return nil
 	}
-	return time.Duration(Monotonic() - heard)
+	quiet := time.Duration(Monotonic() - heard)
+	if quiet <= 2*beatEvery {
+		return nil
+	}
+	return &silence{time.Now().Add(-quiet), quiet, l.down()}
 }
 
 // Read is the link's reader.

@@ -17,7 +17,8 @@ import (
 type Client struct {
 	Welcome Welcome
 	name    string // for errors: "receiver 192.0.2.1:5301"
-	link    *link
+	rw      io.ReadWriteCloser
+	link    *link // over rw
 	replies chan message
 	gone    chan struct{} // closed when the link ended; why is set then
 	why     error
@@ -28,7 +29,7 @@ type Client struct {
 // NewClient shakes hands with an agent over rw. A peer that is not zcbench is
 // Unreachable; another version is Failed, with both versions in the text.
 func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string) (*Client, error) {
-	c := &Client{name: name, link: newLink(rw, maxReply), replies: make(chan message, 16), gone: make(chan struct{})}
+	c := &Client{name: name, rw: rw, link: newLink(rw, maxReply), replies: make(chan message, 16), gone: make(chan struct{})}
 	c.link.setDeadline(handshakeWait)
 	if err := c.handshake(token, version); err != nil {
 		rw.Close()
@@ -53,7 +54,7 @@ func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string)
 	c.link.setDeadline(0)
 	stop, err := c.link.watch(func(s *silence) {
 		c.silent.Store(s)
-		c.link.rw.Close()
+		c.rw.Close()
 	})
 	if err != nil {
 		rw.Close()
@@ -140,9 +141,6 @@ func (c *Client) read() {
 	}
 }
 
-// endedWait is for a link whose other end has just died.
-const endedWait = 200 * time.Millisecond
-
 // ended says why the link has ended, if it has.
 func (c *Client) ended() error {
 	select {
@@ -156,7 +154,7 @@ func (c *Client) ended() error {
 // fate says why a link ended: how the process at its other end did, where that
 // is known.
 func (c *Client) fate() error {
-	if p, ok := c.link.rw.(interface{ Fate() string }); ok {
+	if p, ok := c.rw.(interface{ Fate() string }); ok {
 		if text := p.Fate(); text != "" {
 			return errors.New(text)
 		}
@@ -175,7 +173,7 @@ func (c *Client) Silent() bool { return c.silent.Load() != nil || c.stuck.Load()
 // Close ends the link; the agent then aborts and cleans up. It is safe to
 // call more than once.
 func (c *Client) Close() {
-	c.link.rw.Close()
+	c.rw.Close()
 	// A reader that waits to deliver must be let go.
 	for {
 		select {
@@ -245,8 +243,8 @@ func (c *Client) next(ctx context.Context, e errand) (message, error) {
 func (c *Client) stuckAt(e errand, passed time.Duration) error {
 	// One that is not heard of any more, and not for long enough to be given up by
 	// its beats, is not stuck: it could not say what it did.
-	if quiet := c.link.quiet(); quiet > 2*beatEvery {
-		return Errorf(Failed, "%s: %w", c.name, &silence{time.Now().Add(-quiet), quiet, c.link.down()})
+	if s := c.link.quiet(); s != nil {
+		return Errorf(Failed, "%s: %w", c.name, s)
 	}
 	how := "it is heard of"
 	if c.link.owes(0, 0) > 0 {
@@ -295,31 +293,6 @@ func (c *Client) clockOffset(ctx context.Context) (offset, uncertainty int64, er
 	return offset, uncertainty, nil
 }
 
-// prepareWait covers opening engines (huge pages, rings).
-const prepareWait = 20 * time.Second
-
-// slowMemory is how many bytes a second an end takes and fills at least, beyond that:
-// a hypervisor may have to find them first.
-const slowMemory = 128 << 20
-
-// opening is how long an agent may take to open the engine and its workers.
-func (p *Prepare) opening() time.Duration {
-	return prepareWait + time.Duration(Bytes(p.Flows, max(p.Length, p.Pattern.Period))/slowMemory)*time.Second
-}
-
-// restoreWait covers putting settings back before the result is sent: a NIC may
-// take its link down for it, and io_uring lets go of queues late.
-const restoreWait = 20 * time.Second
-
-// preparing is how long an agent may take for it, which says that it is busy.
-func (p *Prepare) preparing() time.Duration {
-	wait := 2*prepareWait + p.opening()
-	if p.Role == TX {
-		wait += connectTime(p.Flows)
-	}
-	return wait
-}
-
 func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
 	m, err := c.ask(ctx, message{Prepare: p}, upTo(p.preparing(), "prepare the run"))
 	if err != nil {
@@ -333,10 +306,6 @@ func (c *Client) prepare(ctx context.Context, p *Prepare) (Prepared, error) {
 	}
 	return *m.Prepared, nil
 }
-
-// endingWait covers what an end does after the window: it may be late, wait for what
-// is in flight, and put back.
-const endingWait = samplerWait + tail + 3*drainWait + restoreWait
 
 // measure starts a prepared run and waits for its result. Its window is over when
 // that long has passed; 0 is not known.

@@ -86,20 +86,6 @@ func distanceOf(list, node string) string {
 	return ", distance " + all[n]
 }
 
-// unlike compares two hosts in what decides how fast their CPUs run.
-func unlike(rx, tx results.Facts) (warnings []string) {
-	for _, name := range []string{"governor", "turbo", "smt"} {
-		a, b := rx["cpu"], tx["cpu"]
-		x, _ := a.(map[string]any)
-		y, _ := b.(map[string]any)
-		is, other := x[name], y[name]
-		if is != nil && other != nil && fmt.Sprint(is) != fmt.Sprint(other) {
-			warnings = append(warnings, results.Warn(results.HostsDiffer, "the two hosts run their CPUs differently, so their CPU figures do not compare: cpu.%s is %q at the receiver and %q at the sender", name, fmt.Sprint(is), fmt.Sprint(other)))
-		}
-	}
-	return warnings
-}
-
 // A thread's sibling slows it down when it is busy for more than this share of
 // the window; housekeeping stays below.
 const siblingBusy = 0.1

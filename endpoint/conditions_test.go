@@ -49,34 +49,6 @@ func TestConditions(t *testing.T) {
 	}
 }
 
-func TestUnlikeHosts(t *testing.T) {
-	cpu := func(governor, turbo any) results.Facts {
-		f := map[string]any{"smt": "on"}
-		if governor != nil {
-			f["governor"] = governor
-		}
-		if turbo != nil {
-			f["turbo"] = turbo
-		}
-		return results.Facts{"cpu": f}
-	}
-	for _, c := range []struct {
-		rx, tx results.Facts
-		want   int
-	}{
-		{cpu("performance", "on"), cpu("performance", "on"), 0},
-		{cpu("performance", "on"), cpu("powersave", "on"), 1},
-		{cpu("performance", "off"), cpu("powersave", "on"), 2},
-		{cpu(nil, nil), cpu("powersave", "on"), 0}, // a virtual machine does not tell
-		{nil, cpu("powersave", "on"), 0},
-	} {
-		got := unlike(c.rx, c.tx)
-		if len(got) != c.want || c.want > 0 && results.CodeOf(got[0]) != results.HostsDiffer {
-			t.Errorf("%v and %v: %q", c.rx, c.tx, got)
-		}
-	}
-}
-
 func TestSiblings(t *testing.T) {
 	cores := []int{0, 1, 0, 1}
 	for _, c := range []struct {

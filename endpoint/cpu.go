@@ -3,7 +3,6 @@ package endpoint
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -126,15 +125,6 @@ func (processClock) of(int) (float64, bool) { return 0, false }
 
 func (processClock) close() {}
 
-// Monotonic is CLOCK_MONOTONIC in ns, the clock of Start.At and Sample.At.
-func Monotonic() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0 // cannot fail on Linux
-	}
-	return ts.Nano()
-}
-
 // sleepUntil waits for a time of CLOCK_MONOTONIC on this thread.
 func sleepUntil(at int64) {
 	ts := unix.NsecToTimespec(at)
@@ -154,19 +144,6 @@ func ownCounters() map[string]float64 {
 		m["minor_faults"] = float64(ru.Minflt)
 	}
 	return m
-}
-
-// AllowedCPUs are the CPUs this thread may run on.
-func AllowedCPUs() []int {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		cpus := make([]int, runtime.NumCPU())
-		for i := range cpus {
-			cpus[i] = i
-		}
-		return cpus
-	}
-	return cpusOf(&set)
 }
 
 func cpusOf(set *unix.CPUSet) (cpus []int) {

@@ -9,24 +9,6 @@ import (
 	"zcbench/results"
 )
 
-// Doubt is payload that was counted as zero-copied, of which nobody can tell
-// after all.
-type Doubt struct {
-	Bytes  uint64 // of the window, at most; All is all
-	Copied bool   // all was copied, that is certain
-	Why    string // and what to do, to follow a colon
-}
-
-// All is a Doubt's Bytes where it is of everything.
-const All = ^uint64(0)
-
-// Doubter is an Observer that learns only at the window's end what of it is
-// proven. Doubt is called after End; without Bytes there is none.
-type Doubter interface {
-	Observer
-	Doubt() Doubt
-}
-
 // copies says what of the window was copied, by the engine's word and by what is
 // known beside it: changed is what a change within the window leaves of that. Of
 // the last bytes, cut off, the engine never had a word.
@@ -44,12 +26,12 @@ func (s *sampler) copies(res *Result, cutOff uint64, changed Doubt) {
 	}
 	if d.Copied {
 		reported := last.ZeroCopied - first.ZeroCopied + last.Unknown - first.Unknown
-		res.copied()
+		copied(res)
 		if reported > 0 {
 			warn(results.CopiesUnreported, "100.0%% of the payload of %s was copied by a CPU, though the kernel does not say so of %.1f%%: %s", name, share(reported), d.Why)
 			return
 		}
-	} else if n := res.doubt(d); n > 0 {
+	} else if n := doubted(res, d); n > 0 {
 		warn(results.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
 	}
 	unknown := last.Unknown - first.Unknown
@@ -71,23 +53,23 @@ func (s *sampler) copies(res *Result, cutOff uint64, changed Doubt) {
 	}
 	if d, ok := s.r.session.(Doubter); ok {
 		d := d.Doubt()
-		if n := res.doubt(d); n > 0 {
+		if n := doubted(res, d); n > 0 {
 			warn(results.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes at most) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
 		}
 	}
 }
 
-// copied makes everything copied.
-func (r *Result) copied() {
+// copied makes everything of a result copied.
+func copied(r *Result) {
 	for i := range r.Samples {
 		s := &r.Samples[i]
 		s.ZeroCopied, s.Copied, s.Unknown = 0, s.bytes(), 0
 	}
 }
 
-// doubt moves what a Doubt is about from zero-copied to unknown, and gives how
+// doubted moves what a Doubt is about from zero-copied to unknown, and gives how
 // much of the window that was.
-func (r *Result) doubt(d Doubt) uint64 {
+func doubted(r *Result, d Doubt) uint64 {
 	first, last := r.edges()
 	n := min(d.Bytes, last.ZeroCopied-first.ZeroCopied)
 	for i := range r.Samples {

@@ -22,7 +22,7 @@ func TestDoubt(t *testing.T) {
 		zero, copied, known uint64 // in the window
 	}{{0, 90, 10, 10}, {30, 60, 40, 10}, {90, 0, 100, 10}, {All, 0, 100, 10}} {
 		r := Result{Samples: []Sample{{ZeroCopied: 7, Copied: 3}, {At: 1, ZeroCopied: 27, Copied: 3}, {At: 2, ZeroCopied: 97, Copied: 13}}}
-		if n := r.doubt(Doubt{Bytes: c.bytes}); n != 90-c.zero {
+		if n := doubted(&r, Doubt{Bytes: c.bytes}); n != 90-c.zero {
 			t.Errorf("%d: %d bytes are in doubt", c.bytes, n)
 		}
 		a, b := r.edges()

@@ -5,6 +5,7 @@ package endpoint
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"zcbench/internal/answers"
@@ -96,16 +97,16 @@ type Params struct {
 	// buffers to, in bytes as setsockopt takes them. An engine that must have
 	// them smaller makes them so.
 	Window int
-
-	took *took
+	// Note, where it is not nil, is told by Took.
+	Note func(option string, value int)
 }
 
 // Took tells the run the value of an option that took effect, where that is
 // not always the one given: rounded, bounded, or chosen. Of several values the
 // least is kept. It is not for the loop.
 func (p *Params) Took(option string, value int) {
-	if p.took != nil {
-		p.took.note(option, value)
+	if p.Note != nil {
+		p.Note(option, value)
 	}
 }
 
@@ -186,3 +187,7 @@ type Counters struct {
 	Extra      [MaxExtra]atomic.Uint64
 	_          [128]byte
 }
+
+// IsMax says that a counter is the highest value so far, by its name: as in
+// Layout.Extra.
+func IsMax(name string) bool { return strings.HasSuffix(name, "_max") }

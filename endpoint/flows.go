@@ -169,7 +169,7 @@ func (f *flows) position(i int) (uint64, error) {
 	switch {
 	case f.coarse:
 		f.info.Last_data_recv, f.info.Last_ack_recv = 0, 0
-		return c.counters.bytes(), nil
+		return counted(c.counters), nil
 	case f.role == TX:
 		return f.info.Bytes_acked - c.base, nil
 	}
@@ -294,7 +294,7 @@ func (f *flows) report(cut bool) (all []FlowResult, last uint64) {
 	for i := range f.list {
 		c := &f.list[i]
 		if !cut {
-			c.here = max(c.first, min(c.here, c.counters.bytes()))
+			c.here = max(c.first, min(c.here, counted(c.counters)))
 		}
 		last += c.here
 		r := FlowResult{
@@ -347,8 +347,8 @@ func longStill(all []still) (which string, n int) {
 // mostNamed is how many flows a warning names; the record has all.
 const mostNamed = 4
 
-// bytes is what the engine has counted.
-func (c *Counters) bytes() uint64 { return c.ZeroCopied.Load() + c.Copied.Load() }
+// counted is what the engine has counted.
+func counted(c *Counters) uint64 { return c.ZeroCopied.Load() + c.Copied.Load() }
 
 // curve is how much of what an engine had counted was zero-copied, and of how
 // much that is not known, point by point: what it counts at one moment tells of bytes that crossed at another,

@@ -24,8 +24,6 @@ import (
 // the control link. So no byte goes the way of the payload, on which a NIC may
 // put it where no CPU can read it, and engines and TCP count payload alone.
 
-const markLength = 16
-
 // maxGuests is the most connections that wait for their driver's word beside the
 // run's, where this process may have the descriptors: strangers may come to the data
 // ports too. Beyond it the oldest has to go: the run's come just before that word.
@@ -76,7 +74,7 @@ func (h *host) serve(ctx context.Context, bell *alarm) error {
 	for i, l := range h.listeners {
 		ready[i] = unix.PollFd{Fd: int32(l), Events: unix.POLLIN}
 	}
-	ready = append(ready, bell.fds...)
+	ready = append(ready, bell.ready())
 	for ctx.Err() == nil {
 		wait, on := -1, ready
 		if left := h.full(); left > 0 {
@@ -211,14 +209,6 @@ func (h *host) close() {
 		}
 	}
 	h.guests = nil
-}
-
-// atOnce is the most connections that are made side by side.
-const atOnce = 64
-
-// connectTime is what a sender may take to make its connections.
-func connectTime(flows int) time.Duration {
-	return time.Duration((flows+atOnce-1)/atOnce) * connectWait
 }
 
 // caller is a connection on its way.

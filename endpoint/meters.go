@@ -157,11 +157,14 @@ func (q *Quantity) join() join {
 	switch {
 	case !q.gauge():
 		return func(first, second float64) float64 { return first + second }
-	case isMax(q.Name):
+	case IsMax(q.Name):
 		return func(first, second float64) float64 { return max(first, second) }
 	}
 	return func(_, second float64) float64 { return second } // as it is at the end
 }
+
+// width is how many series there are.
+func (m *meters) width() int { return len(m.series) }
 
 // expect makes room for the window's intervals.
 func (m *meters) expect(intervals int) {
@@ -245,7 +248,7 @@ func (o *openMeter) take(row []float64) {
 		switch to := &row[c.series]; {
 		case !c.gauge():
 			*to += v
-		case isMax(c.Name):
+		case IsMax(c.Name):
 			*to = max(*to, v)
 		default:
 			*to += v / float64(c.peers)
@@ -259,7 +262,7 @@ func (q *Quantity) gauge() bool { return q.Form == Gauge || q.Form == Clock }
 func (c *column) add(now uint64) float64 {
 	if c.gauge() {
 		v := float64(int64(now)) * c.Scale
-		if isMax(c.Name) {
+		if IsMax(c.Name) {
 			c.sum = max(c.sum, v)
 			c.n = 1
 			return v
@@ -345,7 +348,7 @@ func (o *openMeter) counters(role Role, res *Result, bytes float64) {
 		}
 		f.total += c.total
 		f.n += c.n
-		if isMax(c.Name) {
+		if IsMax(c.Name) {
 			f.sum = max(f.sum, c.sum)
 			f.n = 1
 		} else {
@@ -381,7 +384,7 @@ func (c *column) perCPU(cpus map[int]*results.CPUTime, seconds float64) {
 		t = &results.CPUTime{CPU: c.CPU, States: map[string]float64{}, Idle: map[string]float64{}}
 		cpus[c.CPU] = t
 	}
-	share := round(max(0, c.total) / seconds * 100)
+	share := results.Round(max(0, c.total) / seconds * 100)
 	switch c.Form {
 	case CPUState:
 		t.States[c.Name] = share
@@ -451,7 +454,7 @@ func (m *meters) intervals(res *Result) {
 		seconds := float64(res.Samples[i+1].At-res.Samples[i].At) / 1e9
 		for s, f := range scale {
 			if f != nil {
-				row[m.series[s]] = round(f(m.rows[i*n+s], seconds))
+				row[m.series[s]] = results.Round(f(m.rows[i*n+s], seconds))
 			}
 		}
 		res.Series = append(res.Series, row)
@@ -479,14 +482,6 @@ func (c *column) shown(v, seconds float64) float64 {
 	return v
 }
 
-// round keeps records small: no series is known better than to a thousandth.
-func round(v float64) float64 {
-	if math.Abs(v) >= 1000 {
-		return math.Round(v)
-	}
-	return math.Round(v*1000) / 1000
-}
-
 func (m *meters) close() error {
 	if m == nil {
 		return nil
@@ -496,78 +491,4 @@ func (m *meters) close() error {
 		errs = append(errs, o.reader.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// site is what this end's meters look at.
-func (r *run) site() Site {
-	s := Site{Interface: r.p.Interface, Scope: r.p.Scope, Stat: r.stat, Flows: func() []int { return r.conns }}
-	for _, w := range r.workers {
-		s.Threads = append(s.Threads, w.tid)
-	}
-	switch r.p.Scope {
-	case ScopeCPUSet:
-		s.CPUs = slices.Clone(r.p.ScopeSet)
-	case ScopeHost:
-		for n, on := range r.stat.Online {
-			if on {
-				s.CPUs = append(s.CPUs, n)
-			}
-		}
-	default:
-		if s.CPUs = slices.Clone(r.p.CPUs); len(s.CPUs) == 0 {
-			s.CPUs = AllowedCPUs()
-		}
-	}
-	slices.Sort(s.CPUs)
-	s.CPUs = slices.Compact(s.CPUs)
-	return s
-}
-
-// instrument opens the meters and the recorders that the run asks for.
-func (r *run) instrument(in *Instruments) (err error) {
-	site := r.site()
-	clock, err := newCPUClock(r.p.Scope, site.CPUs, r.stat, r.calibration)
-	if err != nil {
-		return fmt.Errorf("%s: %w", r.p.Role, err)
-	}
-	if r.clock, err = openPollers(clock, &r.p, site.CPUs); err != nil {
-		clock.close()
-		return err
-	}
-	if r.meters, err = openMeters(in, r.p.Counters, site); err != nil {
-		return fmt.Errorf("%s: %w", r.p.Role, err)
-	}
-	for _, rec := range []struct {
-		Recorder
-		what   string
-		wanted bool
-	}{{in.Profiler, "profiler", r.p.Profile}, {in.Tracer, "tracer of system calls", r.p.Syscalls}} {
-		if !rec.wanted {
-			continue
-		}
-		if rec.Open == nil {
-			return Errorf(Unsupported, "%s: this end has no %s", r.p.Role, rec.what)
-		}
-		o, err := rec.Open(site)
-		if err != nil {
-			return fmt.Errorf("%s: %s: %w", r.p.Role, rec.Name, err)
-		}
-		r.recordings = append(r.recordings, o)
-	}
-	return nil
-}
-
-// putAway closes what instrument opened.
-func (r *run) putAway() error {
-	err := r.meters.close()
-	for _, o := range r.recordings {
-		err = errors.Join(err, o.Close())
-	}
-	if r.clock != nil {
-		r.clock.close()
-	}
-	if r.stat != nil {
-		err = errors.Join(err, r.stat.Close())
-	}
-	return err
 }

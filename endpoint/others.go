@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -18,42 +17,6 @@ import (
 	"zcbench/internal/procfile"
 	"zcbench/results"
 )
-
-// Process tells one process of a host from all others: by when it began, to a tick
-// of 10 ms, by what it is called, and within one PID namespace by its number.
-type Process struct {
-	Start     uint64 `json:"start"` // ticks after boot, proc_pid_stat(5)
-	Name      string `json:"name"`
-	PID       int    `json:"pid"`
-	Namespace string `json:"pid_namespace"` // pid_namespaces(7); "": not known
-}
-
-// is says that a process seen here, by its number in a namespace, is this one.
-func (p Process) is(seen Process, pid int, namespace string) bool {
-	if namespace != "" && p.Namespace == namespace && p.PID != pid {
-		return false
-	}
-	return p.Start == seen.Start && p.Name == seen.Name
-}
-
-// pidNamespace is this process's, "" where it cannot be read.
-func pidNamespace() string {
-	ns, err := os.Readlink("/proc/self/ns/pid")
-	if err != nil {
-		return ""
-	}
-	return ns
-}
-
-// ThisProcess is the process that this is; the zero value where /proc does not
-// tell.
-func ThisProcess() Process {
-	p, ok := readProcess(os.Getpid())
-	if ok {
-		p.PID, p.Namespace = os.Getpid(), pidNamespace()
-	}
-	return p.Process
-}
 
 // others finds out what else took the CPU time that is counted for this end:
 // programs that are not of the run, a hypervisor, a cgroup's quota; and softirq
@@ -78,17 +41,6 @@ type look struct {
 	processes map[int]process
 	tasks     map[int]map[int]process // of processes with several threads, by PID and TID
 	throttles []throttle
-}
-
-// process is what proc_pid_stat(5) says.
-type process struct {
-	Process
-	parent   int
-	kernel   bool
-	used     uint64 // CPU time of all its threads, ticks
-	children uint64 // of children that it has waited for, ticks
-	threads  int
-	cpu      int // that its first thread ran on last
 }
 
 // lookAhead is how long before the window the processes are read, and lookLimit
@@ -249,63 +201,6 @@ func readProcesses(end int64) map[int]process {
 	return all
 }
 
-func readProcess(pid int) (process, bool) {
-	return readStat(fmt.Sprintf("/proc/%d/stat", pid))
-}
-
-// readStat reads a file as of proc_pid_stat(5), of a process or a thread.
-func readStat(path string) (p process, ok bool) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return p, false // it has ended
-	}
-	defer unix.Close(fd)
-	var buf [1024]byte
-	n, err := unix.Read(fd, buf[:])
-	if err != nil {
-		return p, false
-	}
-	return parseProcess(buf[:n])
-}
-
-func parseProcess(b []byte) (p process, ok bool) {
-	open, shut := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')') // the name may hold both
-	if open < 0 || shut < open {
-		return p, false
-	}
-	p.Name = string(b[open+1 : shut])
-	rest := b[shut+1:]
-	procfile.Word(&rest) // the state, field 3
-	p.cpu = -1
-	for field := 4; field <= 39; field++ {
-		word := procfile.Word(&rest)
-		v, _, ok := procfile.Uint(word)
-		switch field {
-		case 4:
-			p.parent = int(v)
-		case 9:
-			const kthread = 0x00200000 // PF_KTHREAD of linux/sched.h
-			p.kernel = v&kthread != 0
-		case 14, 15:
-			p.used += v
-		case 16, 17:
-			p.children += v // cutime and cstime
-		case 20:
-			p.threads = int(v)
-		case 22:
-			if !ok {
-				return p, false
-			}
-			p.Start = v
-		case 39:
-			if ok {
-				p.cpu = int(v)
-			}
-		}
-	}
-	return p, true
-}
-
 // usage is what one program used of the CPUs that are counted, at the rate it had
 // between the two looks, in percent of one CPU.
 type usage struct {
@@ -413,7 +308,7 @@ func (o *others) foreign(rest float64) (f foreign) {
 // their parent alone.
 func (o *others) grown(pid int, p process, gone map[int]uint64) (used, children uint64) {
 	was, known := o.before.processes[pid]
-	if !known || was.Process.Start != p.Start {
+	if !known || was.Start != p.Start {
 		if !o.began(p) {
 			return 0, 0 // it was there before and was not read then
 		}
@@ -520,7 +415,7 @@ func (o *others) kin(pid int) bool {
 		if !ok {
 			return false
 		}
-		if pid == os.Getpid() || slices.ContainsFunc(o.p.Kin, func(k Process) bool { return k.is(p.Process, pid, o.namespace) }) {
+		if pid == os.Getpid() || slices.ContainsFunc(o.p.Kin, func(k Process) bool { return k.is(p, pid, o.namespace) }) {
 			return true
 		}
 		pid = p.parent
@@ -564,7 +459,7 @@ func (o *others) report(res *Result) {
 	// Tasks that are no process's: their time is exact where the kernel tells it.
 	gone, exact := o.tasks.percent(seconds)
 	gone = max(0, min(gone, figure)-own-f.kin-f.network-f.kernel.sum-f.sum)
-	res.Counters["foreign_cpu_percent"] = round(f.sum + gone)
+	res.Counters["foreign_cpu_percent"] = results.Round(f.sum + gone)
 	hidden := o.hidden(own, seconds)
 	// Sampled by ticks, so it has to be more to be told.
 	hides := hidden > 2*foreignLeast && hidden > 2*foreignShare*figure
@@ -641,16 +536,4 @@ func named(cpus []int) string {
 		return "CPU " + cpulist.Format(cpus)
 	}
 	return "CPUs " + cpulist.Format(cpus)
-}
-
-// kinOf are the processes of a run, for both of its ends.
-func kinOf(clients ...*Client) []Process {
-	all := map[Process]bool{ThisProcess(): true}
-	for _, c := range clients {
-		if c != nil {
-			all[c.Welcome.Process] = true
-		}
-	}
-	delete(all, Process{})
-	return slices.Collect(maps.Keys(all))
 }

@@ -11,25 +11,6 @@ import (
 	"zcbench/results"
 )
 
-func TestProcessStat(t *testing.T) {
-	const line = "4242 (a) R (b) R 17 4242 17 0 -1 4194304 100 0 0 0 250 50 30 10 20 0 1 0 98765 1 1 18446744073709551615 1 1 1 0 0 0 0 0 0 0 0 0 17 3 0 0 0 0 0\n"
-	p, ok := parseProcess([]byte(line))
-	if want := (process{Process: Process{Start: 98765, Name: "a) R (b"}, parent: 17, used: 300, children: 40, threads: 1, cpu: 3}); !ok || p != want {
-		t.Errorf("got %+v %t, want %+v", p, ok, want)
-	}
-	for _, bad := range []string{"", "1", "1 (x", "1 (x) R 1 2"} {
-		if p, ok := parseProcess([]byte(bad)); ok {
-			t.Errorf("%q is %+v", bad, p)
-		}
-	}
-	if p, ok := readProcess(os.Getpid()); !ok || p.parent != os.Getppid() || p.kernel || p.Start == 0 || p.cpu < 0 {
-		t.Errorf("this process: %+v %t", p, ok)
-	}
-	if p, ok := readProcess(2); ok && p.Name == "kthreadd" && !p.kernel {
-		t.Error("kthreadd is no kernel thread")
-	}
-}
-
 // looked is an end on CPU 1 of two, with 10 s between the looks.
 func looked(scope Scope, before, after map[int]process) *others {
 	o := &others{p: &Prepare{Role: RX, Scope: scope, PeerSet: []int{0}}, set: []int{1}}
@@ -40,7 +21,7 @@ func looked(scope Scope, before, after map[int]process) *others {
 
 func TestForeign(t *testing.T) {
 	proc := func(start uint64, name string, parent int, used, children uint64, cpu int) process {
-		return process{Process: Process{Start: start, Name: name}, parent: parent, used: used, children: children, cpu: cpu}
+		return process{Start: start, Name: name, parent: parent, used: used, children: children, cpu: cpu}
 	}
 	self := os.Getpid()
 	const none = 1 << 22 // above every PID, so that there are no threads to look at
@@ -59,7 +40,7 @@ func TestForeign(t *testing.T) {
 		{"on the whole host's", ScopeHost, nil, map[int]process{none: proc(1, "loop", 1, 100, 0, 0)}, map[int]process{none: proc(1, "loop", 1, 1080, 0, 0)}, 98, "loop"},
 		{"of the run", ScopeHost, []Process{{Start: 7, Name: "zcbench"}}, map[int]process{none: proc(7, "zcbench", 1, 100, 0, 1)},
 			map[int]process{none: proc(7, "zcbench", 1, 900, 0, 1), none + 1: proc(now, "sh", none, 300, 0, 1)}, 0, ""},
-		{"a kernel thread", ScopeHost, nil, map[int]process{none: {Process: Process{Start: 1, Name: "ksoftirqd/1"}, kernel: true}}, map[int]process{none: {Process: Process{Start: 1, Name: "ksoftirqd/1"}, kernel: true, used: 500}}, 0, ""},
+		{"a kernel thread", ScopeHost, nil, map[int]process{none: {Start: 1, Name: "ksoftirqd/1", kernel: true}}, map[int]process{none: {Start: 1, Name: "ksoftirqd/1", kernel: true, used: 500}}, 0, ""},
 		// make -j: its children come and go, and what one that goes had used before
 		// is not of the window.
 		{"short-lived children", ScopeHost, nil,
@@ -92,7 +73,7 @@ func TestForeignPlaced(t *testing.T) {
 	now := startTicks(Monotonic())
 	type tasks = map[int]process
 	proc := func(start, used, children uint64, threads, cpu int) process {
-		return process{Process: Process{Start: start, Name: "python3"}, parent: 1, used: used, children: children, threads: threads, cpu: cpu}
+		return process{Start: start, Name: "python3", parent: 1, used: used, children: children, threads: threads, cpu: cpu}
 	}
 	thread := func(start, used uint64, cpu int) process { return proc(start, used, 0, 2, cpu) }
 	for _, c := range []struct {
@@ -170,7 +151,7 @@ func TestLookThreads(t *testing.T) {
 // than the CPUs were busy.
 func TestForeignWords(t *testing.T) {
 	loop := func(used, children uint64) map[int]process {
-		return map[int]process{1 << 22: {Process: Process{Start: 1, Name: "loop"}, used: used, children: children, cpu: 1}}
+		return map[int]process{1 << 22: {Start: 1, Name: "loop", used: used, children: children, cpu: 1}}
 	}
 	for _, c := range []struct {
 		name   string
@@ -212,7 +193,7 @@ func TestForeignWords(t *testing.T) {
 
 func TestOthersReport(t *testing.T) {
 	loop := func(used uint64) map[int]process {
-		return map[int]process{1 << 22: {Process: Process{Start: 1, Name: "loop"}, used: used, cpu: 1}}
+		return map[int]process{1 << 22: {Start: 1, Name: "loop", used: used, cpu: 1}}
 	}
 	window := func(busy float64) *Result {
 		return &Result{Samples: []Sample{{}, {At: 10e9, Busy: busy}}, Counters: map[string]float64{}}
@@ -259,7 +240,7 @@ func TestForeignUnseen(t *testing.T) {
 	const pid, kin = 1 << 22, 1<<22 + 1
 	type processes = map[int]process
 	proc := func(name string, used uint64) processes {
-		return processes{pid: {Process: Process{Start: 1, Name: name}, used: used, cpu: 1, kernel: name != "loop"}}
+		return processes{pid: {Start: 1, Name: name, used: used, cpu: 1, kernel: name != "loop"}}
 	}
 	sec := func(v float64) *float64 { return &v }
 	packets := func(n uint32) arrivals { return arrivals{10e9 + 1, []uint32{0, n}} }
@@ -275,7 +256,7 @@ func TestForeignUnseen(t *testing.T) {
 	}{
 		{"quiet", 7, 4, sec(4.2), nil, nil, 3000, 900e3, 900e3, 250, nil},
 		{"programs that came and went", 7, 2, sec(6.5), nil, nil, 0, 0, 0, 0, []string{"about 45.0% of a CPU in this end's 70.0%", "began and ended meanwhile on CPU 1"}},
-		{"of the run", 7, 2, sec(6.5), processes{kin: {Process: Process{Start: 7, Name: "zcbench"}, cpu: 1}}, processes{kin: {Process: Process{Start: 7, Name: "zcbench"}, cpu: 1, used: 450}}, 0, 0, 0, 0, nil},
+		{"of the run", 7, 2, sec(6.5), processes{kin: {Start: 7, Name: "zcbench", cpu: 1}}, processes{kin: {Start: 7, Name: "zcbench", cpu: 1, used: 450}}, 0, 0, 0, 0, nil},
 		{"beside one that is seen", 7, 2, sec(6.5), proc("loop", 0), proc("loop", 440), 0, 0, 0, 0, []string{"about 44.0% of a CPU went to programs", "most to loop"}},
 		{"a kernel that does not tell", 7, 2, nil, nil, nil, 0, 0, 0, 0, nil},
 		{"little of little", 0.6, 0.2, sec(0.6), proc("loop", 0), proc("loop", 40), 0, 0, 0, 0, []string{"about 4.0% of a CPU went to programs", "whose 6.0% are"}},
@@ -346,30 +327,6 @@ func TestCgroups(t *testing.T) {
 	} {
 		if got := parseThrottle([]byte(text)); got != want {
 			t.Errorf("%q: %v", text, got)
-		}
-	}
-}
-
-// TestKin: two programs of one name that began in one tick are two.
-func TestKin(t *testing.T) {
-	const here = "pid:[1]"
-	ours := Process{Start: 7, Name: "zcbench", PID: 10, Namespace: here}
-	for _, c := range []struct {
-		what      string
-		seen      Process
-		pid       int
-		namespace string
-		want      bool
-	}{
-		{"itself", Process{Start: 7, Name: "zcbench"}, 10, here, true},
-		{"of the same tick", Process{Start: 7, Name: "zcbench"}, 11, here, false},
-		{"of another host", Process{Start: 8, Name: "sh"}, 10, here, false},
-		{"itself, from outside", Process{Start: 7, Name: "zcbench"}, 4711, "pid:[2]", true},
-		{"another, from outside", Process{Start: 9, Name: "zcbench"}, 10, "pid:[2]", false},
-		{"itself, where namespaces cannot be read", Process{Start: 7, Name: "zcbench"}, 10, "", true},
-	} {
-		if got := ours.is(c.seen, c.pid, c.namespace); got != c.want {
-			t.Errorf("%s: %v", c.what, got)
 		}
 	}
 }

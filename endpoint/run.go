@@ -21,15 +21,6 @@ import (
 	"zcbench/ringcfg"
 )
 
-// How long an end waits: for the other end's connections, for a peer to take
-// what is in flight after the window, and how long traffic goes on past the
-// window so that both ends close theirs under load.
-const (
-	connectWait = 5 * time.Second
-	drainWait   = 2 * time.Second
-	tail        = 100 * time.Millisecond
-)
-
 // spareThreads are what the runtime makes beside those that it was told of.
 const spareThreads = 4
 
@@ -84,7 +75,7 @@ type worker struct {
 }
 
 // params is what the engine is told of a run.
-func (p *Prepare) params() Params {
+func params(p *Prepare) Params {
 	return Params{
 		Flows: p.Flows, Length: p.Length, Pattern: p.Pattern, Validate: p.Validate,
 		Interface: p.Interface, Options: p.Options, Window: p.Window,
@@ -109,8 +100,8 @@ func prepare(ctx context.Context, e Engine, p Prepare, v Verifier, in *Instrumen
 	if err := e.Layout().Check(); err != nil {
 		return nil, fmt.Errorf("engine %s: %w", e.Name(), err)
 	}
-	params := p.params()
-	params.took = &r.took
+	params := params(&p)
+	params.Note = r.took.note
 	l.busy(prepareWait)
 	if err = r.calibrate(); err != nil {
 		return nil, err
@@ -337,10 +328,6 @@ func (r *run) measure(at int64, live func(Sample)) (*Result, error) {
 	return res, err
 }
 
-// samplerWait is how long after the window the sampler may be late, beyond all that
-// a busy host does.
-const samplerWait = 4 * time.Second
-
 // await waits for the sampler. Its thread can be stopped while this process runs,
 // by a debugger or by who shares its CPUs with it: that must not hold the run.
 func (r *run) await(sampled <-chan error, at int64) error {
@@ -366,16 +353,6 @@ func (r *run) blackHole(mss int) error {
 	}
 	return Errorf(Failed, "%s: %s, and none of the payload got through, however often TCP sent it again: packets of %d bytes of payload, the MSS, are dropped on the way and smaller ones are not (an MTU black hole), or a filter drops what goes to port %d; make segments smaller (--set-mss 1200, or the MTU: ip link set dev %s mtu 1280), let TCP find out what passes (sysctl net.ipv4.tcp_mtu_probing=1), or ask the filter",
 		r.p.Role, said, mss, r.p.DataPort, cmp.Or(r.p.Interface, "IFACE"))
-}
-
-// isReset reports an error that a broken connection causes.
-func isReset(err error) bool {
-	for _, e := range []error{unix.EPIPE, unix.ECONNRESET, unix.ENOTCONN, unix.ESHUTDOWN, unix.ECANCELED} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // hand gives each worker its connections; senders begin at the common time.

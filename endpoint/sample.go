@@ -6,13 +6,11 @@ import (
 	"maps"
 	"math"
 	"runtime"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/cpuclock"
-	"zcbench/internal/procfile"
 	"zcbench/results"
 )
 
@@ -64,9 +62,6 @@ type edge struct {
 	own      map[string]float64
 }
 
-// Intervals are at least this long; more would measure the sampler.
-const minInterval = 100 * time.Millisecond
-
 const (
 	// rateAhead is how long before the window the flows are looked at, so that the
 	// rate is known as it opens.
@@ -85,7 +80,7 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, 
 	if r.p.Interval > 0 && r.p.Time > 0 {
 		n += int(r.p.Time / r.p.Interval)
 	}
-	line := newTimeline(n, len(r.meters.series))
+	line := newTimeline(n, r.meters.width())
 	r.meters.expect(min(n, line.most))
 	flows, err := newFlows(r.p.Role, r.conns, r.counters, open)
 	if err != nil {
@@ -101,12 +96,12 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(Sample)) (*sampler, 
 		busy: busy, others: newOthers(&r.p, r.site().CPUs, r.workerCPUs()),
 		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
 		timeline: line, flows: flows, curve: newCurve(),
-		late: lateness{much: r.p.late()}, changes: watchChanges(r.conns, open),
+		late: lateness{much: late(&r.p)}, changes: watchChanges(r.conns, open),
 	}, nil
 }
 
 // late is by how much a sampler may be late before that is told.
-func (p *Prepare) late() int64 {
+func late(p *Prepare) int64 {
 	if p.Interval > 0 {
 		return min(lateMuch, int64(p.Interval)/2)
 	}
@@ -366,8 +361,6 @@ func (l *lateness) add(by, from, to int64) {
 	}
 }
 
-func isMax(name string) bool { return strings.HasSuffix(name, "_max") }
-
 func (s *sampler) edge() edge {
 	e := edge{own: ownCounters()}
 	if v := s.r.link.cost(); v > 0 {
@@ -379,7 +372,7 @@ func (s *sampler) edge() edge {
 		}
 		for i, name := range s.layout.Extra {
 			v := c.Extra[i].Load()
-			if isMax(name) {
+			if IsMax(name) {
 				e.extra[i] = max(e.extra[i], v)
 			} else {
 				e.extra[i] += v
@@ -408,7 +401,7 @@ func (s *sampler) finish(cut bool) (*Result, error) {
 	res.Counters = map[string]float64{}
 	for i, name := range s.layout.Extra {
 		res.Counters[name] = float64(s.last.extra[i])
-		if !isMax(name) {
+		if !IsMax(name) {
 			res.Counters[name] -= float64(s.first.extra[i])
 		}
 	}
@@ -511,17 +504,6 @@ func (s *sampler) clock(res *Result) {
 	}
 }
 
-// rounding is how far CPU time that counts in ticks may be off, in seconds: two
-// columns are rounded at both edges, on each CPU, which comes to no more than this
-// in 999 of 1000 windows.
-func rounding(cpus int) float64 { return 2 * math.Sqrt(float64(max(1, cpus))) / procfile.Hz }
-
-// apart says whether two figures of CPU time, in seconds, differ by more than 3 %
-// of them, 1 % of a CPU, and what rounding to ticks explains.
-func apart(a, b, window float64, cpus int) bool {
-	return math.Abs(a-b) > 0.03*max(a, b)+0.01*window+rounding(cpus)
-}
-
 // cpuBusy is what one CPU was busy where the window opened and closed, seconds.
 type cpuBusy struct {
 	cpu         int
@@ -534,7 +516,7 @@ func (s *sampler) busyCPU(cpu int) *float64 {
 	for _, c := range s.busy {
 		if c.cpu == cpu {
 			if v := percent(a, b, c.first, c.last); v != nil {
-				*v = round(*v)
+				*v = results.Round(*v)
 				return v
 			}
 		}
@@ -645,12 +627,5 @@ func (s *sampler) timing() (warnings []string) {
 	}
 	return warnings
 }
-
-// fewBytes are too few to tell of, whatever share of the window they are.
-const fewBytes = 64 << 10
-
-// tolerance is how far a time may be from what was asked for: 2% of the window
-// and what a busy scheduler takes.
-func tolerance(window time.Duration) int64 { return int64(window/50 + 20*time.Millisecond) }
 
 func distance(a, b int64) int64 { return max(a-b, b-a) }

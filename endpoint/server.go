@@ -136,16 +136,16 @@ var errTurnedAway = errors.New("turned away")
 
 // turnAway tells a driver why and lets it read that before the link closes: a
 // close with unread data would reset the link and take the words with it.
-func turnAway(l *link, err error) error {
-	_ = l.sendError(err) // a peer that left does not need the reason
+func (c *conversation) turnAway(err error) error {
+	_ = c.link.sendError(err) // a peer that left does not need the reason
 	// TCP, and TLS over it.
-	if c, ok := l.rw.(interface {
+	if nc, ok := c.rw.(interface {
 		net.Conn
 		CloseWrite() error
 	}); ok {
-		_ = c.CloseWrite()
-		_ = c.SetDeadline(time.Now().Add(time.Second))
-		_, _ = io.CopyN(io.Discard, c, maxRequest)
+		_ = nc.CloseWrite()
+		_ = nc.SetDeadline(time.Now().Add(time.Second))
+		_, _ = io.CopyN(io.Discard, nc, maxRequest)
 	}
 	return fmt.Errorf("%w: %w", errTurnedAway, err)
 }

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -155,7 +157,7 @@ func (s *stranger) line(b []byte) (message, error) {
 
 func (s *stranger) answer() (message, error) {
 	line, err := s.r.ReadBytes('\n')
-	for err == nil && isBeat(line) {
+	for err == nil && bytes.HasPrefix(line, []byte(`{"beat":`)) {
 		line, err = s.r.ReadBytes('\n')
 	}
 	if timedOut(err) {
@@ -164,7 +166,7 @@ func (s *stranger) answer() (message, error) {
 	if err != nil {
 		return message{}, errHungUp
 	}
-	m, err := decode(line)
+	m, err := read(line)
 	if err == nil && m.Error != nil && strings.Contains(m.Error.Text, errMistake.Error()) {
 		err = errors.New(m.Error.Text)
 	}
@@ -327,7 +329,7 @@ func (s *stranger) once() error {
 func (s *stranger) connect() {
 	s.marks = nil
 	for i := range s.flows {
-		c, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", itoa(s.port+i)))
+		c, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port+i)))
 		if err != nil { // it may be asked to listen elsewhere
 			continue
 		}
@@ -363,8 +365,6 @@ type idleReader struct{ opened *atomic.Int64 }
 func (r idleReader) Quantities() []Quantity { return []Quantity{{Name: "idle"}} }
 func (r idleReader) Read(to []uint64) error { r.opened.Add(0); return nil }
 func (r idleReader) Close() error           { return nil }
-
-var strangeToken = []byte("0123456789abcdef")
 
 // FuzzStrangers has strangers drive a real agent through all of its states, with
 // and without a token. The agent answers all they say, and ends with the link.
@@ -421,14 +421,14 @@ func TestStrangers(t *testing.T) {
 	t.Run("talk", func(t *testing.T) {
 		base := freePorts(t, 8*side)
 		for i := range side {
-			t.Run(itoa(i), func(t *testing.T) {
+			t.Run(strconv.Itoa(i), func(t *testing.T) {
 				t.Parallel()
 				var token []byte
 				if i%2 == 0 {
 					token = strangeToken
 				}
 				a := strangeAgent(token, base+8*i, &opened)
-				addr := serve(t, a)
+				addr := listenOn(t, a.Listen)
 				chance := rand.New(rand.NewPCG(uint64(i), uint64(total)))
 				var said int64
 				for said < total/side {
@@ -464,28 +464,4 @@ func TestStrangers(t *testing.T) {
 	}
 	eventually(t, "sessions closed", func() bool { return opened.Load() == 0 })
 	eventually(t, "descriptors closed", func() bool { return fds(t) <= before })
-}
-
-// serve has an agent listen until the test ends.
-func serve(t *testing.T, a *Agent) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.Listen(ctx, l, false) }()
-	t.Cleanup(func() {
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("listen: %v", err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Error("the server did not end")
-		}
-	})
-	return l.Addr().String()
 }

@@ -33,16 +33,14 @@ func beating(t *testing.T, conn net.Conn, phase string, reply func(message) *mes
 		_ = l.send(message{Welcome: &Welcome{}})
 		wg.Go(func() {
 			for {
-				l.mu.Lock()
 				_, err := conn.Write([]byte(`{"beat":{}}` + "\n"))
-				l.mu.Unlock()
 				if err != nil {
 					return
 				}
 				select {
 				case <-quit:
 					return
-				case <-time.After(beatEvery):
+				case <-time.After(eachBeat):
 				}
 			}
 		})
@@ -94,9 +92,6 @@ func TestStuckAgentIsGivenUp(t *testing.T) {
 				if name == phase {
 					return nil
 				}
-				if name == "clock" {
-					return &message{Clock: &clock{Now: Monotonic(), Totals: kernelTotals()}}
-				}
 				if err := real.link.send(m); err != nil {
 					return nil
 				}
@@ -137,69 +132,24 @@ func TestStuckAgentIsGivenUp(t *testing.T) {
 // TestStuckOrSilent: an agent that did nothing and is not heard of either is not called
 // stuck, and not said to be heard of.
 func TestStuckOrSilent(t *testing.T) {
-	for quiet, says := range map[time.Duration]string{
-		time.Second:     "receiver: it is heard of, and did not prepare the run within 14 s: it is stuck",
-		3 * time.Second: "receiver: nothing was heard from it since ",
-	} {
-		c := &Client{name: "receiver", link: newLink(nil, maxReply)}
-		c.link.heart.hearing.Store(true)
-		c.link.heart.heard.Store(Monotonic() - int64(quiet))
-		if err := c.stuckAt(upTo(time.Second, "prepare the run"), 14*time.Second); !strings.HasPrefix(err.Error(), says) || KindOf(err) != Failed {
-			t.Errorf("after %s: %v, want %s", quiet, err, says)
-		}
+	t.Parallel()
+	ours, theirs := pairTCP(t)
+	c := &Client{name: "receiver", link: newLink(ours, maxReply)}
+	go func() { _, _ = c.link.receive() }() // until the connection closes
+	if _, err := theirs.Write([]byte(`{"beat":{}}` + "\n")); err != nil {
+		t.Fatal(err)
 	}
-}
-
-// TestStuckDriverIsGivenUp: a driver that beats and asks for nothing holds no agent.
-func TestStuckDriverIsGivenUp(t *testing.T) {
-	prepare := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: time.Minute, Scope: ScopeThread}
-	for phase, asks := range map[string][]message{
-		"welcome":  nil,
-		"clock":    {{Clock: &clock{}}},
-		"watched":  {{Watch: &watch{Quiet: time.Second}}},
-		"prepared": {{Prepare: &prepare}},
-		"flood":    {{Prepare: &prepare}, {Start: &Start{Marks: [][]byte{nil}}}, {Start: &Start{}}, {Start: &Start{}}, {Start: &Start{}}},
+	for _, step := range []struct {
+		wait time.Duration
+		says string
+	}{
+		{0, "receiver: it is heard of, and did not prepare the run within 14 s: it is stuck"},
+		{5 * eachBeat / 2, "receiver: nothing was heard from it since "},
 	} {
-		t.Run(phase, func(t *testing.T) {
-			t.Parallel()
-			ours, theirs := pairTCP(t)
-			a := &Agent{RX: []Engine{plain{role: RX}}, Version: "test", DataPort: freePorts(t, 1), Limits: Limits{Time: time.Hour, Flows: 1, Memory: 1 << 30}}
-			served := make(chan error, 1)
-			go func() { served <- a.Serve(context.Background(), theirs) }()
-			l := newLink(ours, maxReply)
-			_ = l.send(message{Hello: &hello{Magic: magic, Protocol: Protocol}})
-			if _, err := l.receiveHello(); err != nil {
-				t.Fatal(err)
-			}
-			_ = l.send(message{Auth: &auth{}})
-			if m, err := l.receive(); err != nil || m.Welcome == nil {
-				t.Fatalf("%+v, %v", m, err)
-			}
-			stop, err := l.watch(func(*silence) {})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer stop()
-			for _, m := range asks {
-				_ = l.send(m)
-			}
-			begun := time.Now()
-			go func() { // it takes what comes
-				for {
-					if _, err := l.receive(); err != nil {
-						return
-					}
-				}
-			}()
-			select {
-			case err := <-served:
-				if phase != "flood" && (err == nil || !strings.Contains(err.Error(), "the sender: it is heard of, and asked for nothing in ")) {
-					t.Errorf("after %s: %v", time.Since(begun), err)
-				}
-			case <-time.After(stuckWithin):
-				t.Fatal("the agent still waits")
-			}
-		})
+		time.Sleep(step.wait)
+		if err := c.stuckAt(upTo(time.Second, "prepare the run"), 14*time.Second); !strings.HasPrefix(err.Error(), step.says) || KindOf(err) != Failed {
+			t.Errorf("%s later: %v, want %s", step.wait, err, step.says)
+		}
 	}
 }
 

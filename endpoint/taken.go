@@ -264,23 +264,3 @@ func (t *took) all() map[string]int {
 	defer t.mu.Unlock()
 	return maps.Clone(t.values)
 }
-
-// Bounds of a peer's result: a few names of congestion controls, of
-// TCP_CA_NAME_MAX (16) each, and the options of an engine.
-const (
-	maxControls = 128
-	maxOptions  = 64
-)
-
-// differ says that the ends used two congestion controls. With one that was
-// asked for, the sender has it, and where the receiver could be asked too, both.
-func differ(rx, tx *end) (warning string) {
-	if rx.result == nil || tx.result == nil || tx.want.Congestion != "" {
-		return ""
-	}
-	a, b := tx.result.Congestion, rx.result.Congestion
-	if a == "" || b == "" || a == b {
-		return ""
-	}
-	return results.Warn(results.CongestionDiffers, "tx: the sender's congestion control is %s, which is what counts, and the receiver's %s: the other way round this run would be another; give --congestion", a, b)
-}

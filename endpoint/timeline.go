@@ -1,13 +1,5 @@
 package endpoint
 
-import (
-	"math"
-	"slices"
-	"time"
-
-	"zcbench/results"
-)
-
 // maxValues bounds what the samples of one end's window hold, and with that the
 // messages and the line of the store that carry them: some 20 MB at most. Beyond,
 // every two neighbours become one.
@@ -45,11 +37,6 @@ func (t *timeline) joins(at int64) bool {
 	return t.taken%t.every != 0 || n > 1 && TooShort(t.samples[n-1], Sample{At: at})
 }
 
-// TooShort says that so little time is between two samples that rates would tell of
-// the reading of clocks, and of what a socket's buffers took at once. Where streams
-// end by themselves, or are ended, they do so at any time after a sample.
-func TooShort(a, b Sample) bool { return b.At-a.At < int64(minInterval)/2 }
-
 // full says that there is no room for the next one until halve has been called.
 func (t *timeline) full() bool { return t.taken%t.every == 0 && len(t.samples) > t.most }
 
@@ -71,22 +58,4 @@ func (t *timeline) halve() {
 	}
 	t.samples, t.crossed = t.samples[:n], t.crossed[:n]
 	t.every *= 2
-}
-
-// merged is the note about a result whose samples are of longer intervals than
-// were asked for; "" where they are not.
-func (r *Result) merged(p *Prepare) (notes []string) {
-	var lengths []int64
-	for i := 1; i < len(r.Samples); i++ {
-		lengths = append(lengths, r.Samples[i].At-r.Samples[i-1].At)
-	}
-	if len(lengths) < 3 || p.Interval <= 0 {
-		return nil
-	}
-	slices.Sort(lengths)
-	every := math.Round(float64(lengths[len(lengths)/2]) / float64(p.Interval))
-	if every < 2 {
-		return nil
-	}
-	return append(notes, results.Warn(results.SamplesMerged, "%s: a record has no room for all samples of so long a window: each of its %d is of %s, %.0f intervals of those that were asked for", p.Role, len(lengths), time.Duration(every)*p.Interval, every))
 }

@@ -33,6 +33,15 @@ func (r *ticking) Read(to []uint64) error {
 
 func (r *ticking) Close() error { return nil }
 
+func openTicking(t *testing.T) *meters {
+	t.Helper()
+	m, err := openMeters(&Instruments{Meters: []Meter{{Name: "ticking", Open: func(Site) (Reader, error) { return &ticking{}, nil }}}}, nil, Site{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // TestDaysOfSamples: two days at ten samples a second fit the link and the store,
 // and say the same as all samples would.
 func TestDaysOfSamples(t *testing.T) {
@@ -46,19 +55,18 @@ func TestDaysOfSamples(t *testing.T) {
 	}
 	results48 := map[Role]*Result{}
 	for _, role := range []Role{RX, TX} {
-		m := &meters{}
-		m.add(Meter{Name: "ticking"}, &ticking{})
-		s := &sampler{timeline: newTimeline(intervals, len(m.series)), r: &run{p: Prepare{Role: role}, meters: m}}
+		m := openTicking(t)
+		s := &sampler{timeline: newTimeline(intervals, m.width()), r: &run{p: Prepare{Role: role}, meters: m}}
 		m.expect(s.most)
-		rows, samples := cap(m.rows), cap(s.samples)
+		samples := cap(s.samples)
 		v, n := at(0)
 		m.begin()
 		s.start(v, n)
 		for i := 1; i <= intervals; i++ {
 			s.interval(at(i))
 		}
-		if cap(m.rows) != rows || cap(s.samples) != samples {
-			t.Errorf("%s: room was made within the window: %d → %d rows, %d → %d samples", role, rows, cap(m.rows), samples, cap(s.samples))
+		if cap(s.samples) != samples {
+			t.Errorf("%s: room was made within the window: %d → %d samples", role, samples, cap(s.samples))
 		}
 		first, _ := at(0)
 		last, _ := at(intervals)
@@ -74,9 +82,9 @@ func TestDaysOfSamples(t *testing.T) {
 		m.report(role, r, func(int) *float64 { return nil })
 		results48[role] = throughLink(t, r)
 	}
-	ends := map[Role]*end{}
+	ends := map[Role]*Side{}
 	for role, r := range results48 {
-		ends[role] = &end{role: role, want: &Prepare{Role: role, Time: 48 * time.Hour, Interval: interval, Scope: ScopeThread}, result: r, c: &Client{}}
+		ends[role] = &Side{Role: role, Want: &Prepare{Role: role, Time: 48 * time.Hour, Interval: interval, Scope: ScopeThread}, Result: r}
 	}
 	rec := results.Record{ID: "days", Cell: "c", RX: &results.End{Engine: "baseline"}, TX: &results.End{Engine: "baseline"}}
 	if err := summarize(&rec, ends[RX], ends[TX]); err != nil {
@@ -195,22 +203,22 @@ func TestTimelineEdges(t *testing.T) {
 // TestSliver: what is left of a window after its last sample, because the streams
 // ended then, is a part of the interval before it, with its bytes and readings.
 func TestSliver(t *testing.T) {
-	m := &meters{}
-	m.add(Meter{Name: "ticking"}, &ticking{})
-	s := &sampler{timeline: newTimeline(3, len(m.series)), r: &run{meters: m}}
+	m := openTicking(t)
+	s := &sampler{timeline: newTimeline(3, m.width()), r: &run{meters: m}}
 	m.expect(3)
 	m.begin()
 	s.start(Sample{}, 0)
 	for _, ms := range []int64{100, 200, 209} {
 		s.interval(Sample{At: ms * 1e6, Busy: float64(ms) / 1e3, Copied: uint64(ms)}, uint64(ms))
 	}
-	r := &Result{Samples: s.samples}
-	got := r.intervals(RX)
+	r := &Result{Samples: s.samples, Counters: map[string]float64{}}
+	m.report(RX, r, func(int) *float64 { return nil })
+	got := half(&Prepare{Role: RX}, nil, r).Samples
 	if len(got) != 2 || got[1].Bytes != 109 || math.Abs(got[1].Seconds-0.109) > 1e-9 || math.Abs(*got[1].CPUPercent-100) > 1e-6 {
 		t.Errorf("%+v", got)
 	}
-	if len(m.rows) != 2*len(m.series) || m.rows[len(m.series)] != 14 {
-		t.Errorf("rows %v", m.rows)
+	if last := got[1].Series["packets_per_second"]; math.Abs(last-14/0.109) > 1e-3 {
+		t.Errorf("series %v", got[1].Series)
 	}
 	only := newTimeline(1, 1)
 	only.start(Sample{}, 0)

@@ -4,112 +4,12 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 )
-
-// crowd keeps idle connections to the ports of an agent, and makes those anew that
-// the agent ends. Every third says hello, as a zcbench that stops there.
-func crowd(t *testing.T, n int, ports ...string) {
-	t.Helper()
-	var wg sync.WaitGroup
-	var met atomic.Int64
-	quit := make(chan struct{})
-	for i := range n {
-		wg.Go(func() {
-			for {
-				c, err := net.Dial("tcp4", ports[i%len(ports)])
-				if err == nil {
-					go func() { <-quit; c.Close() }()
-					if i/len(ports)%3 == 0 {
-						_ = newLink(c, maxRequest).send(message{Hello: &hello{Magic: magic, Protocol: Protocol, Version: "test"}})
-					}
-					if met.Add(1); i%len(ports) == 0 {
-						for err == nil { // until the agent hangs up
-							_, err = c.Read(make([]byte, 4096))
-						}
-					}
-				}
-				select {
-				case <-quit:
-					return
-				case <-time.After(time.Second):
-				}
-			}
-		})
-	}
-	t.Cleanup(func() { close(quit); wg.Wait() })
-	for range 1000 {
-		if met.Load() >= int64(n/len(ports)) {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("only %d of %d idle connections were let in at all", met.Load(), n)
-}
-
-// Idle links, of which there may be any number, keep no driver out. On a quiet
-// machine, with ZCBENCH_CROWD set, there are 500 at both ports and each of 20 runs
-// begins within 3 s.
-func TestIdleLinksKeepNobodyOut(t *testing.T) {
-	n, runs, full := maxVisitors, 1, os.Getenv("ZCBENCH_CROWD") != ""
-	if full {
-		n, runs = 500, 20
-	}
-	for name, token := range map[string][]byte{"with a token": strangeToken, "without one": nil} {
-		t.Run(name, func(t *testing.T) {
-			tr := trial(t, 1, plain{role: RX}, plain{role: TX})
-			begun := make(chan time.Time, 8)
-			a := &Agent{
-				Token: token, Limits: Limits{Time: time.Minute, Flows: 4, Memory: 1 << 30},
-				Observe: func(e Event) {
-					if e.Sample != nil {
-						select {
-						case begun <- time.Now(): // the window opens
-						default:
-						}
-					}
-				},
-			}
-			addr := server(t, a)
-			ports := []string{addr}
-			if full {
-				ports = append(ports, net.JoinHostPort("127.0.0.1", itoa(a.DataPort)))
-			}
-			crowd(t, n, ports...)
-			tr.RXWant.Bind, tr.RXWant.DataPort = "", 0
-			tr.TXWant.Window, tr.RXWant.Window = 0, 0
-			for i := range runs {
-				for len(begun) > 0 {
-					<-begun
-				}
-				came := time.Now()
-				var c *Client
-				eventually(t, "let in", func() (ok bool) {
-					var err error
-					c, err = dialServer(t, addr, token)
-					return err == nil
-				})
-				tr.RX = c
-				tr.Repeat = i
-				if _, err := Drive(t.Context(), tr); err != nil {
-					t.Fatalf("run %d: %v", i+1, err)
-				}
-				c.Close()
-				if took := (<-begun).Sub(came) - tr.RXWant.Omit; full && took > 3*time.Second {
-					t.Errorf("run %d began after %s", i+1, took)
-				} else if full {
-					t.Logf("run %d began after %s", i+1, took)
-				}
-			}
-		})
-	}
-}
 
 // Who has most gives way, the oldest first.
 func TestVisitors(t *testing.T) {
@@ -163,27 +63,6 @@ type peerAt struct {
 func (p *peerAt) RemoteAddr() net.Addr { return p.at }
 func (p *peerAt) Close() error         { p.closed = true; return nil }
 
-// A sender without a token has one run.
-func TestStrangersDoNotStay(t *testing.T) {
-	ours, theirs := net.Pipe()
-	a := &Agent{Version: "test", RX: []Engine{plain{role: RX}}, DataPort: freePorts(t, 1), Limits: Limits{Time: time.Hour}}
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = a.Serve(t.Context(), theirs) })
-	c, err := NewClient("receiver", ours, nil, "test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer wg.Wait()
-	defer c.Close()
-	p := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: time.Hour, Scope: ScopeThread}
-	if _, err := c.prepare(t.Context(), &p); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.prepare(t.Context(), &p); KindOf(err) != Denied {
-		t.Errorf("a second run: %v", err)
-	}
-}
-
 // A driver that shakes hands and leaves has had no run: a receiver for one run goes on
 // waiting.
 func TestHandshakeIsNoRun(t *testing.T) {
@@ -222,65 +101,6 @@ func TestHandshakeIsNoRun(t *testing.T) {
 	}
 	cancel()
 	<-ended
-}
-
-// shake shakes hands without a token and gives the link.
-func shake(t *testing.T, addr string) (*link, net.Conn) {
-	t.Helper()
-	c, err := net.Dial("tcp4", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k := newLink(c, maxReply)
-	err = k.send(message{Hello: &hello{Magic: magic, Protocol: Protocol, Version: "test", Nonce: make([]byte, 32)}})
-	if _, e := k.receiveHello(); err == nil {
-		err = e
-	}
-	if e := k.send(message{Auth: &auth{}}); err == nil {
-		err = e
-	}
-	m, e := k.receive()
-	if err != nil || e != nil || m.Welcome == nil {
-		t.Fatalf("shake hands: %v, %v: %+v", err, e, m)
-	}
-	return k, c
-}
-
-// Strangers that shake hands, say what time it is and ask for no run keep no sender out.
-func TestTalkersKeepNobodyOut(t *testing.T) {
-	tr := trial(t, 1, plain{role: RX}, plain{role: TX})
-	a := &Agent{Limits: Limits{Time: time.Minute, Flows: 4, Memory: 1 << 30}}
-	addr := server(t, a)
-	quit := make(chan struct{})
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer close(quit)
-	for range 2 {
-		k, c := shake(t, addr)
-		defer c.Close()
-		wg.Go(func() {
-			for k.send(message{Clock: &clock{Now: 1}}) == nil {
-				if _, err := k.receive(); err != nil {
-					return
-				}
-				select {
-				case <-quit:
-					return
-				case <-time.After(10 * time.Millisecond):
-				}
-			}
-		})
-	}
-	c, err := dialServer(t, addr, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr.RXWant.Bind, tr.RXWant.DataPort, tr.RX = "", 0, c
-	tr.TXWant.Window, tr.RXWant.Window = 0, 0
-	if _, err := Drive(t.Context(), tr); err != nil {
-		t.Error(err)
-	}
-	c.Close()
 }
 
 // A driver without a token has a time to come further, whatever it says meanwhile.
@@ -332,7 +152,8 @@ func TestStrangersFillNoLog(t *testing.T) {
 			lines.Add(1)
 		}
 	}}
-	addr := server(t, a)
+	a.Version, a.RX, a.DataPort = "test", []Engine{plain{role: RX}}, freePorts(t, 1)
+	addr := listenOn(t, a.Listen)
 	for range 3 * fewRefusals {
 		_, c := shake(t, addr)
 		_, _ = c.Write([]byte(`{"foo":1}` + "\n"))

@@ -20,45 +20,6 @@ import (
 //	tell             →               ends that
 //	                 ←    said
 
-// watch asks an agent for meters of its host, beside its own user's.
-type watch struct {
-	Specs []string `json:"specs,omitempty"` // as power.Open takes
-	// Lenient goes on without those that do not answer.
-	Lenient bool `json:"lenient,omitempty"`
-	// Quiet is how long the driver has nothing to ask then: an idle baseline, or of one
-	// that only reads meters all until the run is over.
-	Quiet time.Duration `json:"quiet"`
-}
-
-// watched describes the meters asked for, then the agent's own.
-type watched struct {
-	Infos []power.Info `json:"infos"`
-}
-
-// tell asks for what the meters said. Times are the agent's CLOCK_MONOTONIC.
-type tell struct {
-	From  int64 `json:"from"`
-	Until int64 `json:"until"`
-}
-
-type said struct {
-	Traces []trace `json:"traces"` // in the order of watched
-}
-
-// trace is a power.Trace on an agent's CLOCK_MONOTONIC.
-type trace struct {
-	Info     power.Info `json:"info"`
-	Readings []reading  `json:"readings"`
-	Lost     int        `json:"lost,omitempty"`
-	Why      string     `json:"why,omitempty"`
-}
-
-type reading struct {
-	At     int64    `json:"at"`
-	Watts  *float64 `json:"w,omitempty"`
-	Joules *float64 `json:"j,omitempty"`
-}
-
 // recording is the meters of one run.
 type recording struct {
 	recorders []*power.Recorder
@@ -161,51 +122,6 @@ func (r *recording) read(ctx context.Context, until time.Time) []power.Trace {
 	return all
 }
 
-// Readings carry time.Time in this process and CLOCK_MONOTONIC between two.
-func toMonotonic(t time.Time) int64    { return Monotonic() - int64(time.Since(t)) }
-func fromMonotonic(at int64) time.Time { return time.Now().Add(time.Duration(at - Monotonic())) }
-
-// wire cuts a trace to what is of interest from a time on. A slow meter's
-// latest value of before is.
-func wire(t power.Trace, from int64) trace {
-	v := trace{Info: t.Info, Lost: t.Lost, Readings: []reading{}}
-	if t.Err != nil {
-		v.Why = t.Err.Error()
-	}
-	// One moment for all, so that they keep their distances.
-	now, zero := time.Now(), Monotonic()
-	from -= int64(t.Info.Grace()) + int64(max(t.Info.Latency, 0))
-	for i, r := range t.Readings {
-		at := zero + int64(r.At.Sub(now))
-		if at < from && i+1 < len(t.Readings) && zero+int64(t.Readings[i+1].At.Sub(now)) < from {
-			continue
-		}
-		v.Readings = append(v.Readings, reading{at, r.Watts, r.Joules})
-	}
-	return v
-}
-
-// maxReadings bounds what the meters of an agent say in one message, some 60 bytes
-// each.
-const maxReadings = 500_000
-
-// maxNames is more than any meter has for what it sees.
-const maxNames = 32
-
-// trace moves an agent's trace to this process's clock.
-func (v *trace) trace(offset int64) power.Trace {
-	t := power.Trace{Info: v.Info, Lost: v.Lost}
-	t.Info.Of = t.Info.Of[:min(len(t.Info.Of), maxNames)]
-	if v.Why != "" {
-		t.Err = errors.New(v.Why)
-	}
-	zero := fromMonotonic(0)
-	for _, r := range v.Readings {
-		t.Readings = append(t.Readings, power.Reading{At: zero.Add(time.Duration(r.At - offset)), Watts: r.Watts, Joules: r.Joules})
-	}
-	return t
-}
-
 // The agent's side of the exchange.
 
 // quietSlack is what opening all meters may take, beside an idle baseline of as
@@ -258,7 +174,7 @@ func (c *conversation) tell(ctx context.Context, m tell) error {
 		if !c.trusted {
 			t = shownTrace(t)
 		}
-		v.Traces = append(v.Traces, wire(power.Thin(t, maxReadings/len(all)), m.From))
+		v.Traces = append(v.Traces, newTrace(power.Thin(t, maxReadings/len(all)), m.From))
 	}
 	c.endWatch()
 	return c.link.send(message{Said: v})
@@ -278,7 +194,7 @@ func (c *conversation) ownPower(ctx context.Context, rec *results.Record, p *Pre
 		return
 	}
 	c.link.busy(telling(len(c.power.recorders)))
-	w := res.window(p, 0)
+	w := windowOf(res, p, 0)
 	var all []*metering
 	for _, t := range c.power.read(ctx, w.To)[c.power.own:] {
 		all = append(all, &metering{end: p.Role, trace: t})
@@ -289,41 +205,6 @@ func (c *conversation) ownPower(ctx context.Context, rec *results.Record, p *Pre
 
 // The driver's side.
 
-// tellWait is for the slowest meter.
-const tellWait = 40 * time.Second
-
-// opening is how long an agent may take to open these meters, and some of its own.
-func (w *watch) opening(own int) time.Duration {
-	return time.Duration(1+len(w.Specs)+own) * prepareWait
-}
-
-// telling is how long it may take to say what so many said.
-func telling(meters int) time.Duration { return time.Duration(1+meters) * tellWait }
-
-func (c *Client) watch(ctx context.Context, w watch) ([]power.Info, error) {
-	m, err := c.ask(ctx, message{Watch: &w}, upTo(w.opening(c.Welcome.Power), "open its meters"))
-	if err != nil {
-		return nil, err
-	}
-	if m.Watched == nil || len(m.Watched.Infos) < len(w.Specs) {
-		return nil, c.unexpected("watch")
-	}
-	return m.Watched.Infos, nil
-}
-
-// readMeters gives traces on this process's clock; from and until are of it
-// too, and offset is how far the agent's is ahead.
-func (c *Client) tell(ctx context.Context, from, until, offset int64, n int) ([]power.Trace, error) {
-	m, err := c.ask(ctx, message{Tell: &tell{From: from + offset, Until: until + offset}}, upTo(telling(n), "tell what its meters said"))
-	if err != nil {
-		return nil, err
-	}
-	if m.Said == nil || len(m.Said.Traces) != n {
-		return nil, c.unexpected("tell")
-	}
-	var all []power.Trace
-	for i := range m.Said.Traces {
-		all = append(all, m.Said.Traces[i].trace(offset))
-	}
-	return all, nil
-}
+// maxReadings bounds what the meters of an agent say in one message, some 60 bytes
+// each.
+const maxReadings = 500_000

@@ -294,3 +294,11 @@ func (e End) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(p)
 }
+
+// Round keeps records small: no series is known better than to a thousandth.
+func Round(v float64) float64 {
+	if math.Abs(v) >= 1000 {
+		return math.Round(v)
+	}
+	return math.Round(v*1000) / 1000
+}

@@ -1,12 +1,37 @@
 package endpoint
 
 import (
-	"io"
-	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"zcbench/ringcfg"
 )
+
+// tuner is an engine that changes settings of the NIC.
+type tuner struct{ plain }
+
+func (tuner) Needs(Params) (ringcfg.Want, error) { return ringcfg.Want{}, nil }
+
+// An engine that changes the NIC is a stranger's to ask for only where the receiver's
+// own user named it, and what to do is said.
+func TestTunersAreTheReceiversToAllow(t *testing.T) {
+	engine := tuner{plain{role: RX}}
+	p := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: 1e9, Scope: ScopeThread}
+	for _, c := range []struct {
+		a       *Agent
+		trusted bool
+		refused bool
+	}{{&Agent{}, false, true}, {&Agent{Pinned: Pins{RX: "plain"}}, false, false}, {&Agent{}, true, false}} {
+		c.a.RX, c.a.DataPort = []Engine{engine}, 5302
+		ask := p
+		_, err := c.a.admit(&ask, c.trusted)
+		if c.refused != (KindOf(err) == Denied) || !c.refused && err != nil || c.refused && !strings.Contains(err.Error(), "start the receiver with --rx plain, or give both ends a --token-file") {
+			t.Errorf("pinned %q, trusted %t: %v", c.a.Pinned.RX, c.trusted, err)
+		}
+	}
+}
 
 // What a peer may write into each field of a prepare, and never more. None of it
 // gets as far as an engine, a file or a clock.
@@ -78,72 +103,7 @@ func TestAskedIsBounded(t *testing.T) {
 func numbered(n int) map[string]string {
 	m := map[string]string{}
 	for i := range n {
-		m["o"+itoa(i)] = "1"
+		m["o"+strconv.Itoa(i)] = "1"
 	}
 	return m
 }
-
-// A panic while a peer is served is the end of that run alone, and says where.
-func TestMistakesAreContained(t *testing.T) {
-	for name, where := range map[string]*faulty{
-		"as the engine opens":   {open: true},
-		"as a worker is made":   {worker: true},
-		"as payload is carried": {run: true},
-	} {
-		where.plain = plain{role: RX}
-		addr := server(t, &Agent{RX: []Engine{where}})
-		c, err := dialServer(t, addr, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := Prepare{Role: RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: Pattern{Period: 1000}, Time: time.Second, Scope: ScopeThread}
-		pr, err := c.prepare(t.Context(), &p)
-		start := Start{At: Monotonic()}
-		if where.run {
-			if err != nil {
-				t.Fatal(err)
-			}
-			data, err := net.Dial("tcp4", net.JoinHostPort("127.0.0.1", itoa(pr.DataPort)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer data.Close()
-			mark := make([]byte, markLength)
-			if _, err := io.ReadFull(data, mark); err != nil {
-				t.Fatal(err)
-			}
-			start.Marks = [][]byte{mark}
-		}
-		if err == nil {
-			_, err = c.measure(t.Context(), start, 20*time.Second, nil)
-		}
-		if err == nil || !strings.Contains(err.Error(), "a mistake in zcbench: oops (zcbench/endpoint.") {
-			t.Errorf("%s: %v", name, err)
-		}
-		if _, _, err := c.clockOffset(t.Context()); err != nil {
-			t.Errorf("%s: and then: %v", name, err)
-		}
-		c.Close()
-	}
-}
-
-// faulty is an engine with a mistake.
-type faulty struct {
-	plain
-	open, worker, run bool
-}
-
-func (f *faulty) Open(p Params) (Session, error) {
-	if f.open {
-		panic("oops")
-	}
-	return PerFlow(p.Flows, func(int) (Worker, error) {
-		if f.worker {
-			panic("oops")
-		}
-		return f, nil
-	}), nil
-}
-
-func (f *faulty) Run([]Conn, *Stop) error { panic("oops") }
-func (f *faulty) Close() error            { return nil }

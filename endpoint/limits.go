@@ -256,3 +256,16 @@ func (p *Prepared) check(flows int) error {
 		inBounds("number of changed settings", int64(len(p.Changes)), 0, 16*maxSettings),
 	)
 }
+
+// maxMeters is more than any host has.
+const maxMeters = 64
+
+// Bounds of a peer's result: a few names of congestion controls, of
+// TCP_CA_NAME_MAX (16) each, and the options of an engine.
+const (
+	maxControls = 128
+	maxOptions  = 64
+)
+
+// Intervals are at least this long; more would measure the sampler.
+const minInterval = 100 * time.Millisecond

@@ -7,13 +7,13 @@ import (
 	"io/fs"
 	"strings"
 
-	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
 )
 
 // All lists the meters. root is "/", but for tests.
-func All(root string) []endpoint.Meter {
-	return []endpoint.Meter{
+func All(root string) []instrument.Meter {
+	return []instrument.Meter{
 		cpu(),
 		cpuidle(root),
 		cpufreq(root),
@@ -47,15 +47,15 @@ func readOnce(root, path string) (string, error) {
 // valueReader reads files that hold one number each.
 type valueReader struct {
 	files
-	q []endpoint.Quantity
+	q []instrument.Quantity
 }
 
-func (r *valueReader) add(f *procfile.File, q endpoint.Quantity) {
+func (r *valueReader) add(f *procfile.File, q instrument.Quantity) {
 	r.files, r.q = append(r.files, f), append(r.q, q)
 }
 
 // Quantities are those of the files, in order.
-func (r *valueReader) Quantities() []endpoint.Quantity { return r.q }
+func (r *valueReader) Quantities() []instrument.Quantity { return r.q }
 
 // Read reads them all.
 func (r *valueReader) Read(to []uint64) error {

@@ -12,6 +12,9 @@ import (
 	"testing"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/instrument"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/netpair"
 	"zcbench/internal/procfile"
 )
@@ -35,7 +38,7 @@ func tree(t *testing.T, files map[string]string) string {
 // reading is what a meter shows, by name and CPU, what has the same added up.
 type reading map[string]map[int]float64
 
-func read(t *testing.T, r endpoint.Reader) reading {
+func read(t *testing.T, r instrument.Reader) reading {
 	t.Helper()
 	q := r.Quantities()
 	to := make([]uint64, len(q))
@@ -56,7 +59,7 @@ func read(t *testing.T, r endpoint.Reader) reading {
 	return all
 }
 
-func open(t *testing.T, m endpoint.Meter, s endpoint.Site) endpoint.Reader {
+func open(t *testing.T, m instrument.Meter, s instrument.Site) instrument.Reader {
 	t.Helper()
 	r, err := m.Open(s)
 	if err != nil {
@@ -77,7 +80,7 @@ func (r reading) want(t *testing.T, name string, cpu int, v float64) {
 	}
 }
 
-func site(cpus ...int) endpoint.Site { return endpoint.Site{CPUs: cpus} }
+func site(cpus ...int) instrument.Site { return instrument.Site{CPUs: cpus} }
 
 const cpuN = "sys/devices/system/cpu/cpu"
 
@@ -120,7 +123,7 @@ func TestCPUIdle(t *testing.T) {
 	unsupported(t, cpuidle(root), site(5), "idle=poll")
 }
 
-func unsupported(t *testing.T, m endpoint.Meter, s endpoint.Site, cure string) {
+func unsupported(t *testing.T, m instrument.Meter, s instrument.Site, cure string) {
 	t.Helper()
 	_, err := m.Open(s)
 	if err == nil || endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), cure) {
@@ -237,7 +240,7 @@ const devText = "Inter-|   Receive                                              
 
 func TestLink(t *testing.T) {
 	root := tree(t, map[string]string{"proc/thread-self/net/dev": devText})
-	at := func(iface string) endpoint.Site { return endpoint.Site{Interface: iface} }
+	at := func(iface string) instrument.Site { return instrument.Site{Interface: iface} }
 	v := read(t, open(t, link(root), at("eth0")))
 	for name, n := range map[string]float64{"link_rx_packets": 12, "link_rx_errors": 3, "link_rx_dropped": 4, "link_rx_fifo": 5, "link_rx_frame": 6,
 		"link_tx_bytes": 9, "link_tx_packets": 10, "link_tx_errors": 11, "link_tx_dropped": 12, "link_tx_fifo": 13, "link_tx_carrier": 15} {
@@ -277,7 +280,7 @@ func TestTCP(t *testing.T) {
 		defer f.Close()
 		fds = append(fds, int(f.Fd()))
 	}
-	r := open(t, tcp(), endpoint.Site{Flows: func() []int { return fds }})
+	r := open(t, tcp(), instrument.Site{Flows: func() []int { return fds }})
 	before := read(t, r)
 	for range 10 {
 		if _, err := a.Write(make([]byte, 1000)); err != nil {
@@ -301,7 +304,7 @@ func TestTCP(t *testing.T) {
 // TestHere reads everything on the real host: what opens reads, never falls
 // back in its totals, and costs no allocation unless it talks to sockets.
 func TestHere(t *testing.T) {
-	s := endpoint.Site{Interface: "lo", CPUs: endpoint.AllowedCPUs(), Flows: func() []int { return nil }, Scope: endpoint.ScopeHost}
+	s := instrument.Site{Interface: "lo", CPUs: agent.AllowedCPUs(), Flows: func() []int { return nil }, Scope: wire.ScopeHost}
 	var err error
 	if s.Stat, err = procfile.OpenStat("/"); err != nil {
 		t.Fatal(err)
@@ -330,7 +333,7 @@ func TestHere(t *testing.T) {
 				}
 			}
 			for i := range q {
-				if q[i].Form == endpoint.Total && q[i].Wrap == 0 && b[i] < a[i] {
+				if q[i].Form == instrument.Total && q[i].Wrap == 0 && b[i] < a[i] {
 					t.Errorf("%s went from %d to %d", q[i].Name, a[i], b[i])
 				}
 			}
@@ -378,7 +381,7 @@ func TestEthtool(t *testing.T) {
 	}
 	defer pair.Close()
 	err = pair.RX.Do(func() error {
-		r, err := ethtool().Open(endpoint.Site{Interface: pair.RX.Interface})
+		r, err := ethtool().Open(instrument.Site{Interface: pair.RX.Interface})
 		if err != nil {
 			return err
 		}
@@ -387,9 +390,9 @@ func TestEthtool(t *testing.T) {
 		if v["ethtool_peer_ifindex"][0] < 1 {
 			t.Errorf("veth's statistics: %v", v)
 		}
-		unsupported(t, ethtool(), endpoint.Site{Interface: "lo"}, "no statistics of its own")
-		unsupported(t, qstats(), endpoint.Site{Interface: pair.RX.Interface}, "netdev_stat_ops")
-		unsupported(t, pagepool(), endpoint.Site{Interface: pair.RX.Interface}, "made none")
+		unsupported(t, ethtool(), instrument.Site{Interface: "lo"}, "no statistics of its own")
+		unsupported(t, qstats(), instrument.Site{Interface: pair.RX.Interface}, "netdev_stat_ops")
+		unsupported(t, pagepool(), instrument.Site{Interface: pair.RX.Interface}, "made none")
 		return nil
 	})
 	if err != nil {
@@ -407,7 +410,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	s := endpoint.Site{Interface: "eth0", Scope: endpoint.ScopeHost}
+	s := instrument.Site{Interface: "eth0", Scope: wire.ScopeHost}
 	stat, irqs, net := "cpu 1 2 3 4 5 6 7 8\n", " ", ""
 	for n := range 128 {
 		s.CPUs = append(s.CPUs, n)
@@ -434,9 +437,9 @@ func BenchmarkRead(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Stat.Close()
-	var readers []endpoint.Reader
+	var readers []instrument.Reader
 	var to [][]uint64
-	for _, m := range []endpoint.Meter{cpu(), cpuidle(root), cpufreq(root), softirqs(root), softnet(root), link(root)} {
+	for _, m := range []instrument.Meter{cpu(), cpuidle(root), cpufreq(root), softirqs(root), softnet(root), link(root)} {
 		r, err := m.Open(s)
 		if err != nil {
 			b.Fatal(err)

@@ -3,16 +3,16 @@ package counters
 import (
 	"fmt"
 
-	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
 )
 
 // cpu is /proc/stat: what each CPU of the scope did, from the very reading that
 // the run's CPU time comes from, and what the whole host did beside.
-func cpu() endpoint.Meter {
-	return endpoint.Meter{
+func cpu() instrument.Meter {
+	return instrument.Meter{
 		Name: "cpu", About: "each CPU's time by state; interrupts and context switches of the host",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			return &cpuReader{s.Stat, s.CPUs}, nil
 		},
 	}
@@ -25,11 +25,11 @@ type cpuReader struct {
 
 var cpuStates = [...]string{"user", "nice", "system", "irq", "softirq", "steal", "iowait", "idle"}
 
-func (r *cpuReader) Quantities() []endpoint.Quantity {
-	q := []endpoint.Quantity{{Name: "host_interrupts"}, {Name: "host_context_switches"}}
+func (r *cpuReader) Quantities() []instrument.Quantity {
+	q := []instrument.Quantity{{Name: "host_interrupts"}, {Name: "host_context_switches"}}
 	for _, n := range r.cpus {
 		for _, state := range cpuStates {
-			q = append(q, endpoint.Quantity{Name: state, Form: endpoint.CPUState, CPU: n, Scale: 1.0 / procfile.Hz})
+			q = append(q, instrument.Quantity{Name: state, Form: instrument.CPUState, CPU: n, Scale: 1.0 / procfile.Hz})
 		}
 	}
 	return q

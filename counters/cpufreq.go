@@ -4,16 +4,17 @@ import (
 	"fmt"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
 )
 
 // cpufreq is the frequency of each CPU as the kernel knows it at the sample:
 // measured by hardware counters where the driver has them, else what was last
 // asked for (Documentation/admin-guide/pm/cpufreq.rst, scaling_cur_freq).
-func cpufreq(root string) endpoint.Meter {
-	return endpoint.Meter{
+func cpufreq(root string) instrument.Meter {
+	return instrument.Meter{
 		Name: "cpufreq", About: "frequency of each CPU",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			r := &valueReader{}
 			for _, n := range s.CPUs {
 				f, err := procfile.Open(root, fmt.Sprintf("sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq", n))
@@ -25,7 +26,7 @@ func cpufreq(root string) endpoint.Meter {
 					return nil, err
 				}
 				const kHz = 1e-3
-				r.add(f, endpoint.Quantity{Form: endpoint.Clock, CPU: n, Scale: kHz})
+				r.add(f, instrument.Quantity{Form: instrument.Clock, CPU: n, Scale: kHz})
 			}
 			return r, nil
 		},

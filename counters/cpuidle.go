@@ -5,16 +5,17 @@ import (
 	"strings"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
 )
 
 // cpuidle is the residency of each CPU in each C-state. The kernel counts a
 // stay when it ends: one CPU's figure over a short interval can be above 100 %,
 // or 0 while it sleeps (Documentation/admin-guide/pm/cpuidle.rst).
-func cpuidle(root string) endpoint.Meter {
-	return endpoint.Meter{
+func cpuidle(root string) instrument.Meter {
+	return instrument.Meter{
 		Name: "cpuidle", About: "time of each CPU in each C-state",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			r := &valueReader{}
 			for _, n := range s.CPUs {
 				if err := r.cstates(root, n); err != nil {
@@ -46,6 +47,6 @@ func (r *valueReader) cstates(root string, cpu int) error {
 			return err
 		}
 		const microseconds = 1e-6
-		r.add(f, endpoint.Quantity{Name: strings.TrimSuffix(name, " idle"), Form: endpoint.IdleState, CPU: cpu, Scale: microseconds})
+		r.add(f, instrument.Quantity{Name: strings.TrimSuffix(name, " idle"), Form: instrument.IdleState, CPU: cpu, Scale: microseconds})
 	}
 }

@@ -8,16 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/abi"
 )
 
 // ethtool is the driver's own statistics (ethtool -S), those that moved in the
 // window. Some drivers ask the device for them and take milliseconds, so they
 // are read at its edges only.
-func ethtool() endpoint.Meter {
-	return endpoint.Meter{
+func ethtool() instrument.Meter {
+	return instrument.Meter{
 		Name: "ethtool", About: "the driver's own statistics (ethtool -S), at the window's edges", Edges: true,
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			if s.Interface == "" {
 				return nil, errNoInterface
 			}
@@ -38,7 +39,7 @@ func ethtool() endpoint.Meter {
 				return nil, err
 			}
 			for _, n := range names {
-				r.q = append(r.q, endpoint.Quantity{Name: "ethtool_" + strings.TrimSpace(n), Sparse: true})
+				r.q = append(r.q, instrument.Quantity{Name: "ethtool_" + strings.TrimSpace(n), Sparse: true})
 			}
 			return r, nil
 		},
@@ -48,11 +49,11 @@ func ethtool() endpoint.Meter {
 type ethtoolReader struct {
 	fd    int
 	iface string
-	q     []endpoint.Quantity
+	q     []instrument.Quantity
 }
 
-func (r *ethtoolReader) Quantities() []endpoint.Quantity { return r.q }
-func (r *ethtoolReader) Close() error                    { return unix.Close(r.fd) }
+func (r *ethtoolReader) Quantities() []instrument.Quantity { return r.q }
+func (r *ethtoolReader) Close() error                      { return unix.Close(r.fd) }
 
 func (r *ethtoolReader) Read(to []uint64) error {
 	err := abi.EthtoolStats(r.fd, r.iface, to)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
 )
 
@@ -14,10 +14,10 @@ import (
 // window, by /proc/interrupts. The kernel prints a number for each of the
 // host's CPUs and interrupts, which takes milliseconds on a large host: it is
 // read at the window's edges only, and only when it is asked for.
-func interrupts(root string) endpoint.Meter {
-	return endpoint.Meter{
+func interrupts(root string) instrument.Meter {
+	return instrument.Meter{
 		Name: "interrupts", About: "interrupts served, by number and name, at the window's edges", Edges: true, Costly: true,
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			return learned(root, "proc/interrupts", func(f *procfile.File) *interruptReader { return &interruptReader{File: f, cpus: s.CPUs} })
 		},
 	}
@@ -28,7 +28,7 @@ type interruptReader struct {
 	cpus   []int
 	order  []int // CPU of each column
 	labels []string
-	q      []endpoint.Quantity
+	q      []instrument.Quantity
 	// The kernel's numbers are 32 bits wide; of a label over CPUs, 64.
 	before [][]uint32
 	total  []uint64
@@ -66,7 +66,7 @@ func (r *interruptReader) learn(b []byte) (err error) {
 			}
 		}
 		r.labels = append(r.labels, label)
-		r.q = append(r.q, endpoint.Quantity{Name: name, Sparse: true})
+		r.q = append(r.q, instrument.Quantity{Name: name, Sparse: true})
 		r.before = append(r.before, make([]uint32, len(r.order)))
 	}
 	r.total = make([]uint64, len(r.labels))
@@ -89,7 +89,7 @@ func columnCPUs(b *[]byte) (order []int, err error) {
 	}
 }
 
-func (r *interruptReader) Quantities() []endpoint.Quantity { return r.q }
+func (r *interruptReader) Quantities() []instrument.Quantity { return r.q }
 
 func (r *interruptReader) Read(to []uint64) error {
 	b, err := r.File.Read()

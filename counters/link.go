@@ -5,15 +5,16 @@ import (
 	"strings"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
 )
 
 // link is what the interface itself has counted: its line of /proc/net/dev, in
 // the run's network namespace.
-func link(root string) endpoint.Meter {
-	return endpoint.Meter{
+func link(root string) instrument.Meter {
+	return instrument.Meter{
 		Name: "link", About: "packets, bytes, drops and errors of the interface",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			if s.Interface == "" {
 				return nil, errNoInterface
 			}
@@ -39,12 +40,12 @@ var linkColumns = [...]string{
 	"link_tx_bytes", "link_tx_packets", "link_tx_errors", "link_tx_dropped", "link_tx_fifo", "", "link_tx_carrier", "",
 }
 
-func (r *linkReader) Quantities() []endpoint.Quantity {
-	var q []endpoint.Quantity
+func (r *linkReader) Quantities() []instrument.Quantity {
+	var q []instrument.Quantity
 	for _, name := range linkColumns {
 		if name != "" {
 			// Bytes in samples would say what the run's own do.
-			q = append(q, endpoint.Quantity{Name: name, Quiet: strings.HasSuffix(name, "_bytes")})
+			q = append(q, instrument.Quantity{Name: name, Quiet: strings.HasSuffix(name, "_bytes")})
 		}
 	}
 	return q

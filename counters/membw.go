@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/perf"
 )
 
@@ -12,10 +13,10 @@ import (
 // and _write) or of clients (data_read and _write), whose sizes the kernel
 // tells, and AMD's amd_umc units (Zen 4 and later). It is the whole host's,
 // whatever the scope.
-func membw(root string) endpoint.Meter {
-	return endpoint.Meter{
+func membw(root string) instrument.Meter {
+	return instrument.Meter{
 		Name: "membw", About: "memory traffic of the host, by its memory controllers",
-		Open: func(endpoint.Site) (endpoint.Reader, error) {
+		Open: func(instrument.Site) (instrument.Reader, error) {
 			units, err := perf.PMUs(root, "uncore_imc")
 			if err != nil {
 				return nil, err
@@ -65,7 +66,7 @@ func (r *perfReader) umc(root string) error {
 			if err != nil {
 				return err
 			}
-			if err := r.onEach(p.CPUs, e, endpoint.Quantity{Name: v.name, Scale: line, PerByte: true}); err != nil {
+			if err := r.onEach(p.CPUs, e, instrument.Quantity{Name: v.name, Scale: line, PerByte: true}); err != nil {
 				return err
 			}
 		}
@@ -74,7 +75,7 @@ func (r *perfReader) umc(root string) error {
 }
 
 // onEach counts an event on each of some CPUs.
-func (r *perfReader) onEach(cpus []int, e perf.Event, q endpoint.Quantity) error {
+func (r *perfReader) onEach(cpus []int, e perf.Event, q instrument.Quantity) error {
 	for _, cpu := range cpus {
 		c, err := perf.Count(e, perf.Any, cpu)
 		if err != nil {
@@ -104,7 +105,7 @@ func (r *perfReader) unit(p *perf.PMU, names [2]string) error {
 			if unit != "MiB" {
 				continue
 			}
-			if err := r.onEach(p.CPUs, e, endpoint.Quantity{Name: to, Scale: scale * (1 << 20), PerByte: true}); err != nil {
+			if err := r.onEach(p.CPUs, e, instrument.Quantity{Name: to, Scale: scale * (1 << 20), PerByte: true}); err != nil {
 				return err
 			}
 		}

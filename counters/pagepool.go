@@ -7,16 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/genl/netdev"
 )
 
 // pagepool is the interface's page pools together: what is out of them, and
 // how pages were found and given back (page-pool-get and page-pool-stats-get
 // of netlink's netdev family, 6.8).
-func pagepool() endpoint.Meter {
-	return endpoint.Meter{
+func pagepool() instrument.Meter {
+	return instrument.Meter{
 		Name: "pagepool", About: "the NIC's page pools: memory in flight, allocations by path, recycling",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			c, index, err := dial(s.Interface)
 			if err != nil {
 				return nil, err
@@ -40,7 +41,7 @@ func pagepool() endpoint.Meter {
 			default:
 				r.name(first, "nic_pool_", func(string) bool { return false })
 			}
-			r.q = append(r.q, endpoint.Quantity{Name: "nic_pool_inflight_bytes", Form: endpoint.Gauge})
+			r.q = append(r.q, instrument.Quantity{Name: "nic_pool_inflight_bytes", Form: instrument.Gauge})
 			r.extra = func(to []uint64) error {
 				pools, err := c.PagePools(index)
 				to[0] = 0

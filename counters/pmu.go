@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/perf"
 	"zcbench/results"
 )
@@ -18,10 +20,10 @@ import (
 //
 // The kernel's generic event of cache misses is the last level's on Intel and
 // the L2's on AMD Zen, hence its name.
-func pmu() endpoint.Meter {
-	return endpoint.Meter{
+func pmu() instrument.Meter {
+	return instrument.Meter{
 		Name: "pmu", About: "cycles, instructions and cache misses, over the window and a payload byte", Edges: true,
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			r := &perfReader{}
 			for _, at := range places(s) {
 				for _, e := range [...]struct {
@@ -36,7 +38,7 @@ func pmu() endpoint.Meter {
 						_ = r.Close()
 						return nil, lacking(err)
 					}
-					r.add(c, endpoint.Quantity{Name: e.name, PerByte: true})
+					r.add(c, instrument.Quantity{Name: e.name, PerByte: true})
 				}
 			}
 			return r, nil
@@ -55,7 +57,7 @@ func lacking(err error) error {
 // perfReader reads counters of the kernel's performance events.
 type perfReader struct {
 	counters []*perf.Counter
-	q        []endpoint.Quantity
+	q        []instrument.Quantity
 	shared   bool
 }
 
@@ -63,9 +65,9 @@ type perfReader struct {
 // whoever runs there.
 type place struct{ tid, cpu int }
 
-func places(s endpoint.Site) []place {
+func places(s instrument.Site) []place {
 	var all []place
-	if s.Scope != endpoint.ScopeThread {
+	if s.Scope != wire.ScopeThread {
 		for _, n := range s.CPUs {
 			all = append(all, place{perf.Any, n})
 		}
@@ -89,11 +91,11 @@ func threads() []int {
 	return all
 }
 
-func (r *perfReader) add(c *perf.Counter, q endpoint.Quantity) {
+func (r *perfReader) add(c *perf.Counter, q instrument.Quantity) {
 	r.counters, r.q = append(r.counters, c), append(r.q, q)
 }
 
-func (r *perfReader) Quantities() []endpoint.Quantity { return r.q }
+func (r *perfReader) Quantities() []instrument.Quantity { return r.q }
 
 func (r *perfReader) Read(to []uint64) error {
 	for i, c := range r.counters {

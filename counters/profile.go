@@ -17,7 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/perf"
 	"zcbench/results"
 )
@@ -26,8 +27,8 @@ import (
 // kernel, of its modules and of this program, with their callers. Other
 // programs are known by their names only. Where only threads can be told apart,
 // it keeps what interrupted this process.
-func Profiler() endpoint.Recorder {
-	return endpoint.Recorder{Name: "profile", Open: openProfile}
+func Profiler() instrument.Recorder {
+	return instrument.Recorder{Name: "profile", Open: openProfile}
 }
 
 const (
@@ -50,8 +51,8 @@ type profiler struct {
 	slow  bool // the kernel throttled it
 }
 
-func openProfile(s endpoint.Site) (endpoint.Recording, error) {
-	p := &profiler{own: uint32(os.Getpid()), alone: s.Scope == endpoint.ScopeThread, stack: make([]uint64, 0, maxFrames+1)}
+func openProfile(s instrument.Site) (instrument.Recording, error) {
+	p := &profiler{own: uint32(os.Getpid()), alone: s.Scope == wire.ScopeThread, stack: make([]uint64, 0, maxFrames+1)}
 	p.each = p.record
 	p.table.init()
 	var err error
@@ -241,7 +242,7 @@ const (
 	leastStack  = 1000 // one of so many samples
 )
 
-func (p *profiler) Report(res *endpoint.Result) (notes, warnings []string, err error) {
+func (p *profiler) Report(res *wire.Result) (notes, warnings []string, err error) {
 	kernel, err := perf.KernelSymbols()
 	if err != nil {
 		warnings = append(warnings, results.Warn(results.RecordingGaps, "the profile lacks the kernel's names: %v", err))

@@ -8,16 +8,17 @@ import (
 	"strings"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/genl/netdev"
 )
 
 // qstats is what the driver has counted over the interface's queues, by the
 // names of the kernel's specification (qstats-get of netlink's netdev family,
 // 6.9).
-func qstats() endpoint.Meter {
-	return endpoint.Meter{
+func qstats() instrument.Meter {
+	return instrument.Meter{
 		Name: "qstats", About: "the NIC's queues: packets, drops, failed allocations, hardware GRO and TSO",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			c, index, err := dial(s.Interface)
 			if err != nil {
 				return nil, err
@@ -59,7 +60,7 @@ type netdevReader struct {
 	conn  *netdev.Conn
 	read  func() (netdev.Counters, error)
 	keys  []string
-	q     []endpoint.Quantity
+	q     []instrument.Quantity
 	extra func(to []uint64) error // values beyond keys; nil: none
 }
 
@@ -67,12 +68,12 @@ type netdevReader struct {
 func (r *netdevReader) name(first netdev.Counters, prefix string, quiet func(string) bool) {
 	r.keys = slices.Sorted(maps.Keys(first))
 	for _, k := range r.keys {
-		r.q = append(r.q, endpoint.Quantity{Name: prefix + strings.ReplaceAll(k, "-", "_"), Quiet: quiet(k)})
+		r.q = append(r.q, instrument.Quantity{Name: prefix + strings.ReplaceAll(k, "-", "_"), Quiet: quiet(k)})
 	}
 }
 
-func (r *netdevReader) Quantities() []endpoint.Quantity { return r.q }
-func (r *netdevReader) Close() error                    { return r.conn.Close() }
+func (r *netdevReader) Quantities() []instrument.Quantity { return r.q }
+func (r *netdevReader) Close() error                      { return r.conn.Close() }
 
 func (r *netdevReader) Read(to []uint64) error {
 	if len(r.keys) > 0 {

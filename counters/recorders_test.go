@@ -14,12 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/instrument"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/perf"
 	"zcbench/results"
 )
 
 // recorder opens a recorder here, or skips the test for what is missing.
-func recorder(t *testing.T, r endpoint.Recorder, s endpoint.Site) endpoint.Recording {
+func recorder(t *testing.T, r instrument.Recorder, s instrument.Site) instrument.Recording {
 	t.Helper()
 	rec, err := r.Open(s)
 	if endpoint.KindOf(err) == endpoint.Unsupported {
@@ -36,9 +39,9 @@ func recorder(t *testing.T, r endpoint.Recorder, s endpoint.Site) endpoint.Recor
 	return rec
 }
 
-func report(t *testing.T, r endpoint.Recording) (*endpoint.Result, string) {
+func report(t *testing.T, r instrument.Recording) (*wire.Result, string) {
 	t.Helper()
-	var res endpoint.Result
+	var res wire.Result
 	notes, warnings, err := r.Report(&res)
 	if err != nil {
 		t.Fatal(err)
@@ -63,8 +66,8 @@ func spin(ns int64) (n int) {
 
 // A thread that spins shows up as what it is, and samples as often as it ran.
 func TestProfile(t *testing.T) {
-	cpu := endpoint.AllowedCPUs()[0]
-	p := recorder(t, Profiler(), endpoint.Site{Scope: endpoint.ScopeThread, CPUs: []int{cpu}})
+	cpu := agent.AllowedCPUs()[0]
+	p := recorder(t, Profiler(), instrument.Site{Scope: wire.ScopeThread, CPUs: []int{cpu}})
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: it is pinned
@@ -251,7 +254,7 @@ func TestTracer(t *testing.T) {
 		}
 	}()
 	defer close(work)
-	tr := recorder(t, Tracer(), endpoint.Site{Threads: []int{<-tid}})
+	tr := recorder(t, Tracer(), instrument.Site{Threads: []int{<-tid}})
 	work <- true // before the window
 	<-done
 	if err := tr.Begin(); err != nil {

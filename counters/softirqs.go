@@ -6,16 +6,16 @@ import (
 	"slices"
 	"strings"
 
-	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
 )
 
 // softirqs is /proc/softirqs: how often each kind was served on the scope's
 // CPUs.
-func softirqs(root string) endpoint.Meter {
-	return endpoint.Meter{
+func softirqs(root string) instrument.Meter {
+	return instrument.Meter{
 		Name: "softirqs", About: "softirqs served, by kind",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			return learned(root, "proc/softirqs", func(f *procfile.File) *softirqReader { return &softirqReader{File: f, cpus: s.CPUs} })
 		},
 	}
@@ -23,9 +23,9 @@ func softirqs(root string) endpoint.Meter {
 
 // learned opens a file whose first reading tells its reader what there is.
 func learned[R interface {
-	endpoint.Reader
+	instrument.Reader
 	learn([]byte) error
-}](root, path string, reader func(*procfile.File) R) (endpoint.Reader, error) {
+}](root, path string, reader func(*procfile.File) R) (instrument.Reader, error) {
 	f, err := procfile.Open(root, path)
 	if err != nil {
 		return nil, err
@@ -68,11 +68,11 @@ func (r *softirqReader) learn(b []byte) (err error) {
 	return nil
 }
 
-func (r *softirqReader) Quantities() []endpoint.Quantity {
-	var q []endpoint.Quantity
+func (r *softirqReader) Quantities() []instrument.Quantity {
+	var q []instrument.Quantity
 	for _, kind := range r.kinds {
 		for range r.cpus {
-			q = append(q, endpoint.Quantity{Name: "softirq_" + strings.ToLower(kind), Wrap: math.MaxUint32, Sparse: true,
+			q = append(q, instrument.Quantity{Name: "softirq_" + strings.ToLower(kind), Wrap: math.MaxUint32, Sparse: true,
 				Quiet: !strings.HasPrefix(kind, "NET_")})
 		}
 	}

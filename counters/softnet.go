@@ -5,16 +5,16 @@ import (
 	"math"
 	"slices"
 
-	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
 )
 
 // softnet is what the network stack's receive side did on each CPU:
 // /proc/net/softnet_stat (softnet_seq_show in net/core/net-procfs.c).
-func softnet(root string) endpoint.Meter {
-	return endpoint.Meter{
+func softnet(root string) instrument.Meter {
+	return instrument.Meter{
 		Name: "softnet", About: "packets the receive softirq took, dropped, and left for a next round",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			f, err := procfile.Open(root, "proc/thread-self/net/softnet_stat")
 			if err != nil {
 				return nil, err
@@ -39,11 +39,11 @@ var softnetColumns = [...]struct {
 // there was one, a line stood for each online CPU.
 const softnetIndex = 12
 
-func (r *softnetReader) Quantities() []endpoint.Quantity {
-	var q []endpoint.Quantity
+func (r *softnetReader) Quantities() []instrument.Quantity {
+	var q []instrument.Quantity
 	for range r.cpus {
 		for _, c := range softnetColumns {
-			q = append(q, endpoint.Quantity{Name: c.name, Wrap: math.MaxUint32, Quiet: c.at == 0})
+			q = append(q, instrument.Quantity{Name: c.name, Wrap: math.MaxUint32, Quiet: c.at == 0})
 		}
 	}
 	return q

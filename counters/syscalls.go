@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/perf"
 	"zcbench/internal/printable"
 	"zcbench/results"
@@ -19,8 +21,8 @@ import (
 // Tracer times each system call of the threads that carry the payload, by the
 // tracepoints raw_syscalls:sys_enter and sys_exit. That costs each call a
 // fraction of a microsecond, which the run's figures then include.
-func Tracer() endpoint.Recorder {
-	return endpoint.Recorder{Name: "syscalls", Open: openTracer}
+func Tracer() instrument.Recorder {
+	return instrument.Recorder{Name: "syscalls", Open: openTracer}
 }
 
 // tracerOrder makes a ring of 256 pages for each thread: of 80 bytes a call,
@@ -48,7 +50,7 @@ type traced struct {
 	each        func(uint32, []byte)
 }
 
-func openTracer(s endpoint.Site) (endpoint.Recording, error) {
+func openTracer(s instrument.Site) (instrument.Recording, error) {
 	enter, _, err := perf.Tracepoint("raw_syscalls/sys_enter")
 	if err != nil {
 		return nil, lacking(err)
@@ -162,7 +164,7 @@ func (t *tracer) Close() error {
 	return errors.Join(errs...)
 }
 
-func (t *tracer) Report(res *endpoint.Result) (notes, warnings []string, err error) {
+func (t *tracer) Report(res *wire.Result) (notes, warnings []string, err error) {
 	res.SyscallCosts = []results.SyscallCost{}
 	for id, c := range t.costs {
 		if c.calls == 0 {

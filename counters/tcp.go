@@ -6,15 +6,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 )
 
 // tcp is TCP_INFO (linux/tcp.h) of the data connections: totals over all of
 // them, states as their mean.
-func tcp() endpoint.Meter {
-	return endpoint.Meter{
+func tcp() instrument.Meter {
+	return instrument.Meter{
 		Name: "tcp", About: "TCP_INFO of the data connections: round trips, window, retransmits, what limits the sender",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) { return &tcpReader{flows: s.Flows}, nil },
+		Open: func(s instrument.Site) (instrument.Reader, error) { return &tcpReader{flows: s.Flows}, nil },
 	}
 }
 
@@ -60,16 +60,16 @@ var tcpStates = [...]struct {
 // Means keep three decimals on their way through whole numbers.
 const thousand = 1000
 
-func (r *tcpReader) Quantities() []endpoint.Quantity {
-	var q []endpoint.Quantity
+func (r *tcpReader) Quantities() []instrument.Quantity {
+	var q []instrument.Quantity
 	for _, v := range tcpNarrow {
-		q = append(q, endpoint.Quantity{Name: v.name, Quiet: v.quiet})
+		q = append(q, instrument.Quantity{Name: v.name, Quiet: v.quiet})
 	}
 	for _, v := range tcpWide {
-		q = append(q, endpoint.Quantity{Name: v.name, Quiet: true})
+		q = append(q, instrument.Quantity{Name: v.name, Quiet: true})
 	}
 	for _, v := range tcpStates {
-		q = append(q, endpoint.Quantity{Name: v.name, Form: endpoint.Gauge, Scale: 1.0 / thousand, Quiet: v.quiet})
+		q = append(q, instrument.Quantity{Name: v.name, Form: instrument.Gauge, Scale: 1.0 / thousand, Quiet: v.quiet})
 	}
 	return q
 }

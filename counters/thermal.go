@@ -7,16 +7,17 @@ import (
 	"strings"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 )
 
 // thermal is how hot the CPU packages are and how often they were slowed down
 // for it. Sensors of single cores are left out: reading one interrupts its core.
-func thermal(root string) endpoint.Meter {
-	return endpoint.Meter{
+func thermal(root string) instrument.Meter {
+	return instrument.Meter{
 		Name: "thermal", About: "temperature of the CPU packages, and throttling for heat",
-		Open: func(s endpoint.Site) (endpoint.Reader, error) {
+		Open: func(s instrument.Site) (instrument.Reader, error) {
 			r := &valueReader{}
 			if err := errorOf(r.sensors(root), r.throttling(root, s.CPUs)); err != nil {
 				_ = r.Close()
@@ -32,7 +33,7 @@ func thermal(root string) endpoint.Meter {
 
 func (r *valueReader) sensor(f *procfile.File) {
 	const milli = 1e-3
-	r.add(f, endpoint.Quantity{Name: "cpu_temperature_celsius_max", Form: endpoint.Gauge, Scale: milli})
+	r.add(f, instrument.Quantity{Name: "cpu_temperature_celsius_max", Form: instrument.Gauge, Scale: milli})
 }
 
 // sensors finds the packages' sensors by the drivers' names.
@@ -109,7 +110,7 @@ func (r *valueReader) throttling(root string, cpus []int) error {
 				return err
 			}
 			seen[c.name+c.of] = true
-			r.add(f, endpoint.Quantity{Name: c.name, Code: results.CPUHot, Means: c.means})
+			r.add(f, instrument.Quantity{Name: c.name, Code: results.CPUHot, Means: c.means})
 		}
 	}
 	return nil

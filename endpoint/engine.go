@@ -1,6 +1,5 @@
-// Package endpoint runs one end of a measurement: it owns the contract that
-// engines fulfil, the agent that drives an engine through a run, the control
-// protocol between the two ends, and the common window both are sampled in.
+// Package endpoint is the contract that engines fulfil, and all that they see of
+// a run.
 package endpoint
 
 import (

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/driver"
 	"zcbench/results"
 )
 
@@ -123,7 +124,7 @@ func (s *Spec) Expand(at map[string]results.Pair[Survey], resolve Resolver) (*Pl
 			if c.Trial.Command == "" {
 				c.Trial.Command = c.alone(s.path)
 			}
-			c.ID = endpoint.CellID(c.Trial.Settings)
+			c.ID = driver.CellID(c.Trial.Settings)
 			c.Missing = append(rx.of(&c.Trial.RX), tx.of(&c.Trial.TX)...)
 			slices.Sort(c.Missing)
 			if other := seen[c.ID]; other != nil {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -38,8 +40,8 @@ type Runner struct {
 // Event is something that a user wants to see. One field beside Run is set.
 type Event struct {
 	Run   *Run
-	Begin bool             // of the run
-	Live  *endpoint.Sample // of Role
+	Begin bool         // of the run
+	Live  *wire.Sample // of Role
 	Role  endpoint.Role
 	End   *results.Record // the run is stored
 	Note  string          // about the experiment, or the run
@@ -281,13 +283,13 @@ func (s *state) store(rec *results.Record) error {
 func (s *state) one(ctx context.Context, run *Run) (*results.Record, error) {
 	c := run.Cell
 	t := c.Trial
-	trial := endpoint.Trial{
+	trial := driver.Trial{
 		RXWant: t.RX, TXWant: t.TX, Cell: c.ID, Repeat: run.Repeat, Settings: t.Settings, Command: t.Command,
-		Live: func(role endpoint.Role, v endpoint.Sample) { s.show(Event{Run: run, Role: role, Live: &v}) },
+		Live: func(role endpoint.Role, v wire.Sample) { s.show(Event{Run: run, Role: role, Live: &v}) },
 	}
 	if len(c.Missing) > 0 {
 		trial.Refused = endpoint.Errorf(endpoint.Unsupported, "%s", strings.Join(c.Missing, "; "))
-		rec, _ := endpoint.Drive(ctx, trial) // it is what was refused
+		rec, _ := driver.Drive(ctx, trial) // it is what was refused
 		return s.sign(run, &rec), nil
 	}
 	limit := t.expected() + cmp.Or(s.grace, runGrace)
@@ -320,7 +322,7 @@ func (s *state) one(ctx context.Context, run *Run) (*results.Record, error) {
 }
 
 // measure runs once, with the hooks around it.
-func (s *state) measure(ctx context.Context, run *Run, trial endpoint.Trial) (results.Record, error) {
+func (s *state) measure(ctx context.Context, run *Run, trial driver.Trial) (results.Record, error) {
 	err := s.hook(ctx, "before-run", s.Plan.Spec.Hooks.BeforeRun, run)
 	if err == nil {
 		var ends Ends
@@ -338,7 +340,7 @@ func (s *state) measure(ctx context.Context, run *Run, trial endpoint.Trial) (re
 		}
 	}
 	trial.Refused = err
-	rec, _ := endpoint.Drive(ctx, trial) // the record has the error
+	rec, _ := driver.Drive(ctx, trial) // the record has the error
 	if cause := context.Cause(ctx); errors.Is(cause, errWatchdog) && rec.Status != results.OK {
 		rec.Status, rec.Reason = results.Failed, cause.Error()
 	}
@@ -394,7 +396,7 @@ func (s *state) sign(run *Run, rec *results.Record) *results.Record {
 // tunesCPU says whether any cell changes settings of the CPUs.
 func (p *Plan) tunesCPU() bool {
 	return slices.ContainsFunc(p.Cells, func(c Cell) bool {
-		for _, e := range []*endpoint.Prepare{&c.Trial.RX, &c.Trial.TX} {
+		for _, e := range []*wire.Prepare{&c.Trial.RX, &c.Trial.TX} {
 			for _, m := range []map[string]string{e.Settings, e.Optional} {
 				for name := range m {
 					if strings.HasPrefix(name, "cpu.") {

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 	"zcbench/results"
 	"zcbench/rx"
 	"zcbench/tx"
@@ -40,11 +43,11 @@ func (b *bench) Open(ctx context.Context, _ Trial) (Ends, error) {
 	if b.fail != nil {
 		return Ends{}, b.fail
 	}
-	var clients []*endpoint.Client
+	var clients []*driver.Client
 	var links []net.Conn
 	for range 2 {
 		ours, theirs := net.Pipe()
-		a := &endpoint.Agent{
+		a := &agent.Agent{
 			RX: []endpoint.Engine{rx.Null()}, TX: []endpoint.Engine{tx.Null()}, Trusted: true, Version: "test", DataPort: 20000,
 			Facts: func(string) results.Facts { return b.facts },
 		}
@@ -52,7 +55,7 @@ func (b *bench) Open(ctx context.Context, _ Trial) (Ends, error) {
 			a.Facts = func(string) results.Facts { <-ctx.Done(); return nil }
 		}
 		go func() { _ = a.Serve(context.Background(), theirs) }()
-		c, err := endpoint.NewClient("end", ours, nil, "test")
+		c, err := driver.NewClient("end", ours, nil, "test")
 		if err != nil {
 			return Ends{}, err
 		}
@@ -70,8 +73,8 @@ func (b *bench) Open(ctx context.Context, _ Trial) (Ends, error) {
 func short(ports map[string]int) Resolver {
 	return func(p Pair, f Flags, at results.Pair[Survey]) (Trial, error) {
 		t, err := resolve(p, f, at)
-		for _, e := range []*endpoint.Prepare{&t.RX, &t.TX} {
-			e.Flows, e.Length, e.Time, e.Scope, e.DataPort = 1, 4096, 20*time.Millisecond, endpoint.ScopeThread, ports[p.Name]
+		for _, e := range []*wire.Prepare{&t.RX, &t.TX} {
+			e.Flows, e.Length, e.Time, e.Scope, e.DataPort = 1, 4096, 20*time.Millisecond, wire.ScopeThread, ports[p.Name]
 			e.Pattern = endpoint.Pattern{Seed: 1, Period: 4096}
 		}
 		t.RX.Bind, t.TX.Host = "127.0.0.1", "127.0.0.1"

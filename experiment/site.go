@@ -5,7 +5,8 @@ import (
 	"strings"
 	"time"
 
-	"zcbench/endpoint"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/feature"
 	"zcbench/results"
 	"zcbench/ringcfg"
@@ -18,13 +19,13 @@ type Survey struct {
 	Engines map[string]feature.Verdict `json:"engines"` // of the end's own direction, by name
 	View    ringcfg.View               `json:"settings"`
 	CPUs    []int                      `json:"cpus"`            // that the end may run on
-	Cores   []int                      `json:"cores,omitempty"` // of each of CPUs, as endpoint.Cores gives them
+	Cores   []int                      `json:"cores,omitempty"` // of each of CPUs, as agent.Cores gives them
 	BootID  string                     `json:"boot_id"`
 	// Shared says whether both ends run on one kernel.
-	Shared    endpoint.Sharing `json:"shared,omitempty"`
-	Interface string           `json:"interface"`
-	Addr4     string           `json:"addr4,omitempty"`
-	Addr6     string           `json:"addr6,omitempty"`
+	Shared    driver.Sharing `json:"shared,omitempty"`
+	Interface string         `json:"interface"`
+	Addr4     string         `json:"addr4,omitempty"`
+	Addr6     string         `json:"addr6,omitempty"`
 	// Transport is what lies between the ends: veth, link or tcp.
 	Transport string `json:"transport"`
 }
@@ -44,12 +45,12 @@ type Site interface {
 
 // Ends are the agents of one run.
 type Ends struct {
-	RX, TX *endpoint.Client
+	RX, TX *driver.Client
 	// LiveRX and LiveTX say that the end is reached without a network, so that
 	// showing samples as they come disturbs nothing.
 	LiveRX, LiveTX bool
 	// Power are the trial's meters, and who reads them.
-	Power []endpoint.Metering
+	Power []driver.Metering
 	// Close ends both agents and waits for what they put back.
 	Close func()
 }
@@ -57,7 +58,7 @@ type Ends struct {
 // Trial is a cell as it will be run: what the two agents are asked, and what
 // the record says of it.
 type Trial struct {
-	RX, TX   endpoint.Prepare
+	RX, TX   wire.Prepare
 	Settings map[string]any // its hash is the cell's identity
 	Command  string         // one that does the same by itself; "": run with --only does
 	Meters   []string       // as the flag has them
@@ -74,7 +75,7 @@ type lacking struct {
 	at    *Survey
 }
 
-func (l *lacking) of(p *endpoint.Prepare) []string {
+func (l *lacking) of(p *wire.Prepare) []string {
 	var all []string
 	v, ok := l.at.Engines[p.Engine]
 	if !ok {

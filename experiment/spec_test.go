@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/feature"
 	"zcbench/results"
 	"zcbench/ringcfg"
@@ -41,8 +42,8 @@ func resolve(_ Pair, f Flags, at results.Pair[Survey]) (Trial, error) {
 	if v := f["time"]; len(v) > 0 {
 		seconds, _ = strconv.Atoi(v[0])
 	}
-	t.RX = endpoint.Prepare{Role: endpoint.RX, Engine: "null", Time: time.Duration(seconds) * time.Second}
-	t.TX = endpoint.Prepare{Role: endpoint.TX, Engine: "null", Time: t.RX.Time}
+	t.RX = wire.Prepare{Role: endpoint.RX, Engine: "null", Time: time.Duration(seconds) * time.Second}
+	t.TX = wire.Prepare{Role: endpoint.TX, Engine: "null", Time: t.RX.Time}
 	if v := f["mode"]; len(v) > 0 && v[0] == "devmem" {
 		t.RX.Engine = "devmem"
 	}

@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/wire"
 	"zcbench/experiment"
 	"zcbench/internal/hostfacts"
 	"zcbench/internal/netif"
@@ -53,7 +55,7 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 	a := trustedAgent()
 	a.Survey, a.Allowed = surveyHere(c), *allowed
 	a.Claim = claim
-	a.Observe = func(e endpoint.Event) {
+	a.Observe = func(e agent.Event) {
 		if e.Left != nil {
 			fmt.Fprintln(c.stderr, "zcbench agent:", oneLine(e.Left))
 		}
@@ -81,7 +83,7 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 
 // listenAgent serves controllers that have the token; they know the agent by
 // its key.
-func listenAgent(ctx context.Context, c *cli, a *endpoint.Agent, address, tokenFile, keyFile string) error {
+func listenAgent(ctx context.Context, c *cli, a *agent.Agent, address, tokenFile, keyFile string) error {
 	if tokenFile == "" {
 		return endpoint.Errorf(endpoint.Usage, "--listen wants --token-file: whoever holds that secret may change this host's settings "+
 			"and send traffic from it; make one: head -c 32 /dev/urandom | base64 >FILE")
@@ -200,11 +202,11 @@ func (h held) Close() error { return errors.Join(os.Remove(h.Name()), h.File.Clo
 const ticketLength = 26 // of crypto/rand.Text
 
 // surveyHere looks at this host for a controller elsewhere.
-func surveyHere(c *cli) func(context.Context, endpoint.Survey) (any, error) {
-	return func(ctx context.Context, q endpoint.Survey) (any, error) {
+func surveyHere(c *cli) func(context.Context, wire.Survey) (any, error) {
+	return func(ctx context.Context, q wire.Survey) (any, error) {
 		recoverSettings(ctx, c)
-		s := experiment.Survey{CPUs: endpoint.AllowedCPUs(), BootID: endpoint.BootID(), Transport: "tcp"}
-		s.Cores = endpoint.Cores(s.CPUs)
+		s := experiment.Survey{CPUs: agent.AllowedCPUs(), BootID: agent.BootID(), Transport: "tcp"}
+		s.Cores = agent.Cores(s.CPUs)
 		if err := locate(&q, &s); err != nil {
 			return nil, err
 		}
@@ -217,9 +219,9 @@ func surveyHere(c *cli) func(context.Context, endpoint.Survey) (any, error) {
 
 // locate finds the interface and the addresses of an end. Where nothing was
 // said it is what leads to the other end, or where ssh came in.
-func locate(q *endpoint.Survey, s *experiment.Survey) (err error) {
+func locate(q *wire.Survey, s *experiment.Survey) (err error) {
 	if q.Interface == "" && q.Address == "" && q.To != "" {
-		q.Interface = endpoint.InterfaceTo(q.To)
+		q.Interface = agent.InterfaceTo(q.To)
 	}
 	if q.Interface == "" && q.Address == "" {
 		if words := strings.Fields(os.Getenv("SSH_CONNECTION")); len(words) == 4 { // client, port, server, port
@@ -324,8 +326,8 @@ func (d duplex) Close() error {
 
 // newAgent is an agent with what every agent of this program has; the caller
 // adds its own before serving.
-func newAgent() *endpoint.Agent {
-	return &endpoint.Agent{
+func newAgent() *agent.Agent {
+	return &agent.Agent{
 		RX: rxEngines(), TX: txEngines(), Version: version, DataPort: defaultPort + 1,
 		Verifier: verifier, Instruments: instruments(),
 		Facts: func(iface string) results.Facts { return hostfacts.Collect(iface, version) },
@@ -333,7 +335,7 @@ func newAgent() *endpoint.Agent {
 }
 
 // trustedAgent is an agent that only this user can reach.
-func trustedAgent() *endpoint.Agent {
+func trustedAgent() *agent.Agent {
 	a := newAgent()
 	a.Trusted = true
 	return a

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
 	"zcbench/internal/exhaust"
 	"zcbench/internal/feature"
 )
@@ -33,7 +34,7 @@ func TestExhaustedIsNoVerdict(t *testing.T) {
 		}
 	}
 	for _, m := range instruments().Meters {
-		site := endpoint.Site{Interface: "lo", CPUs: []int{0}}
+		site := instrument.Site{Interface: "lo", CPUs: []int{0}}
 		r, before := m.Open(site)
 		if before == nil {
 			r.Close()

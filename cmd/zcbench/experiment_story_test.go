@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 	"zcbench/results"
 )
 
@@ -503,13 +505,13 @@ func TestStoryAgentAbandoned(t *testing.T) {
 			t.Fatal(err)
 		}
 		ours.Close()
-		client, err := endpoint.NewClient("agent", link, nil, version)
+		client, err := driver.NewClient("agent", link, nil, version)
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.AfterFunc(time.Duration(i)*3*time.Millisecond, func() { link.Close() })
-		_, err = endpoint.Drive(t.Context(), endpoint.Trial{RX: client, RXWant: endpoint.Prepare{
-			Role: endpoint.RX, Engine: "null", Flows: 1, Length: 1, Pattern: endpoint.Pattern{Period: 1}, Time: time.Second, Scope: endpoint.ScopeThread,
+		_, err = driver.Drive(t.Context(), driver.Trial{RX: client, RXWant: wire.Prepare{
+			Role: endpoint.RX, Engine: "null", Flows: 1, Length: 1, Pattern: endpoint.Pattern{Period: 1}, Time: time.Second, Scope: wire.ScopeThread,
 			Interface: "lo", Bind: "127.0.0.1", DataPort: freePort(t), Settings: map[string]string{"sysctl.vm.max_map_count": strconv.Itoa(n + 1)},
 		}})
 		if err == nil {

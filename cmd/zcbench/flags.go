@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/bounded"
 	"zcbench/internal/netif"
 	"zcbench/internal/printable"
@@ -174,12 +176,12 @@ func (r *runFlags) checkBind() error {
 	if family := r.family(); family != 0 && family != familyOf(a) {
 		return endpoint.Errorf(endpoint.Usage, "--bind %s is an IPv%d address, and -%d asks for IPv%d", r.bind, familyOf(a), family, family)
 	}
-	return endpoint.TrySocket(&endpoint.Prepare{Bind: r.bind})
+	return agent.TrySocket(&wire.Prepare{Bind: r.bind})
 }
 
 // tryCongestion finds a congestion control that this host does not have.
 func (r *runFlags) tryCongestion() error {
-	return endpoint.TrySocket(&endpoint.Prepare{Congestion: r.congestion})
+	return agent.TrySocket(&wire.Prepare{Congestion: r.congestion})
 }
 
 // checkOptions finds options that the engines named do not have.
@@ -233,8 +235,8 @@ func readToken(path string) ([]byte, error) {
 }
 
 // prepare is what both ends have in common.
-func (r *runFlags) prepare(role endpoint.Role) endpoint.Prepare {
-	p := endpoint.Prepare{
+func (r *runFlags) prepare(role endpoint.Role) wire.Prepare {
+	p := wire.Prepare{
 		Role: role, Flows: r.flows, Length: int(r.length), Validate: r.validate,
 		Time: time.Duration(r.time), Omit: time.Duration(r.omit), Interval: time.Duration(r.interval),
 		Family: r.family(), MSS: r.mss, Window: int(r.window), Raw: r.raw, NoTune: r.noTune, Verify: r.verify,
@@ -265,7 +267,7 @@ func (r *runFlags) period() int {
 }
 
 // settings identify the cell in records: what was asked, resolved.
-func (r *runFlags) settings(rx, tx *endpoint.Prepare, transport string) map[string]any {
+func (r *runFlags) settings(rx, tx *wire.Prepare, transport string) map[string]any {
 	s := map[string]any{
 		"transport": transport, "flows": r.flows, "length": int64(r.length),
 		"time_seconds": time.Duration(r.time).Seconds(), "omit_seconds": time.Duration(r.omit).Seconds(),
@@ -285,7 +287,7 @@ func (r *runFlags) settings(rx, tx *endpoint.Prepare, transport string) map[stri
 	put("profile", true, r.record.profile)
 	put("syscalls", true, r.record.syscalls)
 	put("softirq_cpus", r.softirq, r.softirq != "")
-	for _, p := range []*endpoint.Prepare{rx, tx} {
+	for _, p := range []*wire.Prepare{rx, tx} {
 		if p == nil {
 			continue
 		}

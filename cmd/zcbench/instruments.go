@@ -10,13 +10,15 @@ import (
 
 	"zcbench/counters"
 	"zcbench/endpoint"
+	"zcbench/endpoint/instrument"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/procfile"
 )
 
 // instruments are what this program can read and record beside the payload;
 // nothing else in the program lists them.
-func instruments() endpoint.Instruments {
-	return endpoint.Instruments{Meters: counters.All("/"), Profiler: counters.Profiler(), Tracer: counters.Tracer()}
+func instruments() instrument.Instruments {
+	return instrument.Instruments{Meters: counters.All("/"), Profiler: counters.Profiler(), Tracer: counters.Tracer()}
 }
 
 // reader is what probe says of one thing to read or record.
@@ -39,7 +41,7 @@ func probeInstruments(iface string) ([]reader, error) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	site := endpoint.Site{Interface: iface, Scope: endpoint.ScopeHost, Stat: stat, Threads: []int{unix.Gettid()}, Flows: func() []int { return nil }}
+	site := instrument.Site{Interface: iface, Scope: wire.ScopeHost, Stat: stat, Threads: []int{unix.Gettid()}, Flows: func() []int { return nil }}
 	for n, on := range stat.Online {
 		if on {
 			site.CPUs = append(site.CPUs, n)
@@ -62,7 +64,7 @@ func probeInstruments(iface string) ([]reader, error) {
 		add(m.Name, m.About, r, err)
 	}
 	for _, e := range []struct {
-		endpoint.Recorder
+		instrument.Recorder
 		about string
 	}{{in.Profiler, "where CPU time goes"}, {in.Tracer, "what each system call costs"}} {
 		r, err := e.Open(site)
@@ -88,11 +90,11 @@ func (r *recordFlags) check() error {
 	list := instruments().Meters
 	for _, name := range r.counters {
 		switch {
-		case name == endpoint.AllCounters || name == endpoint.NoCounters:
+		case name == instrument.AllCounters || name == instrument.NoCounters:
 			if len(r.counters) > 1 {
 				return endpoint.Errorf(endpoint.Usage, "--counters %s stands alone", name)
 			}
-		case !slices.ContainsFunc(list, func(m endpoint.Meter) bool { return m.Name == name }):
+		case !slices.ContainsFunc(list, func(m instrument.Meter) bool { return m.Name == name }):
 			all := ""
 			for _, m := range list {
 				all += " " + m.Name
@@ -104,6 +106,6 @@ func (r *recordFlags) check() error {
 }
 
 // apply puts the choice into what an end is asked for.
-func (r *recordFlags) apply(p *endpoint.Prepare) {
+func (r *recordFlags) apply(p *wire.Prepare) {
 	p.Counters, p.Profile, p.Syscalls = r.counters, r.profile, r.syscalls
 }

@@ -18,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 	"zcbench/experiment"
 	"zcbench/internal/netpair"
 	"zcbench/internal/remote"
@@ -186,8 +189,8 @@ func (h *localHost) Close() error { return h.pair.Close() }
 // outline is what placing a run needs to know of both ends.
 func (h *localHost) outline() results.Pair[experiment.Survey] {
 	end := func(e *netpair.End) experiment.Survey {
-		s := experiment.Survey{CPUs: endpoint.AllowedCPUs(), BootID: endpoint.BootID(), Shared: endpoint.OneHost, Interface: e.Interface, Transport: h.transport}
-		s.Cores = endpoint.Cores(s.CPUs)
+		s := experiment.Survey{CPUs: agent.AllowedCPUs(), BootID: agent.BootID(), Shared: driver.OneHost, Interface: e.Interface, Transport: h.transport}
+		s.Cores = agent.Cores(s.CPUs)
 		if e.Addr4.IsValid() {
 			s.Addr4 = e.Addr4.String()
 		}
@@ -216,7 +219,7 @@ func (h *localHost) Survey(context.Context) (results.Pair[experiment.Survey], er
 
 // run measures once.
 func (h *localHost) run(ctx context.Context, flags *runFlags, repeat int, started func(map[string]any),
-	live func(endpoint.Role, endpoint.Sample)) (results.Record, error) {
+	live func(endpoint.Role, wire.Sample)) (results.Record, error) {
 	t, err := flags.trial(h.outline())
 	var ends experiment.Ends
 	if err == nil {
@@ -225,7 +228,7 @@ func (h *localHost) run(ctx context.Context, flags *runFlags, repeat int, starte
 			started(t.Settings)
 		}
 	}
-	return endpoint.Drive(ctx, endpoint.Trial{
+	return driver.Drive(ctx, driver.Trial{
 		RX: ends.RX, TX: ends.TX, RXWant: t.RX, TXWant: t.TX,
 		Repeat: repeat, Settings: t.Settings, Command: commandLine(), Refused: err,
 		Live: live, LiveRX: ends.LiveRX, LiveTX: ends.LiveTX,
@@ -264,7 +267,7 @@ func (h *localHost) Open(ctx context.Context, t experiment.Trial) (experiment.En
 
 // localAgent is a child process that is one end.
 type localAgent struct {
-	client *endpoint.Client
+	client *driver.Client
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the process has ended
 }
@@ -328,7 +331,7 @@ func (h *localHost) agent(name string, at *netpair.End, cpus []int) (*localAgent
 		_ = a.cmd.Wait() // Fate and end look at how it ended
 		close(a.ended)
 	}()
-	if a.client, err = endpoint.NewClient(name, agentLink{conn, a}, nil, version); err != nil {
+	if a.client, err = driver.NewClient(name, agentLink{conn, a}, nil, version); err != nil {
 		a.end()
 		return nil, err
 	}

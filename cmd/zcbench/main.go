@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/printable"
 	"zcbench/internal/ring"
 	"zcbench/internal/threads"
@@ -138,7 +139,7 @@ func build(info *debug.BuildInfo) string {
 			}
 		}
 	}
-	return fmt.Sprintf("%s, control protocol %d, revision %s%s, %s %s/%s", version, endpoint.Protocol, revision, edited, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s, control protocol %d, revision %s%s, %s %s/%s", version, wire.Protocol, revision, edited, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 func usage(w io.Writer) {

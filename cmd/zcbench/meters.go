@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/driver"
 	"zcbench/experiment"
 	"zcbench/power"
 )
@@ -77,7 +79,7 @@ func parseMeter(text string) (meterFlag, error) {
 
 // meterReaders are the agents that read a command's meters.
 type meterReaders struct {
-	wanted []endpoint.Metering
+	wanted []driver.Metering
 	ends   []func()
 }
 
@@ -90,14 +92,14 @@ func (r *meterReaders) end() {
 // openMeters finds a reader for each meter that a trial names: the agent of the
 // host that the meter reads, if it is one of hosts; an agent on the host that is
 // named; else a process of this one, from where the network can be reached.
-func openMeters(ctx context.Context, texts []string, hosts map[endpoint.Role]*endpoint.Client) (_ meterReaders, err error) {
+func openMeters(ctx context.Context, texts []string, hosts map[endpoint.Role]*driver.Client) (_ meterReaders, err error) {
 	var r meterReaders
 	defer func() {
 		if err != nil {
 			r.end()
 		}
 	}()
-	agents := map[string]*endpoint.Client{}
+	agents := map[string]*driver.Client{}
 	for _, text := range texts {
 		v, err := parseMeter(text)
 		if err != nil {
@@ -118,7 +120,7 @@ func openMeters(ctx context.Context, texts []string, hosts map[endpoint.Role]*en
 				r.ends = append(r.ends, end)
 			}
 		}
-		r.wanted = append(r.wanted, endpoint.Metering{End: v.end, Spec: v.spec, By: by})
+		r.wanted = append(r.wanted, driver.Metering{End: v.end, Spec: v.spec, By: by})
 	}
 	return r, nil
 }
@@ -177,7 +179,7 @@ func tryMeter(ctx context.Context, text string, at experiment.Site) error {
 		return err
 	}
 	defer readers.end()
-	return endpoint.CheckMeters(ctx, readers.wanted)
+	return driver.CheckMeters(ctx, readers.wanted)
 }
 
 // of gives meters that name no end to the one whose command this is.
@@ -223,7 +225,7 @@ func (m *meterFlags) own(ctx context.Context) ([]string, error) {
 		}
 		meter, err := power.Open(ctx, v.spec)
 		if err != nil {
-			return nil, endpoint.MeterError(err)
+			return nil, agent.MeterError(err)
 		}
 		if err := errors.Join(meter.Close()); err != nil {
 			return nil, err

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"zcbench/endpoint"
+	"zcbench/endpoint/wire"
 )
 
 // printing are command lines that print results, one for each way to do so.
@@ -187,7 +187,7 @@ func TestVersion(t *testing.T) {
 		"revision c0ffee, go":             {{Key: "vcs.revision", Value: "c0ffee"}, {Key: "vcs.modified", Value: "false"}},
 		"revision c0ffee and changes, go": {{Key: "vcs.revision", Value: "c0ffee"}, {Key: "vcs.modified", Value: "true"}},
 	} {
-		want = fmt.Sprintf("%s, control protocol %d, %s", version, endpoint.Protocol, want)
+		want = fmt.Sprintf("%s, control protocol %d, %s", version, wire.Protocol, want)
 		if got := build(&debug.BuildInfo{Settings: settings}); !strings.HasPrefix(got, want) {
 			t.Errorf("%q, want %q", got, want)
 		}

@@ -5,6 +5,9 @@ import (
 	"slices"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/cpulist"
 )
 
@@ -19,8 +22,8 @@ type cpus struct {
 
 // hereCPUs are those that this process may run on.
 func hereCPUs(asked []int) cpus {
-	allowed := endpoint.AllowedCPUs()
-	return cpus{allowed: allowed, cores: endpoint.Cores(allowed), asked: asked}
+	allowed := agent.AllowedCPUs()
+	return cpus{allowed: allowed, cores: agent.Cores(allowed), asked: asked}
 }
 
 // core is the core of a CPU, by the lowest number of its threads.
@@ -75,11 +78,11 @@ func (c cpus) check(role endpoint.Role) error {
 }
 
 // place decides where both ends' workers run and whose CPU time is counted.
-func place(shared endpoint.Sharing, rx, tx *endpoint.Prepare, rxc, txc cpus) error {
+func place(shared driver.Sharing, rx, tx *wire.Prepare, rxc, txc cpus) error {
 	if err := cmp.Or(rxc.check(endpoint.RX), txc.check(endpoint.TX)); err != nil {
 		return err
 	}
-	if shared == endpoint.OneHost {
+	if shared == driver.OneHost {
 		together(rx, tx, rxc, txc)
 		return nil
 	}
@@ -89,7 +92,7 @@ func place(shared endpoint.Sharing, rx, tx *endpoint.Prepare, rxc, txc cpus) err
 }
 
 // apart puts one end on a host of its own: the CPU time is the host's.
-func apart(p *endpoint.Prepare, c cpus) {
+func apart(p *wire.Prepare, c cpus) {
 	p.CPUs = c.asked
 	if len(p.CPUs) == 0 {
 		p.CPUs = c.spread(c.allowed)
@@ -97,19 +100,19 @@ func apart(p *endpoint.Prepare, c cpus) {
 			p.CPUs = append(slices.Clone(p.CPUs[1:]), p.CPUs[0])
 		}
 	}
-	p.Scope = endpoint.ScopeHost
+	p.Scope = wire.ScopeHost
 }
 
 // alone places an end whose peer is not zcbench. Nobody can say whether that
 // peer shares the host, so pinned CPUs are counted alone where the user named
 // them.
-func alone(p *endpoint.Prepare, c cpus) error {
+func alone(p *wire.Prepare, c cpus) error {
 	if err := c.check(p.Role); err != nil {
 		return err
 	}
 	apart(p, c)
 	if len(c.asked) > 0 {
-		p.Scope, p.ScopeSet = endpoint.ScopeCPUSet, c.asked
+		p.Scope, p.ScopeSet = wire.ScopeCPUSet, c.asked
 	}
 	return nil
 }
@@ -117,7 +120,7 @@ func alone(p *endpoint.Prepare, c cpus) error {
 // together puts both ends on one host. When their CPUs are disjoint, each
 // end's cost is its CPUs' busy time; when not, only the threads can be told
 // apart. Each end stays on CPUs that it may use.
-func together(rx, tx *endpoint.Prepare, rxc, txc cpus) {
+func together(rx, tx *wire.Prepare, rxc, txc cpus) {
 	rx.CPUs, tx.CPUs = rxc.asked, txc.asked
 	switch {
 	case len(rx.CPUs) == 0 && len(tx.CPUs) == 0:
@@ -128,10 +131,10 @@ func together(rx, tx *endpoint.Prepare, rxc, txc cpus) {
 		tx.CPUs = txc.spread(rest(txc.allowed, rx.CPUs))
 	}
 	rx.ScopeSet, tx.ScopeSet = rxc.count(rx.CPUs), txc.count(tx.CPUs)
-	rx.Scope, tx.Scope = endpoint.ScopeCPUSet, endpoint.ScopeCPUSet
+	rx.Scope, tx.Scope = wire.ScopeCPUSet, wire.ScopeCPUSet
 	for _, n := range rx.ScopeSet {
 		if slices.Contains(tx.ScopeSet, n) {
-			rx.Scope, tx.Scope = endpoint.ScopeThread, endpoint.ScopeThread
+			rx.Scope, tx.Scope = wire.ScopeThread, wire.ScopeThread
 			rx.ScopeSet, tx.ScopeSet = nil, nil
 			return
 		}

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 )
 
 func TestPlace(t *testing.T) {
@@ -15,28 +17,30 @@ func TestPlace(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		rx, tx cpus
-		shared endpoint.Sharing
+		shared driver.Sharing
 		// wanted
 		rxCPUs, txCPUs []int
-		scope          endpoint.Scope
+		scope          wire.Scope
 	}{
-		{"half each", cpus{allowed: all4}, cpus{allowed: all4}, endpoint.OneHost, []int{2, 3}, []int{0, 1}, endpoint.ScopeCPUSet},
-		{"one for both", cpus{allowed: []int{3}}, cpus{allowed: []int{3}}, endpoint.OneHost, []int{3}, []int{3}, endpoint.ScopeThread},
+		{"half each", cpus{allowed: all4}, cpus{allowed: all4}, driver.OneHost, []int{2, 3}, []int{0, 1}, wire.ScopeCPUSet},
+		{"one for both", cpus{allowed: []int{3}}, cpus{allowed: []int{3}}, driver.OneHost, []int{3}, []int{3}, wire.ScopeThread},
 		// taskset -c 1 rx, taskset -c 0 tx, and the other way round.
-		{"a cpuset each", cpus{allowed: []int{1}}, cpus{allowed: []int{0}}, endpoint.OneHost, []int{1}, []int{0}, endpoint.ScopeCPUSet},
-		{"a cpuset each, turned", cpus{allowed: []int{0}}, cpus{allowed: []int{1}}, endpoint.OneHost, []int{0}, []int{1}, endpoint.ScopeCPUSet},
-		{"one within the other", cpus{allowed: all4}, cpus{allowed: []int{2}}, endpoint.OneHost, []int{0, 1, 3}, []int{2}, endpoint.ScopeCPUSet},
-		{"overlapping", cpus{allowed: []int{2, 3, 4, 5}}, cpus{allowed: all4}, endpoint.OneHost, []int{3, 4, 5}, []int{0, 1, 2}, endpoint.ScopeCPUSet},
-		{"asked within a cpuset", cpus{allowed: []int{2, 3}}, cpus{allowed: all4, asked: []int{2}}, endpoint.OneHost, []int{3}, []int{2}, endpoint.ScopeCPUSet},
+		{"a cpuset each", cpus{allowed: []int{1}}, cpus{allowed: []int{0}}, driver.OneHost, []int{1}, []int{0}, wire.ScopeCPUSet},
+		{"a cpuset each, turned", cpus{allowed: []int{0}}, cpus{allowed: []int{1}}, driver.OneHost, []int{0}, []int{1}, wire.ScopeCPUSet},
+		{"one within the other", cpus{allowed: all4}, cpus{allowed: []int{2}}, driver.OneHost, []int{0, 1, 3}, []int{2}, wire.ScopeCPUSet},
+		{"overlapping", cpus{allowed: []int{2, 3, 4, 5}}, cpus{allowed: all4}, driver.OneHost, []int{3, 4, 5}, []int{0, 1, 2}, wire.ScopeCPUSet},
+		{"asked within a cpuset", cpus{allowed: []int{2, 3}}, cpus{allowed: all4, asked: []int{2}}, driver.OneHost, []int{3}, []int{2}, wire.ScopeCPUSet},
 		// No core is torn, and the first threads of the cores come first.
-		{"threads of cores", cpus{allowed: all8, cores: pairs}, cpus{allowed: all8, cores: pairs}, endpoint.OneHost, []int{2, 3, 6, 7}, []int{0, 1, 4, 5}, endpoint.ScopeCPUSet},
-		{"threads side by side", cpus{allowed: all4, cores: side}, cpus{allowed: all4, cores: side}, endpoint.OneHost, []int{2, 3}, []int{0, 1}, endpoint.ScopeCPUSet},
-		{"three cores", cpus{allowed: []int{0, 1, 2, 3, 4, 5}, cores: []int{0, 1, 2, 0, 1, 2}}, cpus{allowed: []int{0, 1, 2, 3, 4, 5}, cores: []int{0, 1, 2, 0, 1, 2}}, endpoint.OneHost, []int{1, 2, 4, 5}, []int{0, 3}, endpoint.ScopeCPUSet},
-		{"a single core", cpus{allowed: []int{0, 1}, cores: []int{0, 0}}, cpus{allowed: []int{0, 1}, cores: []int{0, 0}}, endpoint.OneHost, []int{1}, []int{0}, endpoint.ScopeCPUSet},
-		{"two hosts", cpus{allowed: all4, cores: side}, cpus{allowed: []int{0, 1}}, endpoint.TwoHosts, []int{2, 1, 3, 0}, []int{1, 0}, endpoint.ScopeHost},
-		{"who knows", cpus{allowed: []int{0, 1}}, cpus{allowed: []int{0, 1}}, endpoint.HostUnknown, []int{1, 0}, []int{1, 0}, endpoint.ScopeHost},
+		{"threads of cores", cpus{allowed: all8, cores: pairs}, cpus{allowed: all8, cores: pairs},
+			driver.OneHost, []int{2, 3, 6, 7}, []int{0, 1, 4, 5}, wire.ScopeCPUSet},
+		{"threads side by side", cpus{allowed: all4, cores: side}, cpus{allowed: all4, cores: side}, driver.OneHost, []int{2, 3}, []int{0, 1}, wire.ScopeCPUSet},
+		{"three cores", cpus{allowed: []int{0, 1, 2, 3, 4, 5}, cores: []int{0, 1, 2, 0, 1, 2}}, cpus{allowed: []int{0, 1, 2, 3, 4, 5}, cores: []int{0, 1, 2, 0, 1, 2}}, driver.OneHost, []int{1, 2, 4, 5}, []int{0, 3}, wire.ScopeCPUSet},
+		{"a single core", cpus{allowed: []int{0, 1}, cores: []int{0, 0}}, cpus{allowed: []int{0, 1}, cores: []int{0, 0}},
+			driver.OneHost, []int{1}, []int{0}, wire.ScopeCPUSet},
+		{"two hosts", cpus{allowed: all4, cores: side}, cpus{allowed: []int{0, 1}}, driver.TwoHosts, []int{2, 1, 3, 0}, []int{1, 0}, wire.ScopeHost},
+		{"who knows", cpus{allowed: []int{0, 1}}, cpus{allowed: []int{0, 1}}, driver.HostUnknown, []int{1, 0}, []int{1, 0}, wire.ScopeHost},
 	} {
-		var rx, tx endpoint.Prepare
+		var rx, tx wire.Prepare
 		if err := place(c.shared, &rx, &tx, c.rx, c.tx); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -44,8 +48,8 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%s: receiver on %v (%s), sender on %v (%s); want %v, %v (%s)", c.name, rx.CPUs, rx.Scope, tx.CPUs, tx.Scope, c.rxCPUs, c.txCPUs, c.scope)
 		}
 	}
-	var rx, tx endpoint.Prepare
-	err := place(endpoint.OneHost, &rx, &tx, cpus{allowed: all4}, cpus{allowed: []int{0}, asked: []int{1}})
+	var rx, tx wire.Prepare
+	err := place(driver.OneHost, &rx, &tx, cpus{allowed: all4}, cpus{allowed: []int{0}, asked: []int{1}})
 	if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), "CPU 1") {
 		t.Errorf("asked for a CPU that it was told to keep off: %v", err)
 	}

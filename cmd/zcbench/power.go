@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
 	"zcbench/internal/printable"
 	"zcbench/power"
 	"zcbench/results"
@@ -116,7 +117,7 @@ func powerRead(ctx context.Context, c *cli, args []string) error {
 	}
 	meter, err := power.Open(ctx, *spec)
 	if err != nil {
-		return endpoint.MeterError(err)
+		return agent.MeterError(err)
 	}
 	r := power.Record(meter)
 	defer r.Close()
@@ -142,7 +143,7 @@ func powerRead(ctx context.Context, c *cli, args []string) error {
 		for _, w := range warnings {
 			fmt.Fprintln(c.stderr, "zcbench power read:", printable.Line(w))
 		}
-		return fmt.Errorf("%s: %w", r.Info().Name, endpoint.MeterError(err))
+		return fmt.Errorf("%s: %w", r.Info().Name, agent.MeterError(err))
 	}
 	if *asJSON {
 		v := jsonReadings(&trace, p, warnings)

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/wire"
 	"zcbench/experiment"
 	"zcbench/results"
 )
@@ -392,7 +393,7 @@ func asked(t *testing.T, args, name string, given bool, role endpoint.Role) stri
 		}
 	}
 	var all []any
-	var ends [2]*endpoint.Prepare
+	var ends [2]*wire.Prepare
 	for i, role := range roles {
 		p := r.prepare(role)
 		ends[i] = &p

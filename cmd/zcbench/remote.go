@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 	"zcbench/experiment"
 	"zcbench/internal/printable"
 	"zcbench/internal/remote"
@@ -98,12 +100,12 @@ func (r *reach) unreachable(ctx context.Context, err error) error {
 
 // agent shakes hands with an agent there, which may be asked for some meters. The
 // second result ends it.
-func (r *reach) agent(ctx context.Context, meters ...string) (*endpoint.Client, func(), error) {
+func (r *reach) agent(ctx context.Context, meters ...string) (*driver.Client, func(), error) {
 	link, end, err := r.dial(ctx, meters)
 	if err != nil {
 		return nil, nil, r.unreachable(ctx, err)
 	}
-	client, err := endpoint.NewClient(r.name, link, r.token, version)
+	client, err := driver.NewClient(r.name, link, r.token, version)
 	if err != nil {
 		end(silentWait)
 		return nil, nil, err
@@ -183,14 +185,14 @@ func (h *hosts) Survey(ctx context.Context) (at results.Pair[experiment.Survey],
 	if err := tx.Survey(ctx, h.tx.question(endpoint.TX, first(at.RX.Addr4, at.RX.Addr6)), &at.TX); err != nil {
 		return at, err
 	}
-	at.RX.Shared, err = endpoint.Shared(ctx, rx, tx)
+	at.RX.Shared, err = driver.Shared(ctx, rx, tx)
 	at.TX.Shared = at.RX.Shared
 	return at, err
 }
 
 // question asks what a machine offers to its end of the pair.
-func (r *reach) question(role endpoint.Role, to string) endpoint.Survey {
-	return endpoint.Survey{Role: role, Interface: r.host.Interface, Address: r.host.Address, To: to}
+func (r *reach) question(role endpoint.Role, to string) wire.Survey {
+	return wire.Survey{Role: role, Interface: r.host.Interface, Address: r.host.Address, To: to}
 }
 
 // Open starts both agents anew.
@@ -215,7 +217,7 @@ func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, 
 	}
 	err := cmp.Or(errs[0], errs[1])
 	if err == nil {
-		readers, err = openMeters(ctx, t.Meters, map[endpoint.Role]*endpoint.Client{endpoint.RX: e.RX, endpoint.TX: e.TX})
+		readers, err = openMeters(ctx, t.Meters, map[endpoint.Role]*driver.Client{endpoint.RX: e.RX, endpoint.TX: e.TX})
 		e.Power = readers.wanted
 	}
 	if err != nil {
@@ -227,7 +229,7 @@ func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, 
 
 // tryMeter reads a meter once, where a run would.
 func (h *hosts) tryMeter(ctx context.Context, text string) error {
-	by := map[endpoint.Role]*endpoint.Client{}
+	by := map[endpoint.Role]*driver.Client{}
 	for role, r := range map[endpoint.Role]*reach{endpoint.RX: h.rx, endpoint.TX: h.tx} {
 		client, end, err := r.agent(ctx, asUser([]string{text}, role, "")...)
 		if err != nil {
@@ -241,14 +243,14 @@ func (h *hosts) tryMeter(ctx context.Context, text string) error {
 		return err
 	}
 	defer readers.end()
-	shared, err := endpoint.Shared(ctx, by[endpoint.RX], by[endpoint.TX])
+	shared, err := driver.Shared(ctx, by[endpoint.RX], by[endpoint.TX])
 	if err != nil {
 		return err
 	}
-	if readers.wanted[0].End == "" && shared != endpoint.OneHost {
+	if readers.wanted[0].End == "" && shared != driver.OneHost {
 		return endpoint.Errorf(endpoint.Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", text)
 	}
-	return endpoint.CheckMeters(ctx, readers.wanted)
+	return driver.CheckMeters(ctx, readers.wanted)
 }
 
 // Close lets other controllers in.

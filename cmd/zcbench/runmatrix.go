@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/summary"
+	"zcbench/endpoint/wire"
 	"zcbench/experiment"
 	"zcbench/internal/printable"
 	"zcbench/reports"
@@ -169,7 +171,7 @@ type matrixScreen struct {
 // running is a run that is on.
 type running struct {
 	run        *experiment.Run
-	last       map[endpoint.Role]endpoint.Sample
+	last       map[endpoint.Role]wire.Sample
 	gbps       float64
 	cpu        map[endpoint.Role]float64
 	seen       bool
@@ -197,7 +199,7 @@ func (s *matrixScreen) event(e experiment.Event) {
 	case e.Note != "":
 		s.line(e.Note)
 	case e.Begin:
-		s.on = append(s.on, &running{run: e.Run, last: map[endpoint.Role]endpoint.Sample{}, cpu: map[endpoint.Role]float64{}, begun: time.Now(),
+		s.on = append(s.on, &running{run: e.Run, last: map[endpoint.Role]wire.Sample{}, cpu: map[endpoint.Role]float64{}, begun: time.Now(),
 			inProgress: e.Progress})
 		s.draw()
 	case e.Live != nil:
@@ -212,9 +214,9 @@ func (s *matrixScreen) event(e experiment.Event) {
 	}
 }
 
-func (r *running) live(role endpoint.Role, v endpoint.Sample) {
-	if before, ok := r.last[role]; ok && !endpoint.TooShort(before, v) {
-		i := endpoint.Interval(role, before, v)
+func (r *running) live(role endpoint.Role, v wire.Sample) {
+	if before, ok := r.last[role]; ok && !summary.TooShort(before, v) {
+		i := summary.Interval(role, before, v)
 		if role == endpoint.RX {
 			r.gbps, r.seen = i.Gbps, true
 		}

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 	"zcbench/results"
 )
 
@@ -23,7 +26,7 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	flags.add(f)
 	flags.markRX()
 	once := f.BoolP("one-off", "1", false, "end after one sender")
-	limits := endpoint.Limits{}
+	limits := wire.Limits{}
 	maxTime, maxMemory := seconds(time.Hour), size(4<<30)
 	f.Var(&maxTime, "max-time", "longest run a sender may ask for, warm-up included")
 	f.IntVar(&limits.Flows, "max-flows", 128, "most connections a sender may ask for")
@@ -101,11 +104,11 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 }
 
 // agent is what the flags of a receiver make of it, on CPUs of its own.
-func (r *runFlags) agent(mine []int) *endpoint.Agent {
+func (r *runFlags) agent(mine []int) *agent.Agent {
 	a := newAgent()
 	a.TX = nil // it receives, and sends to nobody
 	a.Options = r.rxOpts
-	a.Pinned = endpoint.Pins{RX: r.rx, TX: r.tx, CPUs: mine}
+	a.Pinned = wire.Pins{RX: r.rx, TX: r.tx, CPUs: mine}
 	a.DataPort, a.Bind, a.Interface = r.port+1, r.bind, r.iface
 	a.NoTune, a.Verify = r.noTune, r.verify
 	a.Counters, a.Profile, a.Syscalls = r.record.counters, r.record.profile, r.record.syscalls
@@ -120,7 +123,7 @@ type server struct {
 	err    error // of the latest run
 }
 
-func (s *server) observe(e endpoint.Event) {
+func (s *server) observe(e agent.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -181,7 +184,7 @@ func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error 
 	out := newScreen(c, flags)
 	settings := flags.settings(&want, nil, "tcp")
 	out.started(settings)
-	rec, err := endpoint.Drive(ctx, endpoint.Trial{
+	rec, err := driver.Drive(ctx, driver.Trial{
 		RX: client, RXWant: want, Settings: settings, Command: commandLine(), Live: out.live, LiveRX: true,
 		Power: readers.wanted, Baseline: time.Duration(flags.meters.baseline),
 	})

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/summary"
+	"zcbench/endpoint/wire"
 	"zcbench/internal/printable"
 	"zcbench/reports"
 	"zcbench/results"
@@ -16,12 +18,12 @@ import (
 type screen struct {
 	out    io.Writer
 	flags  *runFlags
-	last   map[endpoint.Role]endpoint.Sample
+	last   map[endpoint.Role]wire.Sample
 	headed bool
 }
 
 func newScreen(c *cli, flags *runFlags) *screen {
-	return &screen{out: c.stdout, flags: flags, last: map[endpoint.Role]endpoint.Sample{}}
+	return &screen{out: c.stdout, flags: flags, last: map[endpoint.Role]wire.Sample{}}
 }
 
 // event is a line of --json-stream, in iperf3's shape.
@@ -66,7 +68,7 @@ func (s *screen) started(settings map[string]any) {
 
 // live shows the interval that a sample ends. Samples of one role come in
 // order; the two roles may interleave, under the caller's lock.
-func (s *screen) live(role endpoint.Role, v endpoint.Sample) {
+func (s *screen) live(role endpoint.Role, v wire.Sample) {
 	if v.Verify != nil {
 		s.verified(role, v.Verify)
 	}
@@ -75,8 +77,8 @@ func (s *screen) live(role endpoint.Role, v endpoint.Sample) {
 	if !ok || s.flags.interval == 0 {
 		return
 	}
-	i := endpoint.Interval(role, before, v)
-	short := endpoint.TooShort(before, v)
+	i := summary.Interval(role, before, v)
+	short := summary.TooShort(before, v)
 	switch {
 	case s.flags.json:
 	case s.flags.stream && short:
@@ -111,7 +113,7 @@ func (s *screen) verified(role endpoint.Role, c *results.Crossing) {
 
 // finish prints the record and passes the error on.
 func (s *screen) finish(rec results.Record, err error) error {
-	s.last, s.headed = map[endpoint.Role]endpoint.Sample{}, false
+	s.last, s.headed = map[endpoint.Role]wire.Sample{}, false
 	switch {
 	case s.flags.json:
 		if e := printJSON(s.out, rec); e != nil {

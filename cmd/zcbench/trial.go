@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/driver"
+	"zcbench/endpoint/wire"
 	"zcbench/experiment"
 	"zcbench/internal/cpulist"
 	"zcbench/internal/feature"
@@ -42,7 +44,7 @@ func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, 
 		rxc, txc := cpus{at.RX.CPUs, at.RX.Cores, rxAsk, rxSoft}, cpus{at.TX.CPUs, at.TX.Cores, txAsk, txSoft}
 		shared := at.RX.Shared
 		if shared == "" && at.RX.BootID == at.TX.BootID { // facts that were saved by an older zcbench
-			shared = endpoint.OneHost
+			shared = driver.OneHost
 		}
 		if err := place(shared, rx, tx, rxc, txc); err != nil {
 			return err
@@ -55,7 +57,7 @@ func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, 
 		}
 		t.Settings = r.settings(rx, tx, transport)
 		for _, e := range []struct {
-			p    *endpoint.Prepare
+			p    *wire.Prepare
 			soft []int
 		}{{rx, rxSoft}, {tx, txSoft}} {
 			if len(e.soft) > 0 && transport == "veth" { // over a link they go where its interrupts go
@@ -74,7 +76,7 @@ func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, 
 	return t, err
 }
 
-func (r *runFlags) address(rx, tx *endpoint.Prepare, at results.Pair[experiment.Survey]) error {
+func (r *runFlags) address(rx, tx *wire.Prepare, at results.Pair[experiment.Survey]) error {
 	to := at.RX.Addr4
 	if r.v6 || to == "" && !r.v4 {
 		to = at.RX.Addr6

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/wire"
 	"zcbench/results"
 	"zcbench/ringcfg"
 )
@@ -102,7 +103,7 @@ func parseSets(sets []string) (ringcfg.Want, error) {
 }
 
 // fill puts the settings into what the agents are asked for.
-func (t *tuning) fill(rx, tx *endpoint.Prepare) error {
+func (t *tuning) fill(rx, tx *wire.Prepare) error {
 	w, err := t.want()
 	if err != nil {
 		return err

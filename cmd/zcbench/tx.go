@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent"
+	"zcbench/endpoint/driver"
 	"zcbench/internal/netif"
 )
 
@@ -69,7 +71,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	}
 	defer func() { end() }()
 	var hosts []netip.Addr // of a plain TCP peer, in the order to try them
-	trial := endpoint.Trial{TX: client, LiveTX: true, Command: commandLine()}
+	trial := driver.Trial{TX: client, LiveTX: true, Command: commandLine()}
 	if flags.raw {
 		if flags.rx != "" {
 			return endpoint.Errorf(endpoint.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")
@@ -93,7 +95,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		if err != nil {
 			return err
 		}
-		trial.RX, err = endpoint.NewClient("receiver "+conn.RemoteAddr().String(), conn, token, version)
+		trial.RX, err = driver.NewClient("receiver "+conn.RemoteAddr().String(), conn, token, version)
 		if err != nil {
 			return err
 		}
@@ -110,7 +112,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		if len(theirs) == 0 {
 			theirs = w.Pinned.CPUs
 		}
-		shared, err := endpoint.Shared(ctx, client, trial.RX)
+		shared, err := driver.Shared(ctx, client, trial.RX)
 		if err != nil {
 			return err
 		}
@@ -127,12 +129,12 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		}
 	}
 	tx.Bind = flags.bind
-	tx.Interface = first(flags.iface, endpoint.InterfaceTo(tx.Host))
+	tx.Interface = first(flags.iface, agent.InterfaceTo(tx.Host))
 	rxp := &trial.RXWant
 	if trial.RX == nil {
 		rxp = nil
 	}
-	readers, err := openMeters(ctx, flags.meters.of(endpoint.TX), map[endpoint.Role]*endpoint.Client{endpoint.RX: trial.RX})
+	readers, err := openMeters(ctx, flags.meters.of(endpoint.TX), map[endpoint.Role]*driver.Client{endpoint.RX: trial.RX})
 	if err != nil {
 		return err
 	}
@@ -143,7 +145,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	out := newScreen(c, &flags)
 	trial.Live = out.live
 	out.started(trial.Settings)
-	rec, err := endpoint.Drive(ctx, trial)
+	rec, err := driver.Drive(ctx, trial)
 	for i := 1; i < len(hosts) && endpoint.KindOf(err) == endpoint.Unreachable; i++ {
 		fmt.Fprintf(c.stderr, "zcbench tx: %v; %s has another address\n", err, to)
 		again, stop, e := inProcess(ctx, "sender") // a failed run leaves nothing to go on with
@@ -153,9 +155,9 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		end()
 		trial.TX, end = again, stop
 		tx.Host = hosts[i].String()
-		tx.Interface = first(flags.iface, endpoint.InterfaceTo(tx.Host))
+		tx.Interface = first(flags.iface, agent.InterfaceTo(tx.Host))
 		trial.Settings = flags.settings(rxp, tx, "tcp")
-		rec, err = endpoint.Drive(ctx, trial)
+		rec, err = driver.Drive(ctx, trial)
 	}
 	return out.finish(rec, err)
 }
@@ -225,13 +227,13 @@ func checkAddress(a netip.Addr) error {
 }
 
 // inProcess is an agent of this very process, without a network between.
-func inProcess(ctx context.Context, name string) (*endpoint.Client, func(), error) {
+func inProcess(ctx context.Context, name string) (*driver.Client, func(), error) {
 	ours, theirs := net.Pipe()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_ = trustedAgent().Serve(ctx, theirs) // what failed went over the link
 	})
-	client, err := endpoint.NewClient(name, ours, nil, version)
+	client, err := driver.NewClient(name, ours, nil, version)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"zcbench/endpoint"
+	"zcbench/endpoint/wire"
+	"zcbench/internal/procfile"
+	"zcbench/results"
+)
+
+func codesOf(warnings []string) (codes []results.Code) {
+	for _, w := range warnings {
+		codes = append(codes, results.CodeOf(w))
+	}
+	return codes
+}
+
+func TestConditions(t *testing.T) {
+	host := func(node any, iommu string) results.Facts {
+		return results.Facts{
+			"numa": map[string]any{"nodes": 2, "node0_cpus": "0,2,4-6", "node1_cpus": "1,3,7", "node0_distance": "10 21", "node1_distance": "21 10"},
+			"nic":  map[string]any{"name": "eth1", "numa_node": node, "iommu": iommu},
+		}
+	}
+	for _, c := range []struct {
+		name     string
+		cpus     []int
+		zeroCopy bool
+		facts    results.Facts
+		codes    []results.Code
+		says     string
+	}{
+		{"all is near", []int{1, 3}, true, host(1.0, "none"), nil, ""},
+		{"far from the NIC", []int{1, 5}, true, host(1.0, "none"), []results.Code{results.NUMAFar}, "on CPUs 5, which are on another NUMA node than eth1 (node 1, distance 21)"},
+		{"a NIC of no node", []int{1, 5}, true, host(-1.0, "none"), nil, ""},
+		{"a host of one node", []int{0, 1}, true, results.Facts{"numa": map[string]any{"node0_cpus": "0-7"}, "nic": map[string]any{"numa_node": 0.0}}, nil, ""},
+		{"passthrough", []int{1}, true, host(1.0, "identity"), nil, ""},
+		{"lazy", []int{1}, true, host(1.0, "DMA-FQ"), []results.Code{results.IOMMUTranslates}, "lazily"},
+		{"strict", []int{1}, true, host(1.0, "DMA"), []results.Code{results.IOMMUTranslates}, "strictly"},
+		{"lazy, with copies", []int{1}, false, host(1.0, "DMA-FQ"), nil, ""},
+		{"not pinned", nil, true, host(1.0, "none"), nil, ""},
+		{"nothing known", []int{1}, true, nil, nil, ""},
+	} {
+		got := conditions(endpoint.RX, c.cpus, c.zeroCopy, c.facts)
+		if !slices.Equal(codesOf(got), c.codes) || !strings.Contains(strings.Join(got, "\n"), c.says) {
+			t.Errorf("%s: %q, want %v with %q", c.name, got, c.codes, c.says)
+		}
+	}
+}
+
+func TestSiblings(t *testing.T) {
+	cores := []int{0, 1, 0, 1}
+	for _, c := range []struct {
+		workers []int
+		busy    [4]uint64 // ticks of 10 s
+		want    []int
+	}{
+		{[]int{0}, [4]uint64{900, 900, 50, 0}, nil}, // CPU 1 is another core
+		{[]int{0}, [4]uint64{900, 0, 150, 0}, []int{2}},
+		{[]int{0, 2}, [4]uint64{900, 0, 900, 0}, []int{0, 2}}, // two workers on a core
+		{nil, [4]uint64{900, 900, 900, 900}, nil},
+	} {
+		o := &others{p: &wire.Prepare{}, workers: c.workers, first: make([]procfile.CPU, 4), last: make([]procfile.CPU, 4)}
+		for n, ticks := range c.busy {
+			o.last[n].System = ticks
+		}
+		if got := o.siblings(10, cores); !slices.Equal(got, c.want) {
+			t.Errorf("workers on %v, busy %v: siblings %v, want %v", c.workers, c.busy, got, c.want)
+		}
+	}
+}
+
+// TestFactsChanged: facts that are not the same after the run are told, and what
+// is of no host is not.
+func TestFactsChanged(t *testing.T) {
+	facts := func(governor string, more map[string]any) results.Facts {
+		return results.Facts{"cpu": map[string]any{"governor": governor, "online": "0-1"}, "process": more, "missing": more}
+	}
+	if w := factsChanged(endpoint.RX, facts("performance", nil), facts("performance", map[string]any{"x": 1})); w != "" {
+		t.Errorf("nothing was changed: %s", w)
+	}
+	w := factsChanged(endpoint.RX, facts("performance", nil), facts("powersave", nil))
+	if results.CodeOf(w) != results.HostChanged || !strings.Contains(w, "rx: changed during the run: cpu.governor was performance and is powersave") {
+		t.Error(w)
+	}
+	many := results.Facts{"sysctl": map[string]any{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6}}
+	if w := factsChanged(endpoint.RX, many, results.Facts{}); !strings.Contains(w, "sysctl.a was 1 and is absent") || strings.Count(w, "absent") != mostNamed || !strings.Contains(w, "…") {
+		t.Error(w)
+	}
+}

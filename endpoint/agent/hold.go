@@ -1,0 +1,19 @@
+package agent
+
+import (
+	"zcbench/endpoint"
+	"zcbench/endpoint/wire"
+)
+
+func (c *conversation) hold(h wire.Hold) (err error) {
+	if !c.trusted || c.agent.Claim == nil {
+		return endpoint.Errorf(endpoint.Denied, "this agent is not to be held")
+	}
+	if c.claim == nil {
+		if c.claim, err = c.agent.Claim(h.Ticket); err != nil {
+			return err
+		}
+	}
+	c.idle = forEver // whoever holds an agent need ask it nothing: that it is there is heard
+	return c.link.Send(wire.Message{Held: &wire.Held{}})
+}

@@ -63,7 +63,7 @@ func Half(p *wire.Prepare, facts results.Facts, res *wire.Result) results.Record
 	rec.Notes = append(rec.Notes, merged(res, p)...)
 	rec.Flows = connections(res, p.Role, nil)
 	rec.Warnings = res.Warnings
-	rec.Notes = append(res.Notes, results.Warn(results.HalfRecord, "this is the %s's half of the run; the other end's output has the record of both", map[endpoint.Role]string{endpoint.RX: "receiver", endpoint.TX: "sender"}[p.Role]))
+	rec.Notes = append(append(rec.Notes, res.Notes...), results.Warn(results.HalfRecord, "this is the %s's half of the run; the other end's output has the record of both", map[endpoint.Role]string{endpoint.RX: "receiver", endpoint.TX: "sender"}[p.Role]))
 	rec.Derive()
 	return rec
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/results"
 )
@@ -44,5 +45,18 @@ func TestCompare(t *testing.T) {
 		if got := strings.Join(codes, " "); got != c.codes {
 			t.Errorf("%s: warnings %q, want %q", name, got, c.codes)
 		}
+	}
+}
+
+// TestHalfKeepsNotes: what is to be known of a window that has fewer samples than were
+// asked for is known to this end's own user too.
+func TestHalfKeepsNotes(t *testing.T) {
+	res := &wire.Result{Notes: []string{"the engine's"}}
+	for i := range 5 {
+		res.Samples = append(res.Samples, wire.Sample{At: int64(i) * 2e9})
+	}
+	notes := Half(&wire.Prepare{Role: endpoint.RX, Interval: time.Second}, nil, res).Notes
+	if len(notes) != 3 || results.CodeOf(notes[0]) != results.SamplesMerged || notes[1] != "the engine's" || results.CodeOf(notes[2]) != results.HalfRecord {
+		t.Errorf("%q", notes)
 	}
 }

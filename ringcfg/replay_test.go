@@ -57,6 +57,8 @@ func TestReplayPlan(t *testing.T) {
 		{nic: "qemu-igb", want: split, err: "hds-thresh, tcp-data-split: not supported by driver igb", kind: ErrUnsupported},
 		{nic: "qemu-e1000e", want: map[string]string{"rx-usecs": "9", "priv.disable-k1": "on", "irq.tx-0": "1"},
 			to: "priv.disable-k1 off on; coalesce.rx-usecs 3 9; irq.tx-0 0-1 1"},
+		{nic: "qemu-vmxnet3", want: map[string]string{"lro": "off", "rx-ring": "4096", "rss": "equal 1", "irq.rx-0": "1"},
+			to: "feature.rx-lro on off; ring.rx 1024 4096; rss.table " + strings.Repeat("0 1 ", 63) + "0 1 " + strings.TrimSpace(strings.Repeat("0 ", 128)) + "; irq.rx-0 0-1 1"},
 		{nic: "qemu-e1000e", want: map[string]string{"channels": "2"}, err: "channels: not supported by driver e1000e", kind: ErrUnsupported},
 		{nic: "qemu-e1000e", want: map[string]string{"rss": "equal 1"}, err: "rss: not supported by driver e1000e", kind: ErrUnsupported},
 	} {
@@ -100,6 +102,9 @@ func TestReplayShow(t *testing.T) {
 		{"qemu-igb", "igb",
 			Settings{"ring.rx": "256", "ring.tcp-data-split": "", "channels.combined": "2", "priv.legacy-rx": "off", "coalesce.tx-usecs": "3", "pause.autoneg": "on", "irq.rx-*": "", "irq.rx-1": "0-1"},
 			Settings{"feature.rx-ntuple-filter": "off"}, map[string]uint64{"ring.rx-max": 4096, "channels.combined-max": 8}, "link.mtu ring.rx ring.tcp-data-split"},
+		{"qemu-vmxnet3", "vmxnet3",
+			Settings{"ring.rx-jumbo": "512", "channels.combined": "2", "feature.rx-lro": "on", "napi.rx-0.threaded": "", "irq.rx-1": "0-1", "coalesce.rx-usecs": ""},
+			nil, map[string]uint64{"ring.rx-max": 4096, "channels.combined-max": 2}, "feature.rx-lro link.mtu ring.tcp-data-split"},
 		{"qemu-e1000e", "e1000e",
 			Settings{"ring.rx": "256", "channels.combined": "", "rss.table": "", "coalesce.rx-usecs": "3", "coalesce.tx-usecs": "", "priv.s0ix-enabled": "off", "irq.rx-0": "0-1", "irq.tx-0": "0-1", "queue.tx-0.xps-cpus": ""},
 			nil, map[string]uint64{"ring.tx-max": 4096, "channels.combined-max": 0}, "link.mtu ring.rx ring.tcp-data-split"},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -255,6 +256,8 @@ func TestReplayProbe(t *testing.T) {
 		{"veth", map[string]string{"tx devmem": "no ", "rx devmem": "no its driver has no queue API"}, nil, "its driver has no queue API"},
 		{"qemu-igb", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
 			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
+		{"qemu-vmxnet3", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
+			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
 		{"qemu-e1000e", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
 			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
 	} {
@@ -269,6 +272,29 @@ func TestReplayProbe(t *testing.T) {
 		fix, err := fixOf(from, from.Head.Interface)
 		if !slices.Equal(fix, c.fix) || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: --fix: %q, %v; want %q, %q", c.nic, fix, err, c.fix, c.err)
+		}
+	}
+}
+
+// What is known of a queue is in its line, and nothing of a NAPI that a driver does not
+// tell of.
+func TestReplayQueues(t *testing.T) {
+	for nic, line := range map[string]string{
+		"qemu-vmxnet3":    "queue rx-1  interrupt 34 on CPUs 0-1",
+		"qemu-igb":        "queue tx-0  NAPI 8199 in softirq, interrupt 38 on CPUs 0-1",
+		"zcnic-like-mlx5": "queue rx-0  NAPI ",
+	} {
+		from := captures.Load(t, nic)
+		v, err := ringcfg.ShowFrom(from, from.Head.Interface)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		if err := showView(&out, shown{View: v}); err != nil {
+			t.Fatal(err)
+		}
+		if text := regexp.MustCompile(" {2,}").ReplaceAllString(out.String(), "  "); !strings.Contains(text, "\n"+line) {
+			t.Errorf("%s: %s\nhas no %s", nic, text, line)
 		}
 	}
 }

@@ -164,17 +164,17 @@ func showView(out io.Writer, v shown) error {
 		if q.Thread != 0 {
 			where = fmt.Sprintf("thread %d", q.Thread)
 		}
-		fmt.Fprintf(w, "queue %s\t", q.Name)
+		var facts []string
 		if q.NAPI != 0 {
-			fmt.Fprintf(w, "NAPI %d in %s", q.NAPI, where)
+			facts = append(facts, fmt.Sprintf("NAPI %d in %s", q.NAPI, where))
 		}
 		if q.IRQ != 0 {
-			fmt.Fprintf(w, ", interrupt %d on CPUs %s", q.IRQ, q.CPUs)
+			facts = append(facts, fmt.Sprintf("interrupt %d on CPUs %s", q.IRQ, q.CPUs))
 		}
 		if q.Provider != "" {
-			fmt.Fprintf(w, ", memory of %s", q.Provider)
+			facts = append(facts, "memory of "+q.Provider)
 		}
-		fmt.Fprintln(w)
+		fmt.Fprintf(w, "queue %s\t%s\n", q.Name, strings.Join(facts, ", "))
 	}
 	for _, p := range v.PagePools {
 		fmt.Fprintf(w, "page pool %d\t%s in flight (%d bytes)", p.ID, printable.Count(p.Inflight, "page"), p.Bytes)

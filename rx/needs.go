@@ -14,6 +14,7 @@ import (
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/netif"
+	"zcbench/internal/printable"
 	"zcbench/ringcfg"
 	"zcbench/udmabuf"
 )
@@ -30,8 +31,10 @@ func ownQueues(n int) ringcfg.Want {
 // for as long as it stays set: which queue it will be, a run chooses. An error of kind
 // Unsupported says that none can be. Another than the kernel may answer.
 func Binding(from *answers.Source, iface string) (ringcfg.Want, error) {
-	if err := unsupported(probeBinding(from, iface)); err != nil {
-		return ringcfg.Want{}, err
+	for _, v := range []feature.Verdict{probeBinding(from, iface), inTheWay(from, iface)} {
+		if err := unsupported(v); err != nil {
+			return ringcfg.Want{}, err
+		}
 	}
 	w := anyQueue(iface)
 	w.Keep = true
@@ -106,6 +109,9 @@ func splitRefuses(from *answers.Source, iface string) bool {
 // probeSettings says whether an engine can have ownQueues, and names what is to be
 // changed for it.
 func probeSettings(from *answers.Source, iface, engine string) feature.Verdict {
+	if v := inTheWay(from, iface); v.Answer != feature.Yes {
+		return v
+	}
 	plan, err := ringcfg.PlanFrom(from, anyQueue(iface))
 	switch {
 	case errors.Is(err, ringcfg.ErrUnsupported):
@@ -132,6 +138,29 @@ func probeSettings(from *answers.Source, iface, engine string) feature.Verdict {
 		v.Reason += "for its time a run sets " + strings.Join(sets, ", ")
 	}
 	return v
+}
+
+// inTheWay says what there is on an interface that keeps memory from being bound to its
+// queues, that a run does not take away, and that can be known before: possible where
+// nothing is.
+func inTheWay(from *answers.Source, iface string) feature.Verdict {
+	// Whoever put an XDP program there wants it (net/core/netdev_rx_queue.c,
+	// __netif_mp_open_rxq, 7.3).
+	if d, err := netif.Look(from, iface); err == nil && d.Attrs().Xdp != nil && d.Attrs().Xdp.Attached {
+		return feature.Impossible(iface+" has an XDP program, beside which the kernel binds no memory to queues", "ip link set dev "+printable.Word(iface)+" xdp off")
+	}
+	eth, err := ethtool.DialFrom(from)
+	if err != nil {
+		return feature.Possible() // others say so
+	}
+	defer eth.Close()
+	// Port time stamps, which a clock may be set by (mlx5e_queue_mem_alloc, 7.3).
+	if d, err := eth.Driver(iface); err == nil && d.Name == "mlx5_core" {
+		if flags, err := eth.PrivFlags(iface); err == nil && flags["tx_port_ts"] {
+			return feature.Impossible(iface+" has the private flag tx_port_ts, with which mlx5 restarts no queue", "ethtool --set-priv-flags "+printable.Word(iface)+" tx_port_ts off")
+		}
+	}
+	return feature.Possible()
 }
 
 // driverOf is the driver of an interface, "" where it does not tell.

@@ -276,6 +276,28 @@ func TestReplayProbe(t *testing.T) {
 	}
 }
 
+// An XDP program is in the way, and probe and probe --fix say so: no command of theirs
+// takes it away.
+func TestReplayXDP(t *testing.T) {
+	const none, generic = "0c002b000500020000000000", "0c002b000500020002000000" // IFLA_XDP_ATTACHED
+	text := captures.Text(t, "zcnic-like-mlx5")
+	if !strings.Contains(text, none) {
+		t.Fatal("the capture does not tell of XDP")
+	}
+	from, err := answers.Read("mlx5 with XDP", strings.NewReader(strings.Replace(text, none, generic, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, engine := range []string{"rx devmem", "rx zcrx"} {
+		if v := verdicts(from, "zc1")[engine]; v.Answer != feature.No || !strings.Contains(v.Reason, "zc1 has an XDP program") || !strings.Contains(v.Fix, "ip link set dev zc1 xdp off") {
+			t.Errorf("%s: %+v", engine, v)
+		}
+	}
+	if _, err := fixOf(from, "zc1"); endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), "xdp off") {
+		t.Errorf("--fix: %v", err)
+	}
+}
+
 // What is known of a queue is in its line, and nothing of a NAPI that a driver does not
 // tell of.
 func TestReplayQueues(t *testing.T) {

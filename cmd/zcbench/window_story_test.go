@@ -380,7 +380,7 @@ func TestStoryFrozenEnd(t *testing.T) {
 	}
 }
 
-// TestStoryChanged: what is changed of an interface within the window and put back
+// TestStoryChanged: what is changed of an interface within the window, put back or not,
 // is told by the end whose it is, and of payload that was copied meanwhile nothing
 // is claimed.
 func TestStoryChanged(t *testing.T) {
@@ -414,6 +414,12 @@ func TestStoryChanged(t *testing.T) {
 			}
 			return netlink.QdiscAdd(q)
 		}, "qdisc pfifo was added", false},
+		{"a sysctl that is no fact", func(_ *netpair.End, _ netlink.Link, back bool) error { // only the end of the run tells
+			if back {
+				return nil
+			}
+			return os.WriteFile("/proc/sys/net/ipv4/tcp_autocorking", []byte("0"), 0)
+		}, "sysctl.net.ipv4.tcp_autocorking was 1 and is 0", false},
 	} {
 		for _, whose := range []string{"tx", "rx"} {
 			t.Run(c.name+" at "+whose, func(t *testing.T) {

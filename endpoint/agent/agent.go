@@ -23,6 +23,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/netif"
 	"zcbench/results"
+	"zcbench/ringcfg"
 )
 
 // Agent is one end of the payload, driven over a control link. The zero value
@@ -285,7 +286,8 @@ type conversation struct {
 	cancel  context.CancelCauseFunc
 	claim   io.Closer
 	facts   results.Facts
-	power   *recording // of power meters; nil: none are read
+	others  ringcfg.Settings // settings of whose change nobody tells, before the run
+	power   *recording       // of power meters; nil: none are read
 }
 
 func (c *conversation) handshake() error {
@@ -431,6 +433,7 @@ func (c *conversation) prepare(ctx context.Context, p wire.Prepare) error {
 		c.run = nil
 		return err
 	}
+	c.others = c.unannounced()
 	sender := p
 	sender.Role = endpoint.TX
 	c.expect("start the run", sender.Preparing())
@@ -480,6 +483,9 @@ func (c *conversation) start(ctx context.Context, s wire.Start) error {
 				res.Warnings = append(res.Warnings, warning)
 			}
 		}
+		if warning := settingsChanged(r.p.Role, c.others, c.unannounced(), c.facts, c.trusted); warning != "" {
+			res.Warnings = append(res.Warnings, warning)
+		}
 		c.run = nil
 		err = r.close()
 	}
@@ -500,6 +506,18 @@ func (c *conversation) start(ctx context.Context, s wire.Start) error {
 		observe(Event{Record: &rec})
 	}
 	return nil
+}
+
+// unannounced are those of the run's interface; nil: they cannot be read.
+func (c *conversation) unannounced() ringcfg.Settings {
+	if c.run.p.Interface == "" {
+		return nil
+	}
+	s, err := ringcfg.Unannounced(c.run.p.Interface)
+	if err != nil {
+		return nil // it is gone, which others tell
+	}
+	return s
 }
 
 // failed is this end's half of a run that was not brought to its end: what it had

@@ -14,6 +14,7 @@ import (
 	"zcbench/internal/linkwatch"
 	"zcbench/internal/netif"
 	"zcbench/results"
+	"zcbench/ringcfg"
 )
 
 // changes are what was changed of the interfaces of the flows within the window.
@@ -115,18 +116,38 @@ func (c *changes) tell(role endpoint.Role) (warning string, d endpoint.Doubt) {
 // it: of those that no interface has nobody tells meanwhile. What was missing says
 // nothing of the host, and a process's own are not the host's.
 func factsChanged(role endpoint.Role, before, after results.Facts) (warning string) {
-	var said []string
+	var all []ringcfg.Change
 	for _, d := range results.Diff(before, after) {
-		switch {
-		case strings.HasPrefix(d.Name, "missing.") || strings.HasPrefix(d.Name, "process."):
-		case len(said) == mostNamed:
-			said = append(said, "…")
-		case len(said) < mostNamed:
-			said = append(said, fmt.Sprintf("%s was %s and is %s", d.Name, cmp.Or(d.A, "absent"), cmp.Or(d.B, "absent")))
+		if !strings.HasPrefix(d.Name, "missing.") && !strings.HasPrefix(d.Name, "process.") {
+			all = append(all, ringcfg.Change{Name: d.Name, From: d.A, To: d.B})
 		}
 	}
-	if len(said) == 0 {
+	return changedMeanwhile(role, all)
+}
+
+// settingsChanged is factsChanged of settings that are no facts and of whose change the
+// kernel tells nobody.
+func settingsChanged(role endpoint.Role, before, after ringcfg.Settings, facts results.Facts, trusted bool) (warning string) {
+	if before == nil || after == nil {
+		return "" // one of them could not be read
+	}
+	known, _ := facts["sysctl"].(map[string]any)
+	return changedMeanwhile(role, slices.DeleteFunc(before.Changed(after), func(c ringcfg.Change) bool {
+		_, told := known[strings.TrimPrefix(c.Name, "sysctl.")]
+		return told || !trusted && strings.HasPrefix(c.Name, "flow.") // which has addresses
+	}))
+}
+
+func changedMeanwhile(role endpoint.Role, all []ringcfg.Change) (warning string) {
+	if len(all) == 0 {
 		return ""
+	}
+	var said []string
+	for _, c := range all[:min(len(all), mostNamed)] {
+		said = append(said, fmt.Sprintf("%s was %s and is %s", c.Name, cmp.Or(c.From, "absent"), cmp.Or(c.To, "absent")))
+	}
+	if len(all) > mostNamed {
+		said = append(said, "…")
 	}
 	return results.Warn(results.HostChanged, "%s: changed during the run: %s; the figures are of no one setting", role, strings.Join(said, "; "))
 }

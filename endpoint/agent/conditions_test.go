@@ -9,6 +9,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/procfile"
 	"zcbench/results"
+	"zcbench/ringcfg"
 )
 
 func codesOf(warnings []string) (codes []results.Code) {
@@ -85,6 +86,22 @@ func TestFactsChanged(t *testing.T) {
 	w := factsChanged(endpoint.RX, facts("performance", nil), facts("powersave", nil))
 	if results.CodeOf(w) != results.HostChanged || !strings.Contains(w, "rx: changed during the run: cpu.governor was performance and is powersave") {
 		t.Error(w)
+	}
+	rule := "flow.tcp4 dst-ip 198.18.0.2 dst-port 99"
+	now := ringcfg.Settings{"irq.rx-0": "0", "sysctl.net.ipv4.tcp_rmem": "1 2 3", "napi.threaded": "off"}
+	later := ringcfg.Settings{"irq.rx-0": "0-1", "sysctl.net.ipv4.tcp_rmem": "1 2 4", "napi.threaded": "off", rule: "queue 3 at 5"}
+	for _, c := range []struct {
+		before, after ringcfg.Settings
+		trusted       bool
+		want          string
+	}{
+		{now, now, true, ""}, {nil, now, true, ""}, {now, nil, true, ""}, {now, later, false, "rx: changed during the run: irq.rx-0 was 0 and is 0-1; the figures"},
+		{now, later, true, "rx: changed during the run: " + rule + " was absent and is queue 3 at 5; irq.rx-0 was 0 and is 0-1; the figures"},
+	} {
+		w := settingsChanged(endpoint.RX, c.before, c.after, results.Facts{"sysctl": map[string]any{"net.ipv4.tcp_rmem": "1 2 3"}}, c.trusted)
+		if (w == "") != (c.want == "") || c.want != "" && (results.CodeOf(w) != results.HostChanged || !strings.Contains(w, c.want)) {
+			t.Errorf("%v to %v: %q, want %q", c.before, c.after, w, c.want)
+		}
 	}
 	many := results.Facts{"sysctl": map[string]any{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6}}
 	if w := factsChanged(endpoint.RX, many, results.Facts{}); !strings.Contains(w, "sysctl.a was 1 and is absent") || strings.Count(w, "absent") != mostNamed || !strings.Contains(w, "…") {

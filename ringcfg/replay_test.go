@@ -180,7 +180,9 @@ func TestReplayIsStrict(t *testing.T) {
 func FuzzReplay(f *testing.F) {
 	names := captures.Names(f)
 	for i := range names {
-		f.Add(uint(i), uint(7), uint(0), uint(20), []byte{0xff, 0xff, 0xff, 0xff})
+		for answer := range uint(48) {
+			f.Add(uint(i), answer, uint(0), uint(24), []byte{0xff, 0xff, 0xff, 0xff})
+		}
 		f.Add(uint(i), uint(1), uint(0), uint(30), []byte(nil))
 	}
 	f.Fuzz(func(t *testing.T, nic, answer, message, at uint, put []byte) {

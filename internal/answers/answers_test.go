@@ -217,6 +217,10 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(head + `{"ask":"link","of":"eth1","messages":["00ff"]}` + "\n" + `{"ask":"file","text":"1\n","errno":2,"failed":"no"}` + "\n"))
 	link := append(make([]byte, unix.SizeofIfInfomsg), attr(unix.IFLA_ADDRESS, []byte{2, 1, 2, 3, 4, 5})...)
 	f.Add(fmt.Appendf(nil, "%s{\"ask\":\"link\",\"messages\":[\"%x\"]}\n{\"ask\":\"ioctl ETHTOOL_GRXCLSRULE\",\"messages\":[\"%x\"]}\n", head, link, new(abi.EthtoolRxnfc).Bytes()))
+	var rule abi.EthtoolRxnfc
+	rule.Fs.FlowType = abi.TCP_V6_FLOW
+	rule.Fs.H.Tcpip6().Dst, rule.Fs.M.Tcpip6().Dst = [16]byte{0x20, 1, 1}, [16]byte{255, 255, 255}
+	f.Add(fmt.Appendf(nil, "%s{\"ask\":\"ioctl ETHTOOL_GRXCLSRULE\",\"messages\":[\"%x\"]}\n{\"ask\":\"ioctl ETHTOOL_GDRVINFO\",\"messages\":[\"%x\"]}\n", head, rule.Bytes(), make([]byte, 196)))
 	mac := net.HardwareAddr{0x52, 0x54, 0xa1, 0xb2, 0xc3, 0xd4}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Read("f", bytes.NewReader(text))

@@ -82,10 +82,24 @@ func TestParseRSS(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(unhex(f, replyHeader+"0800 0200 01000000 0700 0500 aabbcc 00"))
+	const bits = "2400 0380 1000 0180 0600 0200 6100 0000 0400 0300 1000 0180 0600 0200 6200 0000 0400 0300"
+	f.Add(unhex(f, replyHeader+"2c00 0280 0400 0100"+bits+"2c00 0380 0400 0100"+bits+"2c00 0480 0400 0100"+bits+"2c00 0580 0400 0100"+bits))
+	f.Add(append([]byte{unix.ETHTOOL_MSG_FEATURES_NTF, 1, 0, 0}, unhex(f, replyHeader+"1c00 0480 0400 0100 0800 0200 40000000 0c00 0400 05000000 00000080")...))
+	rule := encodeRule(Rule{Location: 7, Match: Match{Dst: netip.MustParseAddr("198.18.0.2"), DstPort: 5302}, Queue: 3})
+	f.Add(rule.Bytes())
+	m := Monitor{names: map[int]string{0: "a", 2: "c", 63: "z"}}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		rings.parse(b)
 		parseFeatures(b)
 		parseRSS(b)
+		m.Parse(b)
+		var n abi.EthtoolRxnfc
+		copy(n.Bytes(), b)
+		if r := parseRule(&n); r.Other == "" {
+			if again := encodeRule(r); parseRule(&again) != r {
+				t.Errorf("%+v came back as %+v", r, parseRule(&again))
+			}
+		}
 	})
 }
 

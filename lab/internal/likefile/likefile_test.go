@@ -78,7 +78,9 @@ var parameter = regexp.MustCompile(`^(like|queues|as_[a-z_]+)=[!#-~]+$`)
 func FuzzOf(f *testing.F) {
 	names := captures.Names(f)
 	for i := range names {
-		f.Add(uint(i), uint(7), uint(0), uint(20), []byte{0xff, 0xff, 0xff, 0xff})
+		for answer := range uint(48) {
+			f.Add(uint(i), answer, uint(0), uint(24), []byte{0xff, 0xff, 0xff, 0xff})
+		}
 	}
 	f.Add(uint(slices.Index(names, "zcnic-like-mlx5")), uint(8), uint(0), uint(4), []byte("gve like="))
 	f.Fuzz(func(t *testing.T, nic, answer, message, at uint, put []byte) {

@@ -209,6 +209,9 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 				continue
 			}
 			err := endpoint.Errorf(endpoint.Failed, "%s: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs)", a.driver(), c.idle.Seconds())
+			if s := c.link.Quiet(); s != nil { // as where an interface is gone, which s says
+				err = endpoint.Errorf(endpoint.Failed, "%s: %w", a.driver(), s)
+			}
 			c.link.LastWords(endpoint.Errorf(endpoint.Failed, "this end was asked for nothing in %.0f s, and closed the connection", c.idle.Seconds()))
 			if c.over {
 				return nil // with a run that came to its end

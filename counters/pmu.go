@@ -11,7 +11,7 @@ import (
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/perf"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // pmu is what the CPUs' own counters say the payload took, over the scope's
@@ -114,7 +114,7 @@ func (r *perfReader) Warnings() (warnings []string) {
 	if !r.shared {
 		return nil
 	}
-	return []string{results.Warn(results.CountersShared, "the hardware has too few counters for all that use them (perf, the NMI watchdog): values are extrapolated from the time they were counted")}
+	return []string{caveat.Warn(caveat.CountersShared, "the hardware has too few counters for all that use them (perf, the NMI watchdog): values are extrapolated from the time they were counted")}
 }
 
 func (r *perfReader) Close() error {

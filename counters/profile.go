@@ -21,6 +21,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/perf"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // Profiler samples what the scope's CPUs are at in the window: functions of the
@@ -245,7 +246,7 @@ const (
 func (p *profiler) Report(res *wire.Result) (notes, warnings []string, err error) {
 	kernel, err := perf.KernelSymbols()
 	if err != nil {
-		warnings = append(warnings, results.Warn(results.RecordingGaps, "the profile lacks the kernel's names: %v", err))
+		warnings = append(warnings, caveat.Warn(caveat.RecordingGaps, "the profile lacks the kernel's names: %v", err))
 	}
 	out := &results.Profile{Event: p.event, Samples: p.all, Lost: p.lost, Hz: profileHz}
 	n := namer{kernel: kernel, own: p.own, program: filepath.Base(os.Args[0]), procs: map[uint32]string{}}
@@ -261,9 +262,9 @@ func (p *profiler) Report(res *wire.Result) (notes, warnings []string, err error
 	if p.event == "cpu-clock" {
 		text += "; by a timer, because there is no PMU here: what runs with interrupts off shows where they are turned on again"
 	}
-	notes = append(notes, results.Warn(results.RecordingCost, "%s", text))
+	notes = append(notes, caveat.Warn(caveat.RecordingCost, "%s", text))
 	if p.slow {
-		warnings = append(warnings, results.Warn(results.RecordingGaps, "the kernel throttled the profile: it has gaps (sysctl kernel.perf_cpu_time_max_percent)"))
+		warnings = append(warnings, caveat.Warn(caveat.RecordingGaps, "the kernel throttled the profile: it has gaps (sysctl kernel.perf_cpu_time_max_percent)"))
 	}
 	return notes, warnings, nil
 }

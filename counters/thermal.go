@@ -9,7 +9,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
 	"zcbench/internal/procfile"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // thermal is how hot the CPU packages are and how often they were slowed down
@@ -110,7 +110,7 @@ func (r *valueReader) throttling(root string, cpus []int) error {
 				return err
 			}
 			seen[c.name+c.of] = true
-			r.add(f, instrument.Quantity{Name: c.name, Code: results.CPUHot, Means: c.means})
+			r.add(f, instrument.Quantity{Name: c.name, Code: caveat.CPUHot, Means: c.means})
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/printable"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // Runner carries out a plan.
@@ -345,7 +346,7 @@ func (s *state) measure(ctx context.Context, run *Run, trial driver.Trial) (resu
 		rec.Status, rec.Reason = results.Failed, cause.Error()
 	}
 	if err := s.hook(context.WithoutCancel(ctx), "after-run", s.Plan.Spec.Hooks.AfterRun, run); err != nil {
-		rec.Warnings = append(rec.Warnings, results.Warn(results.HookFailed, "%v", err))
+		rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.HookFailed, "%v", err))
 	}
 	return rec, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"zcbench/internal/printable"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // Window is the time that a mean is wanted for. The load lasts from Began to
@@ -59,8 +60,8 @@ func (t *Trace) Over(w Window) (_ results.Power, warnings []string, _ error) {
 	if p.Resolution == 0 && !p.Energy {
 		p.Resolution, stepped = s.resolution()
 	}
-	add := func(code results.Code, format string, args ...any) {
-		warnings = append(warnings, results.Warn(code, format, args...))
+	add := func(code caveat.Code, format string, args ...any) {
+		warnings = append(warnings, caveat.Warn(code, format, args...))
 	}
 	switch {
 	case p.Energy:
@@ -71,31 +72,31 @@ func (t *Trace) Over(w Window) (_ results.Power, warnings []string, _ error) {
 	case stepped > 0:
 		p.Bound = stepped // whether it rounds or cuts off is not known
 		if p.Bound > coarse*p.Watts && p.Watts > 0 {
-			add(results.PowerCoarse, "its watts come in steps of %.3g W, by so much may %.4g W be off", stepped, p.Watts)
+			add(caveat.PowerCoarse, "its watts come in steps of %.3g W, by so much may %.4g W be off", stepped, p.Watts)
 		}
 	}
 	if p.Samples < few || p.Interval > length {
-		add(results.PowerSlow, "the meter gave %s within the %.1f s window (one each %.1f s): measure for longer", printable.Count(p.Samples, "value"), length, p.Interval)
+		add(caveat.PowerSlow, "the meter gave %s within the %.1f s window (one each %.1f s): measure for longer", printable.Count(p.Samples, "value"), length, p.Interval)
 	}
 	if from, to := s.gap(length); to-from > max(5*p.Interval, length/10) {
-		add(results.PowerGap, "there is no reading from %.1f to %.1f s of the window", from, to)
+		add(caveat.PowerGap, "there is no reading from %.1f to %.1f s of the window", from, to)
 	}
 	if len(c.watts) > few && !p.Energy && !t.Info.Pushed && s.constant() {
-		add(results.PowerCoarse, "each of %d readings is %g W: the meter may be coarse, or slower than the run", len(c.watts), c.watts[0].v)
+		add(caveat.PowerCoarse, "each of %d readings is %g W: the meter may be coarse, or slower than the run", len(c.watts), c.watts[0].v)
 	}
 	if c.bursts.every > length/100 {
-		add(results.PowerLate, "its values come about %d at once, every %.2g s, as from a program whose output is buffered: when each was measured is not known, and they were taken as spread evenly over the time between; have it print each at once (stdbuf -oL COMMAND)", c.bursts.size, c.bursts.every)
+		add(caveat.PowerLate, "its values come about %d at once, every %.2g s, as from a program whose output is buffered: when each was measured is not known, and they were taken as spread evenly over the time between; have it print each at once (stdbuf -oL COMMAND)", c.bursts.size, c.bursts.every)
 	}
 	if p.Watts <= 0 {
-		add(results.PowerBlind, "the meter shows %g W: it does not see this load", p.Watts)
+		add(caveat.PowerBlind, "the meter shows %g W: it does not see this load", p.Watts)
 	}
 	if !w.Began.IsZero() {
 		if text := flat.between(0, length).step(w.Began.Sub(w.From).Seconds(), w.Ended.Sub(w.From).Seconds()); text != "" {
-			add(results.PowerLate, "%s", text)
+			add(caveat.PowerLate, "%s", text)
 		}
 	}
 	if t.Info.Cost > costly {
-		add(results.PowerCost, "reading it takes %.1f%% of a CPU (%s): on the host that it measures this is in its watts", t.Info.Cost*100, t.Info.Source)
+		add(caveat.PowerCost, "reading it takes %.1f%% of a CPU (%s): on the host that it measures this is in its watts", t.Info.Cost*100, t.Info.Source)
 	}
 	return p, warnings, nil
 }
@@ -325,7 +326,7 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 			c.absurd, c.sample = c.absurd+1, p.v // its neighbours say otherwise
 			continue
 		case step < 0:
-			c.warned = append(c.warned, results.Warn(results.PowerWrap, "its energy counter fell from %g to %g J, and it has no known wrap", before.v, p.v))
+			c.warned = append(c.warned, caveat.Warn(caveat.PowerWrap, "its energy counter fell from %g to %g J, and it has no known wrap", before.v, p.v))
 			c.energy, total, before = []point{{p.t, 0}}, 0, p
 			continue
 		}
@@ -341,7 +342,7 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 			rates = append(rates, p.v)
 		}
 		if longest*median(rates) > top/2 {
-			c.warned = append(c.warned, results.Warn(results.PowerWrap, "its energy counter wraps every %g J; in %.1f s without a reading it may have done so more than once", top, longest))
+			c.warned = append(c.warned, caveat.Warn(caveat.PowerWrap, "its energy counter wraps every %g J; in %.1f s without a reading it may have done so more than once", top, longest))
 		}
 	}
 }
@@ -349,10 +350,10 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 // warnings are what holds for any window.
 func (c *cleaned) warnings(t *Trace) (warnings []string) {
 	if c.absurd > 0 {
-		warnings = append(warnings, results.Warn(results.PowerLost, "%d of %s cannot be (such as %g) and were left out", c.absurd, printable.Count(len(t.Readings), "reading"), c.sample))
+		warnings = append(warnings, caveat.Warn(caveat.PowerLost, "%d of %s cannot be (such as %g) and were left out", c.absurd, printable.Count(len(t.Readings), "reading"), c.sample))
 	}
 	if t.Lost > 0 {
-		warnings = append(warnings, results.Warn(results.PowerLost, "%d of %s failed, the latest with: %v", t.Lost, printable.Count(t.Lost+len(t.Readings), "read"), t.Err))
+		warnings = append(warnings, caveat.Warn(caveat.PowerLost, "%d of %s failed, the latest with: %v", t.Lost, printable.Count(t.Lost+len(t.Readings), "read"), t.Err))
 	}
 	return append(warnings, c.warned...)
 }

@@ -13,6 +13,7 @@ import (
 
 	"zcbench/internal/printable"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // cause is what a run was limited by.
@@ -174,15 +175,15 @@ func diagnose(r *results.Record) diagnosis {
 		}
 	}
 	for _, w := range []struct {
-		code results.Code
+		code caveat.Code
 		what string
 	}{
-		{results.CPUForeign, "other programs used CPUs that are counted here"}, {results.CPUSteal, "the hypervisor kept CPU time for others"},
-		{results.CPUThrottled, "a cgroup's quota stopped it"}, {results.SMTSibling, "cores were shared with other work"},
+		{caveat.CPUForeign, "other programs used CPUs that are counted here"}, {caveat.CPUSteal, "the hypervisor kept CPU time for others"},
+		{caveat.CPUThrottled, "a cgroup's quota stopped it"}, {caveat.SMTSibling, "cores were shared with other work"},
 	} {
 		var ends []string
 		for _, e := range []struct{ role, name string }{{"tx: ", "the sender"}, {"rx: ", "the receiver"}} {
-			if slices.ContainsFunc(r.Warnings, func(text string) bool { return strings.HasPrefix(text, e.role) && results.CodeOf(text) == w.code }) {
+			if slices.ContainsFunc(r.Warnings, func(text string) bool { return strings.HasPrefix(text, e.role) && caveat.CodeOf(text) == w.code }) {
 				ends = append(ends, e.name)
 			}
 		}

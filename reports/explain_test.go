@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // onNIC is a run between two hosts whose CPUs were seen one by one: system
@@ -63,7 +64,7 @@ func TestDiagnose(t *testing.T) {
 			r.TX.Counters["rusage_user_seconds"], r.TX.Counters["rusage_system_seconds"] = 1, 6
 		}), bySender, nil, "other work: at least 20 % of the sender's busiest CPU went to something else", "", ""},
 		{"other programs, as the run warns", with(onNIC(100, 90, 9, 40, 8), func(r *results.Record) {
-			r.Warnings = []string{results.Warn(results.CPUForeign, "tx: at least 80%% of a CPU"), results.Warn(results.CPUSteal, "rx: 3%%")}
+			r.Warnings = []string{caveat.Warn(caveat.CPUForeign, "tx: at least 80%% of a CPU"), caveat.Warn(caveat.CPUSteal, "rx: 3%%")}
 		}), bySender, nil, "other programs used CPUs that are counted here, at the sender, so what was full may be so by them [cpu-foreign]; the hypervisor kept CPU time for others, at the receiver", "", ""},
 		{"both ends, but the window says who", with(onNIC(100, 90, 9, 50, 48), func(r *results.Record) { r.TX.Counters["tcp_rwnd_limited_us"] = 7e6 }), byReceiverCPU, []string{"waited for the receiver's window for 70 %"}, "", "", ""},
 		{"link", onNIC(194, 60, 9, 50, 28), byLink, []string{"99 % of the 195.7 Gbit/s of payload that 200 Gbit/s carry at MTU 4148"}, "", "", ""},

@@ -15,6 +15,7 @@ import (
 
 	"zcbench/internal/printable"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // Options choose what a report shows.
@@ -121,9 +122,9 @@ type note struct {
 
 // sameKind are codes whose warnings say one thing of different sizes, times and
 // culprits: of many the worst is enough.
-var sameKind = []results.Code{
-	results.CPUForeign, results.CPUSteal, results.CPUThrottled, results.CPUHot, results.SoftirqElsewhere, results.SMTSibling,
-	results.SamplerLate, results.FlowStalled, results.PayloadWaited, results.BytesCoarse, results.BuffersEmpty,
+var sameKind = []caveat.Code{
+	caveat.CPUForeign, caveat.CPUSteal, caveat.CPUThrottled, caveat.CPUHot, caveat.SoftirqElsewhere, caveat.SMTSibling,
+	caveat.SamplerLate, caveat.FlowStalled, caveat.PayloadWaited, caveat.BytesCoarse, caveat.BuffersEmpty,
 }
 
 // likeness makes one of the notes that have one such code and are of one end: the
@@ -140,7 +141,7 @@ func likeness(list []note) (merged []note) {
 		return v
 	}
 	for _, n := range list {
-		code := results.CodeOf(n.text)
+		code := caveat.CodeOf(n.text)
 		end, _, _ := strings.Cut(n.text, ":")
 		key := string(code) + " " + end
 		if !slices.Contains(sameKind, code) || end != "rx" && end != "tx" {
@@ -165,7 +166,7 @@ func likeness(list []note) (merged []note) {
 		}
 	}
 	for key, i := range at {
-		if code := results.CodeOf(merged[i].text); count[key] > 1 {
+		if code := caveat.CodeOf(merged[i].text); count[key] > 1 {
 			tail := " [" + string(code) + "]"
 			merged[i].text = fmt.Sprintf("%s; the worst of %d such%s", strings.TrimSuffix(merged[i].text, tail), merged[i].runs, tail)
 		}

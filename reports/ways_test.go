@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // sixOf are six runs of a cell, the last three changed by f.
@@ -104,7 +105,7 @@ func TestMixedIsTold(t *testing.T) {
 func TestCodesStayApart(t *testing.T) {
 	list := sixOf("c", nil)
 	for i := range list {
-		list[i].Warnings = []string{results.Warn([]results.Code{results.WindowShort, results.FlowStalled}[i%2], "rx: %d %% is missing", i)}
+		list[i].Warnings = []string{caveat.Warn([]caveat.Code{caveat.WindowShort, caveat.FlowStalled}[i%2], "rx: %d %% is missing", i)}
 	}
 	r := plain(list)
 	var got []string

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+
+	"zcbench/results/caveat"
 )
 
 // Schema names this version of the record. A reader that meets another one
@@ -188,13 +190,13 @@ type ConnectionEnd struct {
 
 // Half says that the record is of one end alone, whose peer has that of both.
 func (r *Record) Half() bool {
-	return slices.ContainsFunc(r.Notes, func(n string) bool { return CodeOf(n) == HalfRecord })
+	return slices.ContainsFunc(r.Notes, func(n string) bool { return caveat.CodeOf(n) == caveat.HalfRecord })
 }
 
 // Derive fills what follows from the two ends: Bytes, Total and ROI. Gbps and
 // Window must be set.
 //
-// Of windows that are hardly of one time (WindowsDisjoint) only the receiver's
+// Of windows that are hardly of one time (caveat.WindowsDisjoint) only the receiver's
 // throughput and the receiver's cost belong together.
 func (r *Record) Derive() {
 	rx, tx := costs(r.RX), costs(r.TX)
@@ -214,7 +216,7 @@ func (r *Record) Derive() {
 		CPU:   Return{RX: roi(r.Gbps, rx.cpu), TX: roi(r.Gbps, tx.cpu), Total: roi(r.Gbps, r.Total.CPUPercent)},
 		Power: Return{RX: roi(r.Gbps, rx.watts), TX: roi(r.Gbps, tx.watts), Total: roi(r.Gbps, r.Total.Watts)},
 	}
-	if slices.ContainsFunc(r.Warnings, func(text string) bool { return CodeOf(text) == WindowsDisjoint }) {
+	if slices.ContainsFunc(r.Warnings, func(text string) bool { return caveat.CodeOf(text) == caveat.WindowsDisjoint }) {
 		r.Total.CPUPercent = nil
 		if r.Total.Power == nil { // a meter that sees both ends needs no sum
 			r.Total.Watts = nil

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"zcbench/results/caveat"
 )
 
 func p(v float64) *float64 { return &v }
@@ -46,7 +48,7 @@ func TestDerive(t *testing.T) {
 // Over windows of two times only the receiver's own figures belong together.
 func TestDeriveDisjoint(t *testing.T) {
 	p := func(v float64) *float64 { return &v }
-	r := Record{Gbps: 10, RX: &End{Bytes: 7, CPUPercent: p(100), Watts: p(50)}, TX: &End{Bytes: 9, CPUPercent: p(60), Watts: p(50)}, Warnings: []string{Warn(WindowsDisjoint, "34%% in common")}}
+	r := Record{Gbps: 10, RX: &End{Bytes: 7, CPUPercent: p(100), Watts: p(50)}, TX: &End{Bytes: 9, CPUPercent: p(60), Watts: p(50)}, Warnings: []string{caveat.Warn(caveat.WindowsDisjoint, "34%% in common")}}
 	r.Derive()
 	same(t, "roi.cpu.rx", r.ROI.CPU.RX, p(1))
 	same(t, "roi.power.rx", r.ROI.Power.RX, p(2))

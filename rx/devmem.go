@@ -17,7 +17,7 @@ import (
 	"zcbench/internal/answers"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl/netdev"
-	"zcbench/results"
+	"zcbench/results/caveat"
 	"zcbench/ringcfg"
 	"zcbench/udmabuf"
 )
@@ -387,14 +387,14 @@ func (s *devmemSession) End() (map[string]float64, []string, error) {
 	}
 	var warnings []string
 	if n := c[poolEmpty]; n > 0 {
-		warnings = append(warnings, results.Warn(results.BuffersEmpty, "rx: the dma-buf was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--mem udmabuf:SIZE)", n, s.buffer.Size()>>10))
+		warnings = append(warnings, caveat.Warn(caveat.BuffersEmpty, "rx: the dma-buf was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--mem udmabuf:SIZE)", n, s.buffer.Size()>>10))
 	}
 	if held := s.held.Load(); held > 0 {
 		cure := "a larger dma-buf allows more (--mem udmabuf:SIZE)"
 		if held < int64(s.window) {
 			cure = fmt.Sprintf("its share is %d bytes, and net.core.rmem_max allows no more than half of what was had", s.window)
 		}
-		warnings = append(warnings, results.Warn(results.BuffersHeld, "rx: receive buffers were held to %d bytes of memory a flow, at most half of the flow's share of the dma-buf: %s", held, cure))
+		warnings = append(warnings, caveat.Warn(caveat.BuffersHeld, "rx: receive buffers were held to %d bytes of memory a flow, at most half of the flow's share of the dma-buf: %s", held, cure))
 	}
 	return c, warnings, s.bound()
 }

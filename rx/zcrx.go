@@ -21,7 +21,7 @@ import (
 	"zcbench/internal/netif"
 	"zcbench/internal/perf"
 	"zcbench/internal/uring"
-	"zcbench/results"
+	"zcbench/results/caveat"
 	"zcbench/ringcfg"
 	"zcbench/udmabuf"
 )
@@ -439,7 +439,7 @@ func (s *zcrxSession) End() (_ map[string]float64, warnings []string, _ error) {
 				has, grew = now, fmt.Sprintf(" and has grown to %d KiB", now>>10)
 			}
 		}
-		warnings = append(warnings, results.Warn(results.BuffersEmpty, "rx: the area was empty %.0f times when the NIC wanted a buffer%s: it needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, grew, s.area.size>>10))
+		warnings = append(warnings, caveat.Warn(caveat.BuffersEmpty, "rx: the area was empty %.0f times when the NIC wanted a buffer%s: it needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, grew, s.area.size>>10))
 	}
 	astrayWarnings, err := s.astray()
 	if err != nil {
@@ -600,7 +600,7 @@ func (s *zcrxSession) astray() (warnings []string, err error) {
 		if err != nil || by == 0 || own.NAPI == 0 || uint32(by) == own.NAPI {
 			continue
 		}
-		warnings = append(warnings, results.Warn(results.WrongQueue, "rx: flow %d came by another queue of %s than %d, its ring's, and is copied: look at flow rules and RSS (ethtool -n, -x)", i+1, s.iface.Name, q))
+		warnings = append(warnings, caveat.Warn(caveat.WrongQueue, "rx: flow %d came by another queue of %s than %d, its ring's, and is copied: look at flow rules and RSS (ethtool -n, -x)", i+1, s.iface.Name, q))
 	}
 	return warnings, nil
 }

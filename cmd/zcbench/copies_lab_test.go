@@ -12,13 +12,14 @@ import (
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // copyWarnings are those of a record that tell of copies.
 func copyWarnings(r *results.Record) (all []string) {
 	for _, w := range r.Warnings {
-		switch results.CodeOf(w) {
-		case results.Copied, results.CopiesUnknown, results.CopiesUnreported:
+		switch caveat.CodeOf(w) {
+		case caveat.Copied, caveat.CopiesUnknown, caveat.CopiesUnreported:
 			all = append(all, w)
 		}
 	}
@@ -98,7 +99,7 @@ func TestLabSendZCSmall(t *testing.T) {
 			t.Errorf("-l %s: %d bytes copied, of %d is it unknown", length, r.TX.CopiedBytes, r.TX.UnknownBytes)
 		}
 		w := strings.Join(copyWarnings(&r), "\n")
-		if r.TX.UnknownBytes > 0 && !strings.Contains(w, "sends shared packets") || strings.Contains(w, "["+string(results.Copied)+"]") {
+		if r.TX.UnknownBytes > 0 && !strings.Contains(w, "sends shared packets") || strings.Contains(w, "["+string(caveat.Copied)+"]") {
 			t.Errorf("-l %s: warnings %q", length, w)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/netpair"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // veths joins two named namespaces by a veth pair until the test ends.
@@ -57,10 +57,10 @@ func TestCopiesUnreported(t *testing.T) {
 			r := measured(t, "local", "--link", tx+","+rx, "--tx", engine, "--rx", "baseline", "-t", "0.5", "-O", "0.2")
 			unreported := ""
 			for _, w := range r.Warnings {
-				switch results.CodeOf(w) {
-				case results.CopiesUnreported:
+				switch caveat.CodeOf(w) {
+				case caveat.CopiesUnreported:
 					unreported = w
-				case results.CopiesUnknown:
+				case caveat.CopiesUnknown:
 					t.Errorf("%s, %s: %s", c.feature, engine, w)
 				}
 			}

@@ -24,6 +24,7 @@ import (
 	"zcbench/internal/testutil"
 	"zcbench/internal/testutil/some"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // fault is something that befalls a run: what, whom and when.
@@ -238,7 +239,7 @@ var clear = regexp.MustCompile(`nothing was heard from it since \d\d:\d\d:\d\d|v
 	`ended the connection before it had a mark|broken pipe|reset by peer|this end heard nothing since|no such (device|network interface)|network is (down|unreachable)|no route to host|nothing was measured|killed by SIGKILL|cannot assign requested address`)
 
 // tells are the codes of warnings that tell of a fault.
-var tells = []results.Code{results.FlowStalled, results.SamplerLate, results.WindowShort, results.WindowLong, results.WindowsApart, results.CutOff, results.BytesDiffer}
+var tells = []caveat.Code{caveat.FlowStalled, caveat.SamplerLate, caveat.WindowShort, caveat.WindowLong, caveat.WindowsApart, caveat.CutOff, caveat.BytesDiffer}
 
 // judge looks at what a process that lived left.
 func (f fault) judge(t *testing.T, name string, p *party, at, until time.Time) {
@@ -293,7 +294,7 @@ func (f fault) judge(t *testing.T, name string, p *party, at, until time.Time) {
 	if over.Sub(begun) < least {
 		return
 	}
-	if !slices.ContainsFunc(codes(&r), func(c results.Code) bool { return slices.Contains(tells, c) }) {
+	if !slices.ContainsFunc(codes(&r), func(c caveat.Code) bool { return slices.Contains(tells, c) }) {
 		t.Errorf("%s: the fault was from %s to %s into a window of %.3f s, and no warning tells: %q", name,
 			at.Sub(from).Round(time.Millisecond), until.Sub(from).Round(time.Millisecond), r.Window, r.Warnings)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // These, too, run the built program as a user does.
@@ -118,16 +119,16 @@ func TestStoryCountersChosen(t *testing.T) {
 		}
 		all := measured(t, "local", "--counters", "all", "-t", "0.3", "-O", "0")
 		missing, _ := all.Facts.TX["missing"].(map[string]any)
-		i := slices.IndexFunc(all.Notes, func(n string) bool { return results.CodeOf(n) == results.CountersMissing })
+		i := slices.IndexFunc(all.Notes, func(n string) bool { return caveat.CodeOf(n) == caveat.CountersMissing })
 		if i < 0 || !strings.Contains(all.Notes[i], name) || missing["counters."+name] == nil || len(all.Notes) > i+2 {
 			t.Errorf("%s: notes %q, missing %v", name, all.Notes, missing)
 		}
-		if slices.ContainsFunc(all.Warnings, func(w string) bool { return results.CodeOf(w) == results.CountersMissing }) {
+		if slices.ContainsFunc(all.Warnings, func(w string) bool { return caveat.CodeOf(w) == caveat.CountersMissing }) {
 			t.Errorf("%s: warnings %q", name, all.Warnings)
 		}
 		usual := measured(t, "local", "-t", "0.3", "-O", "0")
 		missing, _ = usual.Facts.TX["missing"].(map[string]any)
-		told := func(n string) bool { return results.CodeOf(n) == results.CountersMissing }
+		told := func(n string) bool { return caveat.CodeOf(n) == caveat.CountersMissing }
 		if s, _ := missing["counters."+name].(string); s == "" || slices.ContainsFunc(append(usual.Notes, usual.Warnings...), told) {
 			t.Errorf("%s: missing %v, notes %v, warnings %v", name, missing, usual.Notes, usual.Warnings)
 		}

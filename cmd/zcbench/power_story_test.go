@@ -16,6 +16,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/power"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // meterLog writes the CSV of a meter whose value is known at any time, from a
@@ -123,7 +124,7 @@ func TestStoryPowerTrusted(t *testing.T) {
 	codes := func(r results.Record) string {
 		var all []string
 		for _, w := range r.Warnings {
-			if c := string(results.CodeOf(w)); strings.HasPrefix(c, "power-") {
+			if c := string(caveat.CodeOf(w)); strings.HasPrefix(c, "power-") {
 				all = append(all, c)
 			}
 		}
@@ -133,7 +134,7 @@ func TestStoryPowerTrusted(t *testing.T) {
 	about(t, "the power of a command that prints once", r.TX.Watts, 340)
 	about(t, "both ends' power", r.Total.Watts, 440)
 	// What a run of it takes is of this machine, and may be told.
-	if r.TX.Power == nil || !strings.Contains(r.TX.Power.Source, "run again each 200ms") || strings.TrimSpace(strings.ReplaceAll(codes(r), string(results.PowerCost), "")) != "" {
+	if r.TX.Power == nil || !strings.Contains(r.TX.Power.Source, "run again each 200ms") || strings.TrimSpace(strings.ReplaceAll(codes(r), string(caveat.PowerCost), "")) != "" {
 		t.Errorf("%+v, %q", r.TX.Power, r.Warnings)
 	}
 

@@ -11,14 +11,14 @@ import (
 	"github.com/prometheus/procfs"
 
 	"zcbench/internal/procfile"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // TestStoryQuiet: an ordinary run of each pair of engines, on a machine that
 // does nothing else, says of its figures only what is so on every veth pair.
 func TestStoryQuiet(t *testing.T) {
 	needNamespaces(t)
-	veth := []results.Code{results.Copied}
+	veth := []caveat.Code{caveat.Copied}
 	for _, pair := range [][3]string{
 		{"baseline", "baseline", "1"}, {"baseline", "trunc", "1"}, {"sendfile", "baseline", "1"}, {"msgzc", "mmap", "1"},
 		{"uring", "uring", "1"}, {"sendzc", "baseline", "1"}, {"msgzc", "mmap", "3"}, {"sendzc", "uring", "3"},
@@ -29,7 +29,7 @@ func TestStoryQuiet(t *testing.T) {
 
 // quiet repeats a run until the machine was quiet, and tells of the warnings that
 // it has beside those that are expected.
-func quiet(t *testing.T, expected []results.Code, args ...string) {
+func quiet(t *testing.T, expected []caveat.Code, args ...string) {
 	t.Helper()
 	name := strings.Join(args, " ")
 	const tries = 5
@@ -41,7 +41,7 @@ func quiet(t *testing.T, expected []results.Code, args ...string) {
 		least = min(least, share)
 		var odd []string
 		for _, w := range r.Warnings {
-			if !slices.Contains(expected, results.CodeOf(w)) {
+			if !slices.Contains(expected, caveat.CodeOf(w)) {
 				odd = append(odd, w)
 			}
 		}

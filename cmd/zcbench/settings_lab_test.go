@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"zcbench/internal/testutil"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // TestLabDevmemWindow: devmem keeps a window that its dma-buf has room for, and
@@ -26,7 +26,7 @@ func TestLabDevmemWindow(t *testing.T) {
 		if got := r.RX.Socket.RcvBuf; tc.rcvbuf != 0 && got != tc.rcvbuf {
 			t.Errorf("%q: the receive buffer has %d bytes, want %d", tc.args, got, tc.rcvbuf)
 		}
-		got := append(with(r, results.BuffersHeld), with(r, results.SettingNotTaken)...)
+		got := append(with(r, caveat.BuffersHeld), with(r, caveat.SettingNotTaken)...)
 		if len(got) != len(tc.want) {
 			t.Errorf("%q: warnings %q, want %q", tc.args, got, tc.want)
 			continue
@@ -43,11 +43,11 @@ func TestLabDevmemWindow(t *testing.T) {
 func TestLabBusyPoll(t *testing.T) {
 	testutil.Lab(t)
 	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "iouring", "-t", "1", "--busy-poll", "50", "--rq-entries", "1000")
-	if got := with(r, results.SettingNotTaken); len(got) != 1 || !strings.HasPrefix(got[0], "rx: rq-entries=1000 was asked for, and the engine zcrx took 1024") {
+	if got := with(r, caveat.SettingNotTaken); len(got) != 1 || !strings.HasPrefix(got[0], "rx: rq-entries=1000 was asked for, and the engine zcrx took 1024") {
 		t.Errorf("warnings %q", got)
 	}
 	r = measured(t, "local", "--link", "veth", "--rx", "uring", "-t", "1", "--busy-poll", "50")
-	if got := with(r, results.SettingNotTaken); len(got) != 1 || !strings.HasPrefix(got[0], "rx: busy-poll=50 was asked for, and there was nothing to poll") {
+	if got := with(r, caveat.SettingNotTaken); len(got) != 1 || !strings.HasPrefix(got[0], "rx: busy-poll=50 was asked for, and there was nothing to poll") {
 		t.Errorf("warnings %q", got)
 	}
 }

@@ -15,12 +15,13 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // with are the warnings of a record that have the code.
-func with(r results.Record, code results.Code) (w []string) {
+func with(r results.Record, code caveat.Code) (w []string) {
 	for _, text := range r.Warnings {
-		if results.CodeOf(text) == code {
+		if caveat.CodeOf(text) == code {
 			w = append(w, text)
 		}
 	}
@@ -71,7 +72,7 @@ func TestStoryWindow(t *testing.T) {
 	if rx, tx := r.RX.Socket, r.TX.Socket; rx.RcvBuf != 2*asked || rx.SndBuf != 2*asked || tx.RcvBuf != 2*rmem || tx.SndBuf != 2*wmem {
 		t.Errorf("receiver %+v, sender %+v; asked were %d, allowed %d and %d", rx, tx, asked, rmem, wmem)
 	}
-	got := with(r, results.SettingNotTaken)
+	got := with(r, caveat.SettingNotTaken)
 	want := []string{
 		fmt.Sprintf("tx: --window %d was asked for, and the receive buffer has %d bytes", asked, rmem),
 		fmt.Sprintf("tx: --window %d was asked for, and the send buffer has %d bytes", asked, wmem),
@@ -102,7 +103,7 @@ func TestStorySettingsTaken(t *testing.T) {
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			r := measured(t, append([]string{"local", "-t", "0.3", "-O", "0.1"}, strings.Fields(tc.args)...)...)
-			got := with(r, results.SettingNotTaken)
+			got := with(r, caveat.SettingNotTaken)
 			if len(got) != len(tc.want) {
 				t.Fatalf("warnings %q, want %q", got, tc.want)
 			}

@@ -24,6 +24,7 @@ import (
 
 	"zcbench/experiment"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // These tests run the built program as a user does.
@@ -110,8 +111,8 @@ func attempt(t *testing.T, args ...string) (stdout, stderr string, code int) {
 // hadNoCPU says that an end of a run did not get any CPU for a while, which says
 // nothing of zcbench.
 func hadNoCPU(r *results.Record) bool {
-	return slices.ContainsFunc(codes(r), func(c results.Code) bool {
-		return c == results.SamplerLate || c == results.WindowShort || c == results.WindowLong || c == results.WindowsApart
+	return slices.ContainsFunc(codes(r), func(c caveat.Code) bool {
+		return c == caveat.SamplerLate || c == caveat.WindowShort || c == caveat.WindowLong || c == caveat.WindowsApart
 	})
 }
 
@@ -223,7 +224,7 @@ func TestStoryEveryPair(t *testing.T) {
 				t.Errorf("validated %v of %v bytes", r.RX.Counters["validated_bytes"], r.RX.Counters["total_bytes"])
 			}
 			// What was asked was taken, and engines' own choices are no news.
-			for _, code := range []results.Code{results.SettingNotTaken, results.CongestionDiffers, results.PacingLimited, results.BuffersHeld} {
+			for _, code := range []caveat.Code{caveat.SettingNotTaken, caveat.CongestionDiffers, caveat.PacingLimited, caveat.BuffersHeld} {
 				if w := with(r, code); len(w) > 0 {
 					t.Errorf("warnings %q", w)
 				}

@@ -18,6 +18,7 @@ import (
 	"zcbench/internal/cpuclock"
 	"zcbench/internal/procfile"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // spaces are two network namespaces on one veth pair: a has 10.77.0.1 on ha, b
@@ -161,7 +162,7 @@ func TestStoryInterfaceOfTwo(t *testing.T) {
 		t.Errorf("the sender's interface is %q by its alternative name, and its counters %v", got, r.TX.Counters["link_tx_bytes"])
 	}
 	warned := func(r results.Record) bool {
-		return slices.ContainsFunc(r.Warnings, func(w string) bool { return results.CodeOf(w) == results.WrongInterface })
+		return slices.ContainsFunc(r.Warnings, func(w string) bool { return caveat.CodeOf(w) == caveat.WrongInterface })
 	}
 	if warned(r) {
 		t.Errorf("the interface that carries the run: %q", r.Warnings)
@@ -194,21 +195,21 @@ func TestStoryContainerIsThisHost(t *testing.T) {
 	if total, most := *r.Total.CPUPercent, 100*float64(runtime.NumCPU()); total > most*1.1 {
 		t.Errorf("%.0f%% of %.0f%%", total, most)
 	}
-	if w := warned(r, results.HostUnknown); w != "" {
+	if w := warned(r, caveat.HostUnknown); w != "" {
 		t.Error(w)
 	}
 	// Nothing proves anything where the kernel's totals are hidden too.
 	over = "mount --bind " + id + " /proc/vmstat && exec \"$@\""
 	r = s.send(t, []string{"unshare", "-m", "--", "sh", "-c", over, "sh"}, "10.77.0.2", "-t", "0.5", "-O", "0.2")
-	if warned(r, results.HostUnknown) == "" {
+	if warned(r, caveat.HostUnknown) == "" {
 		t.Errorf("it is not known whether this is one host, and nothing says so: %q", r.Warnings)
 	}
 }
 
 // warned is a record's warning of a code, "" when there is none.
-func warned(r results.Record, code results.Code) string {
+func warned(r results.Record, code caveat.Code) string {
 	for _, w := range r.Warnings {
-		if results.CodeOf(w) == code {
+		if caveat.CodeOf(w) == code {
 			return w
 		}
 	}
@@ -255,7 +256,7 @@ func TestStoryOwnCPUs(t *testing.T) {
 func TestStoryVethNote(t *testing.T) {
 	noted := func(args ...string) bool {
 		r := measured(t, append([]string{"local", "--link", "veth", "-t", "0.3", "-O", "0.1"}, args...)...)
-		return slices.ContainsFunc(r.Notes, func(n string) bool { return results.CodeOf(n) == results.VethSoftirq })
+		return slices.ContainsFunc(r.Notes, func(n string) bool { return caveat.CodeOf(n) == caveat.VethSoftirq })
 	}
 	needNamespaces(t)
 	if runtime.NumCPU() < 2 {
@@ -314,7 +315,7 @@ func TestStoryForeignLoad(t *testing.T) {
 	own := (r.RX.Counters["rusage_user_seconds"] + r.RX.Counters["rusage_system_seconds"]) / r.Window * 100
 	w := ""
 	for _, text := range r.Warnings {
-		if results.CodeOf(text) == results.CPUForeign && strings.HasPrefix(text, "rx:") {
+		if caveat.CodeOf(text) == caveat.CPUForeign && strings.HasPrefix(text, "rx:") {
 			w = text
 		}
 	}
@@ -340,7 +341,7 @@ func TestStoryForeignUnseen(t *testing.T) {
 	s.receive(t, []string{"unshare", "-p", "-f", "--mount-proc", "--kill-child", "--"}, "-1")
 	busyLoop(t, "1")
 	r := s.send(t, nil, "10.77.0.2", "-t", "2", "-O", "0.3", "-A", "0,1")
-	if w := warned(r, results.CPUForeign); !strings.HasPrefix(w, "rx:") || !strings.Contains(w, "cannot be seen") {
+	if w := warned(r, caveat.CPUForeign); !strings.HasPrefix(w, "rx:") || !strings.Contains(w, "cannot be seen") {
 		t.Errorf("rx: %.1f%% CPU, and nothing says whose: %q", *r.RX.CPUPercent, r.Warnings)
 	}
 	if r.RX.CPUScope != "cpuset" {
@@ -379,7 +380,7 @@ func TestStoryForkStorm(t *testing.T) {
 	r := s.send(t, nil, "10.77.0.2", "-t", "2", "-O", "0.3", "-A", "0,1")
 	own := (r.RX.Counters["rusage_user_seconds"] + r.RX.Counters["rusage_system_seconds"]) / r.Window * 100
 	for _, w := range r.Warnings {
-		if results.CodeOf(w) == results.CPUForeign && strings.HasPrefix(w, "rx:") {
+		if caveat.CodeOf(w) == caveat.CPUForeign && strings.HasPrefix(w, "rx:") {
 			if foreign := r.RX.Counters["foreign_cpu_percent"]; foreign < 15 || foreign > *r.RX.CPUPercent-own+1 {
 				t.Errorf("%.1f%% foreign, %.1f%% own, of %.1f%%: %s", foreign, own, *r.RX.CPUPercent, w)
 			}
@@ -421,7 +422,7 @@ func TestStorySoftirqElsewhere(t *testing.T) {
 		t.Skipf("CPU 0 was busy with something else: %.0f%% of it softirq", share)
 	}
 	r := record(t, out.String())
-	if w := warned(r, results.SoftirqElsewhere); !strings.Contains(w, "CPU 0,") {
+	if w := warned(r, caveat.SoftirqElsewhere); !strings.Contains(w, "CPU 0,") {
 		t.Errorf("the softirq of CPU 0 is nobody's, and nothing says so: %q", r.Warnings)
 	}
 }
@@ -439,7 +440,7 @@ func TestStoryMaskedStat(t *testing.T) {
 	}
 	s.receive(t, []string{"unshare", "-m", "--", "sh", "-c", "mount --bind " + stat + " /proc/stat && exec \"$@\"", "sh"}, "-1")
 	r := s.send(t, nil, "10.77.0.2", "-t", "0.5", "-O", "0.2", "-A", "0,1")
-	w := warned(r, results.ProcMasked)
+	w := warned(r, caveat.ProcMasked)
 	if !strings.HasPrefix(w, "rx:") {
 		t.Errorf("/proc/stat of the receiver stands still, and nothing says so: %q", r.Warnings)
 	}
@@ -451,7 +452,7 @@ func TestStoryThrottled(t *testing.T) {
 	dir := quota(t, 5000, 20000) // short periods, or the end would be stopped for longer than the other waits
 	s.receiveBy(t, []string{"sh", "-c", "echo $$ >" + dir + "/cgroup.procs && exec ip netns exec " + s.b + " \"$@\"", "sh"}, "-1")
 	r := s.send(t, nil, "10.77.0.2", "-t", "2", "-O", "0.2")
-	w := warned(r, results.CPUThrottled)
+	w := warned(r, caveat.CPUThrottled)
 	b, err := os.ReadFile(dir + "/cpu.stat")
 	if err != nil {
 		t.Fatal(err)

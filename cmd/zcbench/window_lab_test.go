@@ -7,6 +7,7 @@ import (
 
 	"zcbench/internal/testutil"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // labPairs are pairs of engines that together are all of them, over the lab's
@@ -36,7 +37,7 @@ func TestLabPairs(t *testing.T) {
 	for i, args := range labPairs {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			l := testutil.WatchPair(t, pair, 0)
-			r, ok := unstarved(t, []results.Code{results.CutOff, results.BytesCoarse, results.BytesDiffer}, append([]string{"-4", "-t", "2", "-O", "1", "-C", "reno"}, args...)...)
+			r, ok := unstarved(t, []caveat.Code{caveat.CutOff, caveat.BytesCoarse, caveat.BytesDiffer}, append([]string{"-4", "-t", "2", "-O", "1", "-C", "reno"}, args...)...)
 			if w := copyWarnings(&r); i < copyless && (w != nil || r.TX.CopiedBytes+r.RX.CopiedBytes+r.TX.UnknownBytes+r.RX.UnknownBytes != 0) {
 				t.Errorf("%d bytes copied by the sender and %d by the receiver: %q", r.TX.CopiedBytes, r.RX.CopiedBytes, w)
 			}
@@ -47,8 +48,8 @@ func TestLabPairs(t *testing.T) {
 				sameLabBytes(t, l, &r)
 			}
 			for _, w := range r.Warnings {
-				code := results.CodeOf(w)
-				if mmap := r.RX.Engine == "mmap" && code == results.Copied; !mmap && !slices.Contains([]results.Code{results.CPUForeign, results.ClockUncalibrated, results.BuffersHeld}, code) {
+				code := caveat.CodeOf(w)
+				if mmap := r.RX.Engine == "mmap" && code == caveat.Copied; !mmap && !slices.Contains([]caveat.Code{caveat.CPUForeign, caveat.ClockUncalibrated, caveat.BuffersHeld}, code) {
 					t.Errorf("%s", w)
 				}
 			}
@@ -93,12 +94,12 @@ func labRun(t *testing.T, args ...string) results.Record {
 // unstarved repeats a run until the lab's machine had the CPUs that it takes: its
 // own knows nothing of who else wants those of the host. Other codes than those of
 // time tell of it too where nothing else explains them.
-func unstarved(t *testing.T, too []results.Code, args ...string) (r results.Record, ok bool) {
+func unstarved(t *testing.T, too []caveat.Code, args ...string) (r results.Record, ok bool) {
 	t.Helper()
 	const tries = 3
 	for range tries {
 		r = labRun(t, args...)
-		if !hadNoCPU(&r) && !slices.ContainsFunc(codes(&r), func(c results.Code) bool { return slices.Contains(too, c) }) {
+		if !hadNoCPU(&r) && !slices.ContainsFunc(codes(&r), func(c caveat.Code) bool { return slices.Contains(too, c) }) {
 			return r, true
 		}
 	}

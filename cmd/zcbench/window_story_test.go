@@ -24,13 +24,14 @@ import (
 	"zcbench/internal/printable"
 	"zcbench/internal/testutil"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // codes are those of a record's warnings, each once.
-func codes(r *results.Record) []results.Code {
-	var all []results.Code
+func codes(r *results.Record) []caveat.Code {
+	var all []caveat.Code
 	for _, w := range r.Warnings {
-		if c := results.CodeOf(w); c != "" {
+		if c := caveat.CodeOf(w); c != "" {
 			all = append(all, c)
 		}
 	}
@@ -39,9 +40,9 @@ func codes(r *results.Record) []results.Code {
 }
 
 // warning is the end's of the code, "" where there is none.
-func warning(r *results.Record, end string, code results.Code) string {
+func warning(r *results.Record, end string, code caveat.Code) string {
 	for _, w := range r.Warnings {
-		if results.CodeOf(w) == code && strings.HasPrefix(w, end) {
+		if caveat.CodeOf(w) == code && strings.HasPrefix(w, end) {
 			return w
 		}
 	}
@@ -114,7 +115,7 @@ func sameBytes(t *testing.T, l *testutil.Link, r *results.Record) (sent, receive
 	}{{"receiver", r.RX.Bytes, received}, {"sender", r.TX.Bytes, sent}} {
 		// And what crosses while a busy machine is late to look.
 		off := max(64<<10, e.want/100) + e.want/r.Window*0.02 + again
-		if got := float64(e.bytes); math.Abs(got-e.want) > off && !slices.Contains(codes(r), results.BytesCoarse) && !slices.Contains(codes(r), results.BytesDiffer) {
+		if got := float64(e.bytes); math.Abs(got-e.want) > off && !slices.Contains(codes(r), caveat.BytesCoarse) && !slices.Contains(codes(r), caveat.BytesDiffer) {
 			t.Errorf("%s: %.0f bytes, its interface counted %.0f (%+.2f%%)\n%s", e.name, got, e.want, 100*(got-e.want)/e.want, strings.Join(r.Warnings, "\n"))
 		}
 	}
@@ -253,14 +254,14 @@ func TestStoryShortFreeze(t *testing.T) {
 			if got := stood(f.TX); got < still.Seconds()-0.15 {
 				t.Errorf("tx saw %.3f s of %s: %q", got, still, r.Warnings)
 			}
-			if still >= 550*time.Millisecond && warning(&r, "tx:", results.FlowStalled) == "" {
+			if still >= 550*time.Millisecond && warning(&r, "tx:", caveat.FlowStalled) == "" {
 				t.Errorf("tx does not say that nothing crossed for %s: %q", still, r.Warnings)
 			}
 			if got := stood(f.RX); got >= 0 && got < still.Seconds()-0.15 {
 				t.Errorf("rx claims to have seen no more than %.3f s of %s", got, still)
 			}
 			var least, most, begin, end float64
-			w := warning(&r, "rx:", results.SamplerLate)
+			w := warning(&r, "rx:", caveat.SamplerLate)
 			if _, err := fmt.Sscanf(w, "rx: this process did not run for %f to %f s, somewhere from %f to %f s", &least, &most, &begin, &end); err != nil {
 				t.Fatalf("rx does not say that it did not run: %q", r.Warnings)
 			}
@@ -284,7 +285,7 @@ func TestStoryBriefFreeze(t *testing.T) {
 		r := during(t, func(rx, tx int) {
 			freeze(t, map[string]int{"rx": rx, "tx": tx}[whom], 110*time.Millisecond)
 		}, "-t", "1", "-O", "0.2")
-		if warning(&r, whom+":", results.SamplerLate) == "" {
+		if warning(&r, whom+":", caveat.SamplerLate) == "" {
 			t.Errorf("%s does not say that it stood still: %q", whom, r.Warnings)
 		}
 	}
@@ -298,8 +299,8 @@ func TestStoryWorkerStops(t *testing.T) {
 		t.Run(engine, func(t *testing.T) {
 			r := during(t, func(rx, _ int) { stopThread(t, busiest(t, rx), 900*time.Millisecond) },
 				"--rx", engine, "-t", "2", "-O", "1")
-			w := warning(&r, "rx:", results.PayloadWaited)
-			if !strings.Contains(w, "payload of 1 of 1 flow ") || warning(&r, "", results.SamplerLate) != "" {
+			w := warning(&r, "rx:", caveat.PayloadWaited)
+			if !strings.Contains(w, "payload of 1 of 1 flow ") || warning(&r, "", caveat.SamplerLate) != "" {
 				t.Errorf("warnings %q", r.Warnings)
 			}
 		})
@@ -359,10 +360,10 @@ func TestStoryFrozenEnd(t *testing.T) {
 	for _, c := range []struct{ whom, other string }{{"rx", "tx"}, {"tx", "rx"}} {
 		t.Run(c.whom+" in the middle", func(t *testing.T) {
 			r := during(t, stop(c.whom, 1500*time.Millisecond), "-t", "3", "-O", "0")
-			if warning(&r, c.whom+":", results.SamplerLate) == "" {
+			if warning(&r, c.whom+":", caveat.SamplerLate) == "" {
 				t.Errorf("it does not say that it stood still: %q", r.Warnings)
 			}
-			if w := warning(&r, c.other+":", results.FlowStalled); !strings.Contains(w, "1 of 1 flow ") {
+			if w := warning(&r, c.other+":", caveat.FlowStalled); !strings.Contains(w, "1 of 1 flow ") {
 				t.Errorf("nor does the other end: %q", r.Warnings)
 			}
 			for _, s := range r.Samples {
@@ -373,7 +374,7 @@ func TestStoryFrozenEnd(t *testing.T) {
 		})
 		t.Run(c.whom+" over the end", func(t *testing.T) {
 			r := during(t, stop(c.whom, 1500*time.Millisecond), "-t", "1", "-O", "0")
-			if warning(&r, c.whom+":", results.WindowLong) == "" || warning(&r, "", results.WindowsApart) == "" {
+			if warning(&r, c.whom+":", caveat.WindowLong) == "" || warning(&r, "", caveat.WindowsApart) == "" {
 				t.Errorf("warnings %q", r.Warnings)
 			}
 		})
@@ -445,14 +446,14 @@ func TestStoryChanged(t *testing.T) {
 						t.Fatal(err)
 					}
 				}, "--link", l.TX+","+l.RX, "--tx", "sendfile", "--rx", "baseline", "-t", "1", "-O", "0.2")
-				if w := warning(&r, whose+":", results.HostChanged); (w != "") != (c.says != "") || !strings.Contains(w, c.says) {
+				if w := warning(&r, whose+":", caveat.HostChanged); (w != "") != (c.says != "") || !strings.Contains(w, c.says) {
 					t.Errorf("warnings %q", r.Warnings)
 				}
 				other := map[string]string{"tx": "rx:", "rx": "tx:"}[whose]
-				if w := warning(&r, other, results.HostChanged); w != "" {
+				if w := warning(&r, other, caveat.HostChanged); w != "" {
 					t.Errorf("the other end says: %s", w)
 				}
-				if unknown := warning(&r, "tx:", results.CopiesUnknown) != "" && r.TX.ZeroCopiedBytes == 0; unknown != (c.unknown && whose == "tx") {
+				if unknown := warning(&r, "tx:", caveat.CopiesUnknown) != "" && r.TX.ZeroCopiedBytes == 0; unknown != (c.unknown && whose == "tx") {
 					t.Errorf("%d of %d bytes zero-copied: %q", r.TX.ZeroCopiedBytes, r.TX.Bytes, r.Warnings)
 				}
 			})
@@ -470,7 +471,7 @@ func TestStoryLinkDown(t *testing.T) {
 		l.Up(t, true)
 	}, "--link", l.TX+","+l.RX, "-t", "3", "-O", "0", "-P", "2")
 	for _, end := range []string{"rx", "tx"} {
-		if w := warning(&r, end+":", results.FlowStalled); !strings.Contains(w, "2 of 2 flows") {
+		if w := warning(&r, end+":", caveat.FlowStalled); !strings.Contains(w, "2 of 2 flows") {
 			t.Errorf("%s: warnings %q", end, r.Warnings)
 		}
 	}
@@ -494,7 +495,7 @@ func TestStoryDeadFlow(t *testing.T) {
 			}, "-p", strconv.Itoa(port), "-t", "2", "-O", "0", "-P", strconv.Itoa(flows))
 			for _, end := range []string{"rx", "tx"} {
 				want := fmt.Sprintf("1 of %s stood still for about half a second or more: flow %d for", printable.Count(flows, "flow"), flows)
-				if w := warning(&r, end+":", results.FlowStalled); !strings.Contains(w, want) {
+				if w := warning(&r, end+":", caveat.FlowStalled); !strings.Contains(w, want) {
 					t.Errorf("%s: warnings %q, want %q", end, r.Warnings, want)
 				}
 			}
@@ -516,7 +517,7 @@ func TestStoryQuietWindow(t *testing.T) {
 		{"--mode", "iouring"}, {"--tx", "null", "--rx", "null"},
 	} {
 		t.Run(strings.Join(c, " "), func(t *testing.T) {
-			var said []results.Code
+			var said []caveat.Code
 			for range 3 {
 				out, errs, code := attempt(t, append([]string{"local", "-t", "1", "-O", "0.2", "-i", "0.25", "-J"}, c...)...)
 				if code == exitUnsupported {
@@ -526,10 +527,10 @@ func TestStoryQuietWindow(t *testing.T) {
 				if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
 					t.Fatalf("exit %d, %v: %s", code, err, errs)
 				}
-				said = slices.DeleteFunc(codes(&r), func(c results.Code) bool {
-					return !slices.Contains([]results.Code{
-						results.WindowShort, results.WindowLong, results.WindowsApart, results.SamplerLate, results.FlowStalled,
-						results.PayloadWaited, results.HostChanged, results.BytesCoarse, results.BytesDiffer, results.CutOff, results.CopiesUnknown,
+				said = slices.DeleteFunc(codes(&r), func(c caveat.Code) bool {
+					return !slices.Contains([]caveat.Code{
+						caveat.WindowShort, caveat.WindowLong, caveat.WindowsApart, caveat.SamplerLate, caveat.FlowStalled,
+						caveat.PayloadWaited, caveat.HostChanged, caveat.BytesCoarse, caveat.BytesDiffer, caveat.CutOff, caveat.CopiesUnknown,
 					}, c)
 				})
 				if len(said) == 0 {

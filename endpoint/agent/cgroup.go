@@ -8,7 +8,7 @@ import (
 
 	"zcbench/internal/cgroup"
 	"zcbench/internal/procfile"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // group is a control group that may have a quota of CPU time: this process's own and those
@@ -146,14 +146,14 @@ func parseThrottle(b []byte) (t throttle) {
 
 // throttled tells of quotas that stopped this end in more than a hundredth of
 // the window: less does not move a figure.
-func (o *others) throttled(warn func(results.Code, string, ...any), seconds float64) {
+func (o *others) throttled(warn func(caveat.Code, string, ...any), seconds float64) {
 	for i, g := range o.cgroups {
 		if i >= len(o.before.throttles) || i >= len(o.after.throttles) {
 			return
 		}
 		a, b := o.before.throttles[i], o.after.throttles[i]
 		if b.times > a.times && float64(b.ns-min(b.ns, a.ns)) > 1e9*seconds/100 {
-			warn(results.CPUThrottled, "the CPU quota of its cgroup stopped it %d times, for %.2f s of all CPUs together: throughput and CPU are the quota's, not the engine's; lift it in %s/%s", b.times-a.times, float64(b.ns-a.ns)/1e9, g.dir, g.quota)
+			warn(caveat.CPUThrottled, "the CPU quota of its cgroup stopped it %d times, for %.2f s of all CPUs together: throughput and CPU are the quota's, not the engine's; lift it in %s/%s", b.times-a.times, float64(b.ns-a.ns)/1e9, g.dir, g.quota)
 		}
 	}
 }

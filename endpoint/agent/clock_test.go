@@ -9,6 +9,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/cpuclock"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // What a run says of its clock: nothing on a quiet host, by how much two differ,
@@ -22,27 +23,27 @@ func TestClockWarnings(t *testing.T) {
 		second        *float64 // likewise
 		threads       float64
 		waits         float64 // how often they did
-		code          results.Code
+		code          caveat.Code
 		errorAtLeast  float64
 		errorIsNotOne bool
 	}{
 		{name: "an ordinary run", c: cpuclock.Calibration{Method: "idle", Error: 1.2}, busy: 7.2, ticks: 5.4, threads: 5, errorAtLeast: 1.4},
 		{name: "two clocks that agree", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(7.05), threads: 5, errorAtLeast: 1},
-		{name: "two that do not", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(6.1), threads: 5, code: results.ClocksDiffer, errorAtLeast: 11},
+		{name: "two that do not", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 7.2, ticks: 5.4, second: sec(6.1), threads: 5, code: caveat.ClocksDiffer, errorAtLeast: 11},
 		{name: "two that differ a little", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "schedstat+interrupts"}, busy: 8.9, ticks: 9.3, second: sec(9.25), threads: 5, errorAtLeast: 3.5},
 		{name: "two of which one counts how a CPU falls idle", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuacct+interrupts"}, busy: 8.07, ticks: 6.1, second: sec(7.4), threads: 5, waits: 3e5, errorAtLeast: 6.7},
 		{name: "likewise the second", c: cpuclock.Calibration{Method: "schedstat+interrupts", Error: 1, Second: "idle"}, busy: 7.4, ticks: 6.1, second: sec(8.07), threads: 5, waits: 3e5, errorAtLeast: 6.7},
-		{name: "by more than that takes", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuacct+interrupts"}, busy: 8.07, ticks: 6.1, second: sec(6.4), threads: 5, waits: 3e5, code: results.ClocksDiffer, errorAtLeast: 16},
-		{name: "the wrong way round", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuacct+interrupts"}, busy: 7.4, ticks: 6.1, second: sec(8.07), threads: 5, waits: 3e5, code: results.ClocksDiffer, errorAtLeast: 6.7},
-		{name: "two that both do", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuidle"}, busy: 8.07, ticks: 6.1, second: sec(7.4), threads: 5, waits: 3e5, code: results.ClocksDiffer, errorAtLeast: 6.7},
-		{name: "threads ran for longer", c: cpuclock.Calibration{Method: "ticks", Error: 3}, busy: 3, ticks: 3, threads: 5, code: results.ClocksDiffer},
+		{name: "by more than that takes", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuacct+interrupts"}, busy: 8.07, ticks: 6.1, second: sec(6.4), threads: 5, waits: 3e5, code: caveat.ClocksDiffer, errorAtLeast: 16},
+		{name: "the wrong way round", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuacct+interrupts"}, busy: 7.4, ticks: 6.1, second: sec(8.07), threads: 5, waits: 3e5, code: caveat.ClocksDiffer, errorAtLeast: 6.7},
+		{name: "two that both do", c: cpuclock.Calibration{Method: "idle", Error: 1, Second: "cpuidle"}, busy: 8.07, ticks: 6.1, second: sec(7.4), threads: 5, waits: 3e5, code: caveat.ClocksDiffer, errorAtLeast: 6.7},
+		{name: "threads ran for longer", c: cpuclock.Calibration{Method: "ticks", Error: 3}, busy: 3, ticks: 3, threads: 5, code: caveat.ClocksDiffer},
 		{name: "for a little longer", c: cpuclock.Calibration{Method: "idle", Error: 1}, busy: 3, ticks: 3, threads: 3.1},
-		{name: "softirqs that nobody saw", c: cpuclock.Calibration{Method: "schedstat", Error: 14}, busy: 7.2, ticks: 1, code: results.ClockBlind, errorAtLeast: 100 - 72},
-		{name: "a guess that matters", c: cpuclock.Calibration{Method: "idle", Noisy: true}, busy: 7.2, ticks: 5.4, code: results.ClockUncalibrated, errorIsNotOne: true},
+		{name: "softirqs that nobody saw", c: cpuclock.Calibration{Method: "schedstat", Error: 14}, busy: 7.2, ticks: 1, code: caveat.ClockBlind, errorAtLeast: 100 - 72},
+		{name: "a guess that matters", c: cpuclock.Calibration{Method: "idle", Noisy: true}, busy: 7.2, ticks: 5.4, code: caveat.ClockUncalibrated, errorIsNotOne: true},
 		{name: "a guess that does not", c: cpuclock.Calibration{Method: "idle", Noisy: true}, busy: 9.9, ticks: 9.95, errorIsNotOne: true},
-		{name: "a guess that was bounded", c: cpuclock.Calibration{Method: "idle", Error: 12, Noisy: true}, busy: 7.2, ticks: 5.4, code: results.ClockUncalibrated, errorAtLeast: 12},
+		{name: "a guess that was bounded", c: cpuclock.Calibration{Method: "idle", Error: 12, Noisy: true}, busy: 7.2, ticks: 5.4, code: caveat.ClockUncalibrated, errorAtLeast: 12},
 		{name: "a guess that was bounded well", c: cpuclock.Calibration{Method: "idle", Error: 3, Noisy: true}, busy: 7.2, ticks: 5.4, errorAtLeast: 3},
-		{name: "no clock is right", c: cpuclock.Calibration{Method: "ticks", Error: 11}, busy: 7.2, ticks: 7.2, code: results.ClockCoarse, errorAtLeast: 11},
+		{name: "no clock is right", c: cpuclock.Calibration{Method: "ticks", Error: 11}, busy: 7.2, ticks: 7.2, code: caveat.ClockCoarse, errorAtLeast: 11},
 	} {
 		r := &run{p: wire.Prepare{Role: endpoint.RX, Scope: wire.ScopeCPUSet}, calibration: c.c}
 		s := &sampler{r: r, busy: []cpuBusy{{cpu: 1, first: 1, last: 1 + c.busy}}}
@@ -60,9 +61,9 @@ func TestClockWarnings(t *testing.T) {
 		_ = summary.Fill(&rec, &summary.Side{Role: endpoint.RX, Want: &r.p, Result: res},
 			&summary.Side{Role: endpoint.TX, Want: &wire.Prepare{}}) // no payload crossed
 		v, warnings := rec.RX, rec.Warnings
-		var code results.Code
+		var code caveat.Code
 		if len(warnings) > 0 {
-			code = results.CodeOf(warnings[0])
+			code = caveat.CodeOf(warnings[0])
 		}
 		if len(warnings) > 1 || code != c.code {
 			t.Errorf("%s: warnings %v, want %q", c.name, warnings, c.code)

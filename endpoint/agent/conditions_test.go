@@ -9,12 +9,13 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/procfile"
 	"zcbench/results"
+	"zcbench/results/caveat"
 	"zcbench/ringcfg"
 )
 
-func codesOf(warnings []string) (codes []results.Code) {
+func codesOf(warnings []string) (codes []caveat.Code) {
 	for _, w := range warnings {
-		codes = append(codes, results.CodeOf(w))
+		codes = append(codes, caveat.CodeOf(w))
 	}
 	return codes
 }
@@ -31,16 +32,16 @@ func TestConditions(t *testing.T) {
 		cpus     []int
 		zeroCopy bool
 		facts    results.Facts
-		codes    []results.Code
+		codes    []caveat.Code
 		says     string
 	}{
 		{"all is near", []int{1, 3}, true, host(1.0, "none"), nil, ""},
-		{"far from the NIC", []int{1, 5}, true, host(1.0, "none"), []results.Code{results.NUMAFar}, "on CPUs 5, which are on another NUMA node than eth1 (node 1, distance 21)"},
+		{"far from the NIC", []int{1, 5}, true, host(1.0, "none"), []caveat.Code{caveat.NUMAFar}, "on CPUs 5, which are on another NUMA node than eth1 (node 1, distance 21)"},
 		{"a NIC of no node", []int{1, 5}, true, host(-1.0, "none"), nil, ""},
 		{"a host of one node", []int{0, 1}, true, results.Facts{"numa": map[string]any{"node0_cpus": "0-7"}, "nic": map[string]any{"numa_node": 0.0}}, nil, ""},
 		{"passthrough", []int{1}, true, host(1.0, "identity"), nil, ""},
-		{"lazy", []int{1}, true, host(1.0, "DMA-FQ"), []results.Code{results.IOMMUTranslates}, "lazily"},
-		{"strict", []int{1}, true, host(1.0, "DMA"), []results.Code{results.IOMMUTranslates}, "strictly"},
+		{"lazy", []int{1}, true, host(1.0, "DMA-FQ"), []caveat.Code{caveat.IOMMUTranslates}, "lazily"},
+		{"strict", []int{1}, true, host(1.0, "DMA"), []caveat.Code{caveat.IOMMUTranslates}, "strictly"},
 		{"lazy, with copies", []int{1}, false, host(1.0, "DMA-FQ"), nil, ""},
 		{"not pinned", nil, true, host(1.0, "none"), nil, ""},
 		{"nothing known", []int{1}, true, nil, nil, ""},
@@ -84,7 +85,7 @@ func TestFactsChanged(t *testing.T) {
 		t.Errorf("nothing was changed: %s", w)
 	}
 	w := factsChanged(endpoint.RX, facts("performance", nil), facts("powersave", nil))
-	if results.CodeOf(w) != results.HostChanged || !strings.Contains(w, "rx: changed during the run: cpu.governor was performance and is powersave") {
+	if caveat.CodeOf(w) != caveat.HostChanged || !strings.Contains(w, "rx: changed during the run: cpu.governor was performance and is powersave") {
 		t.Error(w)
 	}
 	rule := "flow.tcp4 dst-ip 198.18.0.2 dst-port 99"
@@ -99,7 +100,7 @@ func TestFactsChanged(t *testing.T) {
 		{now, later, true, "rx: changed during the run: " + rule + " was absent and is queue 3 at 5; irq.rx-0 was 0 and is 0-1; the figures"},
 	} {
 		w := settingsChanged(endpoint.RX, c.before, c.after, results.Facts{"sysctl": map[string]any{"net.ipv4.tcp_rmem": "1 2 3"}}, c.trusted)
-		if (w == "") != (c.want == "") || c.want != "" && (results.CodeOf(w) != results.HostChanged || !strings.Contains(w, c.want)) {
+		if (w == "") != (c.want == "") || c.want != "" && (caveat.CodeOf(w) != caveat.HostChanged || !strings.Contains(w, c.want)) {
 			t.Errorf("%v to %v: %q, want %q", c.before, c.after, w, c.want)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/egress"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // copies says what of the window was copied, by the engine's word and by what is
@@ -19,8 +19,8 @@ func (s *sampler) copies(res *wire.Result, cutOff uint64, changed endpoint.Doubt
 	first, last := res.Edges()
 	bytes := last.Bytes() - first.Bytes()
 	share := func(n uint64) float64 { return 100 * float64(n) / float64(bytes) }
-	warn := func(c results.Code, format string, args ...any) {
-		res.Warnings = append(res.Warnings, results.Warn(c, "%s: "+format, append([]any{role}, args...)...))
+	warn := func(c caveat.Code, format string, args ...any) {
+		res.Warnings = append(res.Warnings, caveat.Warn(c, "%s: "+format, append([]any{role}, args...)...))
 	}
 	d := s.before.doubt(s.after)
 	if d.Bytes == 0 && s.before != nil {
@@ -30,11 +30,11 @@ func (s *sampler) copies(res *wire.Result, cutOff uint64, changed endpoint.Doubt
 		reported := last.ZeroCopied - first.ZeroCopied + last.Unknown - first.Unknown
 		copied(res)
 		if reported > 0 {
-			warn(results.CopiesUnreported, "100.0%% of the payload of %s was copied by a CPU, though the kernel does not say so of %.1f%%: %s", name, share(reported), d.Why)
+			warn(caveat.CopiesUnreported, "100.0%% of the payload of %s was copied by a CPU, though the kernel does not say so of %.1f%%: %s", name, share(reported), d.Why)
 			return
 		}
 	} else if n := doubted(res, d); n > 0 {
-		warn(results.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
+		warn(caveat.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
 	}
 	unknown := last.Unknown - first.Unknown
 	if n := last.Copied - first.Copied - unknown; s.layout.ZeroCopy && n > 0 {
@@ -45,18 +45,18 @@ func (s *sampler) copies(res *wire.Result, cutOff uint64, changed endpoint.Doubt
 		if why != "" {
 			why = ": " + why
 		}
-		warn(results.Copied, "%.1f%% of the payload of %s was copied by a CPU%s", share(n), name, why)
+		warn(caveat.Copied, "%.1f%% of the payload of %s was copied by a CPU%s", share(n), name, why)
 	}
 	if cutOff > bytes/100 {
-		warn(results.CopiesUnknown, "whether a CPU copied %d bytes (%.1f%% of the window) is not known, and they stand as copied: the run was cut off before the kernel told", cutOff, share(cutOff))
+		warn(caveat.CopiesUnknown, "whether a CPU copied %d bytes (%.1f%% of the window) is not known, and they stand as copied: the run was cut off before the kernel told", cutOff, share(cutOff))
 	}
 	if unknown -= min(unknown, cutOff); unknown > 0 {
-		warn(results.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s", share(unknown), name, unknown, s.layout.Unknown)
+		warn(caveat.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s", share(unknown), name, unknown, s.layout.Unknown)
 	}
 	if d, ok := s.r.session.(endpoint.Doubter); ok {
 		d := d.Doubt()
 		if n := doubted(res, d); n > 0 {
-			warn(results.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes at most) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
+			warn(caveat.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes at most) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/abi"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // What an engine counts late tells of bytes that crossed before.
@@ -178,7 +178,7 @@ func TestStalledNamesFlows(t *testing.T) {
 		all[i] = wire.FlowResult{Stall: 2e9, StallAt: int64(i) * 1e9}
 	}
 	w := stalled(endpoint.TX, all)
-	if results.CodeOf(w) != results.FlowStalled || !strings.HasPrefix(w, "tx: 6 of 9 flows") || !strings.Contains(w, "flow 3 for 2.00 s from 2.00 s into the window on") || strings.Contains(w, "flow 5") {
+	if caveat.CodeOf(w) != caveat.FlowStalled || !strings.HasPrefix(w, "tx: 6 of 9 flows") || !strings.Contains(w, "flow 3 for 2.00 s from 2.00 s into the window on") || strings.Contains(w, "flow 5") {
 		t.Error(w)
 	}
 }
@@ -212,7 +212,7 @@ func TestTiming(t *testing.T) {
 		}
 		var codes []string
 		for _, w := range s.timing() {
-			codes = append(codes, string(results.CodeOf(w)))
+			codes = append(codes, string(caveat.CodeOf(w)))
 		}
 		if got := strings.Join(codes, " "); got != c.codes {
 			t.Errorf("%s: warnings %q, want %q", name, got, c.codes)
@@ -279,7 +279,7 @@ func TestWaits(t *testing.T) {
 	if v := f.waits.list[0]; v.longest != 300*ms || f.waits.warning() != "" {
 		t.Errorf("10 bytes were taken half way: %+v", v)
 	}
-	if v := look(1750 * ms); v.longest != 450*ms || v.at != 1300*ms || results.CodeOf(f.waits.warning()) != results.PayloadWaited {
+	if v := look(1750 * ms); v.longest != 450*ms || v.at != 1300*ms || caveat.CodeOf(f.waits.warning()) != caveat.PayloadWaited {
 		t.Errorf("nothing was taken since: %+v, %q", v, f.waits.warning())
 	}
 	f.waits.begin(2000 * ms)

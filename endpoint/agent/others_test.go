@@ -10,7 +10,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/procfile"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // looked is an end on CPU 1 of two, with 10 s between the looks.
@@ -210,24 +210,24 @@ func TestOthersReport(t *testing.T) {
 		after  map[int]procfile.Task
 		cpus   [2]procfile.CPU // what CPU 0, the other end's or nobody's, and 1 did
 		peer   []int
-		codes  []results.Code
+		codes  []caveat.Code
 	}{
 		{"quiet", 3, loop(0), loop(30), [2]procfile.CPU{{SoftIRQ: 500}, {SoftIRQ: 100, System: 200}}, []int{0}, nil},
-		{"a busy loop", 10, loop(0), loop(981), [2]procfile.CPU{}, []int{0}, []results.Code{results.CPUForeign}},
+		{"a busy loop", 10, loop(0), loop(981), [2]procfile.CPU{}, []int{0}, []caveat.Code{caveat.CPUForeign}},
 		{"little beside much", 10, loop(0), loop(90), [2]procfile.CPU{}, []int{0}, nil},
-		{"a hypervisor", 5, loop(0), loop(0), [2]procfile.CPU{{}, {Steal: 120}}, []int{0}, []results.Code{results.CPUSteal}},
+		{"a hypervisor", 5, loop(0), loop(0), [2]procfile.CPU{{}, {Steal: 120}}, []int{0}, []caveat.Code{caveat.CPUSteal}},
 		// 89 ticks in 10 s of another end's CPU, and the same in nobody's.
 		{"softirq of the other end", 2, loop(0), loop(0), [2]procfile.CPU{{SoftIRQ: 89}, {}}, []int{0}, nil},
-		{"softirq in nobody's", 2, loop(0), loop(0), [2]procfile.CPU{{SoftIRQ: 89}, {}}, nil, []results.Code{results.SoftirqElsewhere}},
+		{"softirq in nobody's", 2, loop(0), loop(0), [2]procfile.CPU{{SoftIRQ: 89}, {}}, nil, []caveat.Code{caveat.SoftirqElsewhere}},
 	} {
 		o := looked(wire.ScopeCPUSet, c.before, c.after)
 		o.p.PeerSet = c.peer
 		o.first, o.last = make([]procfile.CPU, 2), c.cpus[:]
 		res := window(c.busy)
 		o.report(res)
-		var codes []results.Code
+		var codes []caveat.Code
 		for _, w := range res.Warnings {
-			codes = append(codes, results.CodeOf(w))
+			codes = append(codes, caveat.CodeOf(w))
 		}
 		if !slices.Equal(codes, c.codes) {
 			t.Errorf("%s: %q, want %v", c.name, res.Warnings, c.codes)
@@ -297,7 +297,7 @@ func TestForeignUnseen(t *testing.T) {
 			t.Errorf("%s: %q", c.name, res.Warnings)
 		}
 		for _, w := range c.words {
-			if !strings.Contains(all, w) || results.CodeOf(res.Warnings[0]) != results.CPUForeign {
+			if !strings.Contains(all, w) || caveat.CodeOf(res.Warnings[0]) != caveat.CPUForeign {
 				t.Errorf("%s: %q lacks %q", c.name, all, w)
 			}
 		}

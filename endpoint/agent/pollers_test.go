@@ -9,7 +9,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // What a NAPI thread used goes to its end where no end counts the CPU, is told where
@@ -20,14 +20,14 @@ func TestPollerPlace(t *testing.T) {
 		may                     []int
 		cpu                     int
 		elsewhere, peer, unsure float64
-		code                    results.Code
+		code                    caveat.Code
 	}{
 		{"on a CPU of its end", []int{1}, 1, 0, 0, 0, ""},
 		{"on several of them", []int{0, 1}, 1, 0, 0, 0, ""},
 		{"on one that nobody counts", []int{4, 5}, 4, 0.5, 0, 0, ""},
-		{"on the other end's", []int{2}, 2, 0, 0.5, 0, results.NAPIThread},
-		{"free to go anywhere", []int{0, 1, 2, 3, 4}, 4, 0.5, 0, 0.5, results.NAPIThread},
-		{"of unknown affinity", nil, 1, 0, 0, 0.5, results.NAPIThread},
+		{"on the other end's", []int{2}, 2, 0, 0.5, 0, caveat.NAPIThread},
+		{"free to go anywhere", []int{0, 1, 2, 3, 4}, 4, 0.5, 0, 0.5, caveat.NAPIThread},
+		{"of unknown affinity", nil, 1, 0, 0, 0.5, caveat.NAPIThread},
 	} {
 		clock := &pollers{set: []int{0, 1}, peer: []int{2, 3}, threads: []*poller{{name: "napi/eth1-1"}}}
 		clock.place(clock.threads[0], 0.5, c.may, c.cpu)
@@ -36,9 +36,9 @@ func TestPollerPlace(t *testing.T) {
 		}
 		res := &wire.Result{Samples: []wire.Sample{{}, {At: 2e9, Busy: 1.5}}, Counters: map[string]float64{}}
 		clock.report(endpoint.RX, res)
-		var code results.Code
+		var code caveat.Code
 		if len(res.Warnings) > 0 {
-			code = results.CodeOf(res.Warnings[0])
+			code = caveat.CodeOf(res.Warnings[0])
 		}
 		if code != c.code || math.Abs(res.CPUError-50*c.unsure) > 1e-9 || res.Counters["napi_elsewhere_seconds"] != c.elsewhere {
 			t.Errorf("%s: error %v, counters %v, warnings %v", c.name, res.CPUError, res.Counters, res.Warnings)
@@ -46,7 +46,7 @@ func TestPollerPlace(t *testing.T) {
 	}
 	res := &wire.Result{Samples: []wire.Sample{{}, {At: 2e9, Busy: 1.5}}, Counters: map[string]float64{}}
 	(&pollers{hidden: 2}).report(endpoint.RX, res)
-	if len(res.Warnings) != 1 || results.CodeOf(res.Warnings[0]) != results.NAPIThread {
+	if len(res.Warnings) != 1 || caveat.CodeOf(res.Warnings[0]) != caveat.NAPIThread {
 		t.Errorf("threads that cannot be seen: %v", res.Warnings)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"zcbench/internal/procfile"
 	"zcbench/internal/threads"
 	"zcbench/results"
+	"zcbench/results/caveat"
 	"zcbench/ringcfg"
 )
 
@@ -319,14 +320,14 @@ func (r *run) measure(at int64, live func(wire.Sample)) (*wire.Result, error) {
 		if unread = cmp.Or(unread, s.unread); unread == nil {
 			r.settle(res, connected, s.sockets)
 		} else {
-			res.Warnings = append(res.Warnings, results.Warn(results.SettingNotTaken, "%s: what the sockets have is not known: %v", r.p.Role, unread))
+			res.Warnings = append(res.Warnings, caveat.Warn(caveat.SettingNotTaken, "%s: what the sockets have is not known: %v", r.p.Role, unread))
 		}
 	}
 	r.whole = err == nil && !cut
 	if err == nil && cut {
 		res.Cut = true
 		if !r.p.Raw {
-			res.Warnings = append(res.Warnings, results.Warn(results.CutOff, "%s: data was still in flight %s after the window and was cut off", r.p.Role, wire.Tail+wire.DrainWait))
+			res.Warnings = append(res.Warnings, caveat.Warn(caveat.CutOff, "%s: data was still in flight %s after the window and was cut off", r.p.Role, wire.Tail+wire.DrainWait))
 		}
 	}
 	return res, err

@@ -14,6 +14,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/egress"
 	"zcbench/results"
+	"zcbench/results/caveat"
 	"zcbench/ringcfg"
 )
 
@@ -122,8 +123,8 @@ func (r *run) settle(res *wire.Result, first, last taken) {
 	s := last.Socket
 	s.FirstRcvBuf, s.FirstSndBuf = first.RcvBuf, first.SndBuf
 	res.Socket, res.Congestion = &s, last.congestion
-	warn := func(code results.Code, format string, args ...any) {
-		res.Warnings = append(res.Warnings, results.Warn(code, string(r.p.Role)+": "+format, args...))
+	warn := func(code caveat.Code, format string, args ...any) {
+		res.Warnings = append(res.Warnings, caveat.Warn(code, string(r.p.Role)+": "+format, args...))
 	}
 	if asked := r.p.Window; asked != 0 {
 		for _, b := range []struct {
@@ -132,11 +133,11 @@ func (r *run) settle(res *wire.Result, first, last taken) {
 		}{{"receive", "rmem_max", s.FirstRcvBuf, s.RcvBuf}, {"send", "wmem_max", s.FirstSndBuf, s.SndBuf}} {
 			switch {
 			case b.first < 2*asked:
-				warn(results.SettingNotTaken, "--window %d was asked for, and the %s buffer has %d bytes (the kernel counts both twice): allow it, sysctl -w net.core.%s=%d, or run as root, who need not ask", asked, b.name, b.first/2, b.limit, asked)
+				warn(caveat.SettingNotTaken, "--window %d was asked for, and the %s buffer has %d bytes (the kernel counts both twice): allow it, sysctl -w net.core.%s=%d, or run as root, who need not ask", asked, b.name, b.first/2, b.limit, asked)
 			case b.first > 2*asked:
-				warn(results.SettingNotTaken, "--window %d was asked for, and the %s buffer has %d bytes, the least there is", asked, b.name, b.first/2)
+				warn(caveat.SettingNotTaken, "--window %d was asked for, and the %s buffer has %d bytes, the least there is", asked, b.name, b.first/2)
 			case b.last != b.first:
-				warn(results.SettingNotTaken, "--window %d was asked for, and the engine %s set the %s buffer to %d bytes", asked, r.engine.Name(), b.name, b.last/2)
+				warn(caveat.SettingNotTaken, "--window %d was asked for, and the engine %s set the %s buffer to %d bytes", asked, r.engine.Name(), b.name, b.last/2)
 			}
 		}
 	}
@@ -147,16 +148,16 @@ func (r *run) settle(res *wire.Result, first, last taken) {
 		headers = 40 + 20
 	}
 	if asked := r.p.MSS; asked != 0 && (s.MSS > asked || s.MSS < asked-mostOptions) {
-		warn(results.SettingNotTaken, "--set-mss %d was asked for, and segments have %d bytes: the path or the other end allows no more; it takes an MTU of %d on both ends", asked, s.MSS, asked+headers)
+		warn(caveat.SettingNotTaken, "--set-mss %d was asked for, and segments have %d bytes: the path or the other end allows no more; it takes an MTU of %d on both ends", asked, s.MSS, asked+headers)
 	}
 	if r.p.NoDelay && !s.NoDelay {
-		warn(results.SettingNotTaken, "--no-delay was asked for, and the sockets are without it: the engine %s took it off", r.engine.Name())
+		warn(caveat.SettingNotTaken, "--no-delay was asked for, and the sockets are without it: the engine %s took it off", r.engine.Name())
 	}
 	if text := r.bigTCP(last.v4); text != "" {
-		warn(results.SettingNotTaken, "%s", text)
+		warn(caveat.SettingNotTaken, "%s", text)
 	}
 	if asked := r.p.Congestion; asked != "" && asked != last.congestion {
-		warn(results.SettingNotTaken, "--congestion %s was asked for, and the connections used %s", asked, last.congestion)
+		warn(caveat.SettingNotTaken, "--congestion %s was asked for, and the connections used %s", asked, last.congestion)
 	}
 	res.Options = r.took.all()
 	for _, name := range slices.Sorted(maps.Keys(res.Options)) {
@@ -165,18 +166,18 @@ func (r *run) settle(res *wire.Result, first, last taken) {
 			continue
 		}
 		if n, err := endpoint.ParseSize(given); err == nil && n != 0 && n != res.Options[name] {
-			warn(results.SettingNotTaken, "%s=%s was asked for, and the engine %s took %d (zcbench probe --options says why)", name, given, r.engine.Name(), res.Options[name])
+			warn(caveat.SettingNotTaken, "%s=%s was asked for, and the engine %s took %d (zcbench probe --options says why)", name, given, r.engine.Name(), res.Options[name])
 		}
 	}
 	if n, err := endpoint.ParseSize(r.p.Options["busy-poll"]); err == nil && n != 0 && !last.napi {
-		warn(results.SettingNotTaken, "busy-poll=%d was asked for, and there was nothing to poll: the payload came by an interface whose queues have no NAPI instances (veth, loopback)", n)
+		warn(caveat.SettingNotTaken, "busy-poll=%d was asked for, and there was nothing to poll: the payload came by an interface whose queues have no NAPI instances (veth, loopback)", n)
 	}
 	if warning := recontrolled(r.p.Role, first, last); warning != "" {
 		res.Warnings = append(res.Warnings, warning)
 	}
 	if r.p.Role == endpoint.TX {
 		if w := pacing(res, last, r.way); w != "" {
-			warn(results.PacingLimited, "%s", w)
+			warn(caveat.PacingLimited, "%s", w)
 		}
 	}
 }

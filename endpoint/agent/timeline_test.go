@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/reports"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // ticking is a Reader whose values follow from how often it was read.
@@ -137,7 +138,7 @@ func TestDaysOfSamples(t *testing.T) {
 		every := math.Round(seconds / float64(count) / interval.Seconds())
 		note := false
 		for _, text := range got.Notes {
-			note = note || strings.HasPrefix(text, role) && results.CodeOf(text) == results.SamplesMerged
+			note = note || strings.HasPrefix(text, role) && caveat.CodeOf(text) == caveat.SamplesMerged
 		}
 		if every < 2 || !note {
 			t.Errorf("%s: %d samples, notes %q", role, count, got.Notes)

@@ -5,7 +5,7 @@ import (
 
 	"zcbench/endpoint/wire"
 	"zcbench/internal/procfile"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // arrivals are the packets that each CPU had taken from the network at a time, for
@@ -89,7 +89,7 @@ func (o *others) listen(until int64) {
 
 // traffic tells of packets that are not of the run: those that came before it sent
 // any, or beyond what its interface had.
-func (o *others) traffic(warn func(results.Code, string, ...any), res *wire.Result, seconds, figure float64) {
+func (o *others) traffic(warn func(caveat.Code, string, ...any), res *wire.Result, seconds, figure float64) {
 	all, known := rate(o.came[0], o.came[1], o.set)
 	if !known || all == 0 {
 		return
@@ -108,6 +108,6 @@ func (o *others) traffic(warn func(results.Code, string, ...any), res *wire.Resu
 		handled = max(handled, figure-v)
 	}
 	if used := handled * min(1, foreign/all); matters(used, figure, false) {
-		warn(results.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to packets that are not of the run: %.0f a second came to %s %s; steer them to other CPUs (the interrupts of their interface, or receive packet steering), or give --affinity others", used, figure, foreign, named(o.set), when)
+		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to packets that are not of the run: %.0f a second came to %s %s; steer them to other CPUs (the interrupts of their interface, or receive packet steering), or give --affinity others", used, figure, foreign, named(o.set), when)
 	}
 }

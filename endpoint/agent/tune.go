@@ -15,7 +15,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/printable"
-	"zcbench/results"
+	"zcbench/results/caveat"
 	"zcbench/ringcfg"
 )
 
@@ -140,7 +140,7 @@ func (r *run) untune() error {
 	drift, err := r.undo(context.Background())
 	r.undo = nil
 	for _, d := range drift {
-		r.warned = append(r.warned, results.Warn(results.SettingChanged, "%s: %s", r.p.Role, d))
+		r.warned = append(r.warned, caveat.Warn(caveat.SettingChanged, "%s: %s", r.p.Role, d))
 	}
 	if err != nil {
 		return fmt.Errorf("put the settings of %s back: %w (zcbench tune restore -i %s tries again)", r.p.Interface, err, printable.Word(r.p.Interface))

@@ -5,7 +5,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/printable"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // waits follow whether a receiver's engine takes what has arrived. That it does
@@ -75,5 +75,5 @@ func (w *waits) warning() (warning string) {
 	if n == 0 {
 		return ""
 	}
-	return results.Warn(results.PayloadWaited, "%s: payload of %d of %s had arrived, and for about half a second or more the engine took none of it: %s; its thread was stopped or had no CPU: give this end CPUs of its own (-A)", endpoint.RX, n, printable.Count(len(w.list), "flow"), which)
+	return caveat.Warn(caveat.PayloadWaited, "%s: payload of %d of %s had arrived, and for about half a second or more the engine took none of it: %s; its thread was stopped or had no CPU: give this end CPUs of its own (-A)", endpoint.RX, n, printable.Count(len(w.list), "flow"), which)
 }

@@ -16,6 +16,7 @@ import (
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // Trial is one run as its driver wants it. A nil client is a raw end: a plain
@@ -232,7 +233,7 @@ func (t *Trial) compareHosts(ctx context.Context, rec *results.Record) (err erro
 	case t.shared == OneHost && hosts:
 		return endpoint.Errorf(endpoint.Usage, "both ends run on one host, and the run was planned for two, each with a host's CPU time to itself: plan it anew")
 	case t.shared == HostUnknown && hosts:
-		rec.Warnings = append(rec.Warnings, results.Warn(results.HostUnknown, "whether both ends run on one host is not known, since their boot IDs differ and /proc/vmstat or /proc/softirqs cannot be read on one of them; each end's cpu_percent is that of all CPUs it sees: if they are the same CPUs, it is counted twice"))
+		rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.HostUnknown, "whether both ends run on one host is not known, since their boot IDs differ and /proc/vmstat or /proc/softirqs cannot be read on one of them; each end's cpu_percent is that of all CPUs it sees: if they are the same CPUs, it is counted twice"))
 	}
 	return nil
 }
@@ -243,7 +244,7 @@ func (t *Trial) notes(rec *results.Record) (notes []string) {
 	steered := func(name string) bool { return strings.Contains(name, "rps") }
 	if t.shared == OneHost && t.RXWant.Scope == wire.ScopeCPUSet && nic["kind"] == "veth" &&
 		!slices.ContainsFunc(slices.Collect(maps.Keys(t.RXWant.Settings)), steered) {
-		notes = append(notes, results.Warn(results.VethSoftirq, "a veth pair receives in softirq on the CPU that sends: most of what TCP does for the receiver is in the sender's CPU time, and what it does for acknowledgements in the receiver's, unless receive packet steering moves it (--softirq-cpus)"))
+		notes = append(notes, caveat.Warn(caveat.VethSoftirq, "a veth pair receives in softirq on the CPU that sends: most of what TCP does for the receiver is in the sender's CPU time, and what it does for acknowledgements in the receiver's, unless receive packet steering moves it (--softirq-cpus)"))
 	}
 	return notes
 }

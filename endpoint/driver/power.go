@@ -9,6 +9,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/power"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // Metering is a meter that a trial wants.
@@ -169,7 +170,7 @@ func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end)
 		}
 		said, err := r.c.tell(ctx, first, last, r.offset, len(r.ends))
 		if err != nil {
-			rec.Warnings = append(rec.Warnings, results.Warn(results.PowerMissing, "power is missing: %v", err))
+			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerMissing, "power is missing: %v", err))
 			said = make([]power.Trace, len(r.ends))
 			for i := range said {
 				said[i] = power.Trace{Info: power.Info{Name: "unknown"}, Err: err}
@@ -183,13 +184,13 @@ func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end)
 			all = append(all, m)
 		}
 		if w := windows[""]; r.unsure > int64(w.To.Sub(w.From))/100 {
-			rec.Warnings = append(rec.Warnings, results.Warn(results.PowerClock, "%s: its clock is known within %s only, over 1%% of the window: so are the edges of its watts", r.c.name, time.Duration(r.unsure)))
+			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerClock, "%s: its clock is known within %s only, over 1%% of the window: so are the edges of its watts", r.c.name, time.Duration(r.unsure)))
 		}
 	}
 	if ms.shared == OneHost {
 		for _, m := range all {
 			if m.Host && m.End != "" {
-				rec.Warnings = append(rec.Warnings, results.Warn(results.PowerShared, "%s: %s reads the host that both ends share, not this end alone", m.End, m.Trace.Info.Name))
+				rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerShared, "%s: %s reads the host that both ends share, not this end alone", m.End, m.Trace.Info.Name))
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"zcbench/endpoint/agent"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 func TestUnlikeHosts(t *testing.T) {
@@ -29,7 +30,7 @@ func TestUnlikeHosts(t *testing.T) {
 		{nil, cpu("powersave", "on"), 0},
 	} {
 		got := unlike(c.rx, c.tx)
-		if len(got) != c.want || c.want > 0 && results.CodeOf(got[0]) != results.HostsDiffer {
+		if len(got) != c.want || c.want > 0 && caveat.CodeOf(got[0]) != caveat.HostsDiffer {
 			t.Errorf("%v and %v: %q", c.rx, c.tx, got)
 		}
 	}

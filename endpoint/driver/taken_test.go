@@ -11,13 +11,14 @@ import (
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // coded are the warnings of a record with a code of settings.
 func coded(r *results.Record) (w []string) {
 	for _, text := range r.Warnings {
-		switch results.CodeOf(text) {
-		case results.SettingNotTaken, results.CongestionDiffers, results.BuffersHeld:
+		switch caveat.CodeOf(text) {
+		case caveat.SettingNotTaken, caveat.CongestionDiffers, caveat.BuffersHeld:
 			w = append(w, text)
 		}
 	}
@@ -112,7 +113,7 @@ func TestSettingsAreReadBack(t *testing.T) {
 			}
 			found := false
 			for _, w := range r.Warnings {
-				found = found || results.CodeOf(w) == results.PacingLimited
+				found = found || caveat.CodeOf(w) == caveat.PacingLimited
 			}
 			if !found {
 				t.Errorf("%.3f Gbit/s: %q", r.Gbps, r.Warnings)

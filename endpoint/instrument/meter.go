@@ -5,7 +5,7 @@ package instrument
 import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/procfile"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // Meter reads something that the kernel or the hardware counts beside the
@@ -78,7 +78,7 @@ type Quantity struct {
 	Sparse bool
 	// Code is that of the warning that a Total above 0 is, where a reader must
 	// know; Means is what it says: "the CPU was throttled".
-	Code  results.Code
+	Code  caveat.Code
 	Means string
 }
 

@@ -13,6 +13,7 @@ import (
 	"zcbench/internal/cpuclock"
 	"zcbench/internal/procfile"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // Names that Prepare.Counters may have instead of meters'.
@@ -291,7 +292,7 @@ func (m *Set) Report(role endpoint.Role, res *wire.Result, busy func(cpu int) *f
 	seconds := float64(b.At-a.At) / 1e9
 	bytes := float64(b.Bytes() - a.Bytes())
 	if len(m.absent) > 0 {
-		res.Notes = append(res.Notes, results.Warn(results.CountersMissing, "%s: this host has not all counters, and not %s: zcbench probe says why, and what it would take", role, strings.Join(m.absent, ", ")))
+		res.Notes = append(res.Notes, caveat.Warn(caveat.CountersMissing, "%s: this host has not all counters, and not %s: zcbench probe says why, and what it would take", role, strings.Join(m.absent, ", ")))
 	}
 	if len(m.missing) > 0 {
 		res.Missing = m.missing
@@ -299,7 +300,7 @@ func (m *Set) Report(role endpoint.Role, res *wire.Result, busy func(cpu int) *f
 	cpus := map[int]*results.CPUTime{}
 	for _, o := range m.list {
 		if o.err != nil {
-			res.Warnings = append(res.Warnings, results.Warn(results.CountersMissing, "%s: counters %s are missing: %v", role, o.Name, o.err))
+			res.Warnings = append(res.Warnings, caveat.Warn(caveat.CountersMissing, "%s: counters %s are missing: %v", role, o.Name, o.err))
 			continue
 		}
 		o.counters(role, res, bytes)
@@ -323,7 +324,7 @@ func (m *Set) Report(role endpoint.Role, res *wire.Result, busy func(cpu int) *f
 	}
 	if res.CPUMethod == cpuclock.Ticks {
 		if w := gap(res.CPUs, seconds); w != "" {
-			res.Warnings = append(res.Warnings, results.Warn(results.ClockCoarse, "%s: %s", role, w))
+			res.Warnings = append(res.Warnings, caveat.Warn(caveat.ClockCoarse, "%s: %s", role, w))
 		}
 	}
 	m.intervals(res)
@@ -363,14 +364,14 @@ func (o *openMeter) counters(role endpoint.Role, res *wire.Result, bytes float64
 		case f.Form == Gauge && f.n > 0:
 			res.Counters[name] = f.sum / float64(f.n)
 		case f.Form == Total && f.total < 0:
-			res.Warnings = append(res.Warnings, results.Warn(results.CountersReset, "%s: %s of counters %s ran backwards in the window (something was reset) and is left out", role, name, o.Name))
+			res.Warnings = append(res.Warnings, caveat.Warn(caveat.CountersReset, "%s: %s of counters %s ran backwards in the window (something was reset) and is left out", role, name, o.Name))
 		case f.Form == Total && !(f.Sparse && f.total == 0):
 			res.Counters[name] = f.total
 			if f.PerByte && bytes > 0 {
 				res.Counters[name+"_per_byte"] = f.total / bytes
 			}
 			if f.Code != "" && f.total > 0 {
-				res.Warnings = append(res.Warnings, results.Warn(f.Code, "%s: %s (%s: %.0f in the window)", role, f.Means, name, f.total))
+				res.Warnings = append(res.Warnings, caveat.Warn(f.Code, "%s: %s (%s: %.0f in the window)", role, f.Means, name, f.total))
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // script is a meter that shows given readings.
@@ -65,7 +66,7 @@ func same(t *testing.T, what string, got, want map[string]float64) {
 
 func TestTotals(t *testing.T) {
 	s := &script{
-		q: []Quantity{{Name: "packets"}, {Name: "packets"}, {Name: "drops", Wrap: math.MaxUint32, Code: results.CPUHot, Means: "packets were dropped"},
+		q: []Quantity{{Name: "packets"}, {Name: "packets"}, {Name: "drops", Wrap: math.MaxUint32, Code: caveat.CPUHot, Means: "packets were dropped"},
 			{Name: "cycles", PerByte: true, Quiet: true}, {Name: "bytes", Scale: 64}, {Name: "still"}},
 		rows: [][]uint64{
 			{10, 1000, math.MaxUint32 - 1, 5000, 0, 7},

@@ -10,6 +10,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/power"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // Meter is one meter of a run and what it said.
@@ -76,7 +77,7 @@ func Power(rec *results.Record, all []*Meter, windows map[endpoint.Role]power.Wi
 			}
 			m.counts = slices.Contains(counted, m)
 			if err != nil {
-				rec.Warnings = append(rec.Warnings, results.Warn(results.PowerMissing, "%s, meter %s: its watts are missing: %v", who, m.Trace.Info.Name, err))
+				rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerMissing, "%s, meter %s: its watts are missing: %v", who, m.Trace.Info.Name, err))
 				whole = whole && !m.counts
 				continue
 			}
@@ -124,11 +125,11 @@ func (m *Meter) figure(w power.Window, base *power.Window) (_ results.Power, war
 	}
 	idle, _, err := m.Trace.Over(*base)
 	if err != nil {
-		return p, append(warnings, results.Warn(results.PowerMissing, "its idle baseline is missing: %v", err)), nil
+		return p, append(warnings, caveat.Warn(caveat.PowerMissing, "its idle baseline is missing: %v", err)), nil
 	}
 	p.Baseline = &idle.Watts
 	if p.Watts < idle.Watts*1.005 {
-		warnings = append(warnings, results.Warn(results.PowerBlind, "it shows %.4g W under load and %.4g W idle before: it does not see the load, or later than the run lasts", p.Watts, idle.Watts))
+		warnings = append(warnings, caveat.Warn(caveat.PowerBlind, "it shows %.4g W under load and %.4g W idle before: it does not see the load, or later than the run lasts", p.Watts, idle.Watts))
 	}
 	return p, warnings, nil
 }
@@ -192,7 +193,7 @@ func sumPower(figures []results.Power) *results.Power {
 func once(meters []*Meter, oneEnd bool) (counted []*Meter, warnings []string) {
 	name := func(m *Meter) string { return m.Trace.Info.Name }
 	out := func(m, in *Meter, why string) {
-		warnings = append(warnings, results.Warn(results.PowerTwice, "meter %s: %s %s: it is not in the sum", name(m), why, name(in)))
+		warnings = append(warnings, caveat.Warn(caveat.PowerTwice, "meter %s: %s %s: it is not in the sum", name(m), why, name(in)))
 	}
 	unsure := map[*Meter]bool{}
 	for _, m := range meters {
@@ -240,7 +241,7 @@ func once(meters []*Meter, oneEnd bool) (counted []*Meter, warnings []string) {
 		}
 	}
 	if oneEnd && len(names) > 1 {
-		warnings = append(warnings, results.Warn(results.PowerSum, "the watts of %s are summed, though nothing tells whether these meters see different things: leave one out if they do not", strings.Join(names, " and ")))
+		warnings = append(warnings, caveat.Warn(caveat.PowerSum, "the watts of %s are summed, though nothing tells whether these meters see different things: leave one out if they do not", strings.Join(names, " and ")))
 	}
 	return counted, warnings
 }
@@ -251,7 +252,7 @@ func SeenByBoth(rec *results.Record, all []*Meter) {
 		return
 	}
 	if a, b := rec.RX.Power.Scope, rec.TX.Power.Scope; a != b {
-		rec.Warnings = append(rec.Warnings, results.Warn(results.PowerSum, "the receiver's watts are of scope %s and the sender's of %s: they have no total: give both ends meters of one kind", a, b))
+		rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerSum, "the receiver's watts are of scope %s and the sender's of %s: they have no total: give both ends meters of one kind", a, b))
 		return
 	}
 	var both []*Meter
@@ -282,7 +283,7 @@ func SeenByBoth(rec *results.Record, all []*Meter) {
 		names = append(names, p.Meter)
 	}
 	rec.Total.Power = sumPower(figures)
-	rec.Warnings = append(rec.Warnings, results.Warn(results.PowerTwice, "both ends are seen by %s: the total counts that once, and neither end's watts are its own alone", strings.Join(names, " and ")))
+	rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerTwice, "both ends are seen by %s: the total counts that once, and neither end's watts are its own alone", strings.Join(names, " and ")))
 }
 
 func add(a, b *float64) *float64 {

@@ -11,6 +11,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/power"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // TestPowerOfSeveralMeters: two power supplies add up; what they contain does
@@ -64,23 +65,23 @@ func TestPowerCountsOnce(t *testing.T) {
 		name   string
 		meters []*Meter
 		watts  float64
-		code   results.Code
+		code   caveat.Code
 	}{
 		{"one", []*Meter{of(endpoint.RX, 200, true, "uuid:a")}, 200, ""},
 		{"two supplies", []*Meter{of(endpoint.RX, 200, false, "serial:a/outlet-1"), of(endpoint.RX, 210, false, "serial:a/outlet-2")}, 410, ""},
 		{"two PDUs", []*Meter{of(endpoint.RX, 200, false, "serial:a/outlet-1", "addr:x/?1"), of(endpoint.RX, 210, false, "serial:b/outlet-1", "addr:x/?2")}, 410, ""},
 		{"two addresses", []*Meter{of(endpoint.RX, 200, false, "addr:a"), of(endpoint.RX, 210, false, "addr:b")}, 410, ""},
-		{"the same twice", []*Meter{of(endpoint.RX, 200, false, "addr:a"), of(endpoint.RX, 201, false, "addr:a")}, 200, results.PowerTwice},
+		{"the same twice", []*Meter{of(endpoint.RX, 200, false, "addr:a"), of(endpoint.RX, 201, false, "addr:a")}, 200, caveat.PowerTwice},
 		{"two names of one", []*Meter{of(endpoint.RX, 200, true, "uuid:a", "addr:x"), of(endpoint.RX, 201, true, "uuid:a", "addr:y/chassis-1")},
-			200, results.PowerTwice},
-		{"a part first", []*Meter{of(endpoint.RX, 50, false, "host:a/rapl/package-*/core"), of(endpoint.RX, 200, false, "host:a/rapl")}, 200, results.PowerTwice},
-		{"a part last", []*Meter{of(endpoint.RX, 200, false, "serial:a"), of(endpoint.RX, 50, false, "serial:a/outlet-1"), of(endpoint.RX, 60, false, "serial:a/outlet-2")}, 200, results.PowerTwice},
-		{"parts, then all", []*Meter{of(endpoint.RX, 50, false, "serial:a/outlet-1"), of(endpoint.RX, 60, false, "serial:a/outlet-2"), of(endpoint.RX, 200, false, "serial:a")}, 200, results.PowerTwice},
-		{"a controller and a PDU", []*Meter{of(endpoint.RX, 200, true, "uuid:a"), of(endpoint.RX, 110, false, "serial:a/outlet-1"), of(endpoint.RX, 110, false, "serial:a/outlet-2")}, 200, results.PowerTwice},
-		{"a PDU and a controller", []*Meter{of(endpoint.RX, 110, false, "serial:a/outlet-1"), of(endpoint.RX, 110, false, "serial:a/outlet-2"), of(endpoint.RX, 200, true, "uuid:a")}, 220, results.PowerTwice},
-		{"nobody knows", []*Meter{of(endpoint.RX, 200, false), of(endpoint.RX, 210, false)}, 410, results.PowerSum},
+			200, caveat.PowerTwice},
+		{"a part first", []*Meter{of(endpoint.RX, 50, false, "host:a/rapl/package-*/core"), of(endpoint.RX, 200, false, "host:a/rapl")}, 200, caveat.PowerTwice},
+		{"a part last", []*Meter{of(endpoint.RX, 200, false, "serial:a"), of(endpoint.RX, 50, false, "serial:a/outlet-1"), of(endpoint.RX, 60, false, "serial:a/outlet-2")}, 200, caveat.PowerTwice},
+		{"parts, then all", []*Meter{of(endpoint.RX, 50, false, "serial:a/outlet-1"), of(endpoint.RX, 60, false, "serial:a/outlet-2"), of(endpoint.RX, 200, false, "serial:a")}, 200, caveat.PowerTwice},
+		{"a controller and a PDU", []*Meter{of(endpoint.RX, 200, true, "uuid:a"), of(endpoint.RX, 110, false, "serial:a/outlet-1"), of(endpoint.RX, 110, false, "serial:a/outlet-2")}, 200, caveat.PowerTwice},
+		{"a PDU and a controller", []*Meter{of(endpoint.RX, 110, false, "serial:a/outlet-1"), of(endpoint.RX, 110, false, "serial:a/outlet-2"), of(endpoint.RX, 200, true, "uuid:a")}, 220, caveat.PowerTwice},
+		{"nobody knows", []*Meter{of(endpoint.RX, 200, false), of(endpoint.RX, 210, false)}, 410, caveat.PowerSum},
 		{"two sensors of one chip", []*Meter{of(endpoint.RX, 200, false, "host:a/device-x/?1"),
-			of(endpoint.RX, 210, false, "host:a/device-x/?2")}, 410, results.PowerSum},
+			of(endpoint.RX, 210, false, "host:a/device-x/?2")}, 410, caveat.PowerSum},
 	} {
 		rec := results.Record{RX: &results.End{Bytes: 5e9}}
 		Power(&rec, c.meters, map[endpoint.Role]power.Window{endpoint.RX: w}, nil)
@@ -92,7 +93,7 @@ func TestPowerCountsOnce(t *testing.T) {
 			t.Errorf("%s: of %d meters %d are told", c.name, len(c.meters), len(rec.RX.Meters))
 		}
 		for _, text := range rec.Warnings {
-			if results.CodeOf(text) != c.code {
+			if caveat.CodeOf(text) != c.code {
 				t.Errorf("%s: %s", c.name, text)
 			}
 		}
@@ -104,11 +105,11 @@ func TestPowerCountsOnce(t *testing.T) {
 	for _, c := range []struct {
 		rx, tx *Meter
 		watts  float64 // 0: there is no total
-		code   results.Code
+		code   caveat.Code
 	}{
 		{of(endpoint.RX, 200, true, "uuid:a"), of(endpoint.TX, 300, true, "uuid:b"), 500, ""},
-		{of(endpoint.RX, 200, true, "uuid:a", "addr:x"), of(endpoint.TX, 200, true, "uuid:a"), 200, results.PowerTwice},
-		{of(endpoint.RX, 50, false, "host:a/rapl/package-0"), of(endpoint.TX, 200, false, "host:a/rapl"), 200, results.PowerTwice},
+		{of(endpoint.RX, 200, true, "uuid:a", "addr:x"), of(endpoint.TX, 200, true, "uuid:a"), 200, caveat.PowerTwice},
+		{of(endpoint.RX, 50, false, "host:a/rapl/package-0"), of(endpoint.TX, 200, false, "host:a/rapl"), 200, caveat.PowerTwice},
 		{of(endpoint.RX, 50, false, "host:a/rapl"), of(endpoint.TX, 60, false, "host:b/rapl"), 110, ""},
 		{of(endpoint.RX, 50, false), of(endpoint.TX, 60, false), 110, ""},
 	} {
@@ -120,7 +121,7 @@ func TestPowerCountsOnce(t *testing.T) {
 		if rec.Total.Watts == nil || math.Abs(*rec.Total.Watts-c.watts) > 1e-6 {
 			t.Errorf("%v and %v: %+v, want %v W", c.rx.Trace.Info.Of, c.tx.Trace.Info.Of, rec.Total.Power, c.watts)
 		}
-		if (len(rec.Warnings) > 0) != (c.code != "") || c.code != "" && results.CodeOf(rec.Warnings[0]) != c.code {
+		if (len(rec.Warnings) > 0) != (c.code != "") || c.code != "" && caveat.CodeOf(rec.Warnings[0]) != c.code {
 			t.Errorf("%v and %v: warnings %q", c.rx.Trace.Info.Of, c.tx.Trace.Info.Of, rec.Warnings)
 		}
 	}
@@ -130,7 +131,7 @@ func TestPowerCountsOnce(t *testing.T) {
 	Power(&rec, mixed, map[endpoint.Role]power.Window{endpoint.RX: w, endpoint.TX: w}, nil)
 	SeenByBoth(&rec, mixed)
 	rec.Derive()
-	if rec.Total.Watts != nil || rec.ROI.Power.Total != nil || len(rec.Warnings) != 1 || results.CodeOf(rec.Warnings[0]) != results.PowerSum {
+	if rec.Total.Watts != nil || rec.ROI.Power.Total != nil || len(rec.Warnings) != 1 || caveat.CodeOf(rec.Warnings[0]) != caveat.PowerSum {
 		t.Errorf("the wall and a package: %v W, %q", rec.Total.Watts, rec.Warnings)
 	}
 }

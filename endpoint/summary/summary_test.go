@@ -7,7 +7,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
-	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // What the ends' windows must agree on, and by how much.
@@ -40,7 +40,7 @@ func TestCompare(t *testing.T) {
 	} {
 		var codes []string
 		for _, w := range compare(c.rx, c.tx) {
-			codes = append(codes, string(results.CodeOf(w)))
+			codes = append(codes, string(caveat.CodeOf(w)))
 		}
 		if got := strings.Join(codes, " "); got != c.codes {
 			t.Errorf("%s: warnings %q, want %q", name, got, c.codes)
@@ -56,7 +56,7 @@ func TestHalfKeepsNotes(t *testing.T) {
 		res.Samples = append(res.Samples, wire.Sample{At: int64(i) * 2e9})
 	}
 	notes := Half(&wire.Prepare{Role: endpoint.RX, Interval: time.Second}, nil, res).Notes
-	if len(notes) != 3 || results.CodeOf(notes[0]) != results.SamplesMerged || notes[1] != "the engine's" || results.CodeOf(notes[2]) != results.HalfRecord {
+	if len(notes) != 3 || caveat.CodeOf(notes[0]) != caveat.SamplesMerged || notes[1] != "the engine's" || caveat.CodeOf(notes[2]) != caveat.HalfRecord {
 		t.Errorf("%q", notes)
 	}
 }

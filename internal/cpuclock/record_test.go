@@ -11,6 +11,7 @@ import (
 
 	"zcbench/internal/procfile"
 	"zcbench/results"
+	"zcbench/results/caveat"
 )
 
 // The CPU time in the record of a run is that of the truth by tracepoints, taken
@@ -114,7 +115,7 @@ func BenchmarkRecord(t *testing.B) {
 			told := ""
 			for _, w := range r.Warnings {
 				if strings.HasPrefix(w, e.role+":") {
-					told += " " + string(results.CodeOf(w))
+					told += " " + string(caveat.CodeOf(w))
 				}
 			}
 			t.Logf("%-60s %s %-22s %6.1f%% ± %.1f, ticks %6.1f, tracepoints %6.1f to %6.1f: off by %5.1f;%s", command, e.role, e.end.CPUMethod, *e.end.CPUPercent, stated, *e.end.CPUTicks, low, high, off, told)

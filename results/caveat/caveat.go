@@ -1,4 +1,6 @@
-package results
+// Package caveat is what the reader of a record is warned of: a code for each kind, and
+// the words around it.
+package caveat
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package results
+package caveat
 
 import (
 	"bytes"
@@ -61,7 +61,7 @@ seen. Reports gather the warnings of a cell's runs below the figures.
 
 // Every code is documented, in docs/warnings.md as in the source.
 func TestWarningsAreDocumented(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "warning.go", nil, parser.ParseComments)
+	file, err := parser.ParseFile(token.NewFileSet(), "caveat.go", nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,20 +107,20 @@ func TestWarningsAreDocumented(t *testing.T) {
 	if len(names) == 0 {
 		t.Fatal("no code was found")
 	}
-	path := filepath.Join("..", "docs", "warnings.md")
+	path := filepath.Join("..", "..", "docs", "warnings.md")
 	if *update {
 		if err := os.WriteFile(path, doc.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, doc.Bytes()) {
-		t.Errorf("docs/warnings.md is not what warning.go says (%v): go test ./results -run Documented -update", err)
+		t.Errorf("docs/warnings.md is not what caveat.go says (%v): go test ./results/caveat -run Documented -update", err)
 	}
 }
 
 // A warning without a code, or of a code that is not in the list, cannot be
 // made: what goes by the name of warnings or notes comes from Warn, by itself or
-// behind other words, and Warn takes the codes of warning.go.
+// behind other words, and Warn takes the codes of caveat.go.
 func TestWarningsAreCoded(t *testing.T) {
 	files := parsed(t)
 	c := coder{set: files.set, functions: map[string][]bool{}, t: t}
@@ -283,7 +283,7 @@ func (c coder) Visit(n ast.Node) ast.Visitor {
 		}
 	case *ast.CallExpr:
 		if called(n.Fun) == "Warn" && len(n.Args) > 0 && called(n.Args[0]) == "" {
-			c.fault(n, "a code that warning.go does not have")
+			c.fault(n, "a code that caveat.go does not have")
 		}
 	}
 	return c
@@ -349,8 +349,8 @@ type source struct {
 
 func parsed(t *testing.T) source {
 	s := source{set: token.NewFileSet()}
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() && path == filepath.Join("..", "reports") {
+	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && path == filepath.Join("..", "..", "reports") {
 			return cmp.Or(err, fs.SkipDir)
 		}
 		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

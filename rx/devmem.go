@@ -406,7 +406,7 @@ const poolEmpty = "pool_empty"
 // or kernel do not count is left out.
 func (s *devmemSession) poolCounters() (map[string]float64, error) {
 	c := map[string]float64{}
-	n, counted, err := allocFailures(s.netdev, s.iface.Index, s.queues)
+	n, counted, err := allocFailures(s.netdev, s.iface, s.queues)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package rx
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -179,8 +181,13 @@ func driverOf(from *answers.Source, iface string) string {
 
 // allocFailures is how often queues of an interface found no buffer for a
 // packet; counted is false where driver or kernel do not tell.
-func allocFailures(nd *netdev.Conn, ifindex int, queues []uint32) (n float64, counted bool, err error) {
-	all, err := nd.QueueStats(ifindex)
+func allocFailures(nd *netdev.Conn, iface net.Interface, queues []uint32) (n float64, counted bool, err error) {
+	all, err := nd.QueueStats(iface.Index)
+	if errors.Is(err, unix.ENODEV) {
+		if down := netif.Down(iface.Index, iface.Name); down != "" {
+			return 0, false, fmt.Errorf("%s (%w)", down, err)
+		}
+	}
 	if err != nil && !uncounted(err) {
 		return 0, false, err
 	}

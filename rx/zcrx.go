@@ -413,7 +413,7 @@ func (s *zcrxSession) Begin() (err error) {
 	if len(s.queues) == 0 {
 		return nil
 	}
-	if s.empty, _, err = allocFailures(s.netdev, s.iface.Index, s.queues); err != nil {
+	if s.empty, _, err = allocFailures(s.netdev, s.iface, s.queues); err != nil {
 		return err
 	}
 	s.seen, err = s.copies()
@@ -424,7 +424,7 @@ func (s *zcrxSession) End() (_ map[string]float64, warnings []string, _ error) {
 	if len(s.queues) == 0 {
 		return nil, nil, nil
 	}
-	n, counted, err := allocFailures(s.netdev, s.iface.Index, s.queues)
+	n, counted, err := allocFailures(s.netdev, s.iface, s.queues)
 	if err != nil {
 		return nil, nil, err
 	}

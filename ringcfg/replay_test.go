@@ -24,6 +24,7 @@ func TestReplayPlan(t *testing.T) {
 		kind error
 	}{
 		{nic: "zcnic-like-mlx5", want: split, to: "feature.rx-gro-hw off on; ring.tcp-data-split auto on"},
+		{nic: "zcnic-like-mlx5-flags", want: split, to: "priv.rx_cqe_compress on off; feature.rx-gro-hw off on; ring.tcp-data-split auto on"},
 		{nic: "zcnic-like-bnxt", want: split, to: "ring.hds-thresh 640 0; ring.tcp-data-split on on"},
 		{nic: "zcnic-like-gve", want: split, to: "ring.tcp-data-split off on"},
 		{nic: "zcnic-like-fbnic", want: split, to: "ring.hds-thresh 1536 0; ring.tcp-data-split on on"},
@@ -89,6 +90,9 @@ func TestReplayShow(t *testing.T) {
 		{"zcnic-like-mlx5", "mlx5_core",
 			Settings{"ring.tcp-data-split": "auto", "ring.hds-thresh": "0", "feature.rx-gro-hw": "off", "priv.rx_striding_rq": "on", "coalesce.rx-usecs": "8", "pause.autoneg": "off", "channels.combined": "8", "channels.rx": ""},
 			nil, map[string]uint64{"ring.rx-max": 8192, "channels.combined-max": 8, "channels.rx-max": 0}, "feature.rx-ntuple-filter link.mtu ring.tcp-data-split"},
+		{"zcnic-like-mlx5-flags", "mlx5_core",
+			Settings{"priv.rx_cqe_compress": "on", "priv.tx_port_ts": "on", "feature.rx-hashing": wantedButOff},
+			nil, nil, "feature.rx-ntuple-filter link.mtu ring.tcp-data-split"},
 		{"zcnic-like-bnxt", "bnxt_en",
 			Settings{"ring.tcp-data-split": "on", "ring.hds-thresh": "640", "ring.rx": "511", "feature.rx-gro-hw": "on", "coalesce.tx-usecs": "28", "priv.rx_striding_rq": ""},
 			nil, map[string]uint64{"ring.rx-max": 2047, "ring.hds-thresh-max": 1023}, "link.mtu ring.hds-thresh ring.rx"},

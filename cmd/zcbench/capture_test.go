@@ -242,6 +242,8 @@ func TestReplayProbe(t *testing.T) {
 		{"zcnic-like-mlx5", map[string]string{"tx devmem": "yes ",
 			"rx devmem": "yes sets feature.rx-gro-hw on, feature.rx-ntuple-filter on, ring.tcp-data-split on", "rx zcrx": "yes sets feature.rx-gro-hw on"},
 			[]string{"ethtool -K zc1 rx-gro-hw on", "ethtool -K zc1 rx-ntuple-filter on", "ethtool -G zc1 tcp-data-split on"}, ""},
+		{"zcnic-like-mlx5-flags", map[string]string{"rx devmem": "no zc1 has the private flag tx_port_ts", "rx zcrx": "no zc1 has the private flag tx_port_ts"},
+			nil, "tx_port_ts off"},
 		{"zcnic-like-bnxt", map[string]string{"tx devmem": "yes ", "rx devmem": "unknown bnxt_en tells only when memory is bound",
 			"rx zcrx": "unknown sets ring.hds-thresh 0, ring.tcp-data-split on (it reads so, which does not tell whether it is configured)"},
 			[]string{"ethtool -G zc1 hds-thresh 0", "ethtool -G zc1 tcp-data-split on"}, ""},

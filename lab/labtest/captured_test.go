@@ -64,7 +64,9 @@ func TestLikeCaptured(t *testing.T) {
 	hugePages(t, 8)
 	t.Cleanup(func() { reload(t, "") })
 	for _, name := range captures.Names(t) {
-		if name == "veth" { // tells nothing of a NIC's
+		switch name {
+		case "veth", // tells nothing of a NIC's
+			"zcnic-like-mlx5-flags": // has private flags with which no queue can be bound
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

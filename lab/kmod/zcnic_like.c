@@ -651,11 +651,16 @@ static int gve_set_ring(struct zcnic_port *port,
 			struct kernel_ethtool_ringparam *kring,
 			struct netlink_ext_ack *extack)
 {
-	if (kring->rx_buf_len != SZ_2K && kring->rx_buf_len != SZ_4K) {
+	const struct zcnic_ring_settings *is = &port->ring;
+
+	if (kring->rx_buf_len != is->rx_buf_len &&
+	    kring->rx_buf_len != SZ_2K && kring->rx_buf_len != SZ_4K) {
 		NL_SET_ERR_MSG(extack,
 			       "gve: Rx buf len can only be 2048 or 4096");
 		return -EINVAL;
 	}
+	if (ring->tx_pending == is->tx && ring->rx_pending == is->rx)
+		return 0;
 	if (ring->tx_pending < 256 || ring->rx_pending < 512 ||
 	    !is_power_of_2(ring->tx_pending) ||
 	    !is_power_of_2(ring->rx_pending))

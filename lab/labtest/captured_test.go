@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/abi"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/testutil/captures"
 	"zcbench/lab/internal/likefile"
@@ -106,6 +107,23 @@ func TestLikeCaptured(t *testing.T) {
 			}
 			r.transfer(t, 1<<20, 0, false)
 		})
+	}
+}
+
+// A captured NIC may have what its driver would not take anew, as sizes that an older
+// one took: gve asks nothing of what stays as it is.
+func TestLikeCapturedSizes(t *testing.T) {
+	needLab(t)
+	t.Cleanup(func() { reload(t, "") })
+	reload(t, "like=gve as_ring=1000,0,0,1000,0 as_split=1 as_hds=0")
+	r := openRig(t, "gve")
+	if err := r.rx.eth.SetRings("zc1", ethtool.Values{"tcp-data-split": abi.ETHTOOL_TCP_DATA_SPLIT_ENABLED}); err != nil {
+		t.Error(err)
+	}
+	for size, want := range map[uint64]error{1001: unix.EINVAL, 512: unix.EINVAL, 1000: nil} { // 512 with a tx of 1000
+		if err := r.rx.eth.SetRings("zc1", ethtool.Values{"rx": size}); !errors.Is(err, want) {
+			t.Errorf("rx %d: %v, want %v", size, err, want)
+		}
 	}
 }
 

@@ -260,6 +260,7 @@ func TestReplayProbe(t *testing.T) {
 			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
 		{"qemu-vmxnet3", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
 			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
+		{"qemu-virtio", map[string]string{"rx devmem": "no its driver has no queue API", "rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
 		{"qemu-e1000e", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
 			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
 	} {

@@ -262,7 +262,6 @@ type home struct {
 	away  netns.NsHandle
 	index int
 	mac   net.HardwareAddr
-	state netlink.LinkOperState
 	addrs []netlink.Addr
 }
 
@@ -277,12 +276,25 @@ func newHome(t *testing.T, e *netpair.End) *home {
 		if err != nil {
 			return err
 		}
-		h.index, h.mac, h.state = l.Attrs().Index, l.Attrs().HardwareAddr, l.Attrs().OperState
+		h.index, h.mac = l.Attrs().Index, l.Attrs().HardwareAddr
+		if err := h.carrier(); err != nil {
+			return err
+		}
 		h.addrs, err = netlink.AddrList(l, netlink.FAMILY_ALL)
 		return err
 	})
 	t.Cleanup(func() { h.here.Close() })
 	return h
+}
+
+// carrier waits for the interface's: a NIC that was set up finds it a while later.
+func (h *home) carrier() error {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if h.link().Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: no carrier within 20 seconds", h.end.Interface)
 }
 
 // link is the interface as it is now, in the namespace of the calling thread.
@@ -345,11 +357,7 @@ func (h *home) back() {
 				return fmt.Errorf("address %s: %w", a.IPNet, err)
 			}
 		}
-		// A NIC that was set up finds its carrier a while later.
-		for end := time.Now().Add(10 * time.Second); h.link().Attrs().OperState != h.state && time.Now().Before(end); {
-			time.Sleep(20 * time.Millisecond)
-		}
-		return nil
+		return h.carrier()
 	})
 }
 

@@ -95,15 +95,23 @@ func TestStoryBytes(t *testing.T) {
 	}
 }
 
-// sameBytes compares both ends' bytes with what the interfaces counted meanwhile,
-// and gives these.
-func sameBytes(t *testing.T, l *testutil.Link, r *results.Record) (sent, received float64) {
+// sameBytes wants both ends' bytes to be what the interfaces counted meanwhile.
+func sameBytes(t *testing.T, l *testutil.Link, r *results.Record) {
+	t.Helper()
+	for _, what := range otherBytes(t, l, r) {
+		t.Error(what)
+	}
+}
+
+// otherBytes compares both ends' bytes with what the interfaces counted meanwhile, and
+// says what differs.
+func otherBytes(t *testing.T, l *testutil.Link, r *results.Record) (differs []string) {
 	t.Helper()
 	from, err := time.Parse(time.RFC3339Nano, r.Started)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent, received = l.Crossed(from, from.Add(time.Duration(r.Window*1e9)))
+	sent, received := l.Crossed(from, from.Add(time.Duration(r.Window*1e9)))
 	again := 0.0 // what crossed twice
 	for _, f := range r.Flows {
 		again += float64(f.TX.Retransmits) * 1448
@@ -116,7 +124,7 @@ func sameBytes(t *testing.T, l *testutil.Link, r *results.Record) (sent, receive
 		// And what crosses while a busy machine is late to look.
 		off := max(64<<10, e.want/100) + e.want/r.Window*0.02 + again
 		if got := float64(e.bytes); math.Abs(got-e.want) > off && !slices.Contains(codes(r), caveat.BytesCoarse) && !slices.Contains(codes(r), caveat.BytesDiffer) {
-			t.Errorf("%s: %.0f bytes, its interface counted %.0f (%+.2f%%)\n%s", e.name, got, e.want, 100*(got-e.want)/e.want, strings.Join(r.Warnings, "\n"))
+			differs = append(differs, fmt.Sprintf("%s: %.0f bytes, its interface counted %.0f (%+.2f%%)\n%s", e.name, got, e.want, 100*(got-e.want)/e.want, strings.Join(r.Warnings, "\n")))
 		}
 	}
 	var rx, tx uint64
@@ -124,9 +132,11 @@ func sameBytes(t *testing.T, l *testutil.Link, r *results.Record) (sent, receive
 		rx, tx = rx+f.RX.Bytes, tx+f.TX.Bytes
 	}
 	if rx != r.RX.Bytes || tx != r.TX.Bytes {
-		t.Errorf("flows add up to %d and %d bytes of %d and %d", rx, tx, r.RX.Bytes, r.TX.Bytes)
+		differs = append(differs, fmt.Sprintf("flows add up to %d and %d bytes of %d and %d", rx, tx, r.RX.Bytes, r.TX.Bytes))
 	}
-	return sent, received
+	t.Logf("sender %d of %.0f bytes (%+.2f%%), receiver %d of %.0f (%+.2f%%); %v", r.TX.Bytes, sent, 100*(float64(r.TX.Bytes)-sent)/sent,
+		r.RX.Bytes, received, 100*(float64(r.RX.Bytes)-received)/received, codes(r))
+	return differs
 }
 
 // during runs zcbench and calls act once the window has opened, with the process

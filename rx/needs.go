@@ -46,7 +46,7 @@ func Binding(from *answers.Source, iface string) (ringcfg.Want, error) {
 // anyQueue is ownQueues without the queues, which flows can be led to all the same.
 func anyQueue(iface string) ringcfg.Want {
 	w := ownQueues(0)
-	w.Interface, w.Settings["ntuple"] = iface, "on"
+	w.Interface, w.Settings["feature.rx-ntuple-filter"] = iface, "on"
 	return w
 }
 

@@ -56,7 +56,8 @@ func captureNIC(ctx context.Context, c *cli, iface, path string) (err error) {
 	}
 	from.Redact(secret)
 	if err := readsBack(from); err != nil {
-		fmt.Fprintf(c.stderr, "zcbench: note: nobody can be asked by the capture as this NIC was: %v (is this host's name, which has a stand-in, a word of the answers?)\n", err)
+		fmt.Fprintf(c.stderr, "zcbench: note: nobody can be asked by the capture as this NIC was: %v "+
+			"(is this host's name, which has a stand-in, a word of the answers?)\n", err)
 	}
 	if err := interruptible(ctx, func() error { return buffered(f, from.Write) }); err != nil {
 		return fmt.Errorf("write the capture: %w", err)

@@ -182,7 +182,9 @@ func TestCapture(t *testing.T) {
 
 	// A host may be called as the answers are.
 	if err := e.Do(func() error {
-		for name, want := range map[string]string{"gate": "", "class": "the capture has no answer: file of /sys/class/net/", "netdev": "no answer: nlctrl getfamily"} {
+		for name, want := range map[string]string{
+			"gate": "", "class": "the capture has no answer: file of /sys/class/net/", "netdev": "no answer: nlctrl getfamily",
+		} {
 			from := answers.Record()
 			askAll(from, e.Interface)
 			from.Redact(answers.Secrets{Names: []string{name}})
@@ -260,7 +262,8 @@ func TestReplayProbe(t *testing.T) {
 			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
 		{"qemu-vmxnet3", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
 			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
-		{"qemu-virtio", map[string]string{"rx devmem": "no its driver has no queue API", "rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
+		{"qemu-virtio", map[string]string{"rx devmem": "no its driver has no queue API",
+			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
 		{"qemu-e1000e", map[string]string{"tx devmem": "no Driver does not support netmem TX", "rx devmem": "no its driver has no queue API",
 			"rx zcrx": "yes without a NIC's queue the kernel copies"}, nil, "its driver has no queue API"},
 	} {
@@ -292,7 +295,8 @@ func TestReplayXDP(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, engine := range []string{"rx devmem", "rx zcrx"} {
-		if v := verdicts(from, "zc1")[engine]; v.Answer != feature.No || !strings.Contains(v.Reason, "zc1 has an XDP program") || !strings.Contains(v.Fix, "ip link set dev zc1 xdp off") {
+		v := verdicts(from, "zc1")[engine]
+		if v.Answer != feature.No || !strings.Contains(v.Reason, "zc1 has an XDP program") || !strings.Contains(v.Fix, "ip link set dev zc1 xdp off") {
 			t.Errorf("%s: %+v", engine, v)
 		}
 	}

@@ -648,8 +648,11 @@ func (h *host) wantsGRO() bool { return h.driver == "mlx5_core" }
 // (mlx5e_fix_features, slow_pci_heuristic, Linux 7.3).
 func (h *host) beforeGRO(now Settings) Settings {
 	first := Settings{}
+	if !h.wantsGRO() { // another driver's flags of these names are other things
+		return first
+	}
 	for name, value := range map[string]string{"priv.rx_striding_rq": "on", "priv.rx_cqe_compress": "off"} {
-		if is := now[name]; h.driver == "mlx5_core" && is != "" && is != value {
+		if is := now[name]; is != "" && is != value {
 			first[name] = value
 		}
 	}

@@ -14,26 +14,11 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/endpointtest"
 	"zcbench/power"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
-
-// meterLog writes the CSV of a meter whose value is known at any time, from a
-// minute ago until in two minutes.
-func meterLog(t *testing.T, column string, zero time.Time, value func(s float64) float64) string {
-	t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, "time,%s\n", column)
-	for s := -60.0; s < 120; s += 0.05 {
-		fmt.Fprintf(&b, "%s,%.6f\n", zero.Add(time.Duration(s*1e9)).Format(time.RFC3339Nano), value(s))
-	}
-	path := filepath.Join(t.TempDir(), column+".csv")
-	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // about compares what was measured with what is known of the meter.
 func about(t *testing.T, what string, got *float64, want float64) {
@@ -51,8 +36,8 @@ func TestStoryPower(t *testing.T) {
 	needNamespaces(t)
 	zero := time.Now()
 	power := func(s float64) float64 { return 400 + 4*s }
-	rx := meterLog(t, "watts", zero, power)
-	tx := meterLog(t, "joules", zero, func(s float64) float64 { return 1e6 + 75*s + math.Sin(s)/1e3 })
+	rx := endpointtest.MeterLog(t, "watts", 0.05, zero, power)
+	tx := endpointtest.MeterLog(t, "joules", 0.05, zero, func(s float64) float64 { return 1e6 + 75*s + math.Sin(s)/1e3 })
 	r := measured(t, "local", "-t", "1.5", "-O", "0.2", "-i", "0.5", "--baseline-power", "1",
 		"--meter", "rx=replay:"+rx, "--meter", "tx=replay:"+tx, "--meter", "exec:while echo 300; do sleep 0.02; done")
 	started, err := time.Parse(time.RFC3339Nano, r.Started)
@@ -139,7 +124,7 @@ func TestStoryPowerTrusted(t *testing.T) {
 	}
 
 	zero := time.Now()
-	twice := meterLog(t, "watts", zero, func(float64) float64 { return 150 })
+	twice := endpointtest.MeterLog(t, "watts", 0.05, zero, func(float64) float64 { return 150 })
 	r = measured(t, "local", "-t", "0.5", "-O", "0.2", "--meter", "rx=replay:"+twice, "--meter", "rx=replay:"+filepath.Dir(twice)+"/./watts.csv", "--meter", "tx=replay:"+twice)
 	about(t, "the power of a meter given twice", r.RX.Watts, 150)
 	about(t, "both ends' power by one meter", r.Total.Watts, 150)
@@ -147,7 +132,7 @@ func TestStoryPowerTrusted(t *testing.T) {
 		t.Errorf("warnings: %q", r.Warnings)
 	}
 
-	coarse := meterLog(t, "joules", zero, func(s float64) float64 { return 3600 * math.Floor((200*s+1e6)/3600) })
+	coarse := endpointtest.MeterLog(t, "joules", 0.05, zero, func(s float64) float64 { return 3600 * math.Floor((200*s+1e6)/3600) })
 	comma := filepath.Join(t.TempDir(), "comma.csv")
 	if err := os.WriteFile(comma, []byte(fmt.Sprintf("time,watts\n%d,100,5\n%d,100,5\n", zero.Unix(), zero.Unix()+60)), 0o600); err != nil {
 		t.Fatal(err)
@@ -212,7 +197,7 @@ func TestStoryMeterElsewhere(t *testing.T) {
 
 // TestStoryPowerRead: what power read says of a meter is what the meter says.
 func TestStoryPowerRead(t *testing.T) {
-	path := meterLog(t, "watts", time.Now(), func(float64) float64 { return 42.5 })
+	path := endpointtest.MeterLog(t, "watts", 0.05, time.Now(), func(float64) float64 { return 42.5 })
 	out, errs, code := run(t, "power", "read", "--meter", "replay:"+path, "-t", "0.5", "-i", "0.25", "--json")
 	var v struct {
 		Schema   string

@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -17,22 +16,6 @@ import (
 	"zcbench/results"
 )
 
-// csv writes a meter's log, from a minute ago until in a minute, and gives its
-// spec. value is of seconds since zero.
-func csv(t *testing.T, column string, zero time.Time, value func(s float64) float64) string {
-	t.Helper()
-	var b strings.Builder
-	fmt.Fprintf(&b, "time,%s\n", column)
-	for s := -60.0; s < 60; s += 0.02 {
-		fmt.Fprintf(&b, "%s,%.9f\n", zero.Add(time.Duration(s*1e9)).Format(time.RFC3339Nano), value(s))
-	}
-	path := filepath.Join(t.TempDir(), column+".csv")
-	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return "replay:" + path
-}
-
 func within(t *testing.T, what string, got *float64, want, share float64) {
 	t.Helper()
 	if got == nil {
@@ -47,8 +30,8 @@ func within(t *testing.T, what string, got *float64, want, share float64) {
 func TestPowerOfARun(t *testing.T) {
 	tr := trial(t, 1, endpointtest.Plain{Role: endpoint.RX}, endpointtest.Plain{Role: endpoint.TX})
 	zero := time.Now()
-	rise := csv(t, "watts", zero, func(s float64) float64 { return 500 + 5*s })
-	count := csv(t, "joules", zero, func(s float64) float64 { return 50*s + math.Sin(s)/1e3 + 1e6 })
+	rise := "replay:" + endpointtest.MeterLog(t, "watts", 0.02, zero, func(s float64) float64 { return 500 + 5*s })
+	count := "replay:" + endpointtest.MeterLog(t, "joules", 0.02, zero, func(s float64) float64 { return 50*s + math.Sin(s)/1e3 + 1e6 })
 	third := pipeAgent(t, "meters", &agent.Agent{Allowed: []string{rise, count}})
 	tr.TX = pipeAgent(t, "sender", &agent.Agent{TX: []endpoint.Engine{endpointtest.Plain{Role: endpoint.TX}}, Allowed: []string{count}})
 	tr.Power = []Metering{{endpoint.RX, rise, third}, {endpoint.TX, count, tr.TX}, {"", count, third}}
@@ -115,7 +98,7 @@ func TestPowerFails(t *testing.T) {
 	}
 
 	tr = trial(t, 1, endpointtest.Plain{Role: endpoint.RX}, endpointtest.Plain{Role: endpoint.TX})
-	good := csv(t, "watts", time.Now(), func(float64) float64 { return 80 })
+	good := "replay:" + endpointtest.MeterLog(t, "watts", 0.02, time.Now(), func(float64) float64 { return 80 })
 	third = pipeAgent(t, "meters", &agent.Agent{Allowed: []string{dies, mute, good}})
 	tr.RX = pipeAgent(t, "receiver", &agent.Agent{RX: []endpoint.Engine{endpointtest.Plain{Role: endpoint.RX}}, Power: []string{"exec:"}})
 	tr.Power = []Metering{{endpoint.TX, dies, third}, {endpoint.TX, mute, third}, {endpoint.TX, good, third}}
@@ -168,7 +151,7 @@ func TestPowerFails(t *testing.T) {
 // TestPowerOfTheReceiversOwn: what the receiver's user reads is told to a
 // driver that may ask for nothing.
 func TestPowerOfTheReceiversOwn(t *testing.T) {
-	spec := csv(t, "watts", time.Now(), func(float64) float64 { return 120 })
+	spec := "replay:" + endpointtest.MeterLog(t, "watts", 0.02, time.Now(), func(float64) float64 { return 120 })
 	var mu sync.Mutex
 	var seen *results.Record
 	a := &agent.Agent{

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"testing"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
 	"zcbench/internal/procfile"
 )
@@ -126,7 +126,7 @@ func TestCPUIdle(t *testing.T) {
 func unsupported(t *testing.T, m instrument.Meter, s instrument.Site, cure string) {
 	t.Helper()
 	_, err := m.Open(s)
-	if err == nil || endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), cure) {
+	if err == nil || fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), cure) {
 		t.Errorf("%s: %v, want one that says %q", m.Name, err, cure)
 	}
 }
@@ -319,7 +319,7 @@ func TestHere(t *testing.T) {
 			names[m.Name] = true
 			r, err := m.Open(s)
 			if err != nil {
-				if k := endpoint.KindOf(err); k != endpoint.Unsupported {
+				if k := fault.Of(err); k != fault.Unsupported {
 					t.Errorf("an error of kind %s: %v", k, err)
 				}
 				t.Skip(err)

@@ -3,8 +3,8 @@ package counters
 import (
 	"fmt"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
+	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 )
 
@@ -21,7 +21,7 @@ func cpufreq(root string) instrument.Meter {
 				if err != nil {
 					_ = r.Close()
 					if isAbsent(err) {
-						return nil, endpoint.Errorf(endpoint.Unsupported, "%w: this kernel has no cpufreq driver here (a hypervisor keeps frequencies to itself)", err)
+						return nil, fault.Errorf(fault.Unsupported, "%w: this kernel has no cpufreq driver here (a hypervisor keeps frequencies to itself)", err)
 					}
 					return nil, err
 				}

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
+	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 )
 
@@ -24,7 +24,7 @@ func cpuidle(root string) instrument.Meter {
 				}
 			}
 			if len(r.q) == 0 {
-				return nil, endpoint.Errorf(endpoint.Unsupported, "no /sys/devices/system/cpu/cpu%d/cpuidle: this kernel has no cpuidle driver here (it was started with cpuidle.off=1 or idle=poll, or the hypervisor keeps C-states to itself)", s.CPUs[0])
+				return nil, fault.Errorf(fault.Unsupported, "no /sys/devices/system/cpu/cpu%d/cpuidle: this kernel has no cpuidle driver here (it was started with cpuidle.off=1 or idle=poll, or the hypervisor keeps C-states to itself)", s.CPUs[0])
 			}
 			return r, nil
 		},

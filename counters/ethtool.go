@@ -7,9 +7,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 )
 
 // ethtool is the driver's own statistics (ethtool -S), those that moved in the
@@ -32,7 +32,7 @@ func ethtool() instrument.Meter {
 				err = r.Read(make([]uint64, len(names)))
 			}
 			if errors.Is(err, unix.EOPNOTSUPP) || err == nil && len(names) == 0 {
-				err = endpoint.Errorf(endpoint.Unsupported, "the driver of %s has no statistics of its own (ethtool -S)", s.Interface)
+				err = fault.Errorf(fault.Unsupported, "the driver of %s has no statistics of its own (ethtool -S)", s.Interface)
 			}
 			if err != nil {
 				unix.Close(fd)

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"strings"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
+	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 )
 
@@ -27,7 +27,7 @@ func link(root string) instrument.Meter {
 	}
 }
 
-var errNoInterface = endpoint.Errorf(endpoint.Unsupported, "which interface carries the payload is not known: name it (--iface; probe -i)")
+var errNoInterface = fault.Errorf(fault.Unsupported, "which interface carries the payload is not known: name it (--iface; probe -i)")
 
 type linkReader struct {
 	*procfile.File

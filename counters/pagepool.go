@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
+	"zcbench/internal/fault"
 	"zcbench/internal/genl/netdev"
 )
 
@@ -28,7 +28,7 @@ func pagepool() instrument.Meter {
 			}
 			if err != nil {
 				c.Close()
-				return nil, endpoint.Errorf(endpoint.Unsupported, "page pools (Linux 6.8): %w", err)
+				return nil, fault.Errorf(fault.Unsupported, "page pools (Linux 6.8): %w", err)
 			}
 			r := &netdevReader{conn: c, read: func() (netdev.Counters, error) { return poolStats(c, index) }}
 			first, err := r.read()

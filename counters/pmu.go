@@ -7,9 +7,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/perf"
 	"zcbench/results/caveat"
 )
@@ -49,7 +49,7 @@ func pmu() instrument.Meter {
 // lacking gives an error its kind.
 func lacking(err error) error {
 	if e, ok := errors.AsType[*perf.Error](err); ok && e.Lacking {
-		return endpoint.Errorf(endpoint.Unsupported, "%w", err)
+		return fault.Errorf(fault.Unsupported, "%w", err)
 	}
 	return err
 }

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
+	"zcbench/internal/fault"
 	"zcbench/internal/genl/netdev"
 )
 
@@ -30,7 +30,7 @@ func qstats() instrument.Meter {
 			}
 			if err != nil {
 				c.Close()
-				return nil, endpoint.Errorf(endpoint.Unsupported, "per-queue statistics (qstats, Linux 6.9 and a driver with netdev_stat_ops): %w", err)
+				return nil, fault.Errorf(fault.Unsupported, "per-queue statistics (qstats, Linux 6.9 and a driver with netdev_stat_ops): %w", err)
 			}
 			r.name(first, "qstat_", func(name string) bool {
 				return strings.Contains(name, "csum") || strings.HasSuffix(name, "bytes")
@@ -50,7 +50,7 @@ func dial(iface string) (*netdev.Conn, int, error) {
 	}
 	c, err := netdev.Dial()
 	if err != nil {
-		return nil, 0, endpoint.Errorf(endpoint.Unsupported, "%w (Linux 6.3 has it)", err)
+		return nil, 0, fault.Errorf(fault.Unsupported, "%w (Linux 6.3 has it)", err)
 	}
 	return c, i.Index, nil
 }

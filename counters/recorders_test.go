@@ -13,10 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/perf"
 	"zcbench/results"
 )
@@ -25,7 +25,7 @@ import (
 func recorder(t *testing.T, r instrument.Recorder, s instrument.Site) instrument.Recording {
 	t.Helper()
 	rec, err := r.Open(s)
-	if endpoint.KindOf(err) == endpoint.Unsupported {
+	if fault.Of(err) == fault.Unsupported {
 		t.Skip(err)
 	}
 	if err != nil {
@@ -358,7 +358,7 @@ func TestMemBW(t *testing.T) {
 		unit + "events/cas_count_write": clock, // its unit is not known
 	})
 	r, err := membw(root).Open(site(0))
-	if endpoint.KindOf(err) == endpoint.Unsupported && strings.Contains(err.Error(), "may not") {
+	if fault.Of(err) == fault.Unsupported && strings.Contains(err.Error(), "may not") {
 		t.Skip(err)
 	}
 	if err != nil {

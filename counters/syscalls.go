@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/perf"
 	"zcbench/internal/printable"
 	"zcbench/results"
@@ -62,7 +62,7 @@ func openTracer(s instrument.Site) (instrument.Recording, error) {
 	}
 	t := &tracer{id: fields["id"], ret: fields["ret"]}
 	if t.id.Size != 8 || t.ret.Size != 8 {
-		return nil, endpoint.Errorf(endpoint.Unsupported, "raw_syscalls:sys_exit has other fields in this kernel than id and ret of 8 bytes")
+		return nil, fault.Errorf(fault.Unsupported, "raw_syscalls:sys_exit has other fields in this kernel than id and ret of 8 bytes")
 	}
 	for i := range t.costs {
 		t.costs[i].min = math.MaxUint64

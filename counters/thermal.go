@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
+	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 	"zcbench/results/caveat"
 )
@@ -24,7 +24,7 @@ func thermal(root string) instrument.Meter {
 				return nil, err
 			}
 			if len(r.q) == 0 {
-				return nil, endpoint.Errorf(endpoint.Unsupported, "no temperature of the CPU in /sys/class/hwmon and /sys/class/thermal, and no thermal_throttle counts: load the sensor's driver (modprobe coretemp, or k10temp); a virtual machine has none")
+				return nil, fault.Errorf(fault.Unsupported, "no temperature of the CPU in /sys/class/hwmon and /sys/class/thermal, and no thermal_throttle counts: load the sensor's driver (modprobe coretemp, or k10temp); a virtual machine has none")
 			}
 			return r, nil
 		},

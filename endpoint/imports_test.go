@@ -52,6 +52,13 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestGround: what every package may use of the module uses none of it.
+func TestGround(t *testing.T) {
+	if of, ok := moduleImports(t, "..")["internal/fault"]; !ok || len(of) > 0 {
+		t.Errorf("internal/fault imports %q", of)
+	}
+}
+
 func is(pkg string) func(string) bool { return func(p string) bool { return p == pkg } }
 
 func under(dirs ...string) func(string) bool {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 	"zcbench/udmabuf"
 )
 
@@ -42,7 +43,7 @@ func OpenMemory(o Settings, size int) (*udmabuf.Buffer, error) {
 		b, err = udmabuf.FromHeap(heapNames[o.Int("mem-heap")], size)
 	case "fd":
 		if b, err = udmabuf.FromFD(o.Int("mem-fd")); err == nil && b.Size() < size {
-			err = Errorf(Usage, "the dma-buf of descriptor %d has %d bytes, the run needs %d", o.Int("mem-fd"), b.Size(), size)
+			err = fault.Errorf(fault.Usage, "the dma-buf of descriptor %d has %d bytes, the run needs %d", o.Int("mem-fd"), b.Size(), size)
 			b.Close()
 		}
 	}
@@ -50,9 +51,9 @@ func OpenMemory(o Settings, size int) (*udmabuf.Buffer, error) {
 	case err == nil:
 		return b, nil
 	case errors.Is(err, udmabuf.ErrNoDMABuf):
-		return nil, Errorf(Usage, "%w", err)
+		return nil, fault.Errorf(fault.Usage, "%w", err)
 	case errors.Is(err, udmabuf.ErrUnsupported):
-		return nil, Errorf(Unsupported, "%w", err)
+		return nil, fault.Errorf(fault.Unsupported, "%w", err)
 	}
 	return nil, err
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/exhaust"
+	"zcbench/internal/fault"
 )
 
 // TestMemoryThatFails: only what this host does not have is unsupported.
@@ -32,14 +33,14 @@ func TestMemoryThatFails(t *testing.T) {
 		what    string
 		options map[string]string
 		size    int
-		kind    Kind
+		kind    fault.Kind
 	}{
-		{"no descriptor", map[string]string{"mem": "fd", "mem-fd": "1000000"}, 4096, Usage},
-		{"no dma-buf", map[string]string{"mem": "fd", "mem-fd": strconv.Itoa(int(null.Fd()))}, 4096, Usage},
-		{"no such heap", map[string]string{"mem": "heap", "mem-heap": "reserved"}, 4096, Unsupported},
+		{"no descriptor", map[string]string{"mem": "fd", "mem-fd": "1000000"}, 4096, fault.Usage},
+		{"no dma-buf", map[string]string{"mem": "fd", "mem-fd": strconv.Itoa(int(null.Fd()))}, 4096, fault.Usage},
+		{"no such heap", map[string]string{"mem": "heap", "mem-heap": "reserved"}, 4096, fault.Unsupported},
 	} {
-		if err := open(c.options, c.size); err == nil || KindOf(err) != c.kind {
-			t.Errorf("%s: %v, of kind %s", c.what, err, KindOf(err))
+		if err := open(c.options, c.size); err == nil || fault.Of(err) != c.kind {
+			t.Errorf("%s: %v, of kind %s", c.what, err, fault.Of(err))
 		}
 	}
 	var errs []error
@@ -49,11 +50,11 @@ func TestMemoryThatFails(t *testing.T) {
 		}
 	})
 	for _, err := range errs {
-		if err == nil || KindOf(err) != Failed {
-			t.Errorf("without descriptors: %v, of kind %s", err, KindOf(err))
+		if err == nil || fault.Of(err) != fault.Failed {
+			t.Errorf("without descriptors: %v, of kind %s", err, fault.Of(err))
 		}
 	}
-	if err := Errorf(Unsupported, "take a dma-buf: %w", unix.ENOMEM); KindOf(err) != Failed {
-		t.Errorf("without memory: %v, of kind %s", err, KindOf(err))
+	if err := fault.Errorf(fault.Unsupported, "take a dma-buf: %w", unix.ENOMEM); fault.Of(err) != fault.Failed {
+		t.Errorf("without memory: %v, of kind %s", err, fault.Of(err))
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"zcbench/internal/fault"
 )
 
 // Option is one setting of an engine. A stranger may set it over the control
@@ -61,7 +63,7 @@ func ParseOptions(known []Option, given map[string]string) (Settings, error) {
 		}
 		v, err := o.parse(text)
 		if err != nil {
-			return nil, Errorf(Usage, "option %s: %w", o.Name, err)
+			return nil, fault.Errorf(fault.Usage, "option %s: %w", o.Name, err)
 		}
 		s[o.Name] = v
 	}
@@ -71,7 +73,7 @@ func ParseOptions(known []Option, given map[string]string) (Settings, error) {
 		}
 		name, word, _ := strings.Cut(o.With, "=")
 		if i := slices.IndexFunc(known, func(o Option) bool { return o.Name == name }); known[i].Words[s[name]] != word {
-			return nil, Errorf(Usage, "option %s does nothing without %s", o.Name, o.With)
+			return nil, fault.Errorf(fault.Usage, "option %s does nothing without %s", o.Name, o.With)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
@@ -79,13 +81,13 @@ func ParseOptions(known []Option, given map[string]string) (Settings, error) {
 			continue
 		}
 		if len(known) == 0 {
-			return nil, Errorf(Usage, "unknown option %q: the engine has no options", name)
+			return nil, fault.Errorf(fault.Usage, "unknown option %q: the engine has no options", name)
 		}
 		var names []string
 		for _, o := range known {
 			names = append(names, o.Name)
 		}
-		return nil, Errorf(Usage, "unknown option %q: the engine has %s", name, strings.Join(names, ", "))
+		return nil, fault.Errorf(fault.Usage, "unknown option %q: the engine has %s", name, strings.Join(names, ", "))
 	}
 	return s, nil
 }

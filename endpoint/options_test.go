@@ -4,6 +4,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"zcbench/internal/fault"
 )
 
 func TestParseOptions(t *testing.T) {
@@ -31,7 +33,7 @@ func TestParseOptions(t *testing.T) {
 		switch {
 		case c.err == "" && (err != nil || !maps.Equal(got, c.want)):
 			t.Errorf("%s: got %v, %v, want %v", name, got, err, c.want)
-		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || KindOf(err) != Usage):
+		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || fault.Of(err) != fault.Usage):
 			t.Errorf("%s: got %v, want %q", name, err, c.err)
 		}
 	}
@@ -63,7 +65,7 @@ func TestOptionWith(t *testing.T) {
 		{map[string]string{"mem": "fd", "mem-fd": "5"}, true},
 		{map[string]string{"mem": "heap", "mem-fd": "5"}, false},
 	} {
-		if _, err := ParseOptions(known, tc.given); (err == nil) != tc.ok || err != nil && KindOf(err) != Usage {
+		if _, err := ParseOptions(known, tc.given); (err == nil) != tc.ok || err != nil && fault.Of(err) != fault.Usage {
 			t.Errorf("%v: %v", tc.given, err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/endpoint/driver"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -108,7 +109,7 @@ func (s *Spec) Expand(at map[string]results.Pair[Survey], resolve Resolver) (*Pl
 		pair := &s.Pairs[i]
 		survey, ok := at[pair.Name]
 		if !ok {
-			return nil, endpoint.Errorf(endpoint.Usage, "nothing is known of pair %q: the facts are those of other pairs", pair.Name)
+			return nil, fault.Errorf(fault.Usage, "nothing is known of pair %q: the facts are those of other pairs", pair.Name)
 		}
 		rx, tx := lacking{map[string]string{}, &survey.RX}, lacking{map[string]string{}, &survey.TX}
 		seen := map[string]*Cell{}
@@ -119,7 +120,7 @@ func (s *Spec) Expand(at map[string]results.Pair[Survey], resolve Resolver) (*Pl
 				c.Trial, err = resolve(*pair, flags, survey)
 			}
 			if err != nil {
-				return nil, endpoint.Errorf(endpoint.KindOf(err), "cell %s: %w", c.String(), err)
+				return nil, fault.Errorf(fault.Of(err), "cell %s: %w", c.String(), err)
 			}
 			if c.Trial.Command == "" {
 				c.Trial.Command = c.alone(s.path)
@@ -128,7 +129,7 @@ func (s *Spec) Expand(at map[string]results.Pair[Survey], resolve Resolver) (*Pl
 			c.Missing = append(rx.of(&c.Trial.RX), tx.of(&c.Trial.TX)...)
 			slices.Sort(c.Missing)
 			if other := seen[c.ID]; other != nil {
-				return nil, endpoint.Errorf(endpoint.Usage, "cells %s and %s are the same run: what sets them apart changes nothing, so exclude one", other, c.String())
+				return nil, fault.Errorf(fault.Usage, "cells %s and %s are the same run: what sets them apart changes nothing, so exclude one", other, c.String())
 			}
 			p.Cells = append(p.Cells, c)
 			seen[c.ID] = &p.Cells[len(p.Cells)-1]
@@ -172,7 +173,7 @@ func (s *Spec) drafts() ([]draft, error) {
 		all = append(all, d)
 	}
 	if len(all) == 0 {
-		return nil, endpoint.Errorf(endpoint.Usage, "%s: no cell is left of the axes", s.Name)
+		return nil, fault.Errorf(fault.Usage, "%s: no cell is left of the axes", s.Name)
 	}
 	return all, nil
 }
@@ -228,7 +229,7 @@ func (p *Plan) Only(filter string) error {
 			axis, values, ok = "pair", pair, true
 		}
 		if !ok {
-			return endpoint.Errorf(endpoint.Usage, "--only wants AXIS=VALUE terms with commas between, not %q", filter)
+			return fault.Errorf(fault.Usage, "--only wants AXIS=VALUE terms with commas between, not %q", filter)
 		}
 		for v := range strings.SplitSeq(values, "|") {
 			label, err := p.hasLabel(axis, v)
@@ -245,7 +246,7 @@ func (p *Plan) Only(filter string) error {
 		}
 	}
 	if p.Cells = kept; len(kept) == 0 {
-		return endpoint.Errorf(endpoint.Usage, "--only %q leaves no cell", filter)
+		return fault.Errorf(fault.Usage, "--only %q leaves no cell", filter)
 	}
 	return nil
 }
@@ -289,7 +290,7 @@ func (p *Plan) hasLabel(axis, value string) (string, error) {
 			if near := nearest(part.name, known); near != "" {
 				meant = fmt.Sprintf(" (did you mean %q?)", near)
 			}
-			return "", endpoint.Errorf(endpoint.Usage, "--only: no %s is called %q%s; there are: %s", part.what, part.name, meant, strings.Join(known, " "))
+			return "", fault.Errorf(fault.Usage, "--only: no %s is called %q%s; there are: %s", part.what, part.name, meant, strings.Join(known, " "))
 		}
 	}
 	return value, nil
@@ -299,7 +300,7 @@ func (p *Plan) hasLabel(axis, value string) (string, error) {
 // alike, so that all repeats of a cell are run by one machine.
 func (p *Plan) Shard(i, n int) error {
 	if n < 1 || i < 1 || i > n {
-		return endpoint.Errorf(endpoint.Usage, "shard %d of %d: the first number must be from 1 to the second", i, n)
+		return fault.Errorf(fault.Usage, "shard %d of %d: the first number must be from 1 to the second", i, n)
 	}
 	p.part = part{i, n, len(p.Cells), p.digest()}
 	var kept []Cell

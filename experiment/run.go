@@ -16,6 +16,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
 	"zcbench/results/caveat"
@@ -136,7 +137,7 @@ func (r *Runner) Run(ctx context.Context) (Progress, error) {
 		return s.progress(), cause
 	}
 	if err == nil && s.failed > 0 {
-		err = endpoint.Errorf(endpoint.Failed, "%d of %s failed; the records say why", s.failed, printable.Count(s.total, "run"))
+		err = fault.Errorf(fault.Failed, "%d of %s failed; the records say why", s.failed, printable.Count(s.total, "run"))
 	}
 	return s.progress(), err
 }
@@ -227,9 +228,9 @@ func (s *state) queue(ctx, stop context.Context, i int) (gone, fatal error) {
 		}
 		if err != nil {
 			if pair != "" {
-				err = endpoint.Errorf(endpoint.KindOf(err), "pair %s: %w", pair, err)
+				err = fault.Errorf(fault.Of(err), "pair %s: %w", pair, err)
 			}
-			errs = append(errs, endpoint.Errorf(endpoint.KindOf(err), "%w; what is left can be run with --resume", err))
+			errs = append(errs, fault.Errorf(fault.Of(err), "%w; what is left can be run with --resume", err))
 			away = append(away, pair)
 			s.pop(i)
 			continue
@@ -289,12 +290,12 @@ func (s *state) one(ctx context.Context, run *Run) (*results.Record, error) {
 		Live: func(role endpoint.Role, v wire.Sample) { s.show(Event{Run: run, Role: role, Live: &v}) },
 	}
 	if len(c.Missing) > 0 {
-		trial.Refused = endpoint.Errorf(endpoint.Unsupported, "%s", strings.Join(c.Missing, "; "))
+		trial.Refused = fault.Errorf(fault.Unsupported, "%s", strings.Join(c.Missing, "; "))
 		rec, _ := driver.Drive(ctx, trial) // it is what was refused
 		return s.sign(run, &rec), nil
 	}
 	limit := t.expected() + cmp.Or(s.grace, runGrace)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, endpoint.Errorf(endpoint.Failed, "%w: it takes over %s", errWatchdog, limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fault.Errorf(fault.Failed, "%w: it takes over %s", errWatchdog, limit))
 	defer cancel()
 	type result struct {
 		rec results.Record
@@ -313,7 +314,7 @@ func (s *state) one(ctx context.Context, run *Run) (*results.Record, error) {
 		case got = <-done:
 		case <-time.After(stuck):
 			// What it left is not known, so nothing more is measured there.
-			return nil, endpoint.Errorf(endpoint.Unreachable, "cell %s does not end, %s after it should have: %w", c, stuck, context.Cause(ctx))
+			return nil, fault.Errorf(fault.Unreachable, "cell %s does not end, %s after it should have: %w", c, stuck, context.Cause(ctx))
 		}
 	}
 	if got.err != nil {
@@ -336,7 +337,7 @@ func (s *state) measure(ctx context.Context, run *Run, trial driver.Trial) (resu
 			trial.RX, trial.TX, trial.LiveRX, trial.LiveTX = ends.RX, ends.TX, ends.LiveRX, ends.LiveTX
 			trial.Power, trial.Baseline, trial.Unattended = ends.Power, run.Cell.Trial.Baseline, true
 			if len(run.Cell.Trial.Meters) != len(ends.Power) {
-				err = endpoint.Errorf(endpoint.Unsupported, "nothing reads meters for this pair: leave out meter")
+				err = fault.Errorf(fault.Unsupported, "nothing reads meters for this pair: leave out meter")
 			}
 		}
 	}
@@ -354,8 +355,8 @@ func (s *state) measure(ctx context.Context, run *Run, trial driver.Trial) (resu
 // ofCell says that an error is about one cell, not about the hosts of the pair,
 // which all other cells would meet.
 func ofCell(err error) bool {
-	kind := endpoint.KindOf(err)
-	return kind == endpoint.Usage || kind == endpoint.Unsupported
+	kind := fault.Of(err)
+	return kind == fault.Usage || kind == fault.Unsupported
 }
 
 // open reaches for the hosts, several times if need be.
@@ -448,7 +449,7 @@ func (s *state) hook(ctx context.Context, name, command string, run *Run) error 
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return endpoint.Errorf(endpoint.Failed, "hook %s (%s): %w", name, command, err)
+		return fault.Errorf(fault.Failed, "hook %s (%s): %w", name, command, err)
 	}
 	return nil
 }

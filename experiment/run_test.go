@@ -16,6 +16,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 	"zcbench/rx"
 	"zcbench/tx"
@@ -221,7 +222,7 @@ func TestRunnerKeepsItsDirectory(t *testing.T) {
 		"axes: {length: [1, 2]}\nrepeats: 2":  "its name, repeats",
 		"axes: {length: [1, 2]}\nname: other": "its name, repeats",
 	} {
-		if _, err := runner(t, text, dir, sites).Run(t.Context()); endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), want) {
+		if _, err := runner(t, text, dir, sites).Run(t.Context()); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
@@ -238,7 +239,7 @@ func TestRunnerWatchdog(t *testing.T) {
 	r := runner(t, "repeats: 2", dir, map[string]*bench{"": {deaf: true}})
 	r.grace = 300 * time.Millisecond
 	_, err := r.Run(t.Context())
-	if endpoint.KindOf(err) != endpoint.Failed {
+	if fault.Of(err) != fault.Failed {
 		t.Error(err)
 	}
 	all := load(t, dir)
@@ -264,7 +265,7 @@ repeats: 3
 	x.open = func(n int) error {
 		// Once it hiccups, later it is gone.
 		if n == 1 || n >= 3 {
-			return endpoint.Errorf(endpoint.Unreachable, "no route to a")
+			return fault.Errorf(fault.Unreachable, "no route to a")
 		}
 		return nil
 	}
@@ -272,7 +273,7 @@ repeats: 3
 	r := runner(t, text, dir, sites)
 	r.again = []time.Duration{time.Millisecond}
 	p, err := r.Run(t.Context())
-	if endpoint.KindOf(err) != endpoint.Unreachable || !strings.Contains(err.Error(), "--resume") {
+	if fault.Of(err) != fault.Unreachable || !strings.Contains(err.Error(), "--resume") {
 		t.Error(err)
 	}
 	count := map[string]int{}
@@ -294,9 +295,9 @@ func TestRunnerFailures(t *testing.T) {
 	b.open = func(n int) error {
 		switch n {
 		case 1:
-			return endpoint.Errorf(endpoint.Usage, "it makes no sense")
+			return fault.Errorf(fault.Usage, "it makes no sense")
 		case 2:
-			return endpoint.Errorf(endpoint.Unsupported, "it cannot")
+			return fault.Errorf(fault.Unsupported, "it cannot")
 		}
 		return nil
 	}
@@ -335,7 +336,7 @@ func TestRunnerStops(t *testing.T) {
 	}{{"softly", false, 1}, {"at once", true, 0}} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			why := endpoint.Errorf(endpoint.Interrupted, "enough")
+			why := fault.Errorf(fault.Interrupted, "enough")
 			soft, stop := context.WithCancelCause(t.Context())
 			hard, kill := context.WithCancelCause(t.Context())
 			b := &bench{open: func(int) error {

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 )
 
@@ -124,7 +124,7 @@ func Load(path string, text []byte, known map[string]Flag) (*Spec, error) {
 		err = s.load(root)
 	}
 	if err != nil {
-		return nil, endpoint.Errorf(endpoint.Usage, "%s: %w", path, err)
+		return nil, fault.Errorf(fault.Usage, "%s: %w", path, err)
 	}
 	return s, nil
 }
@@ -195,11 +195,11 @@ func (s *Spec) load(root node) error {
 // SetRepeats changes how often each cell is run.
 func (s *Spec) SetRepeats(n int) error {
 	if n < 1 || n > maxRepeats {
-		return endpoint.Errorf(endpoint.Usage, "%d repeats: it must be from 1 to %d", n, maxRepeats)
+		return fault.Errorf(fault.Usage, "%d repeats: it must be from 1 to %d", n, maxRepeats)
 	}
 	s.Repeats = n
 	if err := s.checkDrop(); err != nil {
-		return endpoint.Errorf(endpoint.Usage, "%w", err)
+		return fault.Errorf(fault.Usage, "%w", err)
 	}
 	return nil
 }
@@ -208,7 +208,7 @@ func (s *Spec) SetRepeats(n int) error {
 func (s *Spec) SetBase(flag string, values ...string) error {
 	for _, v := range values {
 		if err := s.known[flag].Check(v); err != nil {
-			return endpoint.Errorf(endpoint.Usage, "%s: %w", flag, err)
+			return fault.Errorf(fault.Usage, "%s: %w", flag, err)
 		}
 	}
 	s.base[flag] = s.merge(flag, s.base[flag], values)

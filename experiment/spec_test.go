@@ -12,6 +12,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/results"
 	"zcbench/ringcfg"
@@ -188,7 +189,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"base: *nope", "nope"},
 	} {
 		_, err := Load("x.yaml", []byte(c.text), flags())
-		if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "x.yaml: ") || strings.Contains(err.Error(), "\n") {
+		if err == nil || fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "x.yaml: ") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %q", c.text, err, c.want)
 		}
 	}
@@ -347,7 +348,7 @@ func TestShardsAndOnly(t *testing.T) {
 		t.Error(err)
 	}
 	for _, bad := range []string{"", "mode", "mdoe=a", "mode=c", "mode=a,time=9"} {
-		if err := mustExpand(t, text).Only(bad); err == nil || endpoint.KindOf(err) != endpoint.Usage {
+		if err := mustExpand(t, text).Only(bad); err == nil || fault.Of(err) != fault.Usage {
 			t.Errorf("only %q: %v", bad, err)
 		}
 	}
@@ -367,7 +368,7 @@ func TestLoadIsBounded(t *testing.T) {
 		laughs: "aliases stand for more than 100000 values",
 	} {
 		_, err := Load("f.yaml", []byte(text), flags())
-		if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), want) {
+		if err == nil || fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: %v, want %q", text, err, want)
 		}
 	}
@@ -409,8 +410,8 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := Load("f.yaml", []byte(text), flags())
 		if err != nil {
-			if endpoint.KindOf(err) != endpoint.Usage {
-				t.Fatalf("kind %s: %v", endpoint.KindOf(err), err)
+			if fault.Of(err) != fault.Usage {
+				t.Fatalf("kind %s: %v", fault.Of(err), err)
 			}
 			return
 		}

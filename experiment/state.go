@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/internal/bounded"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -77,7 +77,7 @@ func (c Choice) Apply(p *Plan) error {
 	if c.Shard != "" {
 		var i, n int
 		if _, err := fmt.Sscanf(c.Shard, "%d/%d", &i, &n); err != nil || fmt.Sprintf("%d/%d", i, n) != c.Shard {
-			return endpoint.Errorf(endpoint.Usage, "--shard %q: it is two numbers such as 1/8, the first from 1 to the second", c.Shard)
+			return fault.Errorf(fault.Usage, "--shard %q: it is two numbers such as 1/8, the first from 1 to the second", c.Shard)
 		}
 		return p.Shard(i, n)
 	}
@@ -117,7 +117,7 @@ func ReadState(dir string) (s State, ok bool, err error) {
 		return s, false, fmt.Errorf("read what was begun in %s: %w", dir, err)
 	}
 	if s.Schema != stateSchema {
-		return s, false, endpoint.Errorf(endpoint.Usage, "%s was begun by another version of zcbench (%s, %s): continue with that one, or give another -o", dir, s.Version, s.Schema)
+		return s, false, fault.Errorf(fault.Usage, "%s was begun by another version of zcbench (%s, %s): continue with that one, or give another -o", dir, s.Version, s.Schema)
 	}
 	return s, true, nil
 }
@@ -153,7 +153,7 @@ func openOutput(dir string, p *Plan, c Choice, version string, resume bool) (_ *
 	}
 	switch {
 	case begun && !resume:
-		return nil, endpoint.Errorf(endpoint.Usage, "experiment %s was begun in %s: continue it with --resume, or give another -o", was.Name, dir)
+		return nil, fault.Errorf(fault.Usage, "experiment %s was begun in %s: continue it with --resume, or give another -o", was.Name, dir)
 	case begun:
 		if err := p.sameAs(was, dir); err != nil {
 			return nil, err
@@ -166,7 +166,7 @@ func openOutput(dir string, p *Plan, c Choice, version string, resume bool) (_ *
 		}
 	default:
 		if st, err := os.Stat(o.store); err == nil && st.Size() > 0 {
-			return nil, endpoint.Errorf(endpoint.Usage, "%s holds results of something else: give another -o", dir)
+			return nil, fault.Errorf(fault.Usage, "%s holds results of something else: give another -o", dir)
 		}
 		s := State{Schema: stateSchema, Version: version, Name: p.Spec.Name, Started: time.Now().UTC(), Digest: p.digest(), Choice: c,
 			Cells: p.names(), Plan: p.planned()}
@@ -252,7 +252,7 @@ func (p *Plan) sameAs(was State, dir string) error {
 			what += ", as " + name
 		}
 	}
-	return endpoint.Errorf(endpoint.Usage, "the experiment is not the one begun in %s: %s. Put the spec, the flags and the hosts back as they were, or give another -o", dir, what)
+	return fault.Errorf(fault.Usage, "the experiment is not the one begun in %s: %s. Put the spec, the flags and the hosts back as they were, or give another -o", dir, what)
 }
 
 // load reads what was measured before.
@@ -297,7 +297,7 @@ func takeFile(path string) (*os.File, error) {
 		}
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = endpoint.Errorf(endpoint.Failed, "another zcbench run writes to %s", filepath.Dir(path))
+			err = fault.Errorf(fault.Failed, "another zcbench run writes to %s", filepath.Dir(path))
 		}
 		if err != nil {
 			f.Close()
@@ -319,7 +319,7 @@ func (o *output) reserve() error {
 		return nil // a full disk then loses the run that was on
 	}
 	if err != nil {
-		return endpoint.Errorf(endpoint.Failed, "%s: %w: an experiment wants at least %d MiB free there to begin", o.dir, err, spareBytes>>20)
+		return fault.Errorf(fault.Failed, "%s: %w: an experiment wants at least %d MiB free there to begin", o.dir, err, spareBytes>>20)
 	}
 	return nil
 }
@@ -329,7 +329,7 @@ func (o *output) reserve() error {
 func (o *output) append(r results.Record) error {
 	err := results.Append(o.store, r)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		full := endpoint.Errorf(endpoint.Failed, "the disk of %s is full: %w; what was measured is stored: make room and go on with --resume", o.dir, err)
+		full := fault.Errorf(fault.Failed, "the disk of %s is full: %w; what was measured is stored: make room and go on with --resume", o.dir, err)
 		if e := o.spare.Truncate(0); e != nil {
 			return errors.Join(err, e)
 		}

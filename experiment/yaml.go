@@ -11,7 +11,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/plainyaml"
 )
 
@@ -41,7 +41,7 @@ const (
 
 func parseYAML(text []byte) (node, error) {
 	if err := plainyaml.Check(text, true); err != nil {
-		return node{}, endpoint.Errorf(endpoint.Usage, "%w", err)
+		return node{}, fault.Errorf(fault.Usage, "%w", err)
 	}
 	f, err := parser.ParseBytes(text, 0)
 	if err != nil {
@@ -49,7 +49,7 @@ func parseYAML(text []byte) (node, error) {
 		if errors.As(err, &at) && at.GetToken() != nil {
 			return node{}, mistake(at.GetToken().Position.Line, "%s", at.GetMessage())
 		}
-		return node{}, endpoint.Errorf(endpoint.Usage, "%w", err)
+		return node{}, fault.Errorf(fault.Usage, "%w", err)
 	}
 	if len(f.Docs) != 1 || f.Docs[0].Body == nil {
 		return node{}, mistake(1, "one YAML document is wanted, there are %d", len(f.Docs))
@@ -162,7 +162,7 @@ func scalarText(a ast.Node) string {
 
 // mistake is an error in the file, with its line.
 func mistake(line int, format string, args ...any) error {
-	return endpoint.Errorf(endpoint.Usage, "line %d: %s", line, fmt.Errorf(format, args...))
+	return fault.Errorf(fault.Usage, "line %d: %s", line, fmt.Errorf(format, args...))
 }
 
 // want says that a key holds another kind of thing than it should.

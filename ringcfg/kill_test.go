@@ -235,14 +235,14 @@ func rounds() int {
 	return 20
 }
 
-// fault is what happens to an interface or the journal beside the kill.
-type fault struct {
+// mishap is what happens to an interface or the journal beside the kill.
+type mishap struct {
 	name  string
 	do    func(*home) error
 	loses bool // a running victim may not be able to go on
 }
 
-var faults = []fault{
+var faults = []mishap{
 	{"nothing", func(*home) error { return nil }, false},
 	{"renamed", func(h *home) error { return h.rename(h.end.Interface, "other0") }, true},
 	{"given another address", func(h *home) error {

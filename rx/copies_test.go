@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/udmabuf"
 )
 
@@ -104,7 +105,7 @@ func TestZCRXAreaSize(t *testing.T) {
 		a := zcrxArea{kind: o.Int("area"), size: o.Int("mem-size"), memory: o}
 		err = a.check(o.Int("rx-buf-len"), c.areas)
 		if c.say != "" {
-			if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
+			if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.say) {
 				t.Errorf("%v, %d areas: %v, want a usage error: %s", c.options, c.areas, err, c.say)
 			}
 			continue

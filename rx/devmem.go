@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl/netdev"
 	"zcbench/results/caveat"
@@ -156,11 +157,11 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, err
 	}
 	if p.Interface == "" {
-		return nil, endpoint.Errorf(endpoint.Usage, "devmem needs the interface whose queue it binds: give --iface")
+		return nil, fault.Errorf(fault.Usage, "devmem needs the interface whose queue it binds: give --iface")
 	}
 	i, err := net.InterfaceByName(p.Interface)
 	if err != nil {
-		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
+		return nil, fault.Errorf(fault.Usage, "interface %s: %w", p.Interface, err)
 	}
 	bufLen := o.Int("rx-buf-len")
 	if err := checkBufLen(bufLen); err != nil {
@@ -217,7 +218,7 @@ type burst struct {
 // checkBufLen refuses what no NIC's buffer can be.
 func checkBufLen(n int) error {
 	if n&(n-1) != 0 || n != 0 && n < unix.Getpagesize() {
-		return endpoint.Errorf(endpoint.Usage, "rx-buf-len %d is not a power of two of at least a page", n)
+		return fault.Errorf(fault.Usage, "rx-buf-len %d is not a power of two of at least a page", n)
 	}
 	return nil
 }
@@ -237,7 +238,7 @@ func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
 		if s.bufLen > 0 {
 			what, cure = fmt.Sprintf("pieces of %d bytes", s.bufLen), "--mem hugepages:SIZE, or a smaller --rx-buf-len"
 		}
-		return endpoint.Errorf(endpoint.Failed, "a dma-buf of %d %s is too small for %d flows: it must have %d for each (%s)", pieces, what, s.flows, least, cure)
+		return fault.Errorf(fault.Failed, "a dma-buf of %d %s is too small for %d flows: it must have %d for each (%s)", pieces, what, s.flows, least, cure)
 	}
 	if s.frags == 0 {
 		s.frags = pieces
@@ -258,7 +259,7 @@ func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
 		return err
 	}
 	if s.netdev, err = netdev.Dial(); err != nil {
-		return endpoint.Errorf(endpoint.Unsupported, "%w (devmem needs Linux 6.12)", err)
+		return fault.Errorf(fault.Unsupported, "%w (devmem needs Linux 6.12)", err)
 	}
 	if s.binding, err = s.netdev.BindRX(s.iface.Index, s.buffer.FD(), s.queues, uint32(s.bufLen)); err != nil {
 		return s.refused(err)
@@ -301,7 +302,7 @@ func (s *devmemSession) refused(err error) error {
 	if help == "" {
 		return fmt.Errorf("bind the dma-buf to queues %v of %s: %w", s.queues, s.iface.Name, err)
 	}
-	return endpoint.Errorf(kind, "bind the dma-buf to queues %v of %s: %w (%s)", s.queues, s.iface.Name, err, help)
+	return fault.Errorf(kind, "bind the dma-buf to queues %v of %s: %w (%s)", s.queues, s.iface.Name, err, help)
 }
 
 // bound checks that the queues really receive into the dma-buf.
@@ -312,7 +313,7 @@ func (s *devmemSession) bound() error {
 			return err
 		}
 		if q.DMABuf != s.binding {
-			return endpoint.Errorf(endpoint.Failed, "queue %d of %s is not backed by the dma-buf bound to it (binding %d) but by %q", id,
+			return fault.Errorf(fault.Failed, "queue %d of %s is not backed by the dma-buf bound to it (binding %d) but by %q", id,
 				s.iface.Name, s.binding, q.Provider())
 		}
 	}

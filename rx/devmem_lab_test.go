@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
@@ -329,10 +330,10 @@ func TestLabDevmemRefused(t *testing.T) {
 			return err
 		})
 	}
-	check := func(name string, err error, kind endpoint.Kind, say ...string) {
+	check := func(name string, err error, kind fault.Kind, say ...string) {
 		t.Helper()
-		if endpoint.KindOf(err) != kind {
-			t.Errorf("%s: %v; kind %s, want %s", name, err, endpoint.KindOf(err), kind)
+		if fault.Of(err) != kind {
+			t.Errorf("%s: %v; kind %s, want %s", name, err, fault.Of(err), kind)
 		}
 		for _, s := range say {
 			if err == nil || !strings.Contains(err.Error(), s) {
@@ -343,11 +344,11 @@ func TestLabDevmemRefused(t *testing.T) {
 	}
 	one := queueOptions(queues, nil)
 	ends := testutil.OpenEnds(t, pair, tx.Baseline(), rx.Devmem(), nil, one, labParams(1))
-	check("queue taken", attempt("zc1", one), endpoint.Failed, "already", "choose another")
+	check("queue taken", attempt("zc1", one), fault.Failed, "already", "choose another")
 	ends.Close(t)
-	check("queue out of range", attempt("zc1", map[string]string{"queue": "4000"}), endpoint.Failed, "queue", "/sys/class/net/zc1/queues")
-	check("wrong device", attempt("lo", one), endpoint.Unsupported, "lo", "probe")
-	check("too small", attempt("zc1", queueOptions(queues, map[string]string{"mem-size": "4K"})), endpoint.Failed, "too small")
+	check("queue out of range", attempt("zc1", map[string]string{"queue": "4000"}), fault.Failed, "queue", "/sys/class/net/zc1/queues")
+	check("wrong device", attempt("lo", one), fault.Unsupported, "lo", "probe")
+	check("too small", attempt("zc1", queueOptions(queues, map[string]string{"mem-size": "4K"})), fault.Failed, "too small")
 	const limit = "/sys/module/udmabuf/parameters/size_limit_mb"
 	old, err := os.ReadFile(limit)
 	if err != nil {
@@ -360,7 +361,7 @@ func TestLabDevmemRefused(t *testing.T) {
 		}
 	}
 	setLimit([]byte("1"))
-	check("above the limit", attempt("zc1", queueOptions(queues, map[string]string{"mem-size": "2M"})), endpoint.Unsupported, "echo 2 > "+limit)
+	check("above the limit", attempt("zc1", queueOptions(queues, map[string]string{"mem-size": "2M"})), fault.Unsupported, "echo 2 > "+limit)
 	setLimit(old)
 	split := func(to string) {
 		t.Helper()
@@ -369,7 +370,7 @@ func TestLabDevmemRefused(t *testing.T) {
 		}
 	}
 	split("off")
-	check("header split off", attempt("zc1", one), endpoint.Unsupported, "tcp-data-split is disabled", "ethtool -G zc1 tcp-data-split on")
+	check("header split off", attempt("zc1", one), fault.Unsupported, "tcp-data-split is disabled", "ethtool -G zc1 tcp-data-split on")
 	split("on")
 	if bound := testutil.BoundQueues(t, pair); len(bound) != 0 {
 		t.Errorf("queues %v are bound", bound)

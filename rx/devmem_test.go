@@ -12,6 +12,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
 )
@@ -270,7 +271,7 @@ func TestDevmemRefuses(t *testing.T) {
 		{nil, "no-such-if", "no-such-if"},
 	} {
 		_, err := Devmem().Open(endpoint.Params{Flows: 1, Length: 4096, Interface: c.iface, Options: c.options})
-		if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
+		if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%v on %q: %v, want a usage error about %s", c.options, c.iface, err, c.say)
 		}
 	}
@@ -286,7 +287,7 @@ func TestDevmemUnsupported(t *testing.T) {
 	if err == nil {
 		s.Close()
 	}
-	if endpoint.KindOf(err) != endpoint.Unsupported {
+	if fault.Of(err) != fault.Unsupported {
 		t.Errorf("%v, want an unsupported error", err)
 	}
 	v := Devmem().Probe("lo")
@@ -295,7 +296,7 @@ func TestDevmemUnsupported(t *testing.T) {
 	}
 	// Refused before any setting is changed.
 	_, err = devmemEngine{}.Needs(endpoint.Params{Flows: 1, Interface: "lo"})
-	if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), v.Reason) {
+	if fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), v.Reason) {
 		t.Errorf("needs: %v, want an unsupported error for the probe's reason: %s", err, v.Reason)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 )
 
@@ -88,10 +89,10 @@ func (e mmap) Open(p endpoint.Params) (endpoint.Session, error) {
 	}
 	chunk, size, copybuf := o.Int("chunk"), o.Int("map"), o.Int("copybuf")
 	if page := unix.Getpagesize(); chunk%page != 0 || size%page != 0 {
-		return nil, endpoint.Errorf(endpoint.Usage, "options chunk %d and map %d must be whole pages of %d bytes", chunk, size, page)
+		return nil, fault.Errorf(fault.Usage, "options chunk %d and map %d must be whole pages of %d bytes", chunk, size, page)
 	}
 	if size < chunk {
-		return nil, endpoint.Errorf(endpoint.Usage, "option map %d is less than chunk %d", size, chunk)
+		return nil, fault.Errorf(fault.Usage, "option map %d is less than chunk %d", size, chunk)
 	}
 	if err := usable(e); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 )
 
@@ -37,7 +38,7 @@ func (e null) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, err
 	}
 	if p.Validate {
-		return nil, endpoint.Errorf(endpoint.Usage, "there is no payload to validate: use another receive engine or leave --validate out")
+		return nil, fault.Errorf(fault.Usage, "there is no payload to validate: use another receive engine or leave --validate out")
 	}
 	return endpoint.PerFlow(p.Flows, func(int) (endpoint.Worker, error) { return &nullWorker{}, nil }), nil
 }
@@ -58,7 +59,7 @@ func (w *nullWorker) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 		case n == 0:
 			return nil
 		default:
-			return endpoint.Errorf(endpoint.Usage, "flow %d carries payload, which the null receiver does not take: use it with the null sender", c.Index+1)
+			return fault.Errorf(fault.Usage, "flow %d carries payload, which the null receiver does not take: use it with the null sender", c.Index+1)
 		}
 		pacer.Tick()
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/testutil"
 	"zcbench/rx"
 	"zcbench/tx"
@@ -315,7 +316,7 @@ func TestNullRefusesPayload(t *testing.T) {
 	rfd, sfd := pair(t)
 	f := start(t, rx.Null(), endpoint.Params{Length: 1000}, rfd, nil)
 	unix.Write(sfd, []byte("x"))
-	if err := f.wait(t, time.Second); endpoint.KindOf(err) != endpoint.Usage {
+	if err := f.wait(t, time.Second); fault.Of(err) != fault.Usage {
 		t.Errorf("got %v", err)
 	}
 }
@@ -345,7 +346,7 @@ func TestOpenRefuses(t *testing.T) {
 		"tx baseline has no option": {e: tx.Baseline(), options: map[string]string{"chunk": "1"}},
 	} {
 		_, err := c.e.Open(endpoint.Params{Flows: 1, Length: 1000, Validate: c.validate, Options: c.options, Pattern: endpoint.Pattern{Period: 1000}})
-		if endpoint.KindOf(err) != endpoint.Usage || err == nil {
+		if fault.Of(err) != fault.Usage || err == nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

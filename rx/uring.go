@@ -9,6 +9,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/ring"
 	"zcbench/internal/uring"
@@ -107,7 +108,7 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 // ringError tells what this kernel lacks from what failed.
 func ringError(c uring.Config, err error) error {
 	if c.BusyPoll > 0 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
-		return endpoint.Errorf(endpoint.Unsupported, "busy-poll: %w", err)
+		return fault.Errorf(fault.Unsupported, "busy-poll: %w", err)
 	}
 	return err
 }
@@ -118,7 +119,7 @@ func usable(e endpoint.Engine) error { return unsupported(e.Probe("")) }
 // unsupported is the error of an engine that cannot work here; nil when it may.
 func unsupported(v feature.Verdict) error {
 	if v.Answer == feature.No {
-		return endpoint.Errorf(endpoint.Unsupported, "%s (to change it: %s)", v.Reason, v.Fix)
+		return fault.Errorf(fault.Unsupported, "%s (to change it: %s)", v.Reason, v.Fix)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
 	"zcbench/rx"
@@ -147,7 +148,7 @@ func TestUringRefuses(t *testing.T) {
 		{params(1, 1000, map[string]string{"wait-nr": "x"}), "wait-nr"},
 	} {
 		_, err := rx.Uring().Open(c.p)
-		if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
+		if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%v: %v, want a usage error about %s", c.p.Options, err, c.say)
 		}
 	}

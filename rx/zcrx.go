@@ -16,6 +16,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/netif"
@@ -269,7 +270,7 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, err
 	}
 	if _, ok := p.Options["mem"]; ok && s.area.kind != areaDMABuf {
-		return nil, endpoint.Errorf(endpoint.Usage, "the option mem (--mem) says what a dma-buf is of, and the area is none: give area=dmabuf (--zcrx-area dmabuf) or leave it out")
+		return nil, fault.Errorf(fault.Usage, "the option mem (--mem) says what a dma-buf is of, and the area is none: give area=dmabuf (--zcrx-area dmabuf) or leave it out")
 	}
 	switch {
 	case s.asked > 0:
@@ -301,24 +302,24 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	p.Took("rq-entries", s.refill)
 	p.Took("cq-entries", s.cq)
 	if n == 0 && (s.area.kind == areaDMABuf || bufLen > unix.Getpagesize()) {
-		return nil, endpoint.Errorf(endpoint.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
+		return nil, fault.Errorf(fault.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
 	}
 	if err := unsupported(knowsRecvZC(nil)); err != nil {
 		return nil, err
 	}
 	if s.area.most > 0 && !uring.QueryZeroCopyRX().Grow {
-		return nil, endpoint.Errorf(endpoint.Unsupported, "an area that grows (grow=%d) needs Linux 7.3: leave the option out, or give as much from the beginning (mem-size=SIZE)", s.area.most)
+		return nil, fault.Errorf(fault.Unsupported, "an area that grows (grow=%d) needs Linux 7.3: leave the option out, or give as much from the beginning (mem-size=SIZE)", s.area.most)
 	}
 	if n == 0 {
 		s.shares = make([]share, s.rings)
 		return s, unsupported(withoutQueue(nil, p.Interface))
 	}
 	if p.Interface == "" {
-		return nil, endpoint.Errorf(endpoint.Usage, "zcrx with nodev=off needs the interface whose queue it takes: give --iface")
+		return nil, fault.Errorf(fault.Usage, "zcrx with nodev=off needs the interface whose queue it takes: give --iface")
 	}
 	i, err := net.InterfaceByName(p.Interface)
 	if err != nil {
-		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
+		return nil, fault.Errorf(fault.Usage, "interface %s: %w", p.Interface, err)
 	}
 	s.iface = *i
 	if s.queues = p.Queues; len(s.queues) == 0 {
@@ -334,14 +335,14 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	}
 	switch {
 	case s.rings%n != 0:
-		return nil, endpoint.Errorf(endpoint.Usage, "%d rings cannot share %d queues evenly, and a flow's ring and queue would not belong together: give rings as a multiple of queues", s.rings, n)
+		return nil, fault.Errorf(fault.Usage, "%d rings cannot share %d queues evenly, and a flow's ring and queue would not belong together: give rings as a multiple of queues", s.rings, n)
 	case s.rings > n && !uring.QueryZeroCopyRX().Share:
-		return nil, endpoint.Errorf(endpoint.Unsupported, "rings that share a queue need Linux 6.19: leave the option queues out")
+		return nil, fault.Errorf(fault.Unsupported, "rings that share a queue need Linux 6.19: leave the option queues out")
 	}
 	s.fds = make([]atomic.Int32, s.flows)
 	s.watches = make([]watch, s.rings)
 	if s.netdev, err = netdev.Dial(); err != nil {
-		return nil, endpoint.Errorf(endpoint.Unsupported, "%w (zcrx needs Linux 6.15)", err)
+		return nil, fault.Errorf(fault.Unsupported, "%w (zcrx needs Linux 6.15)", err)
 	}
 	return s, nil
 }
@@ -826,7 +827,7 @@ func (w *zcrxReceiver) refused(iface string, err error) error {
 	case help == "":
 		return fmt.Errorf("%s: %w", w.where, err)
 	}
-	return endpoint.Errorf(kind, "%s: %w (%s)", w.where, err, help)
+	return fault.Errorf(kind, "%s: %w (%s)", w.where, err, help)
 }
 
 func (w *zcrxReceiver) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
@@ -1062,15 +1063,15 @@ type zcrxArea struct {
 func (a *zcrxArea) check(bufLen, areas int) (err error) {
 	inherited := a.kind == areaDMABuf && endpoint.Inherited(a.memory)
 	if inherited && a.most > 0 {
-		return endpoint.Errorf(endpoint.Usage, "an inherited dma-buf does not grow: leave the option grow out")
+		return fault.Errorf(fault.Usage, "an inherited dma-buf does not grow: leave the option grow out")
 	}
 	if !inherited {
 		if a.size < minArea || a.size > maxArea {
-			return endpoint.Errorf(endpoint.Usage, "mem-size is %d bytes; an area of zcrx has %d to %d", a.size, minArea, maxArea)
+			return fault.Errorf(fault.Usage, "mem-size is %d bytes; an area of zcrx has %d to %d", a.size, minArea, maxArea)
 		}
 		a.size, a.most = roundUp(a.size, max(bufLen, unix.Getpagesize())), roundUp(a.most, max(bufLen, unix.Getpagesize()))
 		if a.most > 0 && a.most < a.size {
-			return endpoint.Errorf(endpoint.Usage, "grow=%d is less than the area has from the beginning, %d bytes: give more, or less mem-size", a.most, a.size)
+			return fault.Errorf(fault.Usage, "grow=%d is less than the area has from the beginning, %d bytes: give more, or less mem-size", a.most, a.size)
 		}
 	}
 	switch a.kind {
@@ -1088,9 +1089,9 @@ func (a *zcrxArea) check(bufLen, areas int) (err error) {
 	case err != nil || !inherited:
 		return err
 	case areas > 1:
-		return endpoint.Errorf(endpoint.Usage, "%d queues cannot receive into one inherited dma-buf: give queues=1", areas)
+		return fault.Errorf(fault.Usage, "%d queues cannot receive into one inherited dma-buf: give queues=1", areas)
 	case a.size < minArea:
-		return endpoint.Errorf(endpoint.Usage, "the inherited dma-buf has %d bytes; an area of zcrx has at least %d", a.size, minArea)
+		return fault.Errorf(fault.Usage, "the inherited dma-buf has %d bytes; an area of zcrx has at least %d", a.size, minArea)
 	}
 	return nil
 }

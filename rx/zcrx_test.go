@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
 	"zcbench/internal/uring"
@@ -83,7 +84,7 @@ func TestZCRXProbe(t *testing.T) {
 	p := params(1, 4096, nil)
 	p.Interface = "lo"
 	_, err := rx.ZCRX().Open(p)
-	if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), v.Reason) {
+	if fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), v.Reason) {
 		t.Errorf("open: %v, want an unsupported error: %s", err, v.Reason)
 	}
 }
@@ -111,10 +112,10 @@ func TestZCRXRefuses(t *testing.T) {
 		p := params(1, 4096, c.options)
 		p.Interface = c.iface
 		_, err := rx.ZCRX().Open(p)
-		if endpoint.KindOf(err) == endpoint.Unsupported {
+		if fault.Of(err) == fault.Unsupported {
 			continue // this kernel knows no RECV_ZC at all
 		}
-		if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
+		if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%v on %q: %v, want a usage error about %s", c.options, c.iface, err, c.say)
 		}
 	}
@@ -132,7 +133,7 @@ func TestZCRXGrowUnsupported(t *testing.T) {
 		}
 		return
 	}
-	if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), "7.3") && rx.ZCRX().Probe("lo").Answer == feature.Yes {
+	if fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), "7.3") && rx.ZCRX().Probe("lo").Answer == feature.Yes {
 		t.Errorf("%v, want an unsupported error that names the kernel it takes", err)
 	}
 }
@@ -161,7 +162,7 @@ func TestZCRXNeeds(t *testing.T) {
 			t.Errorf("%v: %+v, %v; want %d queues", c.options, want, err, c.want)
 		}
 	}
-	if _, err := tuner.Needs(params(1, 4096, map[string]string{"nodev": "maybe"})); endpoint.KindOf(err) != endpoint.Usage {
+	if _, err := tuner.Needs(params(1, 4096, map[string]string{"nodev": "maybe"})); fault.Of(err) != fault.Usage {
 		t.Errorf("a bad option: %v", err)
 	}
 }
@@ -179,7 +180,7 @@ func TestZCRXQueueOfLoopback(t *testing.T) {
 	}
 	defer s.Close()
 	_, err = s.Worker(0)
-	if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), "queue 0 of lo") {
+	if fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), "queue 0 of lo") {
 		t.Errorf("%v, want an unsupported error about queue 0 of lo", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/egress"
+	"zcbench/internal/fault"
 )
 
 // Elements of Counters.Syscalls and Counters.Extra of the engines that send
@@ -107,7 +108,7 @@ func noRoom(c endpoint.Conn) error {
 	if err != nil {
 		optmem = []byte("unknown")
 	}
-	return endpoint.Errorf(endpoint.Unsupported,
+	return fault.Errorf(fault.Unsupported,
 		"send with MSG_ZEROCOPY on flow %d: %w with nothing in flight: raise net.core.optmem_max, now %s (sysctl net.core.optmem_max=131072), or the limit on locked memory (ulimit -l)",
 		c.Index+1, unix.ENOBUFS, strings.TrimSpace(string(optmem)))
 }

@@ -10,6 +10,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl"
 	"zcbench/internal/genl/netdev"
@@ -126,14 +127,14 @@ func (e devmem) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, err
 	}
 	if p.Interface == "" {
-		return nil, endpoint.Errorf(endpoint.Usage, "devmem needs the interface it sends by: give --iface")
+		return nil, fault.Errorf(fault.Usage, "devmem needs the interface it sends by: give --iface")
 	}
 	i, err := net.InterfaceByName(p.Interface)
 	if err != nil {
-		return nil, endpoint.Errorf(endpoint.Usage, "interface %s: %w", p.Interface, err)
+		return nil, fault.Errorf(fault.Usage, "interface %s: %w", p.Interface, err)
 	}
 	if o.Int("iovecs") > maxDevmemSend/p.Length {
-		return nil, endpoint.Errorf(endpoint.Usage, "%d pieces of %d bytes in one call are more than %d bytes: lower the option iovecs or the length", o.Int("iovecs"), p.Length, maxDevmemSend)
+		return nil, fault.Errorf(fault.Usage, "%d pieces of %d bytes in one call are more than %d bytes: lower the option iovecs or the length", o.Int("iovecs"), p.Length, maxDevmemSend)
 	}
 	page := unix.Getpagesize()
 	s := &devmemSession{
@@ -170,7 +171,7 @@ func (s *devmemSession) open(o endpoint.Settings) error {
 		size = need
 	}
 	if size < need {
-		return endpoint.Errorf(endpoint.Usage, "%d flows of %d bytes need a dma-buf of %d bytes, not %d: raise mem-size or lower the length", s.params.Flows, s.params.Pattern.Period, need, size)
+		return fault.Errorf(fault.Usage, "%d flows of %d bytes need a dma-buf of %d bytes, not %d: raise mem-size or lower the length", s.params.Flows, s.params.Pattern.Period, need, size)
 	}
 	var v feature.Verdict
 	if s.netdev, v = dialDevmem(nil, s.iface.Name); s.netdev == nil {
@@ -294,7 +295,7 @@ func (w *devmemWorker) send(c endpoint.Conn, stop *endpoint.Stop) error {
 				return err
 			}
 		case unix.ENODEV:
-			return endpoint.Errorf(endpoint.Failed, "send on flow %d: %w: the route to the receiver does not leave by %s, which the dma-buf is bound to (ip route get)", c.Index+1, e, w.iface)
+			return fault.Errorf(fault.Failed, "send on flow %d: %w: the route to the receiver does not leave by %s, which the dma-buf is bound to (ip route get)", c.Index+1, e, w.iface)
 		default:
 			return fmt.Errorf("send from a dma-buf on flow %d: %w", c.Index+1, e)
 		}

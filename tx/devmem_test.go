@@ -7,6 +7,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 )
 
@@ -85,7 +86,7 @@ func TestDevmemRefuses(t *testing.T) {
 		{nil, "no-such-if", 4096, "no-such-if"},
 	} {
 		_, err := Devmem().Open(endpoint.Params{Flows: 1, Length: c.length, Interface: c.iface, Options: c.options, Pattern: endpoint.Pattern{Period: c.length}})
-		if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
+		if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%v on %q: %v, want a usage error about %s", c.options, c.iface, err, c.say)
 		}
 	}
@@ -105,7 +106,7 @@ func TestDevmemUnsupported(t *testing.T) {
 	if v.Answer != feature.No || v.Reason == "" || v.Fix == "" {
 		t.Fatalf("probe: %+v, want a no with reason and cure", v)
 	}
-	if endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), v.Reason) {
+	if fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), v.Reason) {
 		t.Errorf("%v, want an unsupported error for the probe's reason: %s", err, v.Reason)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/egress"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
 )
@@ -223,7 +224,7 @@ func TestMsgZCOptmem(t *testing.T) {
 				}()
 				if !c.sends {
 					err := <-done
-					if endpoint.KindOf(err) != endpoint.Failed || !strings.Contains(err.Error(), "net.core.optmem_max") {
+					if fault.Of(err) != fault.Failed || !strings.Contains(err.Error(), "net.core.optmem_max") {
 						t.Errorf("got %v", err)
 					}
 					if err := w.Close(); err != nil {

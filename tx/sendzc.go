@@ -11,6 +11,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
 	"zcbench/internal/egress"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/ring"
 	"zcbench/internal/uring"
@@ -94,7 +95,7 @@ func (e sendZCEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	proto := zcSender{batch: batch, requests: batch, fill: (*zcSender).sends}
 	if sendZCCalls[o.Int("call")] == "sendmsg" {
 		if v := uring.ProbeMessage(); v.Answer == feature.No {
-			return nil, endpoint.Errorf(endpoint.Unsupported, "sendzc with call=sendmsg: %s (to change it: %s)", v.Reason, v.Fix)
+			return nil, fault.Errorf(fault.Unsupported, "sendzc with call=sendmsg: %s (to change it: %s)", v.Reason, v.Fix)
 		}
 		proto.requests, proto.fill = 1, (*zcSender).message
 	}
@@ -130,7 +131,7 @@ func (s *sendZCSession) buffer(size int) ([]byte, error) {
 			s.inHuge.Add(uint64(len(mem)))
 			return mem, nil
 		case s.huge == 1:
-			return nil, endpoint.Errorf(endpoint.Unsupported, "sendzc with huge=on: %w", err)
+			return nil, fault.Errorf(fault.Unsupported, "sendzc with huge=on: %w", err)
 		}
 	}
 	mem, err := abi.Map(size, false)

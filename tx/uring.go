@@ -8,6 +8,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/ring"
 	"zcbench/internal/uring"
@@ -95,7 +96,7 @@ func usable(e endpoint.Engine) error { return unsupported(e.Probe("")) }
 // unsupported is the error of an engine that cannot work here; nil when it may.
 func unsupported(v feature.Verdict) error {
 	if v.Answer == feature.No {
-		return endpoint.Errorf(endpoint.Unsupported, "%s (to change it: %s)", v.Reason, v.Fix)
+		return fault.Errorf(fault.Unsupported, "%s (to change it: %s)", v.Reason, v.Fix)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
 	"zcbench/internal/uring"
@@ -138,7 +139,7 @@ func TestRingSendersRefuse(t *testing.T) {
 		for _, o := range []map[string]string{{"bach": "3"}, {"batch": "0"}, {"batch": "257"}, {"batch": "-1"}} {
 			p := params(1, 1000)
 			p.Options = o
-			if _, err := e.Open(p); endpoint.KindOf(err) != endpoint.Usage {
+			if _, err := e.Open(p); fault.Of(err) != fault.Usage {
 				t.Errorf("%s %v: %v, want a usage error", e.Name(), o, err)
 			}
 		}
@@ -158,7 +159,7 @@ func TestSendZCNeedsHugePages(t *testing.T) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if _, err := s.Worker(0); endpoint.KindOf(err) != endpoint.Failed || !strings.Contains(err.Error(), "nr_hugepages") {
+	if _, err := s.Worker(0); fault.Of(err) != fault.Failed || !strings.Contains(err.Error(), "nr_hugepages") {
 		t.Errorf("%v, want an error that says what is missing", err)
 	}
 }

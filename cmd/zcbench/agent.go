@@ -16,10 +16,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/wire"
 	"zcbench/experiment"
+	"zcbench/internal/fault"
 	"zcbench/internal/hostfacts"
 	"zcbench/internal/netif"
 	"zcbench/internal/remote"
@@ -42,14 +42,14 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 || *stdio == (*listen != "") {
-		return endpoint.Errorf(endpoint.Usage, "agent wants --stdio or --listen, and no argument")
+		return fault.Errorf(fault.Usage, "agent wants --stdio or --listen, and no argument")
 	}
 	if *stdio && (*tokenFile != "" || *keyFile != "") {
-		return endpoint.Errorf(endpoint.Usage, "--token-file and --key go with --listen")
+		return fault.Errorf(fault.Usage, "--token-file and --key go with --listen")
 	}
 	for _, spec := range *allowed {
 		if _, err := power.Describe(spec); err != nil {
-			return endpoint.Errorf(endpoint.Usage, "--meter: %w", err)
+			return fault.Errorf(fault.Usage, "--meter: %w", err)
 		}
 	}
 	a := trustedAgent()
@@ -85,7 +85,7 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 // its key.
 func listenAgent(ctx context.Context, c *cli, a *agent.Agent, address, tokenFile, keyFile string) error {
 	if tokenFile == "" {
-		return endpoint.Errorf(endpoint.Usage, "--listen wants --token-file: whoever holds that secret may change this host's settings "+
+		return fault.Errorf(fault.Usage, "--listen wants --token-file: whoever holds that secret may change this host's settings "+
 			"and send traffic from it; make one: head -c 32 /dev/urandom | base64 >FILE")
 	}
 	token, err := readToken(tokenFile)
@@ -95,7 +95,7 @@ func listenAgent(ctx context.Context, c *cli, a *agent.Agent, address, tokenFile
 	if keyFile == "" {
 		dir, err := os.UserConfigDir()
 		if err != nil {
-			return endpoint.Errorf(endpoint.Usage, "give --key a file: %w", err)
+			return fault.Errorf(fault.Usage, "give --key a file: %w", err)
 		}
 		keyFile = filepath.Join(dir, "zcbench", "agent-key.pem")
 	}
@@ -103,12 +103,12 @@ func listenAgent(ctx context.Context, c *cli, a *agent.Agent, address, tokenFile
 	lc := net.ListenConfig{}
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
-		return endpoint.Errorf(endpoint.Usage, "wait for controllers at %s: %w", address, err)
+		return fault.Errorf(fault.Usage, "wait for controllers at %s: %w", address, err)
 	}
 	defer l.Close()
 	secure, pin, err := remote.Listen(l, keyFile)
 	if err != nil {
-		return endpoint.Errorf(endpoint.Failed, "%w", err)
+		return fault.Errorf(fault.Failed, "%w", err)
 	}
 	// One that was killed here may have left settings, and no controller need come.
 	recoverSettings(ctx, c)
@@ -137,7 +137,7 @@ const claimWait = 200 * time.Millisecond
 // ends, however it does.
 func claimIn(dir, ticket string) (io.Closer, error) {
 	if len(ticket) != ticketLength {
-		return nil, endpoint.Errorf(endpoint.Usage, "a ticket has %d characters", ticketLength)
+		return nil, fault.Errorf(fault.Usage, "a ticket has %d characters", ticketLength)
 	}
 	var ns unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/net", &ns); err != nil {
@@ -153,7 +153,7 @@ func claimIn(dir, ticket string) (io.Closer, error) {
 			return c, nil
 		}
 		if time.Now().After(end) {
-			return nil, endpoint.Errorf(endpoint.Denied, "another controller runs an experiment there: wait until it is over")
+			return nil, fault.Errorf(fault.Denied, "another controller runs an experiment there: wait until it is over")
 		}
 	}
 }
@@ -231,22 +231,22 @@ func locate(q *wire.Survey, s *experiment.Survey) (err error) {
 	switch {
 	case q.Interface != "":
 		if s.Interface, err = netif.Name(q.Interface); err != nil {
-			return endpoint.Errorf(endpoint.Usage, "%w", err)
+			return fault.Errorf(fault.Usage, "%w", err)
 		}
 	case q.Address != "":
 		a, err := netip.ParseAddr(q.Address)
 		if err != nil {
-			return endpoint.Errorf(endpoint.Usage, "address %q: %w", q.Address, err)
+			return fault.Errorf(fault.Usage, "address %q: %w", q.Address, err)
 		}
 		if s.Interface, err = netif.Holder(a.Unmap()); err != nil {
-			return endpoint.Errorf(endpoint.Usage, "%w (the host's iface)", err)
+			return fault.Errorf(fault.Usage, "%w (the host's iface)", err)
 		}
 	default:
-		return endpoint.Errorf(endpoint.Usage, "which of its interfaces carries the payload is not known: give the host iface or address")
+		return fault.Errorf(fault.Usage, "which of its interfaces carries the payload is not known: give the host iface or address")
 	}
 	i, err := net.InterfaceByName(s.Interface)
 	if err != nil {
-		return endpoint.Errorf(endpoint.Usage, "interface %s: %w", s.Interface, err)
+		return fault.Errorf(fault.Usage, "interface %s: %w", s.Interface, err)
 	}
 	addrs, err := i.Addrs()
 	if err != nil {
@@ -270,7 +270,7 @@ func locate(q *wire.Survey, s *experiment.Survey) (err error) {
 		}
 	}
 	if !found {
-		return endpoint.Errorf(endpoint.Usage, "no interface %s with address %s is there", s.Interface, q.Address)
+		return fault.Errorf(fault.Usage, "no interface %s with address %s is there", s.Interface, q.Address)
 	}
 	return nil
 }
@@ -280,7 +280,7 @@ func locate(q *wire.Survey, s *experiment.Survey) (err error) {
 func pollable(link any) (duplex, error) {
 	s, ok := link.(stdio)
 	if !ok {
-		return duplex{}, endpoint.Errorf(endpoint.Usage, "agent --stdio needs the process's own stdin and stdout")
+		return duplex{}, fault.Errorf(fault.Usage, "agent --stdio needs the process's own stdin and stdout")
 	}
 	var d duplex
 	for _, p := range []struct {
@@ -290,11 +290,11 @@ func pollable(link any) (duplex, error) {
 	}{{&d.r, s.ReadCloser, "stdin"}, {&d.w, s.Writer, "stdout"}} {
 		file, ok := p.from.(*os.File)
 		if !ok {
-			return d, endpoint.Errorf(endpoint.Usage, "agent --stdio needs the process's own %s", p.name)
+			return d, fault.Errorf(fault.Usage, "agent --stdio needs the process's own %s", p.name)
 		}
 		fd := int(file.Fd())
 		if err := unix.SetNonblock(fd, true); err != nil {
-			return d, endpoint.Errorf(endpoint.Failed, "use %s as the control link: %w", p.name, err)
+			return d, fault.Errorf(fault.Failed, "use %s as the control link: %w", p.name, err)
 		}
 		*p.to = os.NewFile(uintptr(fd), p.name)
 	}

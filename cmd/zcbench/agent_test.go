@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/ringcfg"
 )
 
@@ -32,7 +32,7 @@ func TestClaim(t *testing.T) {
 		t.Fatalf("the same controller: %v", err)
 	}
 	again.Close()
-	if _, err := claimIn(dir, theirs); endpoint.KindOf(err) != endpoint.Denied {
+	if _, err := claimIn(dir, theirs); fault.Of(err) != fault.Denied {
 		t.Errorf("another controller: %v", err)
 	}
 	first.Close()

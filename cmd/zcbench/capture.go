@@ -16,6 +16,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 	"zcbench/internal/printable"
 	"zcbench/ringcfg"
@@ -27,10 +28,10 @@ import (
 func captureNIC(ctx context.Context, c *cli, iface, path string) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return endpoint.Errorf(endpoint.Usage, "--capture: %s is there already, and is not overwritten: name another file, or remove it", path)
+		return fault.Errorf(fault.Usage, "--capture: %s is there already, and is not overwritten: name another file, or remove it", path)
 	}
 	if err != nil {
-		return endpoint.Errorf(endpoint.Usage, "--capture: %w", err)
+		return fault.Errorf(fault.Usage, "--capture: %w", err)
 	}
 	defer func() {
 		err = errors.Join(err, f.Close())
@@ -44,7 +45,7 @@ func captureNIC(ctx context.Context, c *cli, iface, path string) (err error) {
 	}
 	was, err := netif.Look(nil, iface)
 	if err != nil {
-		return endpoint.Errorf(endpoint.Usage, "--capture: %w", err)
+		return fault.Errorf(fault.Usage, "--capture: %w", err)
 	}
 	from := answers.Record()
 	failed := askAll(from, iface)
@@ -105,7 +106,7 @@ func askAll(from *answers.Source, iface string) (failed []error) {
 	if err == nil {
 		_, err = ringcfg.PlanFrom(from, want)
 	}
-	if err != nil && !errors.Is(tuned(err), ringcfg.ErrUnsupported) && endpoint.KindOf(err) != endpoint.Unsupported {
+	if err != nil && !errors.Is(tuned(err), ringcfg.ErrUnsupported) && fault.Of(err) != fault.Unsupported {
 		failed = append(failed, fmt.Errorf("probe --fix: %w", err))
 	}
 	var u unix.Utsname

@@ -16,6 +16,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil"
@@ -200,7 +201,7 @@ func TestCapture(t *testing.T) {
 	// It is not overwritten, and what cannot be written leaves nothing.
 	for file, want := range map[string]string{"": "wants the name of a file", path: "is there already", filepath.Join(path, "below"): "not a directory"} {
 		_, err := spoken("probe", "-i", "lo", "--capture", file)
-		if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), want) {
+		if err == nil || fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("--capture %s: %v, want %q", file, err, want)
 		}
 	}
@@ -223,7 +224,7 @@ func TestReplayAll(t *testing.T) {
 					t.Errorf("%s: %+v", engine, v)
 				}
 			}
-			if _, err := fixOf(from, from.Head.Interface); err != nil && endpoint.KindOf(tuned(err)) != endpoint.Unsupported {
+			if _, err := fixOf(from, from.Head.Interface); err != nil && fault.Of(tuned(err)) != fault.Unsupported {
 				t.Errorf("probe --fix: %v", err)
 			}
 			if view, err := ringcfg.ShowFrom(from, from.Head.Interface); err != nil || view.Driver != from.Head.Driver {
@@ -300,7 +301,7 @@ func TestReplayXDP(t *testing.T) {
 			t.Errorf("%s: %+v", engine, v)
 		}
 	}
-	if _, err := fixOf(from, "zc1"); endpoint.KindOf(err) != endpoint.Unsupported || !strings.Contains(err.Error(), "xdp off") {
+	if _, err := fixOf(from, "zc1"); fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), "xdp off") {
 		t.Errorf("--fix: %v", err)
 	}
 }

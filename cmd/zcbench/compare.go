@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/reports"
 )
@@ -29,13 +29,13 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() != 2 {
-		return endpoint.Errorf(endpoint.Usage, "compare wants two directories or files with records: zcbench compare old/ new/")
+		return fault.Errorf(fault.Usage, "compare wants two directories or files with records: zcbench compare old/ new/")
 	}
 	if err := formatOf(format, *output); err != nil {
 		return err
 	}
 	if !slices.Contains(reports.CompareFormats(), *format) {
-		return endpoint.Errorf(endpoint.Usage, "compare has no format %q; it has %s", *format, strings.Join(reports.CompareFormats(), ", "))
+		return fault.Errorf(fault.Usage, "compare has no format %q; it has %s", *format, strings.Join(reports.CompareFormats(), ", "))
 	}
 	var cmp *reports.Comparison
 	err := writeTo(ctx, c, *output, func(w io.Writer) error {
@@ -52,7 +52,7 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 			return err
 		}
 		if err != nil {
-			return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+			return fault.Wrap(fault.Usage, err)
 		}
 		return cmp.Write(w, *format)
 	})
@@ -71,7 +71,7 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 		bad = append(bad, fmt.Sprintf("not compared, for NEW has no runs of %s: %s (--filter leaves cells out)", which, strings.Join(missing, "; ")))
 	}
 	if len(bad) > 0 {
-		return endpoint.Errorf(endpoint.Failed, "%s", strings.Join(bad, "; "))
+		return fault.Errorf(fault.Failed, "%s", strings.Join(bad, "; "))
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"zcbench/endpoint"
 	"zcbench/experiment"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/reports"
 	"zcbench/results"
@@ -28,7 +28,7 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "demo takes no argument, got %q", f.Arg(0))
+		return fault.Errorf(fault.Usage, "demo takes no argument, got %q", f.Arg(0))
 	}
 	spec, err := loadSpec(ctx, []string{"demo"}, "demo")
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -33,5 +34,5 @@ func find(engines []endpoint.Engine, name, what string) (endpoint.Engine, error)
 		}
 		all = append(all, e.Name())
 	}
-	return nil, endpoint.Errorf(endpoint.Usage, "unknown %s engine %q; there are: %s", what, name, strings.Join(all, " "))
+	return nil, fault.Errorf(fault.Usage, "unknown %s engine %q; there are: %s", what, name, strings.Join(all, " "))
 }

@@ -6,6 +6,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
 	"zcbench/internal/exhaust"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 )
 
@@ -28,7 +29,7 @@ func TestExhaustedIsNoVerdict(t *testing.T) {
 			if v.Answer == feature.No && before.Answer != feature.No {
 				t.Errorf("%s %s: without descriptors %+v, with them %+v", role, e.Name(), v, before)
 			}
-			if endpoint.KindOf(opened) == endpoint.Unsupported && before.Answer != feature.No {
+			if fault.Of(opened) == fault.Unsupported && before.Answer != feature.No {
 				t.Errorf("%s %s: %v", role, e.Name(), opened)
 			}
 		}
@@ -44,7 +45,7 @@ func TestExhaustedIsNoVerdict(t *testing.T) {
 			if err == nil {
 				r.Close()
 			}
-			if endpoint.KindOf(err) == endpoint.Unsupported && endpoint.KindOf(before) != endpoint.Unsupported {
+			if fault.Of(err) == fault.Unsupported && fault.Of(before) != fault.Unsupported {
 				t.Errorf("counters %s: %v", m.Name, err)
 			}
 		})

@@ -27,8 +27,8 @@ import (
 	"zcbench/results/caveat"
 )
 
-// fault is something that befalls a run: what, whom and when.
-type fault struct {
+// mishap is something that befalls a run: what, whom and when.
+type mishap struct {
 	local  bool   // one command, else one at each end
 	whom   string // rx, tx, driver, rx's or tx's sampler, link
 	what   string // freeze, pause, kill, cut
@@ -36,7 +36,7 @@ type fault struct {
 	tx, rx string // engines
 }
 
-func (f fault) String() string {
+func (f mishap) String() string {
 	kind := "tx and rx"
 	if f.local {
 		kind = "local"
@@ -52,9 +52,9 @@ const (
 
 // draw makes a fault by chance. It comes at some point of a run: as both ends make
 // ready and connect, in the warm-up, the window, the tail, or just after.
-func draw(r *rand.Rand) fault {
+func draw(r *rand.Rand) mishap {
 	one := func(of ...string) string { return of[r.IntN(len(of))] }
-	f := fault{local: r.IntN(2) == 0, after: time.Duration(r.Int64N(int64(3 * time.Second)))}
+	f := mishap{local: r.IntN(2) == 0, after: time.Duration(r.Int64N(int64(3 * time.Second)))}
 	f.tx, f.rx = one("baseline", "msgzc", "sendzc", "uring", "sendfile"), one("baseline", "mmap", "uring", "trunc")
 	f.whom = one("rx", "tx", "rx", "tx", "driver", "link", "rx's sampler", "tx's sampler")
 	if f.whom == "driver" && !f.local {
@@ -95,7 +95,7 @@ func TestStoryFaults(t *testing.T) {
 	}
 	// Undisturbed: what is found out of the host then, later runs need not.
 	for _, local := range []bool{true, false} {
-		f := fault{local: local, whom: "driver", what: "none", after: time.Minute, tx: "baseline", rx: "baseline"}
+		f := mishap{local: local, whom: "driver", what: "none", after: time.Minute, tx: "baseline", rx: "baseline"}
 		for _, p := range f.start(t, state, testutil.NewLink(t, 0)) {
 			if <-p.ended; p.cmd.ProcessState.ExitCode() != 0 {
 				t.Fatalf("without any fault: %s", p.errs.String())
@@ -154,7 +154,7 @@ func living(pid int) bool {
 }
 
 // start starts the run.
-func (f fault) start(t *testing.T, state string, l *testutil.Link) map[string]*party {
+func (f mishap) start(t *testing.T, state string, l *testutil.Link) map[string]*party {
 	engines := []string{"--tx", f.tx, "--rx", f.rx, "-t", faultTime.String(), "-O", faultOmit.String(), "-i", "0.5", "-J"}
 	parties := map[string]*party{}
 	if f.local {
@@ -168,7 +168,7 @@ func (f fault) start(t *testing.T, state string, l *testutil.Link) map[string]*p
 	return parties
 }
 
-func (f fault) befall(t *testing.T, state string, limit time.Duration) {
+func (f mishap) befall(t *testing.T, state string, limit time.Duration) {
 	l := testutil.NewLink(t, 0)
 	parties := f.start(t, state, l)
 	time.Sleep(f.after)
@@ -224,7 +224,7 @@ func (f fault) befall(t *testing.T, state string, limit time.Duration) {
 }
 
 // before says that the fault hindered the sender from coming at all.
-func (f fault) before(parties map[string]*party, victim *party) bool {
+func (f mishap) before(parties map[string]*party, victim *party) bool {
 	tx := parties["tx"]
 	if victim == tx || living(tx.pid) {
 		return victim == tx
@@ -242,7 +242,7 @@ var clear = regexp.MustCompile(`nothing was heard from it since \d\d:\d\d:\d\d|v
 var tells = []caveat.Code{caveat.FlowStalled, caveat.SamplerLate, caveat.WindowShort, caveat.WindowLong, caveat.WindowsApart, caveat.CutOff, caveat.BytesDiffer}
 
 // judge looks at what a process that lived left.
-func (f fault) judge(t *testing.T, name string, p *party, at, until time.Time) {
+func (f mishap) judge(t *testing.T, name string, p *party, at, until time.Time) {
 	t.Helper()
 	code, said := p.cmd.ProcessState.ExitCode(), strings.TrimSpace(p.errs.String())
 	if code != 0 {
@@ -301,7 +301,7 @@ func (f fault) judge(t *testing.T, name string, p *party, at, until time.Time) {
 }
 
 // strike does it. It gives what undoes it, and whether a whole process is stopped.
-func (f fault) strike(t *testing.T, l *testutil.Link, victim *party) (undo func(), stopped bool) {
+func (f mishap) strike(t *testing.T, l *testutil.Link, victim *party) (undo func(), stopped bool) {
 	signal := func(s syscall.Signal) {
 		if err := syscall.Kill(victim.pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
 			t.Fatal(err)

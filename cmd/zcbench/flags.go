@@ -16,6 +16,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/bounded"
+	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 	"zcbench/internal/printable"
 )
@@ -103,7 +104,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 
 // check finds what can never work, before anything is touched.
 func (r *runFlags) check() error {
-	bad := func(format string, args ...any) error { return endpoint.Errorf(endpoint.Usage, format, args...) }
+	bad := func(format string, args ...any) error { return fault.Errorf(fault.Usage, format, args...) }
 	switch {
 	case r.flows < 1 || r.flows > maxFlows:
 		return bad("--parallel is %d; it must be from 1 to %d", r.flows, maxFlows)
@@ -168,13 +169,13 @@ func (r *runFlags) checkBind() error {
 	r.bind = netif.Zoned(r.bind)
 	a, err := netip.ParseAddr(r.bind)
 	if err != nil {
-		return endpoint.Errorf(endpoint.Usage, "--bind %q is no IP address", r.bind)
+		return fault.Errorf(fault.Usage, "--bind %q is no IP address", r.bind)
 	}
 	if err := checkAddress(a); err != nil {
-		return endpoint.Errorf(endpoint.Usage, "--bind %s: %w", r.bind, err)
+		return fault.Errorf(fault.Usage, "--bind %s: %w", r.bind, err)
 	}
 	if family := r.family(); family != 0 && family != familyOf(a) {
-		return endpoint.Errorf(endpoint.Usage, "--bind %s is an IPv%d address, and -%d asks for IPv%d", r.bind, familyOf(a), family, family)
+		return fault.Errorf(fault.Usage, "--bind %s is an IPv%d address, and -%d asks for IPv%d", r.bind, familyOf(a), family, family)
 	}
 	return agent.TrySocket(&wire.Prepare{Bind: r.bind})
 }
@@ -225,11 +226,11 @@ func (r *runFlags) token() ([]byte, error) {
 func readToken(path string) ([]byte, error) {
 	b, err := bounded.ReadSecret(path)
 	if err != nil {
-		return nil, endpoint.Errorf(endpoint.Usage, "read the token: %w", err)
+		return nil, fault.Errorf(fault.Usage, "read the token: %w", err)
 	}
 	t := strings.TrimSpace(string(b))
 	if len(t) < 16 {
-		return nil, endpoint.Errorf(endpoint.Usage, "the token in %s is shorter than 16 characters; make one: head -c 32 /dev/urandom | base64", path)
+		return nil, fault.Errorf(fault.Usage, "the token in %s is shorter than 16 characters; make one: head -c 32 /dev/urandom | base64", path)
 	}
 	return []byte(t), nil
 }
@@ -353,7 +354,7 @@ func parseCPUs(flag, v string) (first, second []int, err error) {
 	}
 	parts := strings.Split(v, ",")
 	if len(parts) > 2 {
-		return nil, nil, endpoint.Errorf(endpoint.Usage, "%s %q: one comma parts the two ends; join CPUs of one end with + or -", flag, v)
+		return nil, nil, fault.Errorf(fault.Usage, "%s %q: one comma parts the two ends; join CPUs of one end with + or -", flag, v)
 	}
 	lists := make([][]int, 2)
 	for i, part := range parts {
@@ -369,7 +370,7 @@ func parseCPUs(flag, v string) (first, second []int, err error) {
 				b, err2 = strconv.Atoi(high)
 			}
 			if err1 != nil || err2 != nil || a < 0 || b < a || b > 1<<14 {
-				return nil, nil, endpoint.Errorf(endpoint.Usage, "%s %q: %q is not a CPU or a range of CPUs", flag, v, item)
+				return nil, nil, fault.Errorf(fault.Usage, "%s %q: %q is not a CPU or a range of CPUs", flag, v, item)
 			}
 			for cpu := a; cpu <= b; cpu++ {
 				if !slices.Contains(lists[i], cpu) {

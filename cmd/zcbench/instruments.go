@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/counters"
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 )
 
@@ -92,14 +92,14 @@ func (r *recordFlags) check() error {
 		switch {
 		case name == instrument.AllCounters || name == instrument.NoCounters:
 			if len(r.counters) > 1 {
-				return endpoint.Errorf(endpoint.Usage, "--counters %s stands alone", name)
+				return fault.Errorf(fault.Usage, "--counters %s stands alone", name)
 			}
 		case !slices.ContainsFunc(list, func(m instrument.Meter) bool { return m.Name == name }):
 			all := ""
 			for _, m := range list {
 				all += " " + m.Name
 			}
-			return endpoint.Errorf(endpoint.Usage, "--counters: no %q; there are: all none%s", name, all)
+			return fault.Errorf(fault.Usage, "--counters: no %q; there are: all none%s", name, all)
 		}
 	}
 	return nil

@@ -22,6 +22,7 @@ import (
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
 	"zcbench/experiment"
+	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
 	"zcbench/internal/remote"
 	"zcbench/results"
@@ -47,18 +48,18 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "local takes no argument, got %q", f.Arg(0))
+		return fault.Errorf(fault.Usage, "local takes no argument, got %q", f.Arg(0))
 	}
 	if flags.raw {
-		return endpoint.Errorf(endpoint.Usage, "local runs both ends itself; --raw belongs to rx and tx")
+		return fault.Errorf(fault.Usage, "local runs both ends itself; --raw belongs to rx and tx")
 	}
 	for _, name := range notLocal {
 		if f.Changed(name) {
-			return endpoint.Errorf(endpoint.Usage, "--%s is for rx and tx; local knows both ends itself", name)
+			return fault.Errorf(fault.Usage, "--%s is for rx and tx; local knows both ends itself", name)
 		}
 	}
 	if len(*link) != 0 && len(*link) != 2 && !slices.Equal(*link, []string{"veth"}) {
-		return endpoint.Errorf(endpoint.Usage, "--link wants two interfaces, --link A,B, or veth for a new pair")
+		return fault.Errorf(fault.Usage, "--link wants two interfaces, --link A,B, or veth for a new pair")
 	}
 	if err := cmp.Or(flags.complete(), flags.tryCongestion()); err != nil {
 		return err
@@ -106,7 +107,7 @@ func becomeRoot(ctx context.Context, c *cli) error {
 	runtime.LockOSThread() // Pdeathsig counts from this thread
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
-		return endpoint.Errorf(endpoint.Unsupported, "this user may make neither network namespaces nor a user namespace (%w); run as root, or allow it: sysctl -w user.max_user_namespaces=10000 and, where they exist, kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0", err)
+		return fault.Errorf(fault.Unsupported, "this user may make neither network namespaces nor a user namespace (%w); run as root, or allow it: sysctl -w user.max_user_namespaces=10000 and, where they exist, kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0", err)
 	}
 	// A signal to this process alone must reach the child too. One from the
 	// terminal reaches it twice, which is once.
@@ -115,7 +116,7 @@ func becomeRoot(ctx context.Context, c *cli) error {
 	stop()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		return errReported{&endpoint.Error{Kind: kindOfExit(exit.ExitCode()), Err: errDelegated}}
+		return errReported{fault.Wrap(fault.OfExit(exit.ExitCode()), errDelegated)}
 	}
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGPIPE {
 		return errPipe
@@ -124,20 +125,6 @@ func becomeRoot(ctx context.Context, c *cli) error {
 		return fmt.Errorf("run in a user namespace: %w", err)
 	}
 	return errDelegated
-}
-
-func kindOfExit(code int) endpoint.Kind {
-	switch code {
-	case exitUsage:
-		return endpoint.Usage
-	case exitUnsupported:
-		return endpoint.Unsupported
-	case exitUnreachable:
-		return endpoint.Unreachable
-	case exitInterrupted:
-		return endpoint.Interrupted
-	}
-	return endpoint.Failed
 }
 
 // canMakeNamespaces asks for the right, not for the name: containers have a
@@ -170,13 +157,13 @@ func openHost(link []string, stderr io.Writer) (*localHost, error) {
 		h.transport = "link"
 		h.pair, err = netpair.Find(link[0], link[1])
 		if err != nil {
-			return nil, &endpoint.Error{Kind: endpoint.Usage, Err: err}
+			return nil, fault.Wrap(fault.Usage, err)
 		}
 		return h, nil
 	}
 	if h.pair, err = netpair.New(); err != nil {
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM) {
-			err = &endpoint.Error{Kind: endpoint.Unsupported, Err: err}
+			err = fault.Wrap(fault.Unsupported, err)
 		}
 		return nil, err
 	}
@@ -317,7 +304,7 @@ func (h *localHost) agent(name string, at *netpair.End, cpus []int) (*localAgent
 				set.Set(n)
 			}
 			if err := unix.SchedSetaffinity(0, &set); err != nil {
-				return endpoint.Errorf(endpoint.Usage, "run the %s on CPUs %v: %w", name, cpus, err)
+				return fault.Errorf(fault.Usage, "run the %s on CPUs %v: %w", name, cpus, err)
 			}
 		}
 		return a.cmd.Start()

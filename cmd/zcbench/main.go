@@ -15,8 +15,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/internal/ring"
 	"zcbench/internal/threads"
@@ -60,15 +60,6 @@ func commands() []command {
 	}
 }
 
-// Exit codes; scripts rely on them.
-const (
-	exitFailed      = 1
-	exitUsage       = 2
-	exitUnsupported = 3
-	exitUnreachable = 4
-	exitInterrupted = 130
-)
-
 // startThreads is what the runtime makes for any command, some more than it mostly
 // does. Those of engines are looked at when a run is prepared.
 const startThreads = 10
@@ -79,7 +70,7 @@ func main() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		s := <-signals
-		cancel(endpoint.Errorf(endpoint.Interrupted, "ended by signal: %s", s))
+		cancel(fault.Errorf(fault.Interrupted, "ended by signal: %s", s))
 	}()
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // its death would leave settings changed
 	out := newOutput(os.Stdout, func() { cancel(errPipe) })
@@ -102,7 +93,7 @@ type stdio struct {
 func dispatch(ctx context.Context, c *cli, args []string) error {
 	if len(args) == 0 {
 		usage(c.stderr)
-		return endpoint.Errorf(endpoint.Usage, "no subcommand")
+		return fault.Errorf(fault.Usage, "no subcommand")
 	}
 	switch args[0] {
 	case "-h", "--help", "help":
@@ -122,7 +113,7 @@ func dispatch(ctx context.Context, c *cli, args []string) error {
 			return err
 		}
 	}
-	return endpoint.Errorf(endpoint.Usage, "unknown subcommand %q; zcbench help lists them", args[0])
+	return fault.Errorf(fault.Usage, "unknown subcommand %q; zcbench help lists them", args[0])
 }
 
 // build says which zcbench this is: its version, what the other end must have too,
@@ -167,17 +158,7 @@ func exitCode(err error, stderr io.Writer) int {
 	if _, ok := errors.AsType[errReported](err); !ok {
 		fmt.Fprintln(stderr, "zcbench:", oneLine(err))
 	}
-	switch endpoint.KindOf(err) {
-	case endpoint.Usage:
-		return exitUsage
-	case endpoint.Unsupported:
-		return exitUnsupported
-	case endpoint.Unreachable:
-		return exitUnreachable
-	case endpoint.Interrupted:
-		return exitInterrupted
-	}
-	return exitFailed
+	return fault.Of(err).Exit()
 }
 
 // commandLine is what the user typed, for the record.
@@ -199,7 +180,7 @@ func parse(f *pflag.FlagSet, args []string) error {
 	if err == nil || errors.Is(err, pflag.ErrHelp) {
 		return err
 	}
-	return endpoint.Errorf(endpoint.Usage, "%w", readable(err))
+	return fault.Errorf(fault.Usage, "%w", readable(err))
 }
 
 // wanted is what the values of a type of flag look like.

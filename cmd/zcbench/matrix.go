@@ -12,10 +12,10 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"zcbench/endpoint"
 	"zcbench/experiment"
 	"zcbench/experiments"
 	"zcbench/internal/bounded"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -30,7 +30,7 @@ func choiceFlags(f *pflag.FlagSet, c *experiment.Choice) {
 // by its path.
 func loadSpec(ctx context.Context, args []string, command string) (*experiment.Spec, error) {
 	if len(args) != 1 {
-		return nil, endpoint.Errorf(endpoint.Usage, "%s wants one SPEC: the path of a file, or one of %s", command, strings.Join(shippedSpecs(), ", "))
+		return nil, fault.Errorf(fault.Usage, "%s wants one SPEC: the path of a file, or one of %s", command, strings.Join(shippedSpecs(), ", "))
 	}
 	name := args[0]
 	var text []byte
@@ -44,10 +44,10 @@ func loadSpec(ctx context.Context, args []string, command string) (*experiment.S
 			return nil, cause
 		}
 	} else if text, err = experiments.Files.ReadFile(name + ".yaml"); err != nil {
-		return nil, endpoint.Errorf(endpoint.Usage, "no experiment is called %q; there are %s, and yours by a path such as ./mine.yaml", name, strings.Join(shippedSpecs(), ", "))
+		return nil, fault.Errorf(fault.Usage, "no experiment is called %q; there are %s, and yours by a path such as ./mine.yaml", name, strings.Join(shippedSpecs(), ", "))
 	}
 	if err != nil {
-		return nil, endpoint.Errorf(endpoint.Usage, "read the experiment: %w", err)
+		return nil, fault.Errorf(fault.Usage, "read the experiment: %w", err)
 	}
 	return experiment.Load(name, text, specFlags())
 }
@@ -97,11 +97,11 @@ const factsSchema = "zcbench-facts/1"
 func readFacts(path string) (map[string]results.Pair[experiment.Survey], error) {
 	b, err := bounded.ReadFile(path, bounded.Large)
 	if err != nil {
-		return nil, endpoint.Errorf(endpoint.Usage, "read the facts: %w", err)
+		return nil, fault.Errorf(fault.Usage, "read the facts: %w", err)
 	}
 	var f savedFacts
 	if err := json.Unmarshal(b, &f); err != nil || f.Schema != factsSchema {
-		return nil, endpoint.Errorf(endpoint.Usage, "%s does not hold facts that plan --save-facts of this version wrote", path)
+		return nil, fault.Errorf(fault.Usage, "%s does not hold facts that plan --save-facts of this version wrote", path)
 	}
 	return f.Pairs, nil
 }

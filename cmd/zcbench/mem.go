@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 )
 
 // memory is the flag --mem: where engines take their dma-buf from, as the
@@ -21,7 +22,7 @@ func (m *memory) Type() string   { return "memory" }
 
 func (m *memory) Set(v string) error {
 	bad := func() error {
-		return endpoint.Errorf(endpoint.Usage, "%q is none of udmabuf[:SIZE], hugepages[:SIZE], heap:NAME[:SIZE], fd:N", v)
+		return fault.Errorf(fault.Usage, "%q is none of udmabuf[:SIZE], hugepages[:SIZE], heap:NAME[:SIZE], fd:N", v)
 	}
 	kind, rest, _ := strings.Cut(v, ":")
 	o := map[string]string{"mem": kind}
@@ -76,7 +77,7 @@ func (r *runFlags) giveMemory(roles ...endpoint.Role) error {
 		}
 	}
 	if !taken {
-		return endpoint.Errorf(endpoint.Usage, "--mem is for an engine that takes a dma-buf: name it here, with --mode, --rx or --tx")
+		return fault.Errorf(fault.Usage, "--mem is for an engine that takes a dma-buf: name it here, with --mode, --rx or --tx")
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/rx"
 )
 
@@ -24,7 +25,7 @@ func TestMemoryFlag(t *testing.T) {
 		var m memory
 		err := m.Set(c.flag)
 		if c.want == nil {
-			if endpoint.KindOf(err) != endpoint.Usage {
+			if fault.Of(err) != fault.Usage {
 				t.Errorf("%q: %v, want a usage error", c.flag, err)
 			}
 			continue
@@ -59,7 +60,7 @@ func TestGiveMemory(t *testing.T) {
 		}
 		err := r.giveMemory(c.roles...)
 		if c.fails {
-			if endpoint.KindOf(err) != endpoint.Usage {
+			if fault.Of(err) != fault.Usage {
 				t.Errorf("%s/%s: %v, want a usage error", c.rx, c.tx, err)
 			}
 			continue

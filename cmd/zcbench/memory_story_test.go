@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 )
 
 // What a receiver takes for a run stays below its --max-memory as seen from
@@ -116,7 +117,7 @@ func TestEnginesKnowTheirMemory(t *testing.T) {
 			t.Errorf("%s: %d bytes for the most there can be (%v)", e.Name(), all, err)
 		}
 		if p.Options["nonesuch"] = "1"; len(e.Options()) > 0 {
-			if _, err := e.Memory(p); endpoint.KindOf(err) != endpoint.Usage {
+			if _, err := e.Memory(p); fault.Of(err) != fault.Usage {
 				t.Errorf("%s with a bad option: %v", e.Name(), err)
 			}
 		}

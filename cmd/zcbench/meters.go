@@ -13,6 +13,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/driver"
 	"zcbench/experiment"
+	"zcbench/internal/fault"
 	"zcbench/power"
 )
 
@@ -47,7 +48,7 @@ func (m *meterFlags) check() error {
 		m.asked = append(m.asked, v)
 	}
 	if m.baseline < 0 {
-		return endpoint.Errorf(endpoint.Usage, "--baseline-power cannot be negative")
+		return fault.Errorf(fault.Usage, "--baseline-power cannot be negative")
 	}
 	return nil
 }
@@ -66,13 +67,13 @@ func parseMeter(text string) (meterFlag, error) {
 		v.spec, v.host = v.spec[:i], v.spec[i+1:]
 	}
 	if strings.HasPrefix(v.host, "-") {
-		return v, endpoint.Errorf(endpoint.Usage, "--meter %s: %q is no host", text, v.host)
+		return v, fault.Errorf(fault.Usage, "--meter %s: %q is no host", text, v.host)
 	}
 	var err error
 	if v.kind, err = power.Describe(v.spec); err != nil {
 		// The rest of the text may be a secret that does not belong there.
 		name, _, _ := strings.Cut(text, ":")
-		return v, endpoint.Errorf(endpoint.Usage, "--meter %s: %w", name, err)
+		return v, fault.Errorf(fault.Usage, "--meter %s: %w", name, err)
 	}
 	return v, nil
 }
@@ -156,8 +157,8 @@ func checkMeters(ctx context.Context, p *experiment.Plan, open sites) error {
 				err = tryMeter(ctx, text, open[cell.Pair.Name])
 				tried[here] = err
 			}
-			switch endpoint.KindOf(err) {
-			case endpoint.Unsupported, endpoint.Denied:
+			switch fault.Of(err) {
+			case fault.Unsupported, fault.Denied:
 				cell.Missing = append(cell.Missing, "meter "+text+": "+err.Error())
 			default:
 				if err != nil {
@@ -206,7 +207,7 @@ func (m *meterFlags) announce(c *cli) {
 func (m *meterFlags) alone(own endpoint.Role) error {
 	for _, v := range m.asked {
 		if v.end != "" && v.end != own {
-			return endpoint.Errorf(endpoint.Usage, "--meter %s=%s: with --raw nothing is known of the %s", v.end, v.kind.Name, v.end)
+			return fault.Errorf(fault.Usage, "--meter %s=%s: with --raw nothing is known of the %s", v.end, v.kind.Name, v.end)
 		}
 	}
 	return nil
@@ -216,12 +217,12 @@ func (m *meterFlags) alone(own endpoint.Role) error {
 // they answer: a run that finds them silent is not failed for it.
 func (m *meterFlags) own(ctx context.Context) ([]string, error) {
 	if m.baseline > 0 {
-		return nil, endpoint.Errorf(endpoint.Usage, "--baseline-power is for the sender to say, which knows when the run begins")
+		return nil, fault.Errorf(fault.Usage, "--baseline-power is for the sender to say, which knows when the run begins")
 	}
 	var specs []string
 	for _, v := range m.asked {
 		if v.end == endpoint.TX || v.host != "" {
-			return nil, endpoint.Errorf(endpoint.Usage, "--meter: rx reads meters of its own end, from this host; give the others to zcbench tx")
+			return nil, fault.Errorf(fault.Usage, "--meter: rx reads meters of its own end, from this host; give the others to zcbench tx")
 		}
 		meter, err := power.Open(ctx, v.spec)
 		if err != nil {

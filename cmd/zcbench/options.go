@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 )
 
 // optionFlags are options of receive engines that have a flag of their own,
@@ -65,7 +66,7 @@ func (r *runFlags) giveOptions() error {
 	}
 	flags := strings.Join(given, ", ")
 	if r.rx == "" {
-		return endpoint.Errorf(endpoint.Usage, "%s: name the receive engine too, with --mode or --rx", flags)
+		return fault.Errorf(fault.Usage, "%s: name the receive engine too, with --mode or --rx", flags)
 	}
 	e, err := find(rxEngines(), r.rx, "receive")
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/rx"
 )
 
@@ -40,7 +40,7 @@ func TestOptionFlags(t *testing.T) {
 		}
 		err := r.check()
 		if c.say != "" {
-			if endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.say) {
+			if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.say) {
 				t.Errorf("%s: %v, want a usage error about %s", c.args, err, c.say)
 			}
 			continue

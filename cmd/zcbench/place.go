@@ -9,6 +9,7 @@ import (
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/cpulist"
+	"zcbench/internal/fault"
 )
 
 // cpus is one end's share of a host: where its workers are pinned and where
@@ -71,7 +72,7 @@ func (c cpus) count(app []int) []int {
 func (c cpus) check(role endpoint.Role) error {
 	for _, n := range c.asked {
 		if !slices.Contains(c.allowed, n) {
-			return endpoint.Errorf(endpoint.Usage, "%s: --affinity wants CPU %d, and this end may use CPUs %s only (taskset, a cpuset, or CPUs that are offline)", role, n, cpulist.Format(c.allowed))
+			return fault.Errorf(fault.Usage, "%s: --affinity wants CPU %d, and this end may use CPUs %s only (taskset, a cpuset, or CPUs that are offline)", role, n, cpulist.Format(c.allowed))
 		}
 	}
 	return nil

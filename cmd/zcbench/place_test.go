@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 )
 
 func TestPlace(t *testing.T) {
@@ -50,7 +50,7 @@ func TestPlace(t *testing.T) {
 	}
 	var rx, tx wire.Prepare
 	err := place(driver.OneHost, &rx, &tx, cpus{allowed: all4}, cpus{allowed: []int{0}, asked: []int{1}})
-	if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), "CPU 1") {
+	if err == nil || fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "CPU 1") {
 		t.Errorf("asked for a CPU that it was told to keep off: %v", err)
 	}
 }

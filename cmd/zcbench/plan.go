@@ -8,8 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"zcbench/endpoint"
 	"zcbench/experiment"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -55,7 +55,7 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if *shards != 0 && choice.Shard != "" {
-		return endpoint.Errorf(endpoint.Usage, "--shards shows all parts, --shard is one of them: give one")
+		return fault.Errorf(fault.Usage, "--shards shows all parts, --shard is one of them: give one")
 	}
 	if err := choice.Apply(plan); err != nil {
 		return err
@@ -74,7 +74,7 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 		parts = append(parts, newPart(fmt.Sprintf("%d/%d", i+1, *shards), &p))
 	}
 	if *shards < 0 {
-		return endpoint.Errorf(endpoint.Usage, "--shards is %d; it must be above zero", *shards)
+		return fault.Errorf(fault.Usage, "--shards is %d; it must be above zero", *shards)
 	}
 	if *asJSON {
 		return planJSON(c.stdout, plan, parts)

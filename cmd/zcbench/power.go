@@ -9,8 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/agent"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/power"
 	"zcbench/results"
@@ -35,7 +35,7 @@ zcbench power ACTION --help shows its flags.
 			return nil
 		}
 	}
-	return endpoint.Errorf(endpoint.Usage, "power wants one of: list read")
+	return fault.Errorf(fault.Usage, "power wants one of: list read")
 }
 
 func powerList(_ context.Context, c *cli, args []string) error {
@@ -45,7 +45,7 @@ func powerList(_ context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "power list takes no argument, got %q", f.Arg(0))
+		return fault.Errorf(fault.Usage, "power list takes no argument, got %q", f.Arg(0))
 	}
 	stock := power.List()
 	if *asJSON {
@@ -113,7 +113,7 @@ func powerRead(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 || *spec == "" || length <= 0 || interval <= 0 {
-		return endpoint.Errorf(endpoint.Usage, "power read wants --meter KIND:ADDRESS, --time and --interval above zero, and no argument")
+		return fault.Errorf(fault.Usage, "power read wants --meter KIND:ADDRESS, --time and --interval above zero, and no argument")
 	}
 	meter, err := power.Open(ctx, *spec)
 	if err != nil {

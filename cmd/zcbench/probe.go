@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/netif"
 )
@@ -42,25 +43,25 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 	}
 	switch {
 	case *file == "" && f.Changed("capture"):
-		return endpoint.Errorf(endpoint.Usage, "--capture wants the name of a file, got none")
+		return fault.Errorf(fault.Usage, "--capture wants the name of a file, got none")
 	case *file != "" && *iface == "":
-		return endpoint.Errorf(endpoint.Usage, "--capture needs the interface: -i IFACE")
+		return fault.Errorf(fault.Usage, "--capture needs the interface: -i IFACE")
 	case *file != "" && *apply:
-		return endpoint.Errorf(endpoint.Usage, "--capture changes nothing, and --apply does: give one of them")
+		return fault.Errorf(fault.Usage, "--capture changes nothing, and --apply does: give one of them")
 	case *fix && *iface == "":
-		return endpoint.Errorf(endpoint.Usage, "--fix needs the interface: -i IFACE")
+		return fault.Errorf(fault.Usage, "--fix needs the interface: -i IFACE")
 	case *apply && !*fix:
-		return endpoint.Errorf(endpoint.Usage, "--apply carries out what --fix prints: give both")
+		return fault.Errorf(fault.Usage, "--apply carries out what --fix prints: give both")
 	case *fix && *options:
-		return endpoint.Errorf(endpoint.Usage, "--options lists what engines can be told, and --fix what an interface needs: give one of them")
+		return fault.Errorf(fault.Usage, "--options lists what engines can be told, and --fix what an interface needs: give one of them")
 	}
 	if f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "probe takes no argument, got %q; an interface is given with -i", f.Arg(0))
+		return fault.Errorf(fault.Usage, "probe takes no argument, got %q; an interface is given with -i", f.Arg(0))
 	}
 	if *iface != "" {
 		var err error
 		if *iface, err = netif.Name(*iface); err != nil {
-			return endpoint.Errorf(endpoint.Usage, "%w", err)
+			return fault.Errorf(fault.Usage, "%w", err)
 		}
 	}
 	if *file != "" {

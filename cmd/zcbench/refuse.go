@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 )
 
 // idle are flags that would change nothing in a command as it was given: whoever
@@ -20,7 +20,7 @@ func refuse(f *pflag.FlagSet, all ...idle) error {
 	for _, one := range all {
 		for name := range strings.FieldsSeq(one.flags) {
 			if f.Changed(name) {
-				return endpoint.Errorf(endpoint.Usage, "--%s: %s", name, one.why)
+				return fault.Errorf(fault.Usage, "--%s: %s", name, one.why)
 			}
 		}
 	}
@@ -33,7 +33,7 @@ func notOurs(theirs []int, why string) error {
 	if len(theirs) == 0 {
 		return nil
 	}
-	return endpoint.Errorf(endpoint.Usage, "--affinity: what follows the comma are the other end's CPUs: %s", why)
+	return fault.Errorf(fault.Usage, "--affinity: what follows the comma are the other end's CPUs: %s", why)
 }
 
 // What rx cannot decide, and what a run without a control connection has not.
@@ -66,7 +66,7 @@ func mark(f *pflag.FlagSet, names, word string) {
 func (r *runFlags) refuseRX() error {
 	if !r.raw {
 		if r.interval != 0 && r.set.Changed("interval") {
-			return endpoint.Errorf(endpoint.Usage, "--interval: %s; 0 leaves the lines out here", sendersSay)
+			return fault.Errorf(fault.Usage, "--interval: %s; 0 leaves the lines out here", sendersSay)
 		}
 		return refuse(r.set, idle{askedFor + " " + sendersOwn, sendersSay})
 	}
@@ -97,7 +97,7 @@ func (r *runFlags) refuseTX() error {
 // refuseIdle finds flags of a run that others would have to go with.
 func (r *runFlags) refuseIdle() error {
 	if r.meters.baseline > 0 && len(r.meters.texts) == 0 {
-		return endpoint.Errorf(endpoint.Usage, "--baseline-power: there is no meter to read: give --meter")
+		return fault.Errorf(fault.Usage, "--baseline-power: there is no meter to read: give --meter")
 	}
 	return nil
 }

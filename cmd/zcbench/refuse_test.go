@@ -18,6 +18,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/experiment"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -299,7 +300,7 @@ func check(t *testing.T, command, base string, role endpoint.Role, name string, 
 		}
 	case c.refused != "":
 		_, err := spoken(fields(base + " " + c.args)...)
-		if err == nil || endpoint.KindOf(err) != endpoint.Usage || !strings.Contains(err.Error(), c.refused) || strings.Contains(err.Error(), "\n") {
+		if err == nil || fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.refused) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s %s: %v, want %q", base, c.args, err, c.refused)
 		}
 	case c.asked:
@@ -310,7 +311,7 @@ func check(t *testing.T, command, base string, role endpoint.Role, name string, 
 	case c.output:
 		a, _ := spoken(fields(base)...)
 		b, err := spoken(fields(base + " " + c.args)...)
-		if err != nil && endpoint.KindOf(err) == endpoint.Usage {
+		if err != nil && fault.Of(err) == fault.Usage {
 			t.Errorf("%s %s: %v", base, c.args, err)
 		}
 		if a == b {

@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
 	"zcbench/experiment"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/internal/remote"
 	"zcbench/results"
@@ -78,7 +79,7 @@ func (r *reach) find(ctx context.Context) (err error) {
 		}
 	case r.host.Agent != "":
 		if err := remote.CheckPin(r.host.Pin); err != nil {
-			return endpoint.Errorf(endpoint.Usage, "%s: %w", r.name, err)
+			return fault.Errorf(fault.Usage, "%s: %w", r.name, err)
 		}
 		if r.token, err = readToken(r.host.TokenFile); err != nil {
 			return err
@@ -91,11 +92,11 @@ func (r *reach) unreachable(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	kind := endpoint.Unreachable
+	kind := fault.Unreachable
 	if errors.Is(err, remote.ErrHost) {
-		kind = endpoint.Unsupported
+		kind = fault.Unsupported
 	}
-	return endpoint.Errorf(kind, "%s: %w", r.name, err)
+	return fault.Errorf(kind, "%s: %w", r.name, err)
 }
 
 // agent shakes hands with an agent there, which may be asked for some meters. The
@@ -248,7 +249,7 @@ func (h *hosts) tryMeter(ctx context.Context, text string) error {
 		return err
 	}
 	if readers.wanted[0].End == "" && shared != driver.OneHost {
-		return endpoint.Errorf(endpoint.Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", text)
+		return fault.Errorf(fault.Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", text)
 	}
 	return driver.CheckMeters(ctx, readers.wanted)
 }

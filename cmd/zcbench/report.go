@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/reports"
 )
 
@@ -29,21 +29,21 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() == 0 {
-		return endpoint.Errorf(endpoint.Usage, "report wants directories or files with records: zcbench report out/")
+		return fault.Errorf(fault.Usage, "report wants directories or files with records: zcbench report out/")
 	}
 	if *explain != "" {
 		if err := refuse(f, idle{"format metric reference", "--explain is text about one cell, and takes none"}); err != nil {
 			return err
 		}
 		if kind := endings[filepath.Ext(*output)]; kind != "" && kind != "table" {
-			return endpoint.Errorf(endpoint.Usage, "--output %s: --explain is text, not %s", *output, kind)
+			return fault.Errorf(fault.Usage, "--output %s: --explain is text, not %s", *output, kind)
 		}
 	} else if err := formatOf(format, *output); err != nil {
 		return err
 	}
 	*format = first(*format, "table")
 	if !slices.Contains(reports.Formats(), *format) {
-		return endpoint.Errorf(endpoint.Usage, "report has no format %q; it has %s", *format, strings.Join(reports.Formats(), ", "))
+		return fault.Errorf(fault.Usage, "report has no format %q; it has %s", *format, strings.Join(reports.Formats(), ", "))
 	}
 	switch *format {
 	case "runs":
@@ -70,7 +70,7 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		}
 		r, err := set.Report(reports.Options{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, References: *references})
 		if err != nil {
-			return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+			return fault.Wrap(fault.Usage, err)
 		}
 		if *explain != "" || !reports.TellsPlan(*format) {
 			tellPlan(c, "report", set)
@@ -80,7 +80,7 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		}
 		err = r.Explain(w, *explain)
 		if errors.Is(err, reports.ErrWhichCell) {
-			return &endpoint.Error{Kind: endpoint.Usage, Err: err}
+			return fault.Wrap(fault.Usage, err)
 		}
 		return err
 	})
@@ -96,7 +96,7 @@ func formatOf(format *string, path string) error {
 	}
 	ending := filepath.Ext(path)
 	if *format = endings[ending]; *format == "" {
-		return endpoint.Errorf(endpoint.Usage, "--output %s: no format is known by the ending %s: give --format", path, ending)
+		return fault.Errorf(fault.Usage, "--output %s: no format is known by the ending %s: give --format", path, ending)
 	}
 	return nil
 }
@@ -106,7 +106,7 @@ func loadRecords(c *cli, command string, load func(...string) (*reports.Set, err
 	set, err := load(paths...)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
-			err = &endpoint.Error{Kind: endpoint.Usage, Err: err}
+			err = fault.Wrap(fault.Usage, err)
 		}
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func loadRecords(c *cli, command string, load func(...string) (*reports.Set, err
 	}
 	if set.Empty() {
 		tellPlan(c, command, set)
-		return nil, endpoint.Errorf(endpoint.Failed, "no record could be read from %s", strings.Join(paths, ", "))
+		return nil, fault.Errorf(fault.Failed, "no record could be read from %s", strings.Join(paths, ", "))
 	}
 	return set, nil
 }

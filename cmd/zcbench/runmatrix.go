@@ -20,6 +20,7 @@ import (
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
 	"zcbench/experiment"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/reports"
 	"zcbench/results"
@@ -78,7 +79,7 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 		fmt.Fprintln(c.stderr, "zcbench run: these hosts lack what some cells need; nothing was run:")
 		showMissing(c.stderr, missing)
 		fmt.Fprintln(c.stderr, "Put that right, leave the cells out (--only, or exclude in the spec), or record them as skipped (--skip-missing).")
-		return errReported{endpoint.Errorf(endpoint.Unsupported, "missing prerequisites")}
+		return errReported{fault.Errorf(fault.Unsupported, "missing prerequisites")}
 	}
 	return carryOut(ctx, c, experiment.Runner{Plan: plan, Sites: open, Dir: *dir, Choice: choice, Resume: *resume}, *asJSON)
 }
@@ -140,7 +141,7 @@ func interrupts(ctx context.Context, note func(string)) (context.Context, func()
 					note("interrupted: the runs that are on finish first; Ctrl-C again drops them")
 				case s == os.Interrupt && time.Since(first) < doubled:
 				default:
-					cancel(endpoint.Errorf(endpoint.Interrupted, "ended by signal: %s", s))
+					cancel(fault.Errorf(fault.Interrupted, "ended by signal: %s", s))
 				}
 			}
 		}

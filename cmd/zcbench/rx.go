@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -35,7 +36,7 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "rx takes no argument, got %q", f.Arg(0))
+		return fault.Errorf(fault.Usage, "rx takes no argument, got %q", f.Arg(0))
 	}
 	if flags.raw && !f.Changed("time") {
 		flags.time = 0 // until the sender ends
@@ -53,10 +54,10 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if flags.softirq != "" {
-		return endpoint.Errorf(endpoint.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
+		return fault.Errorf(fault.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
 	}
 	if maxTime <= 0 || maxMemory <= 0 || limits.Flows < 1 {
-		return endpoint.Errorf(endpoint.Usage, "--max-time, --max-flows and --max-memory must be above zero")
+		return fault.Errorf(fault.Usage, "--max-time, --max-flows and --max-memory must be above zero")
 	}
 	mine, theirs, err := parseCPUs("--affinity", flags.affinity)
 	if err == nil {
@@ -79,9 +80,9 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	l, err := lc.Listen(ctx, network("tcp", flags.family()), net.JoinHostPort(flags.bind, strconv.Itoa(flags.port)))
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return endpoint.Errorf(endpoint.Failed, "control port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", flags.port, flags.port)
+			return fault.Errorf(fault.Failed, "control port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", flags.port, flags.port)
 		}
-		return endpoint.Errorf(endpoint.Failed, "listen for senders: %w", err)
+		return fault.Errorf(fault.Failed, "listen for senders: %w", err)
 	}
 	s := &server{screen: newScreen(c, &flags), stderr: c.stderr}
 	agent := flags.agent(mine)
@@ -158,7 +159,7 @@ func (s *server) observe(e agent.Event) {
 // receiveRaw receives from any TCP program.
 func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error {
 	if flags.tx != "" && flags.mode == "" {
-		return endpoint.Errorf(endpoint.Usage, "with --raw the sender is not zcbench: leave out --tx")
+		return fault.Errorf(fault.Usage, "with --raw the sender is not zcbench: leave out --tx")
 	}
 	want := flags.prepare(endpoint.RX)
 	want.Engine = first(flags.rx, "baseline")

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"io"
 
-	"zcbench/endpoint"
 	"zcbench/experiment"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -24,7 +24,7 @@ func openSites(ctx context.Context, spec *experiment.Spec, stderr io.Writer) (_ 
 		s, err := openSite(ctx, p, ticket, stderr)
 		if err != nil {
 			if p.Name != "" {
-				err = endpoint.Errorf(endpoint.KindOf(err), "pair %s: %w", p.Name, err)
+				err = fault.Errorf(fault.Of(err), "pair %s: %w", p.Name, err)
 			}
 			errs = append(errs, err)
 			continue

@@ -16,6 +16,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/experiment"
 	"zcbench/internal/cpulist"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/hostfacts"
 	"zcbench/internal/printable"
@@ -39,7 +40,7 @@ func (r *runFlags) trial(at results.Pair[experiment.Survey]) (experiment.Trial, 
 			return err
 		}
 		if r.softirq != "" && transport == "tcp" {
-			return endpoint.Errorf(endpoint.Usage, "--softirq-cpus is for a pair within one machine; each end of this one has its machine to itself: steer the interfaces' interrupts with --set irq.*=CPUS")
+			return fault.Errorf(fault.Usage, "--softirq-cpus is for a pair within one machine; each end of this one has its machine to itself: steer the interfaces' interrupts with --set irq.*=CPUS")
 		}
 		rxc, txc := cpus{at.RX.CPUs, at.RX.Cores, rxAsk, rxSoft}, cpus{at.TX.CPUs, at.TX.Cores, txAsk, txSoft}
 		shared := at.RX.Shared
@@ -82,7 +83,7 @@ func (r *runFlags) address(rx, tx *wire.Prepare, at results.Pair[experiment.Surv
 		to = at.RX.Addr6
 	}
 	if to == "" {
-		return endpoint.Errorf(endpoint.Unsupported, "%s has no IPv%d address", at.RX.Interface, r.family())
+		return fault.Errorf(fault.Unsupported, "%s has no IPv%d address", at.RX.Interface, r.family())
 	}
 	tx.Host, rx.Bind = to, to
 	if at.RX.Transport == "tcp" {
@@ -91,7 +92,7 @@ func (r *runFlags) address(rx, tx *wire.Prepare, at results.Pair[experiment.Surv
 			from = at.TX.Addr6
 		}
 		if from == "" {
-			return endpoint.Errorf(endpoint.Unsupported, "the sender's %s has no address of the kind of %s", at.TX.Interface, to)
+			return fault.Errorf(fault.Unsupported, "the sender's %s has no address of the kind of %s", at.TX.Interface, to)
 		}
 		tx.Bind = from
 	}
@@ -187,7 +188,7 @@ func (r *runFlags) resolve(f *pflag.FlagSet, names []string, flags experiment.Fl
 	for _, name := range names {
 		for _, v := range flags[name] {
 			if err := f.Set(name, v); err != nil {
-				return experiment.Trial{}, endpoint.Errorf(endpoint.Usage, "%w", readable(err))
+				return experiment.Trial{}, fault.Errorf(fault.Usage, "%w", readable(err))
 			}
 		}
 	}
@@ -221,7 +222,7 @@ func (r *runFlags) complete() error {
 		return err
 	}
 	if r.time == 0 {
-		return endpoint.Errorf(endpoint.Usage, "--time must be above zero")
+		return fault.Errorf(fault.Usage, "--time must be above zero")
 	}
 	if err := r.giveMemory(endpoint.RX, endpoint.TX); err != nil {
 		return err

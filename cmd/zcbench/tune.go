@@ -14,7 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
 	"zcbench/internal/printable"
 	"zcbench/reports"
@@ -47,7 +47,7 @@ zcbench tune ACTION --help shows its flags.
 			return nil
 		}
 	}
-	return endpoint.Errorf(endpoint.Usage, "tune wants one of: show apply restore journal verify")
+	return fault.Errorf(fault.Usage, "tune wants one of: show apply restore journal verify")
 }
 
 // tuned gives an error of ringcfg the kind that becomes the exit code.
@@ -56,9 +56,9 @@ func tuned(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ringcfg.ErrUnsupported):
-		return endpoint.Errorf(endpoint.Unsupported, "%w", err)
+		return fault.Errorf(fault.Unsupported, "%w", err)
 	case errors.Is(err, ringcfg.ErrUsage):
-		return endpoint.Errorf(endpoint.Usage, "%w", err)
+		return fault.Errorf(fault.Usage, "%w", err)
 	}
 	return err
 }
@@ -71,7 +71,7 @@ func at(iface *string, f func() error) error {
 	}
 	e, err := netpair.Locate(*iface)
 	if err != nil {
-		return endpoint.Errorf(endpoint.Usage, "%w", err)
+		return fault.Errorf(fault.Usage, "%w", err)
 	}
 	defer e.Close()
 	*iface = e.Interface
@@ -86,7 +86,7 @@ func tuneShow(_ context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "tune show takes no argument, got %q; an interface is given with -i", f.Arg(0))
+		return fault.Errorf(fault.Usage, "tune show takes no argument, got %q; an interface is given with -i", f.Arg(0))
 	}
 	v := shown{Wants: []string{}}
 	if err := at(iface, func() (err error) {
@@ -280,13 +280,13 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "tune apply takes no argument, got %q; settings are given with --set", f.Arg(0))
+		return fault.Errorf(fault.Usage, "tune apply takes no argument, got %q; settings are given with --set", f.Arg(0))
 	}
 	want := ringcfg.Want{Interface: *iface, Settings: map[string]string{}, Keep: true, Wait: time.Duration(wait)}
 	for _, s := range *sets {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
-			return endpoint.Errorf(endpoint.Usage, "--set wants NAME=VALUE, got %q", s)
+			return fault.Errorf(fault.Usage, "--set wants NAME=VALUE, got %q", s)
 		}
 		want.Settings[name] = value
 	}
@@ -298,7 +298,7 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 		want.Add(p)
 	}
 	if len(want.Settings)+len(want.Optional) == 0 {
-		return endpoint.Errorf(endpoint.Usage, "nothing to apply: give --profile or --set")
+		return fault.Errorf(fault.Usage, "nothing to apply: give --profile or --set")
 	}
 	if *dry {
 		if err := refuse(f, idle{"wait", "a dry run takes hold of nothing, so there is nobody to wait for"}); err != nil {
@@ -383,7 +383,7 @@ func tuneRestore(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "tune restore takes no argument, got %q; an interface is given with -i", f.Arg(0))
+		return fault.Errorf(fault.Usage, "tune restore takes no argument, got %q; an interface is given with -i", f.Arg(0))
 	}
 	if *iface == "" {
 		if err := refuse(f, idle{"wait", "without -i nobody is waited for: name the interface"}); err != nil {
@@ -449,7 +449,7 @@ func tuneJournal(_ context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 {
-		return endpoint.Errorf(endpoint.Usage, "tune journal takes no argument, got %q; a journal is dropped with --forget", f.Arg(0))
+		return fault.Errorf(fault.Usage, "tune journal takes no argument, got %q; a journal is dropped with --forget", f.Arg(0))
 	}
 	for _, name := range *forget {
 		if err := ringcfg.Forget("", name); err != nil {
@@ -505,7 +505,7 @@ func tuneVerify(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() > 0 || *iface == "" || length <= 0 {
-		return endpoint.Errorf(endpoint.Usage, "tune verify wants -i IFACE and --time above zero")
+		return fault.Errorf(fault.Usage, "tune verify wants -i IFACE and --time above zero")
 	}
 	var view *results.Crossing
 	if err := at(iface, func() error {

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 	"zcbench/ringcfg"
 )
@@ -88,7 +88,7 @@ func parseSets(sets []string) (ringcfg.Want, error) {
 		name, value, ok := strings.Cut(s, "=")
 		name, optional := strings.CutSuffix(name, "?")
 		if !ok || name == "" {
-			return w, endpoint.Errorf(endpoint.Usage, "a setting is NAME=VALUE, not %q", s)
+			return w, fault.Errorf(fault.Usage, "a setting is NAME=VALUE, not %q", s)
 		}
 		if err := ringcfg.Check(name, value); err != nil {
 			return w, tuned(err)

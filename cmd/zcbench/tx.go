@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/driver"
+	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 )
 
@@ -30,7 +31,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if f.NArg() != 1 {
-		return endpoint.Errorf(endpoint.Usage, "tx wants one HOST, got %d: zcbench tx HOST [flags]", f.NArg())
+		return fault.Errorf(fault.Usage, "tx wants one HOST, got %d: zcbench tx HOST [flags]", f.NArg())
 	}
 	if err := flags.refuseTX(); err != nil {
 		return err
@@ -59,10 +60,10 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if flags.softirq != "" {
-		return endpoint.Errorf(endpoint.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
+		return fault.Errorf(fault.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
 	}
 	if flags.time == 0 {
-		return endpoint.Errorf(endpoint.Usage, "--time must be above zero")
+		return fault.Errorf(fault.Usage, "--time must be above zero")
 	}
 	recoverSettings(ctx, c)
 	client, end, err := inProcess(ctx, "sender")
@@ -74,7 +75,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	trial := driver.Trial{TX: client, LiveTX: true, Command: commandLine()}
 	if flags.raw {
 		if flags.rx != "" {
-			return endpoint.Errorf(endpoint.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")
+			return fault.Errorf(fault.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")
 		}
 		if err := notOurs(theirs, "with --raw it is not zcbench"); err != nil {
 			return err
@@ -146,7 +147,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	trial.Live = out.live
 	out.started(trial.Settings)
 	rec, err := driver.Drive(ctx, trial)
-	for i := 1; i < len(hosts) && endpoint.KindOf(err) == endpoint.Unreachable; i++ {
+	for i := 1; i < len(hosts) && fault.Of(err) == fault.Unreachable; i++ {
 		fmt.Fprintf(c.stderr, "zcbench tx: %v; %s has another address\n", err, to)
 		again, stop, e := inProcess(ctx, "sender") // a failed run leaves nothing to go on with
 		if e != nil {
@@ -166,7 +167,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 // of the addresses to reach it by: that of the other addresses given.
 func (r *runFlags) familyTo(host string) (int, error) {
 	bad := func(format string, args ...any) (int, error) {
-		return 0, endpoint.Errorf(endpoint.Usage, "HOST %q: "+format, append([]any{host}, args...)...)
+		return 0, fault.Errorf(fault.Usage, "HOST %q: "+format, append([]any{host}, args...)...)
 	}
 	family := r.family()
 	if from, err := netip.ParseAddr(r.bind); err == nil {
@@ -264,7 +265,7 @@ func dial(ctx context.Context, host string, port, family int) (net.Conn, error) 
 		if dns, ok := errors.AsType[*net.DNSError](err); ok {
 			return nil, noAddress(host, dns)
 		}
-		return nil, endpoint.Errorf(endpoint.Unreachable, "reach zcbench rx at %s: %w (is it running there, and is the port open?)", at, err)
+		return nil, fault.Errorf(fault.Unreachable, "reach zcbench rx at %s: %w (is it running there, and is the port open?)", at, err)
 	}
 	return conn, nil
 }
@@ -282,7 +283,7 @@ func resolve(ctx context.Context, host string, family int) ([]netip.Addr, error)
 }
 
 func noAddress(host string, err error) error {
-	return endpoint.Errorf(endpoint.Unreachable, "find the address of %q: %w", host, err)
+	return fault.Errorf(fault.Unreachable, "find the address of %q: %w", host, err)
 }
 
 func first(values ...string) string {

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/headers"
 	"zcbench/results"
 	"zcbench/ringcfg"
@@ -31,7 +31,7 @@ func verifier(iface string, first, last int) (func(context.Context) (*results.Cr
 // compared with.
 func look(iface string) (ringcfg.View, error) {
 	if err := headers.Allowed(); err != nil {
-		return ringcfg.View{}, endpoint.Errorf(endpoint.Unsupported, "%w", err)
+		return ringcfg.View{}, fault.Errorf(fault.Unsupported, "%w", err)
 	}
 	now, err := ringcfg.Show(iface)
 	return now, tuned(err)

@@ -5,6 +5,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 )
 
@@ -38,7 +39,7 @@ func (a *Agent) afford(e endpoint.Engine, p *wire.Prepare) error {
 	}
 	all, err := memory(p, e)
 	if err == nil && all > a.Limits.Memory {
-		err = endpoint.Errorf(endpoint.Denied, "%d MiB of buffers are asked for, by engine %s for %s with a length of %d bytes, and the receiver allows %d MiB (its --max-memory): ask for %s",
+		err = fault.Errorf(fault.Denied, "%d MiB of buffers are asked for, by engine %s for %s with a length of %d bytes, and the receiver allows %d MiB (its --max-memory): ask for %s",
 			(all+1<<20-1)>>20, e.Name(), printable.Count(p.Flows, "flow"), p.Length, a.Limits.Memory>>20, less(p, e))
 	}
 	return err

@@ -21,6 +21,7 @@ import (
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 	"zcbench/results"
 	"zcbench/ringcfg"
@@ -128,7 +129,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 	if l := a.Limits.Time; l > 0 {
 		most := 2*l + sessionSlack
 		defer time.AfterFunc(most, func() {
-			err := endpoint.Errorf(endpoint.Denied, "a sender held this receiver for %s, more than a run of %s and an idle baseline of as long take (its --max-time)", most, l)
+			err := fault.Errorf(fault.Denied, "a sender held this receiver for %s, more than a run of %s and an idle baseline of as long take (its --max-time)", most, l)
 			c.link.LastWords(err)
 			cancel(err)
 		}).Stop()
@@ -138,9 +139,9 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 	// once, also while a run is on.
 	stop, err := c.link.Watch(func(s *wire.Silence) {
 		// It may run again some day, and wonder.
-		c.link.LastWords(endpoint.Errorf(endpoint.Failed, "this end heard nothing since %s, for %.0f s, and gave the run up",
+		c.link.LastWords(fault.Errorf(fault.Failed, "this end heard nothing since %s, for %.0f s, and gave the run up",
 			s.Since.Format("15:04:05"), s.After.Seconds()))
-		cancel(endpoint.Errorf(endpoint.Failed, "%s: %w", a.driver(), s))
+		cancel(fault.Errorf(fault.Failed, "%s: %w", a.driver(), s))
 	})
 	if err != nil {
 		return err
@@ -156,7 +157,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 			}
 			if err != nil {
 				if errors.Is(err, wire.ErrGarbage) {
-					_ = c.link.SendError(endpoint.Errorf(endpoint.Failed, "%w", err))
+					_ = c.link.SendError(fault.Errorf(fault.Failed, "%w", err))
 				}
 				if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) {
 					err = fmt.Errorf("%w%s", errPeerGone, c.link.Excuse())
@@ -167,7 +168,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 			select {
 			case requests <- m:
 			default: // who takes no answer may have the reader wait for ever, and hear no silence
-				err := endpoint.Errorf(endpoint.Failed, "%w: it asks before it has the answer", wire.ErrGarbage)
+				err := fault.Errorf(fault.Failed, "%w: it asks before it has the answer", wire.ErrGarbage)
 				_ = c.link.SendError(err)
 				cancel(err)
 				return
@@ -208,11 +209,11 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 				idle.Reset(max(left, wire.OwedWait/8))
 				continue
 			}
-			err := endpoint.Errorf(endpoint.Failed, "%s: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs)", a.driver(), c.idle.Seconds())
+			err := fault.Errorf(fault.Failed, "%s: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs)", a.driver(), c.idle.Seconds())
 			if s := c.link.Quiet(); s != nil { // as where an interface is gone, which s says
-				err = endpoint.Errorf(endpoint.Failed, "%s: %w", a.driver(), s)
+				err = fault.Errorf(fault.Failed, "%s: %w", a.driver(), s)
 			}
-			c.link.LastWords(endpoint.Errorf(endpoint.Failed, "this end was asked for nothing in %.0f s, and closed the connection", c.idle.Seconds()))
+			c.link.LastWords(fault.Errorf(fault.Failed, "this end was asked for nothing in %.0f s, and closed the connection", c.idle.Seconds()))
 			if c.over {
 				return nil // with a run that came to its end
 			}
@@ -223,7 +224,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 			answered = wire.Monotonic()
 			idle.Reset(c.idle)
 			if err != nil {
-				if endpoint.KindOf(err) == endpoint.PeerGone && !c.link.Within() {
+				if fault.Of(err) == fault.PeerGone && !c.link.Within() {
 					select { // why may be on its way
 					case <-ctx.Done():
 					case <-time.After(wire.EndedWait):
@@ -303,7 +304,7 @@ func (c *conversation) handshake() error {
 	theirs, err := c.link.ReceiveHello()
 	if err != nil {
 		if errors.Is(err, wire.ErrGarbage) {
-			return c.turnAway(endpoint.Errorf(endpoint.Failed, "this is the control port of zcbench %s; %s", a.Version, a.use()))
+			return c.turnAway(fault.Errorf(fault.Failed, "this is the control port of zcbench %s; %s", a.Version, a.use()))
 		}
 		return fmt.Errorf("%w: %w: %w", errTurnedAway, errSilent, err)
 	}
@@ -328,7 +329,7 @@ func (c *conversation) handshake() error {
 	w := wire.Welcome{BootID: BootID(), CPUs: cpus, Cores: Cores(cpus), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Process: wire.ThisProcess(), Power: len(a.Power)}
 	if len(a.Token) > 0 {
 		if !hmac.Equal(m.Auth.MAC, wire.MAC(a.Token, "driver", theirs.Nonce, nonce)) {
-			return c.turnAway(endpoint.Errorf(endpoint.Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))
+			return c.turnAway(fault.Errorf(fault.Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))
 		}
 		w.MAC = wire.MAC(a.Token, "agent", theirs.Nonce, nonce)
 	}
@@ -371,8 +372,8 @@ func (c *conversation) expect(what string, most time.Duration) {
 		return
 	}
 	c.due = time.AfterFunc(most, func() {
-		c.link.LastWords(endpoint.Errorf(endpoint.Failed, "this end waited %.0f s for the sender to %s, and closed the connection", most.Seconds(), what))
-		c.cancel(endpoint.Errorf(endpoint.Failed, "%s: it is heard of, and did not %s within %.0f s", c.agent.driver(), what, most.Seconds()))
+		c.link.LastWords(fault.Errorf(fault.Failed, "this end waited %.0f s for the sender to %s, and closed the connection", most.Seconds(), what))
+		c.cancel(fault.Errorf(fault.Failed, "%s: it is heard of, and did not %s within %.0f s", c.agent.driver(), what, most.Seconds()))
 	})
 }
 
@@ -397,7 +398,7 @@ func (c *conversation) handle(ctx context.Context, m wire.Message) error {
 	case m.Tell != nil:
 		return c.tell(ctx, *m.Tell)
 	}
-	return endpoint.Errorf(endpoint.Failed, "%w: not a request", wire.ErrGarbage)
+	return fault.Errorf(fault.Failed, "%w: not a request", wire.ErrGarbage)
 }
 
 func (c *conversation) prepare(ctx context.Context, p wire.Prepare) error {
@@ -410,7 +411,7 @@ func (c *conversation) prepare(ctx context.Context, p wire.Prepare) error {
 	}
 	if !c.trusted {
 		if c.asked {
-			return endpoint.Errorf(endpoint.Denied, "without a token there is one run a connection")
+			return fault.Errorf(fault.Denied, "without a token there is one run a connection")
 		}
 		if err := a.place.take(c); err != nil {
 			return err
@@ -449,7 +450,7 @@ func (c *conversation) prepare(ctx context.Context, p wire.Prepare) error {
 
 func (c *conversation) start(ctx context.Context, s wire.Start) error {
 	if c.run == nil {
-		return endpoint.Errorf(endpoint.Failed, "start without prepare")
+		return fault.Errorf(fault.Failed, "start without prepare")
 	}
 	r := c.run
 	if err := r.meet(s.Marks); err != nil {
@@ -555,39 +556,39 @@ func (c *conversation) drop() {
 func (a *Agent) admit(p *wire.Prepare, trusted bool) (endpoint.Engine, error) {
 	if !trusted {
 		if p.Role != endpoint.RX {
-			return nil, endpoint.Errorf(endpoint.Denied, "without a token a peer may only ask for a receiver")
+			return nil, fault.Errorf(fault.Denied, "without a token a peer may only ask for a receiver")
 		}
 		if len(p.Options) > 0 {
-			return nil, endpoint.Errorf(endpoint.Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
+			return nil, fault.Errorf(fault.Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
 		}
 		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify || p.Profile || p.Syscalls || len(p.Counters)+len(p.Settings)+len(p.Optional) > 0 {
-			return nil, endpoint.Errorf(endpoint.Denied, "without a token a peer may not name addresses, ports, interfaces, settings or what to record")
+			return nil, fault.Errorf(fault.Denied, "without a token a peer may not name addresses, ports, interfaces, settings or what to record")
 		}
 	}
 	if !a.Trusted && p.Options["mem"] == "fd" {
-		return nil, endpoint.Errorf(endpoint.Denied, "descriptors of this end are its own user's to give (--mem), not a peer's")
+		return nil, fault.Errorf(fault.Denied, "descriptors of this end are its own user's to give (--mem), not a peer's")
 	}
 	if !a.Trusted && p.Raw {
-		return nil, endpoint.Errorf(endpoint.Denied, "a run with a plain TCP program is begun at that end (--raw), not by a peer: it could lead anywhere")
+		return nil, fault.Errorf(fault.Denied, "a run with a plain TCP program is begun at that end (--raw), not by a peer: it could lead anywhere")
 	}
 	engines := a.TX
 	if p.Role == endpoint.RX {
 		engines = a.RX
 	} else if p.Role != endpoint.TX {
-		return nil, endpoint.Errorf(endpoint.Usage, "unknown role %q", wire.Clip(string(p.Role)))
+		return nil, fault.Errorf(fault.Usage, "unknown role %q", wire.Clip(string(p.Role)))
 	}
 	if len(engines) == 0 {
-		return nil, endpoint.Errorf(endpoint.Denied, "this end is no %s", map[endpoint.Role]string{endpoint.RX: "receiver", endpoint.TX: "sender"}[p.Role])
+		return nil, fault.Errorf(fault.Denied, "this end is no %s", map[endpoint.Role]string{endpoint.RX: "receiver", endpoint.TX: "sender"}[p.Role])
 	}
 	i := slices.IndexFunc(engines, func(e endpoint.Engine) bool { return e.Name() == p.Engine })
 	if i < 0 {
-		return nil, endpoint.Errorf(endpoint.Usage, "unknown %s engine %q; there are: %s", p.Role, wire.Clip(p.Engine), names(engines))
+		return nil, fault.Errorf(fault.Usage, "unknown %s engine %q; there are: %s", p.Role, wire.Clip(p.Engine), names(engines))
 	}
 	if _, tunes := engines[i].(endpoint.Tuner); tunes && !trusted && a.Pinned.RX != p.Engine {
-		return nil, endpoint.Errorf(endpoint.Denied, "engine %s changes settings of the NIC, which a peer without a token may not ask for: start the receiver with --rx %s, or give both ends a --token-file", p.Engine, p.Engine)
+		return nil, fault.Errorf(fault.Denied, "engine %s changes settings of the NIC, which a peer without a token may not ask for: start the receiver with --rx %s, or give both ends a --token-file", p.Engine, p.Engine)
 	}
 	if p.Role == endpoint.RX && a.Pinned.RX != "" && a.Pinned.RX != p.Engine {
-		return nil, endpoint.Errorf(endpoint.Denied, "the receiver was started with --rx %s, the sender asks for %s", a.Pinned.RX, p.Engine)
+		return nil, fault.Errorf(fault.Denied, "the receiver was started with --rx %s, the sender asks for %s", a.Pinned.RX, p.Engine)
 	}
 	if err := p.Check(a.Limits); err != nil {
 		return nil, err
@@ -599,7 +600,7 @@ func (a *Agent) admit(p *wire.Prepare, trusted bool) (endpoint.Engine, error) {
 		p.DataPort = a.DataPort
 	}
 	if p.DataPort <= 0 || p.DataPort+p.Flows > 1<<16 {
-		return nil, endpoint.Errorf(endpoint.Usage, "%d flows from data port %d do not fit below port 65536", p.Flows, p.DataPort)
+		return nil, fault.Errorf(fault.Usage, "%d flows from data port %d do not fit below port 65536", p.Flows, p.DataPort)
 	}
 	if p.Bind == "" {
 		p.Bind = a.Bind

@@ -9,6 +9,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/ringcfg"
 )
 
@@ -30,7 +31,7 @@ func TestTunersAreTheReceiversToAllow(t *testing.T) {
 		c.a.RX, c.a.DataPort = []endpoint.Engine{engine}, 5302
 		ask := p
 		_, err := c.a.admit(&ask, c.trusted)
-		if c.refused != (endpoint.KindOf(err) == endpoint.Denied) || !c.refused && err != nil || c.refused && !strings.Contains(err.Error(), "start the receiver with --rx plain, or give both ends a --token-file") {
+		if c.refused != (fault.Of(err) == fault.Denied) || !c.refused && err != nil || c.refused && !strings.Contains(err.Error(), "start the receiver with --rx plain, or give both ends a --token-file") {
 			t.Errorf("pinned %q, trusted %t: %v", c.a.Pinned.RX, c.trusted, err)
 		}
 	}
@@ -97,9 +98,9 @@ func TestAskedIsBounded(t *testing.T) {
 	} {
 		p := base
 		change(&p)
-		if _, err := a.admit(&p, true); err == nil || endpoint.KindOf(err) != endpoint.Usage ||
+		if _, err := a.admit(&p, true); err == nil || fault.Of(err) != fault.Usage ||
 			len(err.Error()) > 1<<10 || strings.ContainsAny(err.Error(), "\n\x1b") {
-			t.Errorf("%s: %.2000v of kind %s", name, err, endpoint.KindOf(err))
+			t.Errorf("%s: %.2000v of kind %s", name, err, fault.Of(err))
 		}
 	}
 }

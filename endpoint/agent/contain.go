@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"strings"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 )
 
 // errMistake is a panic, which is a mistake in zcbench. It ends the run that it
@@ -32,11 +32,11 @@ func mistake(v any) error {
 		f, more := frames.Next()
 		inRuntime := strings.HasPrefix(f.Function, "runtime.")
 		if panicked && !inRuntime {
-			return endpoint.Errorf(endpoint.Failed, "%w: %v (%s, line %d)", errMistake, v, f.Function, f.Line)
+			return fault.Errorf(fault.Failed, "%w: %v (%s, line %d)", errMistake, v, f.Function, f.Line)
 		}
 		panicked = panicked || inRuntime
 		if !more {
-			return endpoint.Errorf(endpoint.Failed, "%w: %v", errMistake, v)
+			return fault.Errorf(fault.Failed, "%w: %v", errMistake, v)
 		}
 	}
 }

@@ -7,9 +7,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/cpuclock"
+	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 )
 
@@ -44,7 +44,7 @@ func (r *run) calibrate() (err error) {
 	}
 	for _, n := range r.p.ScopeSet {
 		if n >= len(r.stat.Online) || !r.stat.Online[n] {
-			return endpoint.Errorf(endpoint.Usage, "%s: CPU %d is to be counted, and /proc/stat has none of that number", r.p.Role, n)
+			return fault.Errorf(fault.Usage, "%s: CPU %d is to be counted, and /proc/stat has none of that number", r.p.Role, n)
 		}
 	}
 	dir, err := noJournal.Dir()
@@ -64,7 +64,7 @@ func newCPUClock(scope wire.Scope, cpus []int, stat *procfile.Stat, c cpuclock.C
 		return processClock{stat}, nil
 	case wire.ScopeHost, wire.ScopeCPUSet:
 		if len(cpus) == 0 {
-			return nil, endpoint.Errorf(endpoint.Usage, "a cpuset scope needs CPUs")
+			return nil, fault.Errorf(fault.Usage, "a cpuset scope needs CPUs")
 		}
 		k, err := cpuclock.Open(c, cpus)
 		if err != nil {
@@ -72,7 +72,7 @@ func newCPUClock(scope wire.Scope, cpus []int, stat *procfile.Stat, c cpuclock.C
 		}
 		return hostClock{k, stat, cpus, scope == wire.ScopeHost}, nil
 	}
-	return nil, endpoint.Errorf(endpoint.Usage, "unknown CPU scope %q", wire.Clip(string(scope)))
+	return nil, fault.Errorf(fault.Usage, "unknown CPU scope %q", wire.Clip(string(scope)))
 }
 
 // hostClock is the calibrated clock, summed over CPUs, and the columns of
@@ -162,7 +162,7 @@ func pin(cpu int) error {
 	var set unix.CPUSet
 	set.Set(cpu)
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return endpoint.Errorf(endpoint.Usage, "run on CPU %d: %w (this end may use CPUs %s)", cpu, err, strings.Trim(fmt.Sprint(AllowedCPUs()), "[]"))
+		return fault.Errorf(fault.Usage, "run on CPU %d: %w (this end may use CPUs %s)", cpu, err, strings.Trim(fmt.Sprint(AllowedCPUs()), "[]"))
 	}
 	return nil
 }

@@ -15,10 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/alarm"
-	"zcbench/internal/feature"
+	"zcbench/internal/fault"
 )
 
 // A data connection proves that it belongs to the run, wherever it seems to come
@@ -117,7 +116,7 @@ func (h *host) accept(flow int) error {
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EINTR):
 		return nil
-	case feature.Exhausted(err):
+	case fault.Exhausted(err):
 		h.short.Store(true)
 		if len(h.guests) > 0 && time.Since(h.guests[0].came) > guestStay {
 			h.part()
@@ -173,7 +172,7 @@ func (h *host) meet(marks [][]byte) (fds []int, err error) {
 		return nil, h.err
 	}
 	if len(marks) != len(h.listeners) {
-		return nil, endpoint.Errorf(endpoint.Failed, "%w: %d marks for %d data connections", wire.ErrGarbage, len(marks), len(h.listeners))
+		return nil, fault.Errorf(fault.Failed, "%w: %d marks for %d data connections", wire.ErrGarbage, len(marks), len(h.listeners))
 	}
 	fds = make([]int, len(marks))
 	for i := range fds {
@@ -188,9 +187,9 @@ func (h *host) meet(marks [][]byte) (fds []int, err error) {
 	h.close()
 	for i, fd := range fds {
 		if crowd := h.crowd(); fd < 0 && crowd != "" {
-			err = endpoint.Errorf(endpoint.Failed, "data connection %d of %d is not among those that are kept: %s", i+1, len(fds), crowd)
+			err = fault.Errorf(fault.Failed, "data connection %d of %d is not among those that are kept: %s", i+1, len(fds), crowd)
 		} else if fd < 0 {
-			err = endpoint.Errorf(endpoint.Failed, "data connection %d of %d never came: the sender is connected to something else than this receiver", i+1, len(fds))
+			err = fault.Errorf(fault.Failed, "data connection %d of %d never came: the sender is connected to something else than this receiver", i+1, len(fds))
 		} else if err == nil {
 			err = unix.SetNonblock(fd, false)
 		}
@@ -229,7 +228,7 @@ type caller struct {
 func connect(ctx context.Context, p *wire.Prepare, wait time.Duration) (fds []int, marks [][]byte, err error) {
 	host, err := netip.ParseAddr(p.Host)
 	if err != nil {
-		return nil, nil, endpoint.Errorf(endpoint.Usage, "receiver address: %w", err)
+		return nil, nil, fault.Errorf(fault.Usage, "receiver address: %w", err)
 	}
 	fds, marks = make([]int, p.Flows), make([][]byte, p.Flows)
 	for i := range fds {
@@ -308,7 +307,7 @@ func (c *caller) step(raw bool) (done bool, err error) {
 			err = io.ErrUnexpectedEOF
 			fallthrough
 		case err != nil:
-			return false, endpoint.Errorf(endpoint.Unreachable, "data flow %d: what answers at %s ended the connection before it had a mark: it is not the receiver, or the receiver gave up (%w)", c.flow+1, c.to, err)
+			return false, fault.Errorf(fault.Unreachable, "data flow %d: what answers at %s ended the connection before it had a mark: it is not the receiver, or the receiver gave up (%w)", c.flow+1, c.to, err)
 		}
 		c.mark = append(c.mark, part[:n]...)
 	}
@@ -316,7 +315,7 @@ func (c *caller) step(raw bool) (done bool, err error) {
 }
 
 func (c *caller) failed(err error) error {
-	return endpoint.Errorf(endpoint.Unreachable, "connect data flow %d to %s: %w", c.flow+1, c.to, err)
+	return fault.Errorf(fault.Unreachable, "connect data flow %d to %s: %w", c.flow+1, c.to, err)
 }
 
 // late says how far it came.
@@ -324,5 +323,5 @@ func (c *caller) late(wait time.Duration) error {
 	if !c.up {
 		return c.failed(fmt.Errorf("%w after %s", errWait, wait))
 	}
-	return endpoint.Errorf(endpoint.Unreachable, "data flow %d: %s took the connection, and no mark came within %s: something else answers there, or the receiver does not run, or so many connections wait there that it did not come to this one", c.flow+1, c.to, wait)
+	return fault.Errorf(fault.Unreachable, "data flow %d: %s took the connection, and no mark came within %s: something else answers there, or the receiver does not run, or so many connections wait there that it did not come to this one", c.flow+1, c.to, wait)
 }

@@ -12,10 +12,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/alarm"
+	"zcbench/internal/fault"
 )
 
 // More strangers than there is room for do not keep the run's connection out: the
@@ -163,7 +163,7 @@ func TestConnectSideBySide(t *testing.T) {
 // What is no receiver, or does not run, is told from one that cannot be reached.
 func TestConnectToOthers(t *testing.T) {
 	p := &wire.Prepare{Flows: 1, DataPort: endpointtest.FreePorts(t, 1), Host: "127.0.0.1", Bind: "127.0.0.1"}
-	if _, _, err := connect(t.Context(), p, wire.ConnectWait); endpoint.KindOf(err) != endpoint.Unreachable ||
+	if _, _, err := connect(t.Context(), p, wire.ConnectWait); fault.Of(err) != fault.Unreachable ||
 		!strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("nobody there: %v", err)
 	}
@@ -172,7 +172,7 @@ func TestConnectToOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, _, err := connect(t.Context(), p, 300*time.Millisecond); endpoint.KindOf(err) != endpoint.Unreachable ||
+	if _, _, err := connect(t.Context(), p, 300*time.Millisecond); fault.Of(err) != fault.Unreachable ||
 		!strings.Contains(err.Error(), "no mark came within 300ms") {
 		t.Errorf("one that is stopped: %v", err)
 	}
@@ -186,7 +186,7 @@ func TestConnectToOthers(t *testing.T) {
 			c.Close()
 		}
 	}()
-	if _, _, err := connect(t.Context(), p, wire.ConnectWait); endpoint.KindOf(err) != endpoint.Unreachable ||
+	if _, _, err := connect(t.Context(), p, wire.ConnectWait); fault.Of(err) != fault.Unreachable ||
 		!strings.Contains(err.Error(), "it is not the receiver") {
 		t.Errorf("another program: %v", err)
 	}

@@ -1,13 +1,13 @@
 package agent
 
 import (
-	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 )
 
 func (c *conversation) hold(h wire.Hold) (err error) {
 	if !c.trusted || c.agent.Claim == nil {
-		return endpoint.Errorf(endpoint.Denied, "this agent is not to be held")
+		return fault.Errorf(fault.Denied, "this agent is not to be held")
 	}
 	if c.claim == nil {
 		if c.claim, err = c.agent.Claim(h.Ticket); err != nil {

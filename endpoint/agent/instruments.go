@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 )
 
 // site is what this end's meters look at.
@@ -58,7 +58,7 @@ func (r *run) instrument(in *instrument.Instruments) (err error) {
 			continue
 		}
 		if rec.Open == nil {
-			return endpoint.Errorf(endpoint.Unsupported, "%s: this end has no %s", r.p.Role, rec.what)
+			return fault.Errorf(fault.Unsupported, "%s: this end has no %s", r.p.Role, rec.what)
 		}
 		o, err := rec.Open(site)
 		if err != nil {

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 )
 
 // place is what one driver at a time has of an agent that is not held for a ticket. Who
@@ -34,11 +34,11 @@ func (p *place) take(c *conversation) error {
 		p.mu.Unlock()
 		switch {
 		case disturbed:
-			return endpoint.Errorf(endpoint.Denied, "another run began there during the idle baseline, which is none then: try again when it is over")
+			return fault.Errorf(fault.Denied, "another run began there during the idle baseline, which is none then: try again when it is over")
 		case of == nil, of == c:
 			return nil
 		case time.Now().After(end):
-			return endpoint.Errorf(endpoint.Denied, "another run is on there: wait until it is over")
+			return fault.Errorf(fault.Denied, "another run is on there: wait until it is over")
 		}
 	}
 }
@@ -48,7 +48,7 @@ func (p *place) rest(c *conversation) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.of != nil && p.of != c {
-		return endpoint.Errorf(endpoint.Denied, "another run is on there, and the host not idle: wait until it is over")
+		return fault.Errorf(fault.Denied, "another run is on there, and the host not idle: wait until it is over")
 	}
 	if p.of == nil {
 		c.quiet = p.taken

@@ -10,6 +10,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/power"
 	"zcbench/results"
 )
@@ -41,13 +42,13 @@ func (a *Agent) record(ctx context.Context, specs []string, lenient, trusted boo
 		}
 	}()
 	if len(specs) > 0 && !trusted {
-		return nil, endpoint.Errorf(endpoint.Denied, "without a token a peer may not name meters; give them to zcbench rx itself, or both ends a --token-file")
+		return nil, fault.Errorf(fault.Denied, "without a token a peer may not name meters; give them to zcbench rx itself, or both ends a --token-file")
 	}
 	for i, spec := range append(specs[:len(specs):len(specs)], a.Power...) {
 		kind, err := power.Describe(spec)
 		if err == nil && i < r.own && !slices.Contains(a.Allowed, spec) && (kind.AsUser || !kind.Local && !a.Trusted) {
 			// Commands, files and credentials of the agent's user, and its network.
-			return nil, endpoint.Errorf(endpoint.Denied, "a peer is let measure, and not do what meter %s: may do as this end's user: give it to zcbench rx or zcbench agent itself (--meter)", kind.Name)
+			return nil, fault.Errorf(fault.Denied, "a peer is let measure, and not do what meter %s: may do as this end's user: give it to zcbench rx or zcbench agent itself (--meter)", kind.Name)
 		}
 		var m power.Meter
 		if err == nil {
@@ -69,7 +70,7 @@ func (a *Agent) record(ctx context.Context, specs []string, lenient, trusted boo
 		}
 		if err := m.Ready(ctx); err != nil {
 			if err = MeterError(err); !lenient || !mayPass(err) {
-				return nil, &endpoint.Error{Kind: endpoint.KindOf(err), Err: fmt.Errorf("meter %s: %w", m.Info().Name, err)}
+				return nil, fault.Wrap(fault.Of(err), fmt.Errorf("meter %s: %w", m.Info().Name, err))
 			}
 		}
 	}
@@ -78,19 +79,19 @@ func (a *Agent) record(ctx context.Context, specs []string, lenient, trusted boo
 
 // mayPass reports a failure that another time may not have.
 func mayPass(err error) bool {
-	kind := endpoint.KindOf(err)
-	return kind == endpoint.Failed || kind == endpoint.Unreachable
+	kind := fault.Of(err)
+	return kind == fault.Failed || kind == fault.Unreachable
 }
 
 // MeterError gives an error of package power its kind.
 func MeterError(err error) error {
 	switch {
 	case errors.Is(err, power.ErrSpec):
-		return endpoint.Errorf(endpoint.Usage, "%w", err)
+		return fault.Errorf(fault.Usage, "%w", err)
 	case errors.Is(err, power.ErrUnsupported):
-		return endpoint.Errorf(endpoint.Unsupported, "%w", err)
+		return fault.Errorf(fault.Unsupported, "%w", err)
 	case errors.Is(err, power.ErrUnreachable):
-		return endpoint.Errorf(endpoint.Unreachable, "%w", err)
+		return fault.Errorf(fault.Unreachable, "%w", err)
 	}
 	return err
 }
@@ -135,7 +136,7 @@ func (c *conversation) watch(ctx context.Context, m wire.Watch) error {
 		return err
 	}
 	if l := c.agent.Limits.Time; !c.trusted && l > 0 && m.Quiet > l+quietSlack {
-		return endpoint.Errorf(endpoint.Denied, "an idle baseline of up to %s is asked for and the receiver allows %s (its --max-time)", m.Quiet, l)
+		return fault.Errorf(fault.Denied, "an idle baseline of up to %s is asked for and the receiver allows %s (its --max-time)", m.Quiet, l)
 	}
 	if m.Quiet > 0 && !c.asked && c.quiet < 0 {
 		if err := c.agent.place.rest(c); err != nil {
@@ -163,7 +164,7 @@ func (c *conversation) watch(ctx context.Context, m wire.Watch) error {
 
 func (c *conversation) tell(ctx context.Context, m wire.Tell) error {
 	if c.power == nil {
-		return endpoint.Errorf(endpoint.Failed, "tell without watch")
+		return fault.Errorf(fault.Failed, "tell without watch")
 	}
 	if err := m.Check(wire.Monotonic()); err != nil {
 		return err

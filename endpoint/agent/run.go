@@ -18,6 +18,7 @@ import (
 	"zcbench/internal/abi"
 	"zcbench/internal/cpuclock"
 	"zcbench/internal/egress"
+	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 	"zcbench/internal/threads"
 	"zcbench/results"
@@ -126,7 +127,7 @@ func prepare(ctx context.Context, e endpoint.Engine, p wire.Prepare, v Verifier,
 	// while every worker is inside a system call or a burst.
 	n := r.session.Workers() + 2
 	if err = threads.Need(n + spareThreads); err != nil {
-		return nil, endpoint.Errorf(endpoint.Failed, "%s: %w", p.Role, err)
+		return nil, fault.Errorf(fault.Failed, "%s: %w", p.Role, err)
 	}
 	if runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
@@ -296,7 +297,7 @@ func (r *run) measure(at int64, live func(wire.Sample)) (*wire.Result, error) {
 	err = done.err
 	if wire.IsReset(err) {
 		if early {
-			return nil, endpoint.Errorf(endpoint.PeerGone, "%s engine %s: %w", r.p.Role, r.engine.Name(), err)
+			return nil, fault.Errorf(fault.PeerGone, "%s engine %s: %w", r.p.Role, r.engine.Name(), err)
 		}
 		cut, err = true, nil // we did that, or the other end
 	}
@@ -307,14 +308,14 @@ func (r *run) measure(at int64, live func(wire.Sample)) (*wire.Result, error) {
 		return nil, fmt.Errorf("%s engine %s: %w", r.p.Role, r.engine.Name(), err)
 	}
 	if early && !r.p.Raw {
-		return nil, endpoint.Errorf(endpoint.PeerGone, "%s: the other end closed the data connections before the window was over", r.p.Role)
+		return nil, fault.Errorf(fault.PeerGone, "%s: the other end closed the data connections before the window was over", r.p.Role)
 	}
 	<-listened
 	res, err := s.finish(cut)
 	if err == nil {
 		if a, b := res.Edges(); a.Bytes() == b.Bytes() {
 			if down := s.changes.down(); down != "" {
-				return nil, endpoint.Errorf(endpoint.Failed, "%s: no payload crossed in the window: %s", r.p.Role, down)
+				return nil, fault.Errorf(fault.Failed, "%s: no payload crossed in the window: %s", r.p.Role, down)
 			}
 		}
 		if unread = cmp.Or(unread, s.unread); unread == nil {
@@ -345,7 +346,7 @@ func (r *run) await(sampled <-chan error, at int64) error {
 		return err
 	case <-late:
 		r.stuck = true
-		return endpoint.Errorf(endpoint.Failed, "%s: the thread that samples has not closed the window %s after it was over: it was stopped, or got no CPU", r.p.Role, wire.SamplerWait)
+		return fault.Errorf(fault.Failed, "%s: the thread that samples has not closed the window %s after it was over: it was stopped, or got no CPU", r.p.Role, wire.SamplerWait)
 	}
 }
 
@@ -356,7 +357,7 @@ func (r *run) blackHole(mss int) error {
 	if r.p.Raw {
 		said = "the connections were made"
 	}
-	return endpoint.Errorf(endpoint.Failed, "%s: %s, and none of the payload got through, however often TCP sent it again: packets of %d bytes of payload, the MSS, are dropped on the way and smaller ones are not (an MTU black hole), or a filter drops what goes to port %d; make segments smaller (--set-mss 1200, or the MTU: ip link set dev %s mtu 1280), let TCP find out what passes (sysctl net.ipv4.tcp_mtu_probing=1), or ask the filter",
+	return fault.Errorf(fault.Failed, "%s: %s, and none of the payload got through, however often TCP sent it again: packets of %d bytes of payload, the MSS, are dropped on the way and smaller ones are not (an MTU black hole), or a filter drops what goes to port %d; make segments smaller (--set-mss 1200, or the MTU: ip link set dev %s mtu 1280), let TCP find out what passes (sysctl net.ipv4.tcp_mtu_probing=1), or ask the filter",
 		r.p.Role, said, mss, r.p.DataPort, cmp.Or(r.p.Interface, "IFACE"))
 }
 

@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/alarm"
 	"zcbench/internal/cpuclock"
+	"zcbench/internal/fault"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
@@ -392,7 +393,7 @@ func (s *sampler) edge() edge {
 func (s *sampler) finish(cut bool) (*wire.Result, error) {
 	var res wire.Result
 	if len(s.samples) < 2 {
-		return nil, endpoint.Errorf(endpoint.Failed, "%s: the stream ended before the window opened: nothing was measured", s.r.p.Role)
+		return nil, fault.Errorf(fault.Failed, "%s: the stream ended before the window opened: nothing was measured", s.r.p.Role)
 	}
 	res.Opened, res.Samples = s.open, s.samples
 	if err := s.count(&res, cut); err != nil {
@@ -542,13 +543,13 @@ func (s *sampler) count(res *wire.Result, cut bool) error {
 		}
 		// TCP counts the end of a stream, too.
 		if got < end.all || got > end.all+uint64(len(s.r.conns)) {
-			return endpoint.Errorf(endpoint.Failed, "%s: engine %s counted %d bytes over the whole run and TCP %d: one of them is wrong",
+			return fault.Errorf(fault.Failed, "%s: engine %s counted %d bytes over the whole run and TCP %d: one of them is wrong",
 				role, s.r.engine.Name(), end.all, got)
 		}
 	}
 	var last uint64
 	if res.Flows, last = s.flows.report(cut); role == endpoint.RX && end.all == 0 && last > 0 {
-		return endpoint.Errorf(endpoint.Failed, "%s: engine %s took none of the %d bytes that arrived", role, s.r.engine.Name(), last)
+		return fault.Errorf(fault.Failed, "%s: engine %s took none of the %d bytes that arrived", role, s.r.engine.Name(), last)
 	}
 	var doubt uint64
 	for i := range res.Samples {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"zcbench/endpoint/wire"
-	"zcbench/internal/feature"
+	"zcbench/internal/fault"
 )
 
 // Listen serves drivers that come over TCP, one run at a time: a driver that
@@ -41,7 +41,7 @@ func (a *Agent) Listen(ctx context.Context, l net.Listener, once bool) error {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
-			if feature.Exhausted(err) {
+			if fault.Exhausted(err) {
 				strangers.part(0)
 			}
 			var ne net.Error

@@ -15,6 +15,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 )
 
@@ -31,7 +32,7 @@ func openSocket(family int, p *wire.Prepare) (int, error) {
 	set := func(level, name, value int, what string) {
 		if err == nil && value != 0 {
 			if e := unix.SetsockoptInt(fd, level, name, value); e != nil {
-				err = endpoint.Errorf(endpoint.Usage, "set %s to %d: %w", what, value, e)
+				err = fault.Errorf(fault.Usage, "set %s to %d: %w", what, value, e)
 			}
 		}
 	}
@@ -62,9 +63,9 @@ func openSocket(family int, p *wire.Prepare) (int, error) {
 func noCongestion(name string, err error) error {
 	have, e := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
 	if e != nil || !errors.Is(err, unix.ENOENT) {
-		return endpoint.Errorf(endpoint.Unsupported, "congestion control %q: %w (available: sysctl net.ipv4.tcp_available_congestion_control)", name, err)
+		return fault.Errorf(fault.Unsupported, "congestion control %q: %w (available: sysctl net.ipv4.tcp_available_congestion_control)", name, err)
 	}
-	return endpoint.Errorf(endpoint.Unsupported, "this host has no congestion control %q; it has %s, and others as modules (modprobe tcp_NAME)", name, strings.TrimSpace(string(have)))
+	return fault.Errorf(fault.Unsupported, "this host has no congestion control %q; it has %s, and others as modules (modprobe tcp_NAME)", name, strings.TrimSpace(string(have)))
 }
 
 // TrySocket finds what this host refuses of a run's sockets, before anybody is
@@ -75,20 +76,20 @@ func TrySocket(p *wire.Prepare) error {
 	if p.Bind != "" {
 		var err error
 		if from, err = netip.ParseAddr(p.Bind); err != nil {
-			return endpoint.Errorf(endpoint.Usage, "bind address: %w", err)
+			return fault.Errorf(fault.Usage, "bind address: %w", err)
 		}
 	}
 	sa, family := sockaddr(netip.AddrPortFrom(from, 0))
 	fd, err := openSocket(family, p)
 	if err != nil {
-		if endpoint.KindOf(err) == endpoint.Unsupported {
-			err = &endpoint.Error{Kind: endpoint.Usage, Err: err}
+		if fault.Of(err) == fault.Unsupported {
+			err = fault.Wrap(fault.Usage, err)
 		}
 		return err
 	}
 	defer unix.Close(fd)
 	if err := unix.Bind(fd, sa); err != nil {
-		return endpoint.Errorf(endpoint.Usage, "bind to %s: %w: it must be an address of this host (ip address lists them)", from, err)
+		return fault.Errorf(fault.Usage, "bind to %s: %w: it must be an address of this host (ip address lists them)", from, err)
 	}
 	return nil
 }
@@ -138,7 +139,7 @@ func listen(p *wire.Prepare) (fds []int, err error) {
 	any := netip.IPv6Unspecified()
 	if p.Bind != "" {
 		if any, err = netip.ParseAddr(p.Bind); err != nil {
-			return nil, endpoint.Errorf(endpoint.Usage, "bind address: %w", err)
+			return nil, fault.Errorf(fault.Usage, "bind address: %w", err)
 		}
 	} else if p.Family == 4 {
 		any = netip.IPv4Unspecified()
@@ -183,7 +184,7 @@ func listenOne(at netip.AddrPort, p *wire.Prepare) (int, error) {
 	if err != nil {
 		unix.Close(fd)
 		if errors.Is(err, unix.EADDRINUSE) {
-			return -1, endpoint.Errorf(endpoint.Failed, "data port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", at.Port(), at.Port())
+			return -1, fault.Errorf(fault.Failed, "data port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", at.Port(), at.Port())
 		}
 		return -1, fmt.Errorf("listen on %s: %w", at, err)
 	}
@@ -202,7 +203,7 @@ func accept(ctx context.Context, listeners []int) (fds []int, err error) {
 	for i, l := range listeners {
 		for {
 			if err := poll(ctx, l, unix.POLLIN); err != nil {
-				return fds, endpoint.Errorf(endpoint.Failed, "data connection %d of %d never came: %w", i+1, len(listeners), err)
+				return fds, fault.Errorf(fault.Failed, "data connection %d of %d never came: %w", i+1, len(listeners), err)
 			}
 			fd, _, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
 			if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR) {
@@ -233,7 +234,7 @@ func dial(to netip.AddrPort, flow int, p *wire.Prepare) (int, error) {
 		if p.Bind != "" {
 			if from, err = netip.ParseAddr(p.Bind); err != nil {
 				unix.Close(fd)
-				return -1, endpoint.Errorf(endpoint.Usage, "bind address: %w", err)
+				return -1, fault.Errorf(fault.Usage, "bind address: %w", err)
 			}
 		}
 		port := uint16(0)
@@ -248,7 +249,7 @@ func dial(to netip.AddrPort, flow int, p *wire.Prepare) (int, error) {
 	}
 	if err = unix.Connect(fd, sa); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		unix.Close(fd)
-		return -1, endpoint.Errorf(endpoint.Unreachable, "connect data flow %d to %s: %w", flow+1, to, err)
+		return -1, fault.Errorf(fault.Unreachable, "connect data flow %d to %s: %w", flow+1, to, err)
 	}
 	return fd, nil
 }

@@ -25,6 +25,7 @@ import (
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -361,7 +362,7 @@ func strangeAgent(token []byte, port int, opened *atomic.Int64) *Agent {
 		Survey: func(context.Context, wire.Survey) (any, error) { return 1, nil },
 		Instruments: instrument.Instruments{Meters: []instrument.Meter{meter},
 			Profiler: instrument.Recorder{Name: "none", Open: func(instrument.Site) (instrument.Recording, error) {
-				return nil, endpoint.Errorf(endpoint.Unsupported, "no profiler")
+				return nil, fault.Errorf(fault.Unsupported, "no profiler")
 			}}},
 	}
 }

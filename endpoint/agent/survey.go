@@ -5,14 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 )
 
 func (c *conversation) survey(ctx context.Context, s wire.Survey) error {
 	if !c.trusted || c.agent.Survey == nil {
-		return endpoint.Errorf(endpoint.Denied, "this agent tells nothing of its host to a peer without a token")
+		return fault.Errorf(fault.Denied, "this agent tells nothing of its host to a peer without a token")
 	}
 	if err := s.Check(); err != nil {
 		return err

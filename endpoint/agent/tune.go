@@ -13,6 +13,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/printable"
 	"zcbench/results/caveat"
@@ -33,7 +34,7 @@ func (r *run) tune(p *endpoint.Params) error {
 		return nil
 	}
 	if want.Interface = p.Interface; want.Interface == "" {
-		return endpoint.Errorf(endpoint.Usage, "there are settings to make for a NIC, and which one is not known: give --iface")
+		return fault.Errorf(fault.Usage, "there are settings to make for a NIC, and which one is not known: give --iface")
 	}
 	if want.Queues > 0 {
 		// Each flow has a port of its own, so each can have its own queue.
@@ -43,14 +44,14 @@ func (r *run) tune(p *endpoint.Params) error {
 	}
 	grant, undo, err := ringcfg.Apply(r.ctx, want, noJournal)
 	if err != nil {
-		kind := endpoint.Failed
+		kind := fault.Failed
 		switch {
 		case errors.Is(err, ringcfg.ErrUnsupported):
-			kind = endpoint.Unsupported
+			kind = fault.Unsupported
 		case errors.Is(err, ringcfg.ErrUsage):
-			kind = endpoint.Usage
+			kind = fault.Usage
 		}
-		return endpoint.Errorf(kind, "prepare %s: %w", want.Interface, err)
+		return fault.Errorf(kind, "prepare %s: %w", want.Interface, err)
 	}
 	r.undo, p.Queues = undo, grant.Queues
 	for _, c := range grant.Changes {
@@ -76,7 +77,7 @@ func (r *run) wants(p endpoint.Params) (ringcfg.Want, error) {
 	want := ringcfg.Want{}
 	if r.p.NoTune {
 		if len(r.p.Settings)+len(r.p.Optional) > 0 {
-			return want, endpoint.Errorf(endpoint.Usage, "settings are wanted for the run, and --no-tune forbids to make any")
+			return want, fault.Errorf(fault.Usage, "settings are wanted for the run, and --no-tune forbids to make any")
 		}
 		return want, nil
 	}
@@ -88,7 +89,7 @@ func (r *run) wants(p endpoint.Params) (ringcfg.Want, error) {
 	}
 	for name, value := range r.p.Settings {
 		if need, ok := want.Settings[name]; ok && need != value {
-			return want, endpoint.Errorf(endpoint.Usage, "setting %s is to be %q for the run, and the engine needs %q", name, value, need)
+			return want, fault.Errorf(fault.Usage, "setting %s is to be %q for the run, and the engine needs %q", name, value, need)
 		}
 	}
 	want.Settings = union(r.p.Settings, want.Settings)
@@ -120,7 +121,7 @@ func waitRunning(ctx context.Context, iface string) error {
 			return nil
 		}
 		if !time.Now().Before(end) {
-			return endpoint.Errorf(endpoint.Failed, "%s has no link %s after its settings were changed", iface, linkWait)
+			return fault.Errorf(fault.Failed, "%s has no link %s after its settings were changed", iface, linkWait)
 		}
 		select {
 		case <-ctx.Done():

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -26,9 +26,9 @@ func (r *run) readyLook(v Verifier) (err error) {
 	}
 	switch {
 	case v == nil:
-		return endpoint.Errorf(endpoint.Unsupported, "verify: this end cannot capture headers")
+		return fault.Errorf(fault.Unsupported, "verify: this end cannot capture headers")
 	case r.p.Interface == "":
-		return endpoint.Errorf(endpoint.Usage, "verify: which interface carries the payload is not known: give --iface")
+		return fault.Errorf(fault.Usage, "verify: which interface carries the payload is not known: give --iface")
 	}
 	if r.look, err = v(r.p.Interface, r.p.DataPort, r.p.DataPort+r.p.Flows-1); err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -71,7 +71,7 @@ func (s *sight) check() error {
 	select {
 	case <-s.over:
 	default:
-		return endpoint.Errorf(endpoint.Failed, "verify: the capture was not over when the window opened; give a longer warm-up (--omit)")
+		return fault.Errorf(fault.Failed, "verify: the capture was not over when the window opened; give a longer warm-up (--omit)")
 	}
 	if s.err != nil {
 		return fmt.Errorf("verify: %w", s.err)

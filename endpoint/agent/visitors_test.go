@@ -13,6 +13,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 )
 
 // Who has most gives way, the oldest first.
@@ -136,7 +137,7 @@ func TestBaselineIsUndisturbed(t *testing.T) {
 	if err := a.place.take(second); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.place.rest(&conversation{agent: a, quiet: -1}); endpoint.KindOf(err) != endpoint.Denied {
+	if err := a.place.rest(&conversation{agent: a, quiet: -1}); fault.Of(err) != fault.Denied {
 		t.Errorf("a baseline while a run is on: %v", err)
 	}
 	a.place.leave(second)

@@ -8,6 +8,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/egress"
+	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 )
 
@@ -20,7 +21,7 @@ func (c *conversation) onTheWay(p *wire.Prepare) error {
 	}
 	name, err := netif.Name(p.Interface)
 	if err != nil {
-		return endpoint.Errorf(endpoint.Usage, "%w", err)
+		return fault.Errorf(fault.Usage, "%w", err)
 	}
 	if name == c.iface {
 		return nil
@@ -29,14 +30,14 @@ func (c *conversation) onTheWay(p *wire.Prepare) error {
 	if p.Role == endpoint.TX && p.Bind == "" {
 		to, err := netip.ParseAddr(p.Host)
 		if err != nil {
-			return endpoint.Errorf(endpoint.Usage, "receiver address: %w", err)
+			return fault.Errorf(fault.Usage, "receiver address: %w", err)
 		}
 		if way, err := netif.To(to, netip.Addr{}); err == nil && way == name {
 			return nil
 		}
 	}
 	if on, err := netif.Carries(name, at); err != nil || !on {
-		return endpoint.Errorf(endpoint.Denied, "interface %s does not carry this run, for it has not the address %s, and a peer may have no other's settings changed (its user may: --iface)", name, at)
+		return fault.Errorf(fault.Denied, "interface %s does not carry this run, for it has not the address %s, and a peer may have no other's settings changed (its user may: --iface)", name, at)
 	}
 	return nil
 }

@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 )
 
 // Client is a driver's hold on one agent. Closing it aborts whatever the
@@ -44,11 +44,11 @@ func NewClient(name string, rw io.ReadWriteCloser, token []byte, version string)
 		}
 		switch {
 		case errors.Is(err, wire.ErrGarbage):
-			err = endpoint.Errorf(endpoint.Unreachable, "%s: something else answers there: %w%s", name, err, hint)
+			err = fault.Errorf(fault.Unreachable, "%s: something else answers there: %w%s", name, err, hint)
 		case wire.TimedOut(err):
-			err = endpoint.Errorf(endpoint.Unreachable, "%s: no answer to the zcbench handshake within %s%s", name, wire.HandshakeWait, hint)
+			err = fault.Errorf(fault.Unreachable, "%s: no answer to the zcbench handshake within %s%s", name, wire.HandshakeWait, hint)
 		case errors.Is(err, io.EOF), network && wire.IsReset(err):
-			err = endpoint.Errorf(endpoint.Unreachable, "%s: it closed the connection during the handshake%s", name, hint)
+			err = fault.Errorf(fault.Unreachable, "%s: it closed the connection during the handshake%s", name, hint)
 		default:
 			err = fmt.Errorf("%s: %w", name, err)
 		}
@@ -85,7 +85,7 @@ func (c *Client) handshake(token []byte, version string) error {
 		return noHello{err}
 	}
 	theirs, err := c.link.ReceiveHello()
-	if _, said := errors.AsType[*endpoint.Error](err); err != nil && !said {
+	if err != nil && !fault.Known(err) {
 		return noHello{err}
 	} else if err != nil {
 		return err
@@ -96,9 +96,9 @@ func (c *Client) handshake(token []byte, version string) error {
 	var a wire.Auth
 	switch {
 	case theirs.Token && len(token) == 0:
-		return endpoint.Errorf(endpoint.Denied, "the receiver wants a token: give the same --token-file to both ends")
+		return fault.Errorf(fault.Denied, "the receiver wants a token: give the same --token-file to both ends")
 	case !theirs.Token && len(token) > 0:
-		return endpoint.Errorf(endpoint.Denied, "the receiver asks for no token, so it cannot prove that it is the right one; start it with --token-file or leave it out here")
+		return fault.Errorf(fault.Denied, "the receiver asks for no token, so it cannot prove that it is the right one; start it with --token-file or leave it out here")
 	case theirs.Token:
 		a.MAC = wire.MAC(token, "driver", nonce, theirs.Nonce)
 	}
@@ -116,7 +116,7 @@ func (c *Client) handshake(token []byte, version string) error {
 		return wire.ErrGarbage
 	}
 	if theirs.Token && !hmac.Equal(m.Welcome.MAC, wire.MAC(token, "agent", nonce, theirs.Nonce)) {
-		return endpoint.Errorf(endpoint.Denied, "the receiver does not know the token: it is not the one you meant")
+		return fault.Errorf(fault.Denied, "the receiver does not know the token: it is not the one you meant")
 	}
 	if err := m.Welcome.Check(); err != nil {
 		return fmt.Errorf("%w: %w", wire.ErrGarbage, err)
@@ -137,7 +137,7 @@ func (c *Client) read() {
 			} else if !errors.Is(err, wire.ErrGarbage) {
 				err = c.fate()
 			}
-			c.why = endpoint.Errorf(endpoint.Failed, "%s: %w", c.name, err)
+			c.why = fault.Errorf(fault.Failed, "%s: %w", c.name, err)
 			return
 		}
 		c.replies <- m
@@ -237,7 +237,7 @@ func (c *Client) next(ctx context.Context, e errand) (wire.Message, error) {
 	}
 	if m.Error != nil {
 		err := m.Error.Err()
-		return wire.Message{}, &endpoint.Error{Kind: endpoint.KindOf(err), Err: fmt.Errorf("%s: %w", c.name, err)}
+		return wire.Message{}, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return m, nil
 }
@@ -247,13 +247,13 @@ func (c *Client) stuckAt(e errand, passed time.Duration) error {
 	// One that is not heard of any more, and not for long enough to be given up by
 	// its beats, is not stuck: it could not say what it did.
 	if s := c.link.Quiet(); s != nil {
-		return endpoint.Errorf(endpoint.Failed, "%s: %w", c.name, s)
+		return fault.Errorf(fault.Failed, "%s: %w", c.name, s)
 	}
 	how := "it is heard of"
 	if c.link.Owes(0, 0) > 0 {
 		how = "it says that it is busy"
 	}
-	return endpoint.Errorf(endpoint.Failed, "%s: %s, and did not %s within %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs) and start it again", c.name, how, e.to, passed.Seconds())
+	return fault.Errorf(fault.Failed, "%s: %s, and did not %s within %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs) and start it again", c.name, how, e.to, passed.Seconds())
 }
 
 func (c *Client) ask(ctx context.Context, m wire.Message, e errand) (wire.Message, error) {
@@ -271,7 +271,7 @@ func (c *Client) ask(ctx context.Context, m wire.Message, e errand) (wire.Messag
 }
 
 func (c *Client) unexpected(what string) error {
-	return endpoint.Errorf(endpoint.Failed, "%s: %w: no answer to %s", c.name, wire.ErrGarbage, what)
+	return fault.Errorf(fault.Failed, "%s: %w: no answer to %s", c.name, wire.ErrGarbage, what)
 }
 
 // clockOffset measures how far the agent's CLOCK_MONOTONIC is ahead of ours,
@@ -305,7 +305,7 @@ func (c *Client) prepare(ctx context.Context, p *wire.Prepare) (wire.Prepared, e
 		return wire.Prepared{}, c.unexpected("prepare")
 	}
 	if err := m.Prepared.Check(p.Flows); err != nil {
-		return wire.Prepared{}, endpoint.Errorf(endpoint.Failed, "%s: %w: %w", c.name, wire.ErrGarbage, err)
+		return wire.Prepared{}, fault.Errorf(fault.Failed, "%s: %w: %w", c.name, wire.ErrGarbage, err)
 	}
 	return *m.Prepared, nil
 }
@@ -329,7 +329,7 @@ func (c *Client) measure(ctx context.Context, s wire.Start, over time.Duration, 
 			live(*m.Live)
 		case m.Result != nil:
 			if err := m.Result.Check(); err != nil {
-				return nil, endpoint.Errorf(endpoint.Failed, "%s: %w", c.name, err)
+				return nil, fault.Errorf(fault.Failed, "%s: %w", c.name, err)
 			}
 			return m.Result, nil
 		default:

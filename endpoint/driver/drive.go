@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
@@ -75,7 +76,7 @@ func Drive(ctx context.Context, t Trial) (results.Record, error) {
 	}
 	if err != nil {
 		rec.Status = results.Failed
-		if endpoint.KindOf(err) == endpoint.Unsupported {
+		if fault.Of(err) == fault.Unsupported {
 			rec.Status = results.Skipped
 		}
 		rec.Reason = err.Error()
@@ -231,7 +232,7 @@ func (t *Trial) compareHosts(ctx context.Context, rec *results.Record) (err erro
 	hosts := t.RXWant.Scope == wire.ScopeHost || t.TXWant.Scope == wire.ScopeHost
 	switch {
 	case t.shared == OneHost && hosts:
-		return endpoint.Errorf(endpoint.Usage, "both ends run on one host, and the run was planned for two, each with a host's CPU time to itself: plan it anew")
+		return fault.Errorf(fault.Usage, "both ends run on one host, and the run was planned for two, each with a host's CPU time to itself: plan it anew")
 	case t.shared == HostUnknown && hosts:
 		rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.HostUnknown, "whether both ends run on one host is not known, since their boot IDs differ and /proc/vmstat or /proc/softirqs cannot be read on one of them; each end's cpu_percent is that of all CPUs it sees: if they are the same CPUs, it is counted twice"))
 	}
@@ -286,7 +287,7 @@ func (t *Trial) measure(ctx context.Context, ends []*end, live func(endpoint.Rol
 			t.busy(wire.EndingWait) // for the other end
 			continue
 		}
-		if first == nil || endpoint.KindOf(first) == endpoint.PeerGone {
+		if first == nil || fault.Of(first) == fault.PeerGone {
 			first = err
 		}
 		cause := first

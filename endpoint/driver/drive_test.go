@@ -17,6 +17,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -110,26 +111,26 @@ func TestDrive(t *testing.T) {
 
 func TestDriveFailures(t *testing.T) {
 	boom := errors.New("boom")
-	unsupported := endpoint.Errorf(endpoint.Unsupported, "no such hardware; buy it")
+	unsupported := fault.Errorf(fault.Unsupported, "no such hardware; buy it")
 	for name, tc := range map[string]struct {
 		rx, tx endpointtest.Plain
 		change func(*Trial)
-		kind   endpoint.Kind
+		kind   fault.Kind
 		text   string
 		status results.Status
 	}{
-		"receiver cannot open": {rx: endpointtest.Plain{OpenErr: unsupported}, kind: endpoint.Unsupported, text: "buy it", status: results.Skipped},
-		"sender cannot open":   {tx: endpointtest.Plain{OpenErr: unsupported}, kind: endpoint.Unsupported, text: "buy it", status: results.Skipped},
-		"receiver's worker cannot": {rx: endpointtest.Plain{WorkerErr: boom}, kind: endpoint.Failed,
+		"receiver cannot open": {rx: endpointtest.Plain{OpenErr: unsupported}, kind: fault.Unsupported, text: "buy it", status: results.Skipped},
+		"sender cannot open":   {tx: endpointtest.Plain{OpenErr: unsupported}, kind: fault.Unsupported, text: "buy it", status: results.Skipped},
+		"receiver's worker cannot": {rx: endpointtest.Plain{WorkerErr: boom}, kind: fault.Failed,
 			text: "receiver: rx engine plain, worker 0: boom", status: results.Failed},
-		"receiver fails in mid-run": {rx: endpointtest.Plain{RunErr: boom}, kind: endpoint.Failed, text: "boom", status: results.Failed},
-		"sender fails in mid-run":   {tx: endpointtest.Plain{RunErr: boom}, kind: endpoint.Failed, status: results.Failed},
-		"payload is corrupted":      {rx: endpointtest.Plain{Corrupt: true}, change: func(t *Trial) { t.RXWant.Validate = true }, kind: endpoint.Failed, text: "payload differs at byte", status: results.Failed},
-		"ends count differently":    {tx: endpointtest.Plain{Skew: 1}, kind: endpoint.Failed, text: "one of them is wrong", status: results.Failed},
-		"unknown engine":            {change: func(t *Trial) { t.RXWant.Engine = "warp" }, kind: endpoint.Usage, text: `unknown rx engine "warp"; there are: plain`, status: results.Failed},
-		"length zero":               {change: func(t *Trial) { t.TXWant.Length = 0 }, kind: endpoint.Usage, text: "length", status: results.Failed},
-		"no such CPU":               {change: func(t *Trial) { t.RXWant.CPUs = []int{9999} }, kind: endpoint.Usage, text: "CPU 9999", status: results.Failed},
-		"nobody listens":            {change: func(t *Trial) { t.TXWant.Host = "127.0.0.2" }, kind: endpoint.Unreachable, text: "127.0.0.2", status: results.Failed},
+		"receiver fails in mid-run": {rx: endpointtest.Plain{RunErr: boom}, kind: fault.Failed, text: "boom", status: results.Failed},
+		"sender fails in mid-run":   {tx: endpointtest.Plain{RunErr: boom}, kind: fault.Failed, status: results.Failed},
+		"payload is corrupted":      {rx: endpointtest.Plain{Corrupt: true}, change: func(t *Trial) { t.RXWant.Validate = true }, kind: fault.Failed, text: "payload differs at byte", status: results.Failed},
+		"ends count differently":    {tx: endpointtest.Plain{Skew: 1}, kind: fault.Failed, text: "one of them is wrong", status: results.Failed},
+		"unknown engine":            {change: func(t *Trial) { t.RXWant.Engine = "warp" }, kind: fault.Usage, text: `unknown rx engine "warp"; there are: plain`, status: results.Failed},
+		"length zero":               {change: func(t *Trial) { t.TXWant.Length = 0 }, kind: fault.Usage, text: "length", status: results.Failed},
+		"no such CPU":               {change: func(t *Trial) { t.RXWant.CPUs = []int{9999} }, kind: fault.Usage, text: "CPU 9999", status: results.Failed},
+		"nobody listens":            {change: func(t *Trial) { t.TXWant.Host = "127.0.0.2" }, kind: fault.Unreachable, text: "127.0.0.2", status: results.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.rx.Role, tc.tx.Role = endpoint.RX, endpoint.TX
@@ -139,8 +140,8 @@ func TestDriveFailures(t *testing.T) {
 			}
 			begun := time.Now()
 			r, err := Drive(t.Context(), tr)
-			if err == nil || endpoint.KindOf(err) != tc.kind || !strings.Contains(err.Error(), tc.text) {
-				t.Errorf("error %v of kind %s, want %q of kind %s", err, endpoint.KindOf(err), tc.text, tc.kind)
+			if err == nil || fault.Of(err) != tc.kind || !strings.Contains(err.Error(), tc.text) {
+				t.Errorf("error %v of kind %s, want %q of kind %s", err, fault.Of(err), tc.text, tc.kind)
 			}
 			if r.Status != tc.status || r.Reason == "" || r.RX == nil || r.TX == nil {
 				t.Errorf("record: %+v", r)
@@ -161,7 +162,7 @@ func TestDriverVanishes(t *testing.T) {
 		tr.RXWant.Time, tr.TXWant.Time = time.Minute, time.Minute
 		tr.LiveRX = true
 		ctx, cancel := context.WithCancelCause(t.Context())
-		interrupted := endpoint.Errorf(endpoint.Interrupted, "enough")
+		interrupted := fault.Errorf(fault.Interrupted, "enough")
 		tr.Live = func(endpoint.Role, wire.Sample) { cancel(interrupted) }
 		_, err := Drive(ctx, tr)
 		if !errors.Is(err, interrupted) {
@@ -201,13 +202,13 @@ func TestToken(t *testing.T) {
 	for _, tc := range []struct {
 		name, addr string
 		token      []byte
-		kind       endpoint.Kind // "": let in
+		kind       fault.Kind // "": let in
 	}{
 		{"no token anywhere", open, nil, ""},
 		{"right token", closed, right, ""},
-		{"wrong token", closed, wrong, endpoint.Denied},
-		{"token missing", closed, nil, endpoint.Denied},
-		{"receiver cannot prove itself", open, right, endpoint.Denied},
+		{"wrong token", closed, wrong, fault.Denied},
+		{"token missing", closed, nil, fault.Denied},
+		{"receiver cannot prove itself", open, right, fault.Denied},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, err := dialServer(t, tc.addr, tc.token)
@@ -218,7 +219,7 @@ func TestToken(t *testing.T) {
 				c.Close()
 				return
 			}
-			if err == nil || endpoint.KindOf(err) != tc.kind {
+			if err == nil || fault.Of(err) != tc.kind {
 				t.Errorf("error %v, want one of kind %s", err, tc.kind)
 			}
 		})
@@ -234,7 +235,7 @@ func TestOneDriverAtATime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := dialServer(t, addr, token); err == nil || endpoint.KindOf(err) != endpoint.Denied || !strings.Contains(err.Error(), "another run") {
+	if _, err := dialServer(t, addr, token); err == nil || fault.Of(err) != fault.Denied || !strings.Contains(err.Error(), "another run") {
 		t.Errorf("second driver: %v", err)
 	}
 	c.Close()
@@ -253,31 +254,31 @@ func TestStrangersAreBounded(t *testing.T) {
 		Pattern: endpoint.Pattern{Period: 1000}, Time: time.Second / 2, Scope: wire.ScopeHost}
 	for name, tc := range map[string]struct {
 		change func(*wire.Prepare)
-		kind   endpoint.Kind
+		kind   fault.Kind
 	}{
-		"sender":        {func(p *wire.Prepare) { p.Role = endpoint.TX }, endpoint.Denied},
-		"host":          {func(p *wire.Prepare) { p.Host = "192.0.2.1" }, endpoint.Denied},
-		"bind":          {func(p *wire.Prepare) { p.Bind = "127.0.0.1" }, endpoint.Denied},
-		"interface":     {func(p *wire.Prepare) { p.Interface = "eth0" }, endpoint.Denied},
-		"options":       {func(p *wire.Prepare) { p.Options = map[string]string{"a": "b"} }, endpoint.Denied},
-		"congestion":    {func(p *wire.Prepare) { p.Congestion = "bbr" }, endpoint.Denied},
-		"data port":     {func(p *wire.Prepare) { p.DataPort = 22 }, endpoint.Denied},
-		"raw":           {func(p *wire.Prepare) { p.Raw = true }, endpoint.Denied},
-		"verify":        {func(p *wire.Prepare) { p.Verify, p.Omit = true, time.Second/10 }, endpoint.Denied},
-		"counters":      {func(p *wire.Prepare) { p.Counters = []string{"all"} }, endpoint.Denied},
-		"profile":       {func(p *wire.Prepare) { p.Profile = true }, endpoint.Denied},
-		"syscalls":      {func(p *wire.Prepare) { p.Syscalls = true }, endpoint.Denied},
-		"too long":      {func(p *wire.Prepare) { p.Time = 2 * time.Second }, endpoint.Denied},
-		"warm-up":       {func(p *wire.Prepare) { p.Omit = time.Second }, endpoint.Denied},
-		"endless":       {func(p *wire.Prepare) { p.Time = 0 }, endpoint.Usage},
-		"flows":         {func(p *wire.Prepare) { p.Flows = 5 }, endpoint.Denied},
-		"many flows":    {func(p *wire.Prepare) { p.Flows = 10000 }, endpoint.Usage},
-		"memory":        {func(p *wire.Prepare) { p.Length, p.Pattern.Period = 1<<20, 1<<20 }, endpoint.Denied},
-		"negative":      {func(p *wire.Prepare) { p.Length = -1 }, endpoint.Usage},
-		"period":        {func(p *wire.Prepare) { p.Pattern.Period = 1001 }, endpoint.Usage},
-		"huge":          {func(p *wire.Prepare) { p.Length, p.Pattern.Period = math.MaxInt, math.MaxInt }, endpoint.Usage},
-		"overflow time": {func(p *wire.Prepare) { p.Time, p.Omit = math.MaxInt64, math.MaxInt64 }, endpoint.Usage},
-		"scope":         {func(p *wire.Prepare) { p.CPUs = []int{-1} }, endpoint.Usage},
+		"sender":        {func(p *wire.Prepare) { p.Role = endpoint.TX }, fault.Denied},
+		"host":          {func(p *wire.Prepare) { p.Host = "192.0.2.1" }, fault.Denied},
+		"bind":          {func(p *wire.Prepare) { p.Bind = "127.0.0.1" }, fault.Denied},
+		"interface":     {func(p *wire.Prepare) { p.Interface = "eth0" }, fault.Denied},
+		"options":       {func(p *wire.Prepare) { p.Options = map[string]string{"a": "b"} }, fault.Denied},
+		"congestion":    {func(p *wire.Prepare) { p.Congestion = "bbr" }, fault.Denied},
+		"data port":     {func(p *wire.Prepare) { p.DataPort = 22 }, fault.Denied},
+		"raw":           {func(p *wire.Prepare) { p.Raw = true }, fault.Denied},
+		"verify":        {func(p *wire.Prepare) { p.Verify, p.Omit = true, time.Second/10 }, fault.Denied},
+		"counters":      {func(p *wire.Prepare) { p.Counters = []string{"all"} }, fault.Denied},
+		"profile":       {func(p *wire.Prepare) { p.Profile = true }, fault.Denied},
+		"syscalls":      {func(p *wire.Prepare) { p.Syscalls = true }, fault.Denied},
+		"too long":      {func(p *wire.Prepare) { p.Time = 2 * time.Second }, fault.Denied},
+		"warm-up":       {func(p *wire.Prepare) { p.Omit = time.Second }, fault.Denied},
+		"endless":       {func(p *wire.Prepare) { p.Time = 0 }, fault.Usage},
+		"flows":         {func(p *wire.Prepare) { p.Flows = 5 }, fault.Denied},
+		"many flows":    {func(p *wire.Prepare) { p.Flows = 10000 }, fault.Usage},
+		"memory":        {func(p *wire.Prepare) { p.Length, p.Pattern.Period = 1<<20, 1<<20 }, fault.Denied},
+		"negative":      {func(p *wire.Prepare) { p.Length = -1 }, fault.Usage},
+		"period":        {func(p *wire.Prepare) { p.Pattern.Period = 1001 }, fault.Usage},
+		"huge":          {func(p *wire.Prepare) { p.Length, p.Pattern.Period = math.MaxInt, math.MaxInt }, fault.Usage},
+		"overflow time": {func(p *wire.Prepare) { p.Time, p.Omit = math.MaxInt64, math.MaxInt64 }, fault.Usage},
+		"scope":         {func(p *wire.Prepare) { p.CPUs = []int{-1} }, fault.Usage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var c *Client
@@ -290,7 +291,7 @@ func TestStrangersAreBounded(t *testing.T) {
 			p := base
 			tc.change(&p)
 			_, err := c.prepare(t.Context(), &p)
-			if err == nil || endpoint.KindOf(err) != tc.kind {
+			if err == nil || fault.Of(err) != tc.kind {
 				t.Errorf("error %v, want one of kind %s", err, tc.kind)
 			}
 			// Refusal does not break the link.
@@ -327,8 +328,8 @@ func TestGarbage(t *testing.T) {
 			theirs.Close()
 		}()
 		if _, err := NewClient("receiver", ours, nil, "test"); err == nil ||
-			endpoint.KindOf(err) != endpoint.Unreachable || !strings.Contains(err.Error(), "tx --raw") {
-			t.Errorf("peer that says %q: %v of kind %s", words, err, endpoint.KindOf(err))
+			fault.Of(err) != fault.Unreachable || !strings.Contains(err.Error(), "tx --raw") {
+			t.Errorf("peer that says %q: %v of kind %s", words, err, fault.Of(err))
 		}
 	}
 	// Or that closes the connection with what was sent unread, which resets it.
@@ -337,8 +338,8 @@ func TestGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	theirs.Close()
-	if _, err := NewClient("receiver", ours, nil, "test"); err == nil || endpoint.KindOf(err) != endpoint.Unreachable || !strings.Contains(err.Error(), "it closed the connection during the handshake (no zcbench seems to be there") {
-		t.Errorf("peer that resets: %v of kind %s", err, endpoint.KindOf(err))
+	if _, err := NewClient("receiver", ours, nil, "test"); err == nil || fault.Of(err) != fault.Unreachable || !strings.Contains(err.Error(), "it closed the connection during the handshake (no zcbench seems to be there") {
+		t.Errorf("peer that resets: %v of kind %s", err, fault.Of(err))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -112,8 +113,8 @@ func TestBlackHole(t *testing.T) {
 			t.Errorf("error %v does not say %q", err, want)
 		}
 	}
-	if r.Status != results.Failed || endpoint.KindOf(err) != endpoint.Failed {
-		t.Errorf("status %s, kind %s", r.Status, endpoint.KindOf(err))
+	if r.Status != results.Failed || fault.Of(err) != fault.Failed {
+		t.Errorf("status %s, kind %s", r.Status, fault.Of(err))
 	}
 }
 

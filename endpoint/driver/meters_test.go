@@ -13,6 +13,7 @@ import (
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -72,7 +73,7 @@ func TestInstruments(t *testing.T) {
 		}}, nil
 	}}
 	absent := instrument.Meter{Name: "absent", Open: func(instrument.Site) (instrument.Reader, error) {
-		return nil, endpoint.Errorf(endpoint.Unsupported, "buy one")
+		return nil, fault.Errorf(fault.Unsupported, "buy one")
 	}}
 	taped := &tape{}
 	tr.RX = pipeAgent(t, "receiver", &agent.Agent{RX: []endpoint.Engine{endpointtest.Plain{Role: endpoint.RX}},
@@ -115,18 +116,18 @@ func TestInstruments(t *testing.T) {
 func TestRecorderFails(t *testing.T) {
 	for _, c := range []struct {
 		tape *tape
-		kind endpoint.Kind
+		kind fault.Kind
 		log  string
 	}{
-		{&tape{openErr: endpoint.Errorf(endpoint.Unsupported, "no tape")}, endpoint.Unsupported, ""},
-		{&tape{runErr: errors.New("the tape is stuck")}, endpoint.Failed, "begin close"},
+		{&tape{openErr: fault.Errorf(fault.Unsupported, "no tape")}, fault.Unsupported, ""},
+		{&tape{runErr: errors.New("the tape is stuck")}, fault.Failed, "begin close"},
 	} {
 		tr := trial(t, 1, endpointtest.Plain{Role: endpoint.RX}, endpointtest.Plain{Role: endpoint.TX})
 		tr.TX = pipeAgent(t, "sender", &agent.Agent{TX: []endpoint.Engine{endpointtest.Plain{Role: endpoint.TX}},
 			Instruments: instrument.Instruments{Profiler: c.tape.recorder()}})
 		tr.TXWant.Profile = true
 		_, err := Drive(t.Context(), tr)
-		if endpoint.KindOf(err) != c.kind || !strings.Contains(err.Error(), "tape") {
+		if fault.Of(err) != c.kind || !strings.Contains(err.Error(), "tape") {
 			t.Errorf("%v", err)
 		}
 		tr.TX.Close()
@@ -138,7 +139,7 @@ func TestRecorderFails(t *testing.T) {
 	}
 	tr := trial(t, 1, endpointtest.Plain{Role: endpoint.RX}, endpointtest.Plain{Role: endpoint.TX})
 	tr.TXWant.Profile = true
-	if _, err := Drive(t.Context(), tr); endpoint.KindOf(err) != endpoint.Unsupported {
+	if _, err := Drive(t.Context(), tr); fault.Of(err) != fault.Unsupported {
 		t.Errorf("an agent without a profiler: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/power"
 	"zcbench/results"
 	"zcbench/results/caveat"
@@ -70,7 +71,7 @@ func (t *Trial) openPower(ctx context.Context) (*meterings, error) {
 	}
 	for _, m := range t.Power {
 		if m.End == "" && t.RX != nil && t.TX != nil && t.shared != OneHost {
-			return nil, endpoint.Errorf(endpoint.Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", m.Spec)
+			return nil, fault.Errorf(fault.Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", m.Spec)
 		}
 		r := of(m.By)
 		r.specs, r.ends = append(r.specs, m.Spec), append(r.ends, m.End)

@@ -13,6 +13,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -118,8 +119,8 @@ func TestPowerFails(t *testing.T) {
 		}
 	}
 
-	for spec, kind := range map[string]endpoint.Kind{"nosuch:1": endpoint.Usage, "exec:exit 3": endpoint.Failed,
-		"exec:": endpoint.Usage, "hwmon:no-such-chip-here": "", "rapl:nosuch": ""} {
+	for spec, kind := range map[string]fault.Kind{"nosuch:1": fault.Usage, "exec:exit 3": fault.Failed,
+		"exec:": fault.Usage, "hwmon:no-such-chip-here": "", "rapl:nosuch": ""} {
 		receiver := func() *Client {
 			return pipeAgent(t, "receiver", &agent.Agent{RX: []endpoint.Engine{endpointtest.Plain{Role: endpoint.RX}}, Allowed: []string{spec}})
 		}
@@ -127,7 +128,7 @@ func TestPowerFails(t *testing.T) {
 		tr.RX = receiver()
 		tr.Power = []Metering{{endpoint.RX, spec, tr.RX}}
 		r, err := Drive(t.Context(), tr)
-		if got := endpoint.KindOf(err); err == nil || kind != "" && got != kind || kind == "" && got != endpoint.Usage && got != endpoint.Unsupported {
+		if got := fault.Of(err); err == nil || kind != "" && got != kind || kind == "" && got != fault.Usage && got != fault.Unsupported {
 			t.Errorf("%s: %v, %v", spec, got, err)
 		}
 		if r.Status == results.OK {
@@ -142,7 +143,7 @@ func TestPowerFails(t *testing.T) {
 		tr.RX = receiver()
 		tr.Power, tr.Unattended = []Metering{{endpoint.RX, spec, tr.RX}}, true
 		r, err = Drive(t.Context(), tr)
-		if (err == nil) != (kind == endpoint.Failed) || r.RX.Watts != nil || err == nil && len(r.Warnings) == 0 {
+		if (err == nil) != (kind == fault.Failed) || r.RX.Watts != nil || err == nil && len(r.Warnings) == 0 {
 			t.Errorf("%s, unattended: %v, %q", spec, err, r.Warnings)
 		}
 	}
@@ -188,7 +189,7 @@ func TestPowerOfTheReceiversOwn(t *testing.T) {
 	})
 
 	tr.Power = []Metering{{endpoint.RX, spec, c}}
-	if _, err := Drive(t.Context(), tr); endpoint.KindOf(err) != endpoint.Denied || !strings.Contains(err.Error(), "without a token") {
+	if _, err := Drive(t.Context(), tr); fault.Of(err) != fault.Denied || !strings.Contains(err.Error(), "without a token") {
 		t.Errorf("a stranger's meter: %v", err)
 	}
 }
@@ -204,7 +205,7 @@ func TestPowerOfStrangers(t *testing.T) {
 	}
 	defer known.Close()
 	for _, spec := range []string{"exec:touch /nowhere", "replay:/etc/passwd", "scpi:192.0.2.1"} {
-		if _, err := known.watch(t.Context(), wire.Watch{Specs: []string{spec}, Quiet: time.Second}); endpoint.KindOf(err) != endpoint.Denied {
+		if _, err := known.watch(t.Context(), wire.Watch{Specs: []string{spec}, Quiet: time.Second}); fault.Of(err) != fault.Denied {
 			t.Errorf("%s: %v", spec, err)
 		}
 	}
@@ -213,7 +214,7 @@ func TestPowerOfStrangers(t *testing.T) {
 	ran := filepath.Join(t.TempDir(), "ran")
 	allowed, other := "exec:echo 5; touch "+ran, "exec:echo 5; touch "+ran+"2"
 	piped := pipeAgent(t, "agent", &agent.Agent{Allowed: []string{allowed}})
-	if _, err := piped.watch(t.Context(), wire.Watch{Specs: []string{other}, Quiet: time.Second}); endpoint.KindOf(err) != endpoint.Denied {
+	if _, err := piped.watch(t.Context(), wire.Watch{Specs: []string{other}, Quiet: time.Second}); fault.Of(err) != fault.Denied {
 		t.Errorf("a command named over the link: %v", err)
 	}
 	if _, err := piped.watch(t.Context(), wire.Watch{Specs: []string{allowed}, Quiet: time.Second}); err != nil {
@@ -229,7 +230,7 @@ func TestPowerOfStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.watch(t.Context(), wire.Watch{Quiet: time.Hour}); endpoint.KindOf(err) != endpoint.Denied {
+	if _, err := c.watch(t.Context(), wire.Watch{Quiet: time.Hour}); fault.Of(err) != fault.Denied {
 		t.Errorf("quiet for an hour: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -152,7 +153,7 @@ func TestStuckOrSilent(t *testing.T) {
 	} {
 		time.Sleep(step.wait)
 		if err := c.stuckAt(upTo(time.Second, "prepare the run"), 14*time.Second); !strings.HasPrefix(err.Error(), step.says) ||
-			endpoint.KindOf(err) != endpoint.Failed {
+			fault.Of(err) != fault.Failed {
 			t.Errorf("%s later: %v, want %s", step.wait, err, step.says)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/power"
 )
 
@@ -28,7 +29,7 @@ func TestTokenIsForMeasuring(t *testing.T) {
 			continue
 		}
 		spec := kind.Name + ":127.0.0.1/1?power=1"
-		if _, err := c.watch(t.Context(), wire.Watch{Specs: []string{spec}, Lenient: true, Quiet: time.Second}); endpoint.KindOf(err) != endpoint.Denied {
+		if _, err := c.watch(t.Context(), wire.Watch{Specs: []string{spec}, Lenient: true, Quiet: time.Second}); fault.Of(err) != fault.Denied {
 			t.Errorf("meter %s: %v", spec, err)
 		}
 	}
@@ -38,25 +39,25 @@ func TestTokenIsForMeasuring(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		change func(*wire.Prepare)
-		kind   endpoint.Kind
+		kind   fault.Kind
 		text   string
 	}{
-		"a program for core dumps": {func(p *wire.Prepare) { p.Settings = map[string]string{"sysctl.kernel.core_pattern": "|/bin/sh"} }, endpoint.Usage, "is none that zcbench sets"},
+		"a program for core dumps": {func(p *wire.Prepare) { p.Settings = map[string]string{"sysctl.kernel.core_pattern": "|/bin/sh"} }, fault.Usage, "is none that zcbench sets"},
 		"a program for modules": {func(p *wire.Prepare) { p.Optional = map[string]string{"sysctl.kernel.modprobe": "/bin/sh"} },
-			endpoint.Usage, "is none that zcbench sets"},
-		"a file above /proc/sys": {func(p *wire.Prepare) { p.Settings = map[string]string{"sysctl.net.ipv4.x/../../../../etc/shadow": "x"} }, endpoint.Usage, "is none that zcbench sets"},
-		"a setting of no family": {func(p *wire.Prepare) { p.Settings = map[string]string{"file./etc/passwd": "x"} }, endpoint.Usage, "no setting is called"},
-		"a sender":               {func(p *wire.Prepare) { p.Role, p.Host = endpoint.TX, "127.0.0.1" }, endpoint.Denied, "no sender"},
-		"a descriptor":           {func(p *wire.Prepare) { p.Options = map[string]string{"mem": "fd", "mem-fd": "0"} }, endpoint.Denied, "descriptors"},
-		"a run without end":      {func(p *wire.Prepare) { p.Raw, p.Time = true, 0 }, endpoint.Denied, "--raw"},
-		"another interface":      {func(p *wire.Prepare) { p.Interface = other(t) }, endpoint.Denied, "does not carry this run"},
-		"no interface":           {func(p *wire.Prepare) { p.Interface = "nonesuch0" }, endpoint.Usage, "no interface nonesuch0"},
+			fault.Usage, "is none that zcbench sets"},
+		"a file above /proc/sys": {func(p *wire.Prepare) { p.Settings = map[string]string{"sysctl.net.ipv4.x/../../../../etc/shadow": "x"} }, fault.Usage, "is none that zcbench sets"},
+		"a setting of no family": {func(p *wire.Prepare) { p.Settings = map[string]string{"file./etc/passwd": "x"} }, fault.Usage, "no setting is called"},
+		"a sender":               {func(p *wire.Prepare) { p.Role, p.Host = endpoint.TX, "127.0.0.1" }, fault.Denied, "no sender"},
+		"a descriptor":           {func(p *wire.Prepare) { p.Options = map[string]string{"mem": "fd", "mem-fd": "0"} }, fault.Denied, "descriptors"},
+		"a run without end":      {func(p *wire.Prepare) { p.Raw, p.Time = true, 0 }, fault.Denied, "--raw"},
+		"another interface":      {func(p *wire.Prepare) { p.Interface = other(t) }, fault.Denied, "does not carry this run"},
+		"no interface":           {func(p *wire.Prepare) { p.Interface = "nonesuch0" }, fault.Usage, "no interface nonesuch0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := base
 			tc.change(&p)
-			if _, err := c.prepare(t.Context(), &p); endpoint.KindOf(err) != tc.kind || !strings.Contains(err.Error(), tc.text) {
-				t.Errorf("error %v of kind %s", err, endpoint.KindOf(err))
+			if _, err := c.prepare(t.Context(), &p); fault.Of(err) != tc.kind || !strings.Contains(err.Error(), tc.text) {
+				t.Errorf("error %v of kind %s", err, fault.Of(err))
 			}
 		})
 	}

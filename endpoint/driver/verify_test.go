@@ -11,6 +11,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -65,18 +66,18 @@ func TestVerifyFailures(t *testing.T) {
 	for name, tc := range map[string]struct {
 		v      agent.Verifier
 		change func(*wire.Prepare)
-		kind   endpoint.Kind
+		kind   fault.Kind
 		text   string
 	}{
-		"nobody can":       {nil, nil, endpoint.Unsupported, "cannot capture"},
-		"not allowed":      {looks(nil, endpoint.Errorf(endpoint.Unsupported, "needs a right")), nil, endpoint.Unsupported, "rx: verify: needs a right"},
-		"which interface":  {looks(quick, nil), func(p *wire.Prepare) { p.Interface = "" }, endpoint.Usage, "--iface"},
-		"no warm-up":       {looks(quick, nil), func(p *wire.Prepare) { p.Omit = 0 }, endpoint.Usage, "--omit"},
-		"fails in the run": {looks(quick, nil), nil, endpoint.Failed, "rx: verify: boom"},
+		"nobody can":       {nil, nil, fault.Unsupported, "cannot capture"},
+		"not allowed":      {looks(nil, fault.Errorf(fault.Unsupported, "needs a right")), nil, fault.Unsupported, "rx: verify: needs a right"},
+		"which interface":  {looks(quick, nil), func(p *wire.Prepare) { p.Interface = "" }, fault.Usage, "--iface"},
+		"no warm-up":       {looks(quick, nil), func(p *wire.Prepare) { p.Omit = 0 }, fault.Usage, "--omit"},
+		"fails in the run": {looks(quick, nil), nil, fault.Failed, "rx: verify: boom"},
 		"does not end": {looks(func(ctx context.Context) (*results.Crossing, error) {
 			time.Sleep(time.Second)
 			return nil, nil
-		}, nil), nil, endpoint.Failed, "longer warm-up"},
+		}, nil), nil, fault.Failed, "longer warm-up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := trial(t, 1, endpointtest.Plain{Role: endpoint.RX}, endpointtest.Plain{Role: endpoint.TX})
@@ -87,8 +88,8 @@ func TestVerifyFailures(t *testing.T) {
 				tc.change(&tr.RXWant)
 			}
 			_, err := Drive(t.Context(), tr)
-			if err == nil || endpoint.KindOf(err) != tc.kind || !strings.Contains(err.Error(), tc.text) {
-				t.Errorf("error %v of kind %s, want %q of kind %s", err, endpoint.KindOf(err), tc.text, tc.kind)
+			if err == nil || fault.Of(err) != tc.kind || !strings.Contains(err.Error(), tc.text) {
+				t.Errorf("error %v of kind %s, want %q of kind %s", err, fault.Of(err), tc.text, tc.kind)
 			}
 		})
 	}

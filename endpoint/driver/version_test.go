@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/endpointtest"
+	"zcbench/internal/fault"
 )
 
 func TestOtherBuildsOfAgents(t *testing.T) {
@@ -21,7 +21,7 @@ func TestOtherBuildsOfAgents(t *testing.T) {
 		_, err := NewClient("receiver", ours, []byte("0123456789abcdef"), "test")
 		theirs.Close()
 		for _, text := range endpointtest.SaysBoth(n) {
-			if err == nil || endpoint.KindOf(err) != endpoint.Failed || !strings.Contains(err.Error(), text) {
+			if err == nil || fault.Of(err) != fault.Failed || !strings.Contains(err.Error(), text) {
 				t.Errorf("protocol %d: %v does not say %s", n, err, text)
 			}
 		}

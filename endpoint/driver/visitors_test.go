@@ -13,6 +13,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/fault"
 )
 
 // crowd keeps idle connections to the ports of an agent, and makes those anew that
@@ -131,7 +132,7 @@ func TestStrangersDoNotStay(t *testing.T) {
 	if _, err := c.prepare(t.Context(), &p); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.prepare(t.Context(), &p); endpoint.KindOf(err) != endpoint.Denied {
+	if _, err := c.prepare(t.Context(), &p); fault.Of(err) != fault.Denied {
 		t.Errorf("a second run: %v", err)
 	}
 }

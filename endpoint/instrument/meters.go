@@ -11,6 +11,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/cpuclock"
+	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 	"zcbench/results/caveat"
@@ -33,7 +34,7 @@ func (in *Instruments) chosen(names []string) ([]Meter, error) {
 	}
 	for _, n := range names {
 		if n != AllCounters && n != NoCounters && !slices.ContainsFunc(in.Meters, func(m Meter) bool { return m.Name == n }) {
-			return nil, endpoint.Errorf(endpoint.Usage, "no counters %q; there are: %s", wire.Clip(n), in.names())
+			return nil, fault.Errorf(fault.Usage, "no counters %q; there are: %s", wire.Clip(n), in.names())
 		}
 	}
 	return list, nil

@@ -13,6 +13,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/cpuclock"
+	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 	"zcbench/results"
 	"zcbench/results/caveat"
@@ -124,13 +125,13 @@ func Fill(rec *results.Record, rx, tx *Side) error {
 	rec.Derive()
 	if rx.Result != nil && tx.Result != nil && !rx.Result.Cut && !tx.Result.Cut {
 		if rx.Result.Total != tx.Result.Total {
-			return endpoint.Errorf(endpoint.Failed, "the sender counted %d bytes over the whole run and the receiver %d: one of them is wrong",
+			return fault.Errorf(fault.Failed, "the sender counted %d bytes over the whole run and the receiver %d: one of them is wrong",
 				tx.Result.Total, rx.Result.Total)
 		}
 	}
 	if rec.Bytes == 0 {
 		if rx.Want.Engine != "null" && tx.Want.Engine != "null" {
-			return endpoint.Errorf(endpoint.Failed, "no payload crossed in the window")
+			return fault.Errorf(fault.Failed, "no payload crossed in the window")
 		}
 		rec.Notes = append(rec.Notes, caveat.Warn(caveat.NullEngine, "the null engine moves no payload: the CPU figures are zcbench's own"))
 	}

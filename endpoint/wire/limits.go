@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 )
 
@@ -36,28 +37,28 @@ func (p *Prepare) Check(l Limits) error {
 		}
 	}
 	if p.Pattern.Period%p.Length != 0 {
-		return endpoint.Errorf(endpoint.Usage, "the pattern's period %d is not a multiple of the length %d", p.Pattern.Period, p.Length)
+		return fault.Errorf(fault.Usage, "the pattern's period %d is not a multiple of the length %d", p.Pattern.Period, p.Length)
 	}
 	if p.Verify && p.Omit == 0 {
-		return endpoint.Errorf(endpoint.Usage, "--verify looks at the warm-up, and there is none: give --omit")
+		return fault.Errorf(fault.Usage, "--verify looks at the warm-up, and there is none: give --omit")
 	}
 	if p.Interval > 0 && p.Interval < MinInterval {
-		return endpoint.Errorf(endpoint.Usage, "interval %s is below %s", p.Interval, MinInterval)
+		return fault.Errorf(fault.Usage, "interval %s is below %s", p.Interval, MinInterval)
 	}
 	switch {
 	case l.Flows > 0 && p.Flows > l.Flows:
-		return endpoint.Errorf(endpoint.Denied, "%s asked for, and the receiver allows %d (its --max-flows)", printable.Count(p.Flows, "flow"), l.Flows)
+		return fault.Errorf(fault.Denied, "%s asked for, and the receiver allows %d (its --max-flows)", printable.Count(p.Flows, "flow"), l.Flows)
 	case l.Time > 0 && p.Time == 0:
-		return endpoint.Errorf(endpoint.Denied, "a run without end is asked for and the receiver allows %s (its --max-time)", l.Time)
+		return fault.Errorf(fault.Denied, "a run without end is asked for and the receiver allows %s (its --max-time)", l.Time)
 	case l.Time > 0 && p.Omit+p.Time > l.Time:
-		return endpoint.Errorf(endpoint.Denied, "a run of %s is asked for and the receiver allows %s (its --max-time)", p.Omit+p.Time, l.Time)
+		return fault.Errorf(fault.Denied, "a run of %s is asked for and the receiver allows %s (its --max-time)", p.Omit+p.Time, l.Time)
 	}
 	return nil
 }
 
 func inBounds(what string, v, low, high int64) error {
 	if v < low || v > high {
-		return endpoint.Errorf(endpoint.Usage, "%s is %d; it must be from %d to %d", what, v, low, high)
+		return fault.Errorf(fault.Usage, "%s is %d; it must be from %d to %d", what, v, low, high)
 	}
 	return nil
 }
@@ -87,7 +88,7 @@ func (p *Prepare) numbers() error {
 		}
 	}
 	if p.Family != 0 && p.Family != 4 && p.Family != 6 {
-		return endpoint.Errorf(endpoint.Usage, "address family %d is neither 4 nor 6", p.Family)
+		return fault.Errorf(fault.Usage, "address family %d is neither 4 nor 6", p.Family)
 	}
 	return nil
 }
@@ -110,10 +111,10 @@ func (p *Prepare) cpus() error {
 	case ScopeHost, ScopeThread:
 	case ScopeCPUSet:
 		if len(p.ScopeSet) == 0 {
-			return endpoint.Errorf(endpoint.Usage, "the CPU time of a set of CPUs is asked for, and the set has none")
+			return fault.Errorf(fault.Usage, "the CPU time of a set of CPUs is asked for, and the set has none")
 		}
 	default:
-		return endpoint.Errorf(endpoint.Usage, "unknown CPU scope %q", Clip(string(p.Scope)))
+		return fault.Errorf(fault.Usage, "unknown CPU scope %q", Clip(string(p.Scope)))
 	}
 	return nil
 }
@@ -124,21 +125,21 @@ func (p *Prepare) words() error {
 			continue
 		}
 		if addr, err := netip.ParseAddr(a.text); err != nil || len(addr.Zone()) > maxWord {
-			return endpoint.Errorf(endpoint.Usage, "%s: %q is no IP address", a.what, Clip(a.text))
+			return fault.Errorf(fault.Usage, "%s: %q is no IP address", a.what, Clip(a.text))
 		}
 	}
 	if err := checkInterface(p.Interface); err != nil {
 		return err
 	}
 	if len(p.Congestion) > maxControls || strings.Trim(p.Congestion, controlLetters) != "" {
-		return endpoint.Errorf(endpoint.Usage, "%q names no congestion control", Clip(p.Congestion))
+		return fault.Errorf(fault.Usage, "%q names no congestion control", Clip(p.Congestion))
 	}
 	if err := inBounds("number of counters' names", int64(len(p.Counters)), 0, 256); err != nil {
 		return err
 	}
 	for _, name := range p.Counters {
 		if !isText(name, maxWord) {
-			return endpoint.Errorf(endpoint.Usage, "%q names no counters", Clip(name))
+			return fault.Errorf(fault.Usage, "%q names no counters", Clip(name))
 		}
 	}
 	if err := inBounds("number of the run's processes", int64(len(p.Kin)), 0, maxKin); err != nil {
@@ -146,7 +147,7 @@ func (p *Prepare) words() error {
 	}
 	for _, k := range p.Kin {
 		if !isText(k.Namespace, maxWord) || len(k.Name) > maxWord || k.PID < 0 || k.PID > math.MaxInt32 {
-			return endpoint.Errorf(endpoint.Usage, "process %d %q in %q is none", k.PID, Clip(k.Name), Clip(k.Namespace))
+			return fault.Errorf(fault.Usage, "process %d %q in %q is none", k.PID, Clip(k.Name), Clip(k.Namespace))
 		}
 	}
 	for _, m := range []struct {
@@ -159,7 +160,7 @@ func (p *Prepare) words() error {
 		}
 		for name, value := range m.of {
 			if !isText(name, 2*maxWord) || !isText(strings.ReplaceAll(value, "\t", " "), m.value) {
-				return endpoint.Errorf(endpoint.Usage, "%s %q cannot be %q", m.what, Clip(name), Clip(value))
+				return fault.Errorf(fault.Usage, "%s %q cannot be %q", m.what, Clip(name), Clip(value))
 			}
 		}
 	}
@@ -173,7 +174,7 @@ func checkInterface(name string) error {
 	if name == "." || name == ".." || len(name) > altname || strings.ContainsFunc(name, func(r rune) bool {
 		return r == '/' || r == ':' || unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}) {
-		return endpoint.Errorf(endpoint.Usage, "%q names no interface", Clip(name))
+		return fault.Errorf(fault.Usage, "%q names no interface", Clip(name))
 	}
 	return nil
 }
@@ -190,7 +191,7 @@ func isText(s string, most int) bool {
 // Check holds a start to the present: the ends' clocks were compared just before.
 func (s *Start) Check(now int64) error {
 	if s.At > now+int64(ConnectWait) || s.At < now-int64(PrepareWait) {
-		return endpoint.Errorf(endpoint.Failed, "start at %.1f s where it is %.1f s now: clocks of the two ends disagree", float64(s.At)/1e9, float64(now)/1e9)
+		return fault.Errorf(fault.Failed, "start at %.1f s where it is %.1f s now: clocks of the two ends disagree", float64(s.At)/1e9, float64(now)/1e9)
 	}
 	return nil
 }
@@ -198,11 +199,11 @@ func (s *Start) Check(now int64) error {
 // Check refuses meters that no run has.
 func (w *Watch) Check() error {
 	if len(w.Specs) > MaxMeters {
-		return endpoint.Errorf(endpoint.Usage, "%d meters are more than the %d of a run", len(w.Specs), MaxMeters)
+		return fault.Errorf(fault.Usage, "%d meters are more than the %d of a run", len(w.Specs), MaxMeters)
 	}
 	for _, spec := range w.Specs {
 		if !isText(spec, maxSpec) {
-			return endpoint.Errorf(endpoint.Usage, "a meter's address of %d characters, or with some that cannot be shown", len(spec))
+			return fault.Errorf(fault.Usage, "a meter's address of %d characters, or with some that cannot be shown", len(spec))
 		}
 	}
 	return inBounds("time until meters are asked, in ns,", int64(w.Quiet), 0, int64(2*MaxTime))
@@ -211,7 +212,7 @@ func (w *Watch) Check() error {
 // Check refuses times that cannot be meant; now is that of the agent's clock.
 func (t *Tell) Check(now int64) error {
 	if t.Until > now+int64(ConnectWait) {
-		return endpoint.Errorf(endpoint.Failed, "what meters say until %.1f s where it is %.1f s now: clocks of the two ends disagree",
+		return fault.Errorf(fault.Failed, "what meters say until %.1f s where it is %.1f s now: clocks of the two ends disagree",
 			float64(t.Until)/1e9, float64(now)/1e9)
 	}
 	const ages = 1 << 62 // ns; a driver that asks for all says 0 on its own clock
@@ -221,11 +222,11 @@ func (t *Tell) Check(now int64) error {
 // Check refuses what names no interface and no address.
 func (s *Survey) Check() error {
 	if s.Role != endpoint.RX && s.Role != endpoint.TX {
-		return endpoint.Errorf(endpoint.Usage, "unknown role %q", Clip(string(s.Role)))
+		return fault.Errorf(fault.Usage, "unknown role %q", Clip(string(s.Role)))
 	}
 	for _, a := range []string{s.Address, s.To} {
 		if addr, err := netip.ParseAddr(a); a != "" && (err != nil || len(addr.Zone()) > maxWord) {
-			return endpoint.Errorf(endpoint.Usage, "%q is no IP address", Clip(a))
+			return fault.Errorf(fault.Usage, "%q is no IP address", Clip(a))
 		}
 	}
 	return checkInterface(s.Interface)
@@ -247,7 +248,7 @@ func (w *Welcome) Check() error {
 	}
 	for _, word := range []string{w.BootID, w.Pinned.RX, w.Pinned.TX, w.Version, w.Process.Namespace} {
 		if !isText(word, maxWord) {
-			return endpoint.Errorf(endpoint.Usage, "%q is nothing that an agent is called", Clip(word))
+			return fault.Errorf(fault.Usage, "%q is nothing that an agent is called", Clip(word))
 		}
 	}
 	return cmp.Or(

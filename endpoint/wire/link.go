@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 )
 
 // Link frames messages on a byte stream. Reads come from one goroutine;
@@ -73,19 +73,19 @@ func (l *Link) write(b []byte, bounded bool) error {
 
 // SendError sends an error with its kind.
 func (l *Link) SendError(err error) error {
-	return l.Send(Message{Error: &failure{Kind: endpoint.KindOf(err), Text: err.Error()}})
+	return l.Send(Message{Error: &failure{Kind: fault.Of(err), Text: err.Error()}})
 }
 
 // Goodbye tells another process that this one was interrupted: to it, that is a failure.
 func (l *Link) Goodbye(why error) {
-	if endpoint.KindOf(why) == endpoint.Interrupted && !l.Within() {
-		l.LastWords(endpoint.Errorf(endpoint.Failed, "it was interrupted (%w)", why))
+	if fault.Of(why) == fault.Interrupted && !l.Within() {
+		l.LastWords(fault.Errorf(fault.Failed, "it was interrupted (%w)", why))
 	}
 }
 
 // LastWords are for a peer that may not read, or not yet.
 func (l *Link) LastWords(err error) {
-	b, e := json.Marshal(Message{Error: &failure{Kind: endpoint.KindOf(err), Text: err.Error()}})
+	b, e := json.Marshal(Message{Error: &failure{Kind: fault.Of(err), Text: err.Error()}})
 	if e != nil {
 		return
 	}
@@ -156,7 +156,7 @@ func (l *Link) ReceiveHello() (Hello, error) {
 
 // VersionError is that of a peer whose protocol is another.
 func VersionError(theirs Hello, version string) error {
-	return endpoint.Errorf(endpoint.Failed, "the peer is zcbench %q with control protocol %d, this is %q with %d: use the same zcbench on both ends",
+	return fault.Errorf(fault.Failed, "the peer is zcbench %q with control protocol %d, this is %q with %d: use the same zcbench on both ends",
 		Clip(theirs.Version), theirs.Protocol, version, Protocol)
 }
 

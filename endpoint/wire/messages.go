@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"zcbench/endpoint"
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/power"
 	"zcbench/results"
@@ -262,8 +263,8 @@ type FlowResult struct {
 }
 
 type failure struct {
-	Kind endpoint.Kind `json:"kind"`
-	Text string        `json:"text"`
+	Kind fault.Kind `json:"kind"`
+	Text string     `json:"text"`
 }
 
 // decode is strict: a field this version does not know would be a promise
@@ -296,11 +297,7 @@ func decode(line []byte) (Message, error) {
 
 // Err is what the other end says went wrong, as an error of its kind.
 func (f *failure) Err() error {
-	switch f.Kind {
-	case endpoint.Usage, endpoint.Unsupported, endpoint.Denied, endpoint.Unreachable, endpoint.PeerGone, endpoint.Interrupted:
-		return &endpoint.Error{Kind: f.Kind, Err: errors.New(printable.Line(f.Text))}
-	}
-	return &endpoint.Error{Kind: endpoint.Failed, Err: errors.New(printable.Line(f.Text))}
+	return fault.Wrap(fault.Named(f.Kind), errors.New(printable.Line(f.Text)))
 }
 
 // Clip keeps a peer's words short and printable in our errors.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"unicode"
 
-	"zcbench/endpoint"
+	"zcbench/internal/fault"
 )
 
 // TestPeersWords: what a peer says of itself and of its failures can drive no
@@ -13,7 +13,7 @@ import (
 func TestPeersWords(t *testing.T) {
 	const words = "no\x1b[2J\x1b]0;x\aroom\rhere\u202e\u009b1m"
 	texts := []string{
-		(&failure{Kind: endpoint.Denied, Text: words}).Err().Error(),
+		(&failure{Kind: fault.Denied, Text: words}).Err().Error(),
 		(&failure{Kind: "strange", Text: words}).Err().Error(),
 		VersionError(Hello{Version: words}, "1").Error(),
 		Clip(words),

@@ -2,6 +2,8 @@
 // with the reason and the cure, or unknown.
 package feature
 
+import "zcbench/internal/fault"
+
 // Answer is one of three: a probe that could not find out says Unknown
 // rather than guess.
 type Answer string
@@ -34,4 +36,13 @@ func Impossible(reason, fix string) Verdict {
 // Undecided is an unknown, with what stood in the way and how to find out.
 func Undecided(reason, fix string) Verdict {
 	return Verdict{Answer: Unknown, Reason: reason, Fix: fix}
+}
+
+// Refused is the answer that an error amounts to which only a host gives that
+// cannot do it, unless it is one of the moment.
+func Refused(err error, fix string) Verdict {
+	if fault.Exhausted(err) {
+		return Undecided(err.Error(), "")
+	}
+	return Impossible(err.Error(), fix)
 }

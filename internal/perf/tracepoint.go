@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"zcbench/internal/feature"
+	"zcbench/internal/fault"
 )
 
 // Field is where a tracepoint's record has a value.
@@ -74,7 +74,7 @@ func tracefs() (*os.File, error) {
 }
 
 func tracefsError(err error) error {
-	e := &Error{Lacking: !feature.Exhausted(err), text: fmt.Sprintf("tracefs, which names the kernel's tracepoints, cannot be used (%v)", err)}
+	e := &Error{Lacking: !fault.Exhausted(err), text: fmt.Sprintf("tracefs, which names the kernel's tracepoints, cannot be used (%v)", err)}
 	errors.As(err, &e.errno)
 	switch {
 	case errors.Is(err, fs.ErrPermission):

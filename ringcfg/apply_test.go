@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil/outside"
@@ -129,22 +130,22 @@ func TestUnsupported(t *testing.T) {
 	v4 := e.Addr4
 	for _, c := range []struct {
 		want Want
-		kind error
+		kind fault.Kind
 		text string
 	}{
-		{Want{Settings: map[string]string{"mtu": "4148", "tcp-data-split": "on", "ring.rx": "4096"}}, ErrUnsupported, "ring.rx, tcp-data-split: not supported by driver veth"},
-		{Want{Settings: map[string]string{"gro-hw": "on"}}, ErrUnsupported, "gro-hw: not supported by driver veth"},
-		{Want{Settings: map[string]string{"gro": "maybe"}}, ErrUsage, `feature.rx-gro: "maybe" is not on or off`},
-		{Want{Settings: map[string]string{"speed": "fast"}}, ErrUsage, `no setting is called "speed"`},
-		{Want{Settings: map[string]string{"flow.tcp4 dst-port x": "queue 1"}}, ErrUsage, "x is not a port"},
-		{Want{Queues: 1, Flows: []ethtool.Match{{Dst: v4, DstPort: 5302}}}, ErrUnsupported, "feature.rx-ntuple-filter: not supported by driver veth"},
-		{Want{Queues: 5}, ErrUnsupported, "driver veth of " + e.Interface + " has at most"},
-		{Want{Keep: true, Settings: map[string]string{"dma-latency": "3"}}, ErrUsage, "only as long as the process"},
+		{Want{Settings: map[string]string{"mtu": "4148", "tcp-data-split": "on", "ring.rx": "4096"}}, fault.Unsupported, "ring.rx, tcp-data-split: not supported by driver veth"},
+		{Want{Settings: map[string]string{"gro-hw": "on"}}, fault.Unsupported, "gro-hw: not supported by driver veth"},
+		{Want{Settings: map[string]string{"gro": "maybe"}}, fault.Usage, `feature.rx-gro: "maybe" is not on or off`},
+		{Want{Settings: map[string]string{"speed": "fast"}}, fault.Usage, `no setting is called "speed"`},
+		{Want{Settings: map[string]string{"flow.tcp4 dst-port x": "queue 1"}}, fault.Usage, "x is not a port"},
+		{Want{Queues: 1, Flows: []ethtool.Match{{Dst: v4, DstPort: 5302}}}, fault.Unsupported, "feature.rx-ntuple-filter: not supported by driver veth"},
+		{Want{Queues: 5}, fault.Unsupported, "driver veth of " + e.Interface + " has at most"},
+		{Want{Keep: true, Settings: map[string]string{"dma-latency": "3"}}, fault.Usage, "only as long as the process"},
 		// The kernel refuses the second: the first is rolled back.
-		{Want{Settings: map[string]string{"mtu": "4148", "channels.rx": "0"}}, nil, "requested channel counts"},
-		{Want{Settings: map[string]string{"mtu": "4148", "channels.rx": "4000"}}, ErrUnsupported, "channels.rx: at most"},
-		{Want{Settings: map[string]string{"tx-queue-len": "77", "sysctl.net.ipv4.tcp_sack": "0"}}, ErrUsage, "no setting"},
-		{Want{Settings: map[string]string{"link.tx-queue-len": "77", "sysctl.net.ipv4.tcp_congestion_control": "none"}}, ErrUsage, "is none of those that are there: "},
+		{Want{Settings: map[string]string{"mtu": "4148", "channels.rx": "0"}}, fault.Failed, "requested channel counts"},
+		{Want{Settings: map[string]string{"mtu": "4148", "channels.rx": "4000"}}, fault.Unsupported, "channels.rx: at most"},
+		{Want{Settings: map[string]string{"tx-queue-len": "77", "sysctl.net.ipv4.tcp_sack": "0"}}, fault.Usage, "no setting"},
+		{Want{Settings: map[string]string{"link.tx-queue-len": "77", "sysctl.net.ipv4.tcp_congestion_control": "none"}}, fault.Usage, "is none of those that are there: "},
 	} {
 		c.want.Interface = e.Interface
 		var err error
@@ -152,8 +153,8 @@ func TestUnsupported(t *testing.T) {
 			_, _, err = Apply(background, c.want, j)
 			return nil
 		})
-		if err == nil || !strings.Contains(err.Error(), c.text) || c.kind != nil && !errors.Is(err, c.kind) {
-			t.Errorf("%v:\n got %v (%v)\nwant %s (%v)", c.want.Settings, err, errors.Is(err, c.kind), c.text, c.kind)
+		if err == nil || !strings.Contains(err.Error(), c.text) || fault.Of(err) != c.kind {
+			t.Errorf("%v:\n got %v (%v)\nwant %s (%v)", c.want.Settings, err, fault.Of(err), c.text, c.kind)
 		}
 		if after := state(t, e); after != before {
 			t.Fatalf("%v: not as before:\n%s", c.want, lineDiff(before, after))
@@ -303,7 +304,7 @@ func TestRefusedValues(t *testing.T) {
 		name, value, _ := strings.Cut(c[0], "=")
 		in(t, e, func() error {
 			_, _, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{name: value}}, j)
-			if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c[1]) || !strings.Contains(err.Error(), e.Interface) {
+			if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c[1]) || !strings.Contains(err.Error(), e.Interface) {
 				t.Errorf("%s: %v, want %q", c[0], err, c[1])
 			}
 			return nil
@@ -374,7 +375,7 @@ func TestIPv6MTU(t *testing.T) {
 			is("1400")
 		}
 		for _, value := range []string{"1279", "1500", "x"} {
-			if _, err := Plan(Want{Interface: e.Interface, Settings: map[string]string{ipv6MTU: value}}); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "from 1280 to 1499") {
+			if _, err := Plan(Want{Interface: e.Interface, Settings: map[string]string{ipv6MTU: value}}); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "from 1280 to 1499") {
 				t.Errorf("%s: %v", value, err)
 			}
 		}
@@ -467,7 +468,7 @@ func TestBusy(t *testing.T) {
 			return err
 		}
 		_, _, err = Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "9000"}}, j)
-		if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "interface "+e.Interface+" is held by process ") {
+		if !isBusy(err) || !strings.Contains(err.Error(), "interface "+e.Interface+" is held by process ") {
 			t.Errorf("a second holder: %v", err)
 		}
 		if done, err := Recover(background, j); err != nil || !done.nothing() {
@@ -547,7 +548,7 @@ func TestWithoutRights(t *testing.T) {
 		}
 		_, _, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on", "sysctl.net.ipv4.tcp_sack": "0"}}, Journal(t.TempDir()))
 		want := "sysctl.net.ipv4.tcp_sack needs CAP_NET_ADMIN; link.mtu needs CAP_NET_ADMIN; feature.rx-gro needs CAP_NET_ADMIN (run it as root)"
-		if !errors.Is(err, ErrUnsupported) || err.Error() != want {
+		if fault.Of(err) != fault.Unsupported || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 		return nil

@@ -112,7 +112,7 @@ func refuseCPU(h *host, name, value string) error {
 	path := h.cpuFile(name)
 	if strings.HasSuffix(name, ".governor") {
 		if all, err := readFile(filepath.Join(filepath.Dir(path), "scaling_available_governors")); err == nil && all != "" && !slices.Contains(strings.Fields(all), value) {
-			return fmt.Errorf("there is no governor %s here, but %s", value, all)
+			return unsupported("there is no governor %s here, but %s", value, all)
 		}
 	}
 	return refuseFile(path)

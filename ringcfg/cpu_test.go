@@ -1,13 +1,14 @@
 package ringcfg
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
 
 	"github.com/vishvananda/netns"
+
+	"zcbench/internal/fault"
 )
 
 // machine lays out files of a machine of two CPUs and two NUMA nodes.
@@ -136,7 +137,7 @@ func TestParseNumbers(t *testing.T) {
 	} {
 		set := map[string]Settings{}
 		got, err := h.put(set, Settings{}, c[0], c[1])
-		if got != c[2] || (err == nil) != (c[2] != "") || err != nil && !errors.Is(err, ErrUsage) {
+		if got != c[2] || (err == nil) != (c[2] != "") || err != nil && fault.Of(err) != fault.Usage {
 			t.Errorf("%s=%s: %q, %v", c[0], c[1], got, err)
 		}
 	}

@@ -11,23 +11,25 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/genl"
 )
 
-// kindError is an error that errors.Is finds to be of a kind, though its text
-// does not repeat it.
-type kindError struct{ kind, err error }
-
-func (e *kindError) Error() string        { return e.err.Error() }
-func (e *kindError) Unwrap() error        { return e.err }
-func (e *kindError) Is(target error) bool { return target == e.kind }
-
+// unsupported: this kernel, driver or user cannot do what is wanted, and the text says
+// what is missing. Nothing was changed.
 func unsupported(format string, args ...any) error {
-	return &kindError{ErrUnsupported, fmt.Errorf(format, args...)}
+	return fault.Errorf(fault.Unsupported, format, args...)
 }
 
-func usage(format string, args ...any) error {
-	return &kindError{ErrUsage, fmt.Errorf(format, args...)}
+// usage: the want itself makes no sense.
+func usage(format string, args ...any) error { return fault.Errorf(fault.Usage, format, args...) }
+
+// busy is an error of what another process holds.
+type busy struct{ error }
+
+func isBusy(err error) bool {
+	_, is := errors.AsType[busy](err)
+	return is
 }
 
 // explain says what a refused write of settings of a family needs.
@@ -40,7 +42,7 @@ func (h *host) explain(f family, set Settings, err error) error {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return unsupported("%w (it needs %s in the user namespace that owns it)", err, capabilities[f.right])
 	case errors.Is(err, unix.EOPNOTSUPP):
-		return &kindError{ErrUnsupported, err}
+		return fault.Wrap(fault.Unsupported, err)
 	case f.group == device && refusal != nil && refusal.Message == "" && h.driver != "":
 		return fmt.Errorf("%w: driver %s refuses %s and does not say why (dmesg may)", err, h.driver, strings.Join(set.names(), ", "))
 	}
@@ -85,6 +87,8 @@ func (h *host) refusal(r resolved, steering bool) (skipped Settings, err error) 
 		for _, name := range r.set[f.name].names() {
 			switch err := f.refuse(h, name, r.set[f.name][name]); {
 			case err == nil:
+			case fault.Of(err) != fault.Unsupported:
+				return nil, fmt.Errorf("%s: %w", name, err)
 			case r.optional[name]:
 				skipped[name] = err.Error()
 			default:

@@ -1,12 +1,12 @@
 package ringcfg
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/genl"
 )
 
@@ -20,15 +20,15 @@ func TestExplain(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want string
-		kind error // nil: none
+		kind fault.Kind
 	}{
-		{&genl.Error{Op: "ethtool pause-set", Errno: unix.EINVAL}, "ethtool pause-set: invalid argument: driver mlx5_core refuses pause.autoneg and does not say why (dmesg may)", nil},
-		{&genl.Error{Op: "ethtool pause-set", Errno: unix.EINVAL, Message: "no"}, "ethtool pause-set: invalid argument: no", nil},
-		{&genl.Error{Op: "ethtool pause-set", Errno: unix.EOPNOTSUPP}, "shows its pause settings, and does not let this be changed", ErrUnsupported},
-		{&genl.Error{Op: "ethtool pause-set", Errno: unix.EPERM}, "(it needs CAP_NET_ADMIN in the user namespace that owns it)", ErrUnsupported},
+		{&genl.Error{Op: "ethtool pause-set", Errno: unix.EINVAL}, "ethtool pause-set: invalid argument: driver mlx5_core refuses pause.autoneg and does not say why (dmesg may)", fault.Failed},
+		{&genl.Error{Op: "ethtool pause-set", Errno: unix.EINVAL, Message: "no"}, "ethtool pause-set: invalid argument: no", fault.Failed},
+		{&genl.Error{Op: "ethtool pause-set", Errno: unix.EOPNOTSUPP}, "shows its pause settings, and does not let this be changed", fault.Unsupported},
+		{&genl.Error{Op: "ethtool pause-set", Errno: unix.EPERM}, "(it needs CAP_NET_ADMIN in the user namespace that owns it)", fault.Unsupported},
 	} {
 		got := h.explain(f, Settings{"pause.autoneg": "on"}, c.err)
-		if !strings.HasSuffix(got.Error(), c.want) || errors.Is(got, ErrUnsupported) != (c.kind == ErrUnsupported) {
+		if !strings.HasSuffix(got.Error(), c.want) || fault.Of(got) != c.kind {
 			t.Errorf("%v: %v, want %s", c.err, got, c.want)
 		}
 	}

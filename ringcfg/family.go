@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/genl/ethtool"
 )
 
@@ -124,7 +125,7 @@ func unknown(name string, now Settings) error {
 			return notCalled(name, []string{known})
 		}
 	}
-	return &kindError{ErrUsage, noSetting(name)}
+	return fault.Wrap(fault.Usage, noSetting(name))
 }
 
 // instance is the part of a name that says of which CPU, queue or node a setting is.

@@ -129,7 +129,7 @@ func writeFile(path, value string) (err error) {
 }
 
 // errNoWriter: the kernel shows a file and has no way to write it.
-var errNoWriter = errors.New("this kernel shows it, and lets nobody change it")
+var errNoWriter = unsupported("this kernel shows it, and lets nobody change it")
 
 // refuseFile says why this thread would be refused to write a kernel file, as far as
 // its mode and its mount tell; of one that does not exist nothing is said.
@@ -143,9 +143,9 @@ func refuseFile(path string) error {
 	}
 	switch err := unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS); {
 	case errors.Is(err, unix.EROFS):
-		return errors.New("its file system is mounted read-only here, as in a container: set it on the host itself")
+		return unsupported("its file system is mounted read-only here, as in a container: set it on the host itself")
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return fmt.Errorf("this process may not write %s: %w", path, err)
+		return unsupported("this process may not write %s: %w", path, err)
 	}
 	return nil
 }

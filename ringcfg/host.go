@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/netif"
@@ -64,7 +65,10 @@ func within(ns netns.NsHandle, f func() error) error {
 			}
 		}
 		if err := netns.Set(ns); err != nil {
-			done <- fmt.Errorf("enter a network namespace: %w", err)
+			if err = fmt.Errorf("enter a network namespace: %w", err); errors.Is(err, unix.EPERM) {
+				err = fault.Wrap(fault.Unsupported, err)
+			}
+			done <- err
 			return
 		}
 		done <- f()

@@ -405,7 +405,7 @@ func takeLock(path, what string, wait time.Duration) (*lock, error) {
 			if err != nil || holder == "" {
 				holder = "a process that is just beginning or ending"
 			}
-			return nil, &kindError{ErrBusy, fmt.Errorf("%s is held by %s, which lets go when it ends (lock %s)", what, holder, path)}
+			return nil, busy{fmt.Errorf("%s is held by %s, which lets go when it ends (lock %s)", what, holder, path)}
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

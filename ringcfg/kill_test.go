@@ -204,7 +204,7 @@ func victim(iface string, j Journal, seed string) error {
 		_, undo, err := Apply(context.Background(), Want{Interface: iface, Settings: want, Keep: keep}, j)
 		var done Restored
 		switch {
-		case errors.Is(err, ErrBusy):
+		case isBusy(err):
 			return err
 		case err != nil:
 			continue // some combinations do not go together: rolled back

@@ -1,12 +1,12 @@
 package ringcfg
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 	"testing"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/genl/ethtool"
 )
 
@@ -21,7 +21,7 @@ func TestCheck(t *testing.T) {
 		{"ring", "5", `no setting is called "ring"`}, {"sysctl.net.core.rmem_mxa", "5", `did you mean "sysctl.net.core.rmem_max"?`}, {"sysctl.net.ipv4.tcp_autocorkin", "1", `did you mean "sysctl.net.ipv4.tcp_autocorking"?`},
 	} {
 		err := Check(c[0], c[1])
-		if (err == nil) != (c[2] == "") || err != nil && (!strings.Contains(err.Error(), c[2]) || !errors.Is(err, ErrUsage)) {
+		if (err == nil) != (c[2] == "") || err != nil && (!strings.Contains(err.Error(), c[2]) || fault.Of(err) != fault.Usage) {
 			t.Errorf("%s=%s: %v, want %q", c[0], c[1], err, c[2])
 		}
 	}
@@ -64,7 +64,7 @@ func TestMisspelt(t *testing.T) {
 		"napi.rx-99.threaded": "", "napi.tx-0.threaded": "", "queue.tx-0.xps-cpus": "", "coalesce.rx-usecs-irq": "", "link.ipv6-mtu": "", "cpu.99.governor": "",
 	} {
 		err := misspelt(Names(name)[0], now, fixed)
-		if want == "" && err != nil || want != "" && (!errors.Is(err, ErrUsage) || !strings.HasSuffix(err.Error(), fmt.Sprintf("no setting is called %q (zcbench tune show lists them); did you mean \"%s\"?", name, want))) {
+		if want == "" && err != nil || want != "" && (fault.Of(err) != fault.Usage || !strings.HasSuffix(err.Error(), fmt.Sprintf("no setting is called %q (zcbench tune show lists them); did you mean \"%s\"?", name, want))) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}
 	}
@@ -80,7 +80,7 @@ func TestUnknown(t *testing.T) {
 	for name, want := range map[string]string{
 		"rx-frames": `"coalesce.rx-frames"?`, "idle-C6": `"cpu.*.idle-C6"?`, "irq-suspend-timeouts": `"irq-suspend-timeout"?`, "nothing-like-it": "lists them)",
 	} {
-		if err := unknown(name, now); !errors.Is(err, ErrUsage) || !strings.HasSuffix(err.Error(), want) {
+		if err := unknown(name, now); fault.Of(err) != fault.Usage || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", name, err, want)
 		}
 	}

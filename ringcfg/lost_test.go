@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
 )
 
@@ -214,7 +215,7 @@ func TestNotFound(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Interface != e.Interface || len(all[0].Changes) != 1 || all[0].Changes[0] != (Change{"link.mtu", "1500", "4148"}) {
 		t.Fatalf("pending: %+v, %v", all, err)
 	}
-	if err := Forget(j, "../"+all[0].Name); !errors.Is(err, ErrUsage) {
+	if err := Forget(j, "../"+all[0].Name); fault.Of(err) != fault.Usage {
 		t.Errorf("forget a path: %v", err)
 	}
 	if err := Forget(j, all[0].Name); err != nil {

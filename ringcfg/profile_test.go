@@ -1,11 +1,12 @@
 package ringcfg
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"zcbench/internal/fault"
 )
 
 func TestProfiles(t *testing.T) {
@@ -45,7 +46,7 @@ func TestProfiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := LoadProfile(path)
-		if (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || !errors.Is(err, ErrUsage)) {
+		if (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || fault.Of(err) != fault.Usage) {
 			t.Errorf("%q: %v, want %q", c.text, err, c.err)
 		}
 	}

@@ -1,12 +1,13 @@
 package ringcfg
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"zcbench/internal/fault"
 )
 
 // Files that nobody can write are known before the first write, whatever their family.
@@ -34,7 +35,7 @@ func TestRefusedFiles(t *testing.T) {
 		if err := os.Chmod(filepath.Join(h.root, path), 0o444); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.refusal(r, false); !errors.Is(err, ErrUnsupported) || err != nil && err.Error() != name+": "+errNoWriter.Error() && os.Getuid() == 0 {
+		if _, err := h.refusal(r, false); fault.Of(err) != fault.Unsupported || err != nil && err.Error() != name+": "+errNoWriter.Error() && os.Getuid() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
 		r.optional[name] = true
@@ -85,7 +86,26 @@ func TestPlanKeep(t *testing.T) {
 	if now["cpu.dma-latency"] == "" {
 		t.Skip("needs /dev/cpu_dma_latency")
 	}
-	if _, err := Plan(Want{Keep: true, Settings: map[string]string{"dma-latency": "77"}}); !errors.Is(err, ErrUsage) {
+	if _, err := Plan(Want{Keep: true, Settings: map[string]string{"dma-latency": "77"}}); fault.Of(err) != fault.Usage {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What could not be looked at has failed: it is neither unsupported nor, where it is
+// optional, to be skipped.
+func TestRefusalThatFails(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: others are told which right they lack")
+	}
+	for _, f := range []string{"sysctl", "shared"} {
+		h := machine(t, nil) // of a network namespace that nobody can enter
+		name := f + ".net.ipv4.tcp_sack"
+		r := resolved{set: map[string]Settings{f: {name: "1"}}, optional: map[string]bool{}}
+		for _, optional := range []bool{false, true} {
+			r.optional[name] = optional
+			if skipped, err := h.refusal(r, false); err == nil || fault.Of(err) != fault.Failed || !strings.HasPrefix(err.Error(), name+": enter a network namespace: ") {
+				t.Errorf("%s, optional %t: %v of kind %s, skipped %v", name, optional, err, fault.Of(err), skipped)
+			}
+		}
 	}
 }

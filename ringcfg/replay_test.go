@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 	"zcbench/internal/testutil/captures"
 )
 
@@ -21,7 +22,7 @@ func TestReplayPlan(t *testing.T) {
 		want map[string]string
 		to   string // the changes
 		err  string
-		kind error
+		kind fault.Kind
 	}{
 		{nic: "zcnic-like-mlx5", want: split, to: "feature.rx-gro-hw off on; ring.tcp-data-split auto on"},
 		{nic: "zcnic-like-mlx5-flags", want: split, to: "priv.rx_cqe_compress on off; feature.rx-gro-hw off on; ring.tcp-data-split auto on"},
@@ -33,38 +34,38 @@ func TestReplayPlan(t *testing.T) {
 		{nic: "zcnic-like-mlx5", want: map[string]string{rule: "queue 3"}, to: rule + "  queue 3 at 1023"},
 		{nic: "zcnic-like-bnxt", want: map[string]string{rule: "queue 3"}, to: rule + "  queue 3"},
 		{nic: "zcnic-like-gve", want: map[string]string{rule: "queue 3"}, to: rule + "  queue 3 at 255"},
-		{nic: "zcnic-like-mlx5", want: map[string]string{"mtu": "9601"}, err: "link.mtu of zc1 is from 68 to 9600", kind: ErrUsage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"mtu": "9601"}, err: "link.mtu of zc1 is from 68 to 9600", kind: fault.Usage},
 		{nic: "zcnic-like-mlx5", want: map[string]string{"mtu": "1000"}, to: "link.mtu 1500 1000"},
 		{nic: "zcnic-like-mlx5", want: map[string]string{"priv.tx_port_ts": "on", "ntuple": "on"}, to: "priv.tx_port_ts off on; feature.rx-ntuple-filter off on"},
 		{nic: "zcnic-like-fbnic", want: map[string]string{"ntuple": "on"}},
-		{nic: "zcnic-like-fbnic", want: map[string]string{"ntuple": "off"}, err: "ntuple: not supported by driver fbnic, which keeps it on", kind: ErrUnsupported},
-		{nic: "zcnic-like-fbnic", want: map[string]string{"gro-hw": "on"}, err: "gro-hw: not supported by driver fbnic, which keeps it off", kind: ErrUnsupported},
-		{nic: "zcnic-like-gve", want: map[string]string{"channels": "4"}, err: "channels: not supported by driver gve", kind: ErrUnsupported},
-		{nic: "zcnic-like-mlx5", want: map[string]string{"priv.rx-striding-rq": "off"}, err: `did you mean "priv.rx_striding_rq"?`, kind: ErrUsage},
+		{nic: "zcnic-like-fbnic", want: map[string]string{"ntuple": "off"}, err: "ntuple: not supported by driver fbnic, which keeps it on", kind: fault.Unsupported},
+		{nic: "zcnic-like-fbnic", want: map[string]string{"gro-hw": "on"}, err: "gro-hw: not supported by driver fbnic, which keeps it off", kind: fault.Unsupported},
+		{nic: "zcnic-like-gve", want: map[string]string{"channels": "4"}, err: "channels: not supported by driver gve", kind: fault.Unsupported},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"priv.rx-striding-rq": "off"}, err: `did you mean "priv.rx_striding_rq"?`, kind: fault.Usage},
 		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-usecs": "4294967295"}, to: "coalesce.rx-usecs 8 4294967295"},
-		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-usecs": "4294967296"}, err: "coalesce.rx-usecs is at most 4294967295, not 4294967296", kind: ErrUsage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-usecs": "4294967296"}, err: "coalesce.rx-usecs is at most 4294967295, not 4294967296", kind: fault.Usage},
 		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-usecs": "009"}, to: "coalesce.rx-usecs 8 9"},
-		{nic: "zcnic-like-mlx5", want: map[string]string{"adaptive-rx": "256"}, err: "coalesce.use-adaptive-rx is at most 1, not 256", kind: ErrUsage},
-		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-ring": "4294967300"}, err: "ring.rx is at most 4294967295, not 4294967300", kind: ErrUsage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"adaptive-rx": "256"}, err: "coalesce.use-adaptive-rx is at most 1, not 256", kind: fault.Usage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-ring": "4294967300"}, err: "ring.rx is at most 4294967295, not 4294967300", kind: fault.Usage},
 		{nic: "zcnic-like-mlx5", want: map[string]string{"rx-ring": "8193"}, to: "ring.rx 1024 8193"}, // which is refused
-		{nic: "zcnic-like-mlx5", want: map[string]string{"channels": "-1"}, err: `"-1" is not a number`, kind: ErrUsage},
-		{nic: "zcnic-like-mlx5", want: map[string]string{"tcp-data-split": "ON"}, err: `ring.tcp-data-split: "ON" is not on, off or auto`, kind: ErrUsage},
-		{nic: "veth", want: map[string]string{"link.txqueuelen": "512"}, err: `did you mean "link.tx-queue-len"?`, kind: ErrUsage},
-		{nic: "veth", want: map[string]string{"rx-ring": "512"}, err: "rx-ring: not supported by driver veth", kind: ErrUnsupported},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"channels": "-1"}, err: `"-1" is not a number`, kind: fault.Usage},
+		{nic: "zcnic-like-mlx5", want: map[string]string{"tcp-data-split": "ON"}, err: `ring.tcp-data-split: "ON" is not on, off or auto`, kind: fault.Usage},
+		{nic: "veth", want: map[string]string{"link.txqueuelen": "512"}, err: `did you mean "link.tx-queue-len"?`, kind: fault.Usage},
+		{nic: "veth", want: map[string]string{"rx-ring": "512"}, err: "rx-ring: not supported by driver veth", kind: fault.Unsupported},
 		{nic: "qemu-igb", want: map[string]string{"rx-ring": "512", "channels": "4", "pause.rx": "off", "priv.legacy-rx": "on", "irq.rx-1": "0"},
 			to: "pause.rx on off; priv.legacy-rx off on; ring.rx 256 512; channels.combined 2 4; irq.rx-1 0-1 0"},
-		{nic: "qemu-igb", want: map[string]string{"mtu": "9217"}, err: "link.mtu of zc1 is from 68 to 9216", kind: ErrUsage},
-		{nic: "qemu-igb", want: map[string]string{"ntuple": "on"}, err: "ntuple: not supported by driver igb, which keeps it off", kind: ErrUnsupported},
-		{nic: "qemu-igb", want: split, err: "hds-thresh, tcp-data-split: not supported by driver igb", kind: ErrUnsupported},
+		{nic: "qemu-igb", want: map[string]string{"mtu": "9217"}, err: "link.mtu of zc1 is from 68 to 9216", kind: fault.Usage},
+		{nic: "qemu-igb", want: map[string]string{"ntuple": "on"}, err: "ntuple: not supported by driver igb, which keeps it off", kind: fault.Unsupported},
+		{nic: "qemu-igb", want: split, err: "hds-thresh, tcp-data-split: not supported by driver igb", kind: fault.Unsupported},
 		{nic: "qemu-e1000e", want: map[string]string{"rx-usecs": "9", "priv.disable-k1": "on", "irq.tx-0": "1"},
 			to: "priv.disable-k1 off on; coalesce.rx-usecs 3 9; irq.tx-0 0-1 1"},
 		{nic: "qemu-vmxnet3", want: map[string]string{"lro": "off", "rx-ring": "4096", "rss": "equal 1", "irq.rx-0": "1"},
 			to: "feature.rx-lro on off; ring.rx 1024 4096; rss.table " + strings.Repeat("0 1 ", 63) + "0 1 " + strings.TrimSpace(strings.Repeat("0 ", 128)) + "; irq.rx-0 0-1 1"},
 		{nic: "qemu-virtio", want: map[string]string{"irq.tx-0": "1"}, to: "irq.tx-0 0-1 1"},
-		{nic: "qemu-virtio", want: map[string]string{"rss": "equal 1"}, err: "rss: not supported by driver virtio_net", kind: ErrUnsupported},
-		{nic: "qemu-virtio", want: split, err: "hds-thresh, tcp-data-split: not supported by driver virtio_net", kind: ErrUnsupported},
-		{nic: "qemu-e1000e", want: map[string]string{"channels": "2"}, err: "channels: not supported by driver e1000e", kind: ErrUnsupported},
-		{nic: "qemu-e1000e", want: map[string]string{"rss": "equal 1"}, err: "rss: not supported by driver e1000e", kind: ErrUnsupported},
+		{nic: "qemu-virtio", want: map[string]string{"rss": "equal 1"}, err: "rss: not supported by driver virtio_net", kind: fault.Unsupported},
+		{nic: "qemu-virtio", want: split, err: "hds-thresh, tcp-data-split: not supported by driver virtio_net", kind: fault.Unsupported},
+		{nic: "qemu-e1000e", want: map[string]string{"channels": "2"}, err: "channels: not supported by driver e1000e", kind: fault.Unsupported},
+		{nic: "qemu-e1000e", want: map[string]string{"rss": "equal 1"}, err: "rss: not supported by driver e1000e", kind: fault.Unsupported},
 	} {
 		from := captures.Load(t, c.nic)
 		plan, err := PlanFrom(from, Want{Interface: from.Head.Interface, Settings: c.want})
@@ -75,7 +76,7 @@ func TestReplayPlan(t *testing.T) {
 		if got := strings.Join(changes, "; "); got != c.to {
 			t.Errorf("%s: %v: %q, want %q", c.nic, c.want, got, c.to)
 		}
-		if (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || !errors.Is(err, c.kind)) {
+		if (err == nil) != (c.err == "") || err != nil && (!strings.Contains(err.Error(), c.err) || fault.Of(err) != c.kind) {
 			t.Errorf("%s: %v: %v, want %q", c.nic, c.want, err, c.err)
 		}
 	}
@@ -228,7 +229,7 @@ func TestReplayGRO(t *testing.T) {
 	delete(now, hwGRO)
 	h.fixed[hwGRO] = "off"
 	_, err = h.resolve(Want{Interface: "zc1", Settings: map[string]string{"tcp-data-split": "on"}}, now)
-	if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "only with feature.rx-gro-hw") {
+	if fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), "only with feature.rx-gro-hw") {
 		t.Errorf("where it is fixed: %v", err)
 	}
 }

@@ -56,14 +56,14 @@ func Restore(ctx context.Context, iface string, j Journal, wait time.Duration) (
 func RestoreAll(ctx context.Context, j Journal, name string) (Restored, error) {
 	return everyBook(ctx, j, everything, func(b *book) bool {
 		return name == "" || slices.ContainsFunc(b.open(), func(c *change) bool { return c.tx.Interface == name })
-	}, nil)
+	}, false)
 }
 
 // Recover puts back what processes were killed over, on every interface,
 // wherever it is. What a living process holds, and what Apply was told to
 // keep, stays.
 func Recover(ctx context.Context, j Journal) (Restored, error) {
-	return everyBook(ctx, j, orphans, func(*book) bool { return true }, ErrBusy)
+	return everyBook(ctx, j, orphans, func(*book) bool { return true }, true)
 }
 
 // selection says which changes to undo.
@@ -78,8 +78,8 @@ var everything, orphans = selection{kept: true}, selection{}
 func (s selection) covers(c *change) bool { return s.kept || !c.kept }
 
 // everyBook undoes changes of the journal files that are wanted, those changed
-// last first; but is no error.
-func everyBook(ctx context.Context, j Journal, which selection, want func(*book) bool, but error) (Restored, error) {
+// last first. What a living process holds is passed over, or an error.
+func everyBook(ctx context.Context, j Journal, which selection, want func(*book) bool, pass bool) (Restored, error) {
 	var all Restored
 	dirs, err := j.held()
 	if err != nil {
@@ -92,7 +92,7 @@ func everyBook(ctx context.Context, j Journal, which selection, want func(*book)
 		}
 		done, err := undoFile(ctx, b.path, which)
 		all.add(done)
-		if but == nil || !errors.Is(err, but) {
+		if !pass || !isBusy(err) {
 			errs = append(errs, err)
 		}
 	}

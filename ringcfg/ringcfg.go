@@ -19,19 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 	"zcbench/internal/genl/ethtool"
-)
-
-// The kinds of failure that a caller tells apart; all else is a failure of
-// something that should have worked.
-var (
-	// ErrUnsupported: this kernel, driver or user cannot do what is wanted,
-	// and the text says what is missing. Nothing was changed.
-	ErrUnsupported = errors.New("not supported here")
-	// ErrUsage: the want itself makes no sense.
-	ErrUsage = errors.New("bad setting")
-	// ErrBusy: another process holds the interface.
-	ErrBusy = errors.New("busy")
 )
 
 // Want is the state that a run needs.
@@ -349,12 +338,12 @@ func (h *host) owner(name string) string {
 func (h *host) put(set map[string]Settings, now Settings, name, value string) (string, error) {
 	f, _, err := familyOf(name)
 	if err != nil {
-		return "", &kindError{ErrUsage, err}
+		return "", fault.Wrap(fault.Usage, err)
 	}
 	value = strings.Join(strings.Fields(value), " ")
 	if f.parse != nil {
 		if value, err = f.parse(h, now, name, value); err != nil {
-			return "", &kindError{ErrUsage, err}
+			return "", fault.Wrap(fault.Usage, err)
 		}
 	}
 	if now[name] == value && !untold(name, value) {
@@ -382,7 +371,7 @@ func expand(name string, now Settings) ([]string, error) {
 		}
 		if key, ok := sysctlKey(pattern); ok && !strings.Contains(key, "*") {
 			if err := mayBeSet(key); err != nil {
-				return nil, &kindError{ErrUsage, err}
+				return nil, fault.Wrap(fault.Usage, err)
 			}
 		}
 		if strings.HasPrefix(pattern, "flow.tcp") || strings.HasPrefix(pattern, "rss.context-") {

@@ -165,7 +165,7 @@ func refuseAboveLimit(h *host, name, value string) error { return aboveLimit(h.l
 func aboveLimit(limits ethtool.Values, name, value string) error {
 	n, err := strconv.ParseUint(value, 10, 64)
 	if most, ok := limits[name+"-max"]; ok && err == nil && n > most {
-		return fmt.Errorf("at most %d here, not %d", most, n)
+		return unsupported("at most %d here, not %d", most, n)
 	}
 	return nil
 }

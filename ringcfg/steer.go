@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/genl/netdev"
 	"zcbench/internal/printable"
@@ -28,7 +29,7 @@ func (h *host) forQueues(w Want, now Settings) (Want, error) {
 	}
 	for _, m := range w.Flows {
 		if err := m.Check(); err != nil {
-			return w, &kindError{ErrUsage, err}
+			return w, fault.Wrap(fault.Usage, err)
 		}
 	}
 	w.Settings = maps.Clone(w.Settings)
@@ -43,7 +44,7 @@ func (h *host) forQueues(w Want, now Settings) (Want, error) {
 		return w, unsupported("%s of its own and one for other traffic: driver %s of %s has no channels, so it has one queue or does not say", printable.Count(w.Queues, "queue"), h.driver, h.iface)
 	}
 	if err != nil {
-		return w, unsupported("queues for the flows alone: %w", err)
+		return w, fmt.Errorf("queues for the flows alone: %w", err)
 	}
 	need := uint64(w.Queues) + 1
 	if uint64(receiveQueues(c)) >= need {

@@ -333,7 +333,7 @@ func noNumber(word string) bool {
 func refuseSysctlFile(key string) error {
 	err := refuseFile(sysctlFile(key))
 	if errors.Is(err, errNoWriter) && strings.HasPrefix(key, "net.") {
-		return errors.New("it is the whole host's, and read-only in this network namespace: set it in the host's own")
+		return unsupported("it is the whole host's, and read-only in this network namespace: set it in the host's own")
 	}
 	return err
 }

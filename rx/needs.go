@@ -11,6 +11,7 @@ import (
 
 	"zcbench/internal/abi"
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/genl"
 	"zcbench/internal/genl/ethtool"
@@ -116,7 +117,7 @@ func probeSettings(from *answers.Source, iface, engine string) feature.Verdict {
 	}
 	plan, err := ringcfg.PlanFrom(from, anyQueue(iface))
 	switch {
-	case errors.Is(err, ringcfg.ErrUnsupported):
+	case fault.Of(err) == fault.Unsupported:
 		return feature.Impossible(err.Error(), "a NIC with header split and flow rules")
 	case err != nil:
 		return feature.Undecided(err.Error(), "")

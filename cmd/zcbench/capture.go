@@ -106,7 +106,7 @@ func askAll(from *answers.Source, iface string) (failed []error) {
 	if err == nil {
 		_, err = ringcfg.PlanFrom(from, want)
 	}
-	if err != nil && !errors.Is(tuned(err), ringcfg.ErrUnsupported) && fault.Of(err) != fault.Unsupported {
+	if err != nil && fault.Of(err) != fault.Unsupported {
 		failed = append(failed, fmt.Errorf("probe --fix: %w", err))
 	}
 	var u unix.Utsname

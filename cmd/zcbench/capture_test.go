@@ -224,7 +224,7 @@ func TestReplayAll(t *testing.T) {
 					t.Errorf("%s: %+v", engine, v)
 				}
 			}
-			if _, err := fixOf(from, from.Head.Interface); err != nil && fault.Of(tuned(err)) != fault.Unsupported {
+			if _, err := fixOf(from, from.Head.Interface); err != nil && fault.Of(err) != fault.Unsupported {
 				t.Errorf("probe --fix: %v", err)
 			}
 			if view, err := ringcfg.ShowFrom(from, from.Head.Interface); err != nil || view.Driver != from.Head.Driver {

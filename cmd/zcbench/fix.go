@@ -30,14 +30,14 @@ func probeFix(ctx context.Context, c *cli, iface string, apply, asJSON bool) err
 	}
 	plan, err := ringcfg.Plan(want) // its commands are for whoever has the rights
 	if err != nil {
-		return tuned(err)
+		return err
 	}
 	changes, moved := plan.Changes, []ringcfg.Change(nil)
 	if apply {
 		recoverSettings(ctx, c)
 		grant, _, err := ringcfg.Apply(ctx, want, "")
 		if err != nil {
-			return tuned(err)
+			return err
 		}
 		changes, moved = grant.Changes, grant.Moved
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -50,19 +49,6 @@ zcbench tune ACTION --help shows its flags.
 	return fault.Errorf(fault.Usage, "tune wants one of: show apply restore journal verify")
 }
 
-// tuned gives an error of ringcfg the kind that becomes the exit code.
-func tuned(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, ringcfg.ErrUnsupported):
-		return fault.Errorf(fault.Unsupported, "%w", err)
-	case errors.Is(err, ringcfg.ErrUsage):
-		return fault.Errorf(fault.Usage, "%w", err)
-	}
-	return err
-}
-
 // at runs f in the network namespace of an interface, whose name is then the
 // one that the kernel has for it, or here without one.
 func at(iface *string, f func() error) error {
@@ -91,7 +77,7 @@ func tuneShow(_ context.Context, c *cli, args []string) error {
 	v := shown{Wants: []string{}}
 	if err := at(iface, func() (err error) {
 		if v.View, err = ringcfg.Show(*iface); err != nil || *iface == "" || v.InMemory {
-			return tuned(err)
+			return err
 		}
 		want, err := rx.Binding(nil, *iface)
 		var plan ringcfg.Planned
@@ -293,7 +279,7 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 	for _, name := range slices.Backward(*profiles) { // the last one wins
 		p, err := ringcfg.LoadProfile(name)
 		if err != nil {
-			return tuned(err)
+			return err
 		}
 		want.Add(p)
 	}
@@ -312,19 +298,19 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 		if *dry {
 			plan, err := ringcfg.Plan(want)
 			if err != nil {
-				return tuned(err)
+				return err
 			}
 			showChanges(c.stdout, plan.Changes)
 			showSkipped(c.stdout, plan.Skipped)
 			if plan.Refused != nil {
-				return tuned(fmt.Errorf("would be refused: %w", plan.Refused))
+				return fmt.Errorf("would be refused: %w", plan.Refused)
 			}
 			fmt.Fprintf(c.stdout, "%s would change; none was\n", printable.Count(len(plan.Changes), "setting"))
 			return nil
 		}
 		grant, _, err := ringcfg.Apply(ctx, want, "")
 		if err != nil {
-			return tuned(err)
+			return err
 		}
 		showChanges(c.stdout, grant.Changes)
 		showMoved(c.stdout, grant.Moved)
@@ -395,7 +381,7 @@ func tuneRestore(ctx context.Context, c *cli, args []string) error {
 		fmt.Fprintln(c.stdout, line)
 	}
 	if err != nil {
-		return tuned(err)
+		return err
 	}
 	if n := len(done.Drift); n > 0 {
 		return fmt.Errorf("%s left alone: somebody else changed what zcbench had set", printable.Count(n, "setting"))
@@ -453,7 +439,7 @@ func tuneJournal(_ context.Context, c *cli, args []string) error {
 	}
 	for _, name := range *forget {
 		if err := ringcfg.Forget("", name); err != nil {
-			return tuned(err)
+			return err
 		}
 		fmt.Fprintf(c.stdout, "%s: forgotten; what it held stays as it is\n", name)
 	}

@@ -34,7 +34,7 @@ func (t *tuning) want() (results.Pair[ringcfg.Want], error) {
 	for _, name := range t.profiles {
 		p, err := ringcfg.LoadProfile(name)
 		if err != nil {
-			return w, tuned(err)
+			return w, err
 		}
 		next := ringcfg.Want{} // the last one wins
 		next.Add(p)
@@ -91,7 +91,7 @@ func parseSets(sets []string) (ringcfg.Want, error) {
 			return w, fault.Errorf(fault.Usage, "a setting is NAME=VALUE, not %q", s)
 		}
 		if err := ringcfg.Check(name, value); err != nil {
-			return w, tuned(err)
+			return w, err
 		}
 		one := ringcfg.Want{Settings: map[string]string{name: value}}
 		if optional {

@@ -34,7 +34,7 @@ func look(iface string) (ringcfg.View, error) {
 		return ringcfg.View{}, fault.Errorf(fault.Unsupported, "%w", err)
 	}
 	now, err := ringcfg.Show(iface)
-	return now, tuned(err)
+	return now, err
 }
 
 // capture looks at the flows that keep wants, or all where it is nil, until

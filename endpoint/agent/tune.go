@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -44,14 +43,7 @@ func (r *run) tune(p *endpoint.Params) error {
 	}
 	grant, undo, err := ringcfg.Apply(r.ctx, want, noJournal)
 	if err != nil {
-		kind := fault.Failed
-		switch {
-		case errors.Is(err, ringcfg.ErrUnsupported):
-			kind = fault.Unsupported
-		case errors.Is(err, ringcfg.ErrUsage):
-			kind = fault.Usage
-		}
-		return fault.Errorf(kind, "prepare %s: %w", want.Interface, err)
+		return fmt.Errorf("prepare %s: %w", want.Interface, err)
 	}
 	r.undo, p.Queues = undo, grant.Queues
 	for _, c := range grant.Changes {

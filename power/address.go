@@ -39,7 +39,7 @@ var secretNames = []string{"user", "password", "community", "auth-protocol", "au
 
 const secretCure = "name a file with auth=FILE (lines such as user=NAME and password=SECRET) or set ZCBENCH_METER_USER and ZCBENCH_METER_PASSWORD"
 
-// parseTarget takes an address apart. Its errors are all ErrSpec, and none
+// parseTarget takes an address apart. Its errors are all of what the user gave, and none
 // repeats what could be a secret.
 func parseTarget(kind, address, port string, options ...string) (*target, error) {
 	t := &target{port: port, options: map[string]string{}}
@@ -54,7 +54,7 @@ func parseTarget(kind, address, port string, options ...string) (*target, error)
 	where, query, _ := strings.Cut(address, "?")
 	hostport, path, hasPath := strings.Cut(where, "/")
 	if t.path, err = url.PathUnescape(path); err != nil {
-		return nil, fmt.Errorf("%w: the path has a bad escape", ErrSpec)
+		return nil, noMeter("the path has a bad escape")
 	}
 	t.name = kind + ":" + hostport
 	if hasPath {
@@ -68,18 +68,18 @@ func parseTarget(kind, address, port string, options ...string) (*target, error)
 		name, escaped, ok := strings.Cut(option, "=")
 		switch {
 		case slices.Contains(secretNames, name):
-			return nil, fmt.Errorf("%w: %s does not belong on a command line, where others can read it: %s", ErrSpec, name, secretCure)
+			return nil, noMeter("%s does not belong on a command line, where others can read it: %s", name, secretCure)
 		case !slices.Contains(options, name) && !slices.Contains(commonOptions, name):
-			return nil, fmt.Errorf("%w: unknown option %.20q; there are: %s", ErrSpec, name, strings.Join(slices.Concat(options, commonOptions), " "))
+			return nil, noMeter("unknown option %.20q; there are: %s", name, strings.Join(slices.Concat(options, commonOptions), " "))
 		case !ok || escaped == "":
-			return nil, fmt.Errorf("%w: option %s has no value", ErrSpec, name)
+			return nil, noMeter("option %s has no value", name)
 		}
 		if _, twice := t.options[name]; twice {
-			return nil, fmt.Errorf("%w: option %s is there twice", ErrSpec, name)
+			return nil, noMeter("option %s is there twice", name)
 		}
 		value, err := url.PathUnescape(escaped)
 		if err != nil || strings.ContainsAny(value, "\r\n\x00") {
-			return nil, fmt.Errorf("%w: the value of option %s has a bad escape", ErrSpec, name)
+			return nil, noMeter("the value of option %s has a bad escape", name)
 		}
 		t.options[name] = value
 		if name != "auth" {
@@ -102,17 +102,17 @@ func splitHost(kind, address string) (host, port string, err error) {
 	}
 	hostport := address[:end]
 	if strings.Contains(hostport, "@") {
-		return "", "", fmt.Errorf("%w: credentials do not belong on a command line, where others can read them: %s", ErrSpec, secretCure)
+		return "", "", noMeter("credentials do not belong on a command line, where others can read them: %s", secretCure)
 	}
 	host = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
 	if h, p, err := net.SplitHostPort(hostport); err == nil {
 		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return "", "", fmt.Errorf("%w: what follows the host and a colon is no port (and credentials do not belong there: %s)", ErrSpec, secretCure)
+			return "", "", noMeter("what follows the host and a colon is no port (and credentials do not belong there: %s)", secretCure)
 		}
 		host, port = h, p
 	}
 	if host == "" || strings.ContainsAny(host, "[] %#\\\t\r\n") || strings.Contains(host, ":") && net.ParseIP(host) == nil {
-		return "", "", fmt.Errorf("%w: it needs a host: %s:HOST[:PORT]", ErrSpec, kind)
+		return "", "", noMeter("it needs a host: %s:HOST[:PORT]", kind)
 	}
 	return host, port, nil
 }
@@ -128,7 +128,7 @@ func (t *target) flag(name string) (bool, error) {
 	case "true":
 		return true, nil
 	}
-	return false, fmt.Errorf("%w: option %s is true or false", ErrSpec, name)
+	return false, noMeter("option %s is true or false", name)
 }
 
 // number reads an option that is a whole number of a range.
@@ -139,7 +139,7 @@ func (t *target) number(name string, low, high, otherwise uint64) (uint64, error
 	}
 	n, err := strconv.ParseUint(s, 0, 64)
 	if err != nil || n < low || n > high {
-		return 0, fmt.Errorf("%w: option %s is a number from %d to %d", ErrSpec, name, low, high)
+		return 0, noMeter("option %s is a number from %d to %d", name, low, high)
 	}
 	return n, nil
 }
@@ -153,7 +153,7 @@ func (t *target) info(known Info) (Info, error) {
 	if s := t.options["interval"]; s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil || d <= 0 {
-			return known, fmt.Errorf("%w: option interval is a time such as 500ms", ErrSpec)
+			return known, noMeter("option interval is a time such as 500ms")
 		}
 		known.Interval = d
 	}
@@ -167,7 +167,7 @@ func (t *target) info(known Info) (Info, error) {
 	if s := t.options["scope"]; s != "" {
 		known.Scope = Scope(s)
 		if !slices.Contains([]Scope{Wall, Package, GPU, Other}, known.Scope) {
-			return known, fmt.Errorf("%w: option scope is wall, package, gpu or other", ErrSpec)
+			return known, noMeter("option scope is wall, package, gpu or other")
 		}
 	}
 	return known, nil
@@ -187,11 +187,11 @@ func secrets(file string) (map[string]string, error) {
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("%w: read the credentials: %w", ErrSpec, err)
+		return nil, noMeter("read the credentials: %w", err)
 	}
 	defer f.Close()
 	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Mode().Perm()&0o007 != 0 {
-		return nil, fmt.Errorf("%w: anybody can read the credentials in %s: chmod o= %s", ErrSpec, file, file)
+		return nil, noMeter("anybody can read the credentials in %s: chmod o= %s", file, file)
 	}
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
@@ -203,12 +203,12 @@ func secrets(file string) (map[string]string, error) {
 		name = strings.TrimSpace(name)
 		if !ok || !slices.Contains(secretNames, name) {
 			// Not the line itself: it may be a secret.
-			return nil, fmt.Errorf("%w: %s line %d is not NAME=VALUE with one of these names: %s", ErrSpec, file, n, strings.Join(secretNames, " "))
+			return nil, noMeter("%s line %d is not NAME=VALUE with one of these names: %s", file, n, strings.Join(secretNames, " "))
 		}
 		found[name] = strings.TrimSpace(value)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%w: read the credentials in %s: %w", ErrSpec, file, err)
+		return nil, noMeter("read the credentials in %s: %w", file, err)
 	}
 	return found, nil
 }
@@ -231,7 +231,7 @@ func quantity(s string, units map[string]float64) (float64, error) {
 		factor *= many
 	}
 	if !ok {
-		return 0, fmt.Errorf("%w: %.20q is none of %s, nor a number of them", ErrSpec, s, strings.Join(slices.Sorted(maps.Keys(units)), " "))
+		return 0, noMeter("%.20q is none of %s, nor a number of them", s, strings.Join(slices.Sorted(maps.Keys(units)), " "))
 	}
 	return factor, nil
 }
@@ -247,7 +247,7 @@ func (t *target) scales() (inWatts, inJoules float64, err error) {
 	}
 	s := t.options["energy-unit"]
 	if s == "" && t.options["energy"] != "" {
-		return 0, 0, fmt.Errorf("%w: say what the energy counts: energy-unit=kWh, or Wh, 0.1kWh, J, …", ErrSpec)
+		return 0, 0, noMeter("say what the energy counts: energy-unit=kWh, or Wh, 0.1kWh, J, …")
 	}
 	if s != "" {
 		if inJoules, err = quantity(s, joulesIn); err != nil {
@@ -262,7 +262,7 @@ func midway(start time.Time) time.Time { return start.Add(time.Since(start) / 2)
 
 // noValue says what a meter gave in place of a value.
 func noValue(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrNoValue, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s", errNoValue, fmt.Sprintf(format, args...))
 }
 
 // consumed refuses what no load takes; meters say -1 for "not known".

@@ -2,7 +2,6 @@ package power
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"zcbench/internal/fault"
 )
 
 func TestTarget(t *testing.T) {
@@ -58,7 +59,7 @@ func TestTargetRefused(t *testing.T) {
 			}
 			continue
 		}
-		if !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") {
+		if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v, want %q", address, err, says)
 		}
 	}
@@ -67,7 +68,7 @@ func TestTargetRefused(t *testing.T) {
 // What looks like USER:PASSWORD@HOST is no address to be read on HOST.
 func TestDescribeRefusesSecrets(t *testing.T) {
 	for _, spec := range []string{"redfish:admin:hunter2", "ipmi:hunter2@bmc", "snmp+1s:u:hunter2/apc"} {
-		if _, err := Describe(spec); !errors.Is(err, ErrSpec) || strings.Contains(err.Error(), "hunter2") {
+		if _, err := Describe(spec); fault.Of(err) != fault.Usage || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", spec, err)
 		}
 	}
@@ -108,7 +109,7 @@ func TestSecrets(t *testing.T) {
 		"line 1":      secretFile(t, "hunter2=1"),
 		"credentials": "/nonexistent/file",
 	} {
-		if _, err := parseTarget("k", "bmc?auth="+file, "80"); !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") {
+		if _, err := parseTarget("k", "bmc?auth="+file, "80"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", says, err)
 		}
 	}
@@ -128,7 +129,7 @@ func TestQuantity(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"", "5", "W", "-1J", "0J", "kwh", "1.2.3J", "1e3J"} {
-		if got, err := quantity(s, joulesIn); !errors.Is(err, ErrSpec) {
+		if got, err := quantity(s, joulesIn); fault.Of(err) != fault.Usage {
 			t.Errorf("%q is %v J", s, got)
 		}
 	}
@@ -163,7 +164,7 @@ func TestSilence(t *testing.T) {
 					_, err = m.Read(ctx)
 					m.Close()
 				}
-				if err == nil || errors.Is(err, ErrSpec) || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
+				if err == nil || fault.Of(err) == fault.Usage || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n") {
 					t.Errorf("silence is: %v", err)
 				}
 			})
@@ -181,7 +182,7 @@ func FuzzTarget(f *testing.F) {
 		}
 		got, err := parseTarget("k", address, "80", "x", "y")
 		if err != nil {
-			if !errors.Is(err, ErrSpec) {
+			if fault.Of(err) != fault.Usage {
 				t.Errorf("%q: %v", address, err)
 			}
 			return

@@ -50,7 +50,7 @@ func openExec(address string) (Meter, error) {
 		}
 	}
 	if strings.TrimSpace(text) == "" {
-		return nil, fmt.Errorf("%w: exec: wants a command that prints watts, a number a line", ErrSpec)
+		return nil, noMeter("exec: wants a command that prints watts, a number a line")
 	}
 	// Of the command only the first word is told: a secret may be in the rest,
 	// and a receiver's record goes to the sender.
@@ -68,7 +68,7 @@ func openExec(address string) (Meter, error) {
 		m.interval = m.info.Interval
 	}
 	if m.interval < execLeast {
-		return nil, fmt.Errorf("%w: option interval is %s or more", ErrSpec, execLeast)
+		return nil, noMeter("option interval is %s or more", execLeast)
 	}
 	m.info.Of = private("exec", text)
 	m.info.Source = "a command that goes on printing"
@@ -149,7 +149,7 @@ func (m *command) Close() error { return m.run.Close() }
 func parseWatts(line string) (float64, error) {
 	w, err := strconv.ParseFloat(strings.TrimSpace(line), 64)
 	if err != nil {
-		return 0, fmt.Errorf("%w: %q is not a number of watts", ErrNoValue, clip(line))
+		return 0, fmt.Errorf("%w: %q is not a number of watts", errNoValue, clip(line))
 	}
 	return w, nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"zcbench/internal/fault"
 )
 
 // TestExecOnce: a command that prints a number and ends well is run again, and
@@ -82,7 +84,7 @@ func TestExecOnce(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"echo 1?interval=1ms", "echo 1?interval=-1s", "echo 1?scope=room", "?interval=1s"} {
-		if _, err := openExec(text); !errors.Is(err, ErrSpec) {
+		if _, err := openExec(text); fault.Of(err) != fault.Usage {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -3,7 +3,6 @@ package power
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -122,7 +121,7 @@ func hwmonSensors(sys string) ([]hwmonSensor, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: no driver in %s offers power or energy; on servers with an ACPI power meter: modprobe acpi_power_meter", ErrUnsupported, filepath.Join(sys, "class/hwmon"))
+		return nil, lacking("no driver in %s offers power or energy; on servers with an ACPI power meter: modprobe acpi_power_meter", filepath.Join(sys, "class/hwmon"))
 	}
 	for i := range all {
 		s := &all[i]
@@ -162,7 +161,7 @@ func openHwmon(sys, address string) (Meter, error) {
 		for _, s := range all {
 			names = append(names, s.id+"/"+s.channel+" ("+strings.TrimSpace(s.chip+" "+s.label)+")")
 		}
-		return nil, fmt.Errorf("%w: %d sensors are called %q; there are: %s", ErrSpec, len(fit), address, strings.Join(names, ", "))
+		return nil, noMeter("%d sensors are called %q; there are: %s", len(fit), address, strings.Join(names, ", "))
 	}
 	s := fit[0]
 	m := &hwmon{file: sysfile{path: s.path}, energy: s.energy()}
@@ -192,7 +191,7 @@ func (m *hwmon) Read(context.Context) (Reading, error) {
 	r := Reading{At: time.Now()}
 	v, err := m.file.read()
 	if errors.Is(err, fs.ErrPermission) {
-		return r, fmt.Errorf("%w: %w: run as root, or let others: chmod a+r %s", ErrUnsupported, err, m.file.path)
+		return r, lacking("%w: run as root, or let others: chmod a+r %s", err, m.file.path)
 	}
 	if err != nil {
 		return r, err

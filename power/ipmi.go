@@ -62,23 +62,23 @@ func openIPMI(ctx context.Context, address string) (Meter, error) {
 	// What the password of an RMCP+ session can be at most (IPMI 2.0, 13.28).
 	user, password := t.secrets["user"], t.secrets["password"]
 	if len(user) > 16 || len(password) > 20 {
-		return nil, fmt.Errorf("%w: IPMI's users have at most 16 characters and its passwords 20", ErrSpec)
+		return nil, noMeter("IPMI's users have at most 16 characters and its passwords 20")
 	}
 	if user == "" {
-		return nil, fmt.Errorf("%w: IPMI takes a user and a password: %s", ErrSpec, secretCure)
+		return nil, noMeter("IPMI takes a user and a password: %s", secretCure)
 	}
 	// DCMI lets any user read power, and those that may do more ask for no more here.
 	level, ok := map[string]types.PrivilegeLevel{"": types.PrivilegeLevelUser, "user": types.PrivilegeLevelUser,
 		"operator": types.PrivilegeLevelOperator, "administrator": types.PrivilegeLevelAdministrator}[t.options["privilege"]]
 	if !ok {
-		return nil, fmt.Errorf("%w: option privilege is user, operator or administrator", ErrSpec)
+		return nil, noMeter("option privilege is user, operator or administrator")
 	}
 	cipher, err := t.number("cipher", 0, 19, uint64(types.CipherSuiteIDReserved))
 	if err != nil {
 		return nil, err
 	}
 	if t.path != "" {
-		return nil, fmt.Errorf("%w: what follows the host's slash means nothing to IPMI", ErrSpec)
+		return nil, noMeter("what follows the host's slash means nothing to IPMI")
 	}
 	m := &ipmi{where: t.address()}
 	places := t.places(ctx, "623")
@@ -97,7 +97,7 @@ func openIPMI(ctx context.Context, address string) (Meter, error) {
 			hangUp(c)
 			var network net.Error
 			if errors.As(err, &network) {
-				return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+				return nil, noAnswer("%w", err)
 			}
 			// A line for each cipher suite that was tried, with one cause.
 			return nil, fmt.Errorf("%s opens no session: are user, password, privilege and cipher right? %s", m.where, strings.Join(strings.Fields(err.Error()), " "))
@@ -110,7 +110,7 @@ func openIPMI(ctx context.Context, address string) (Meter, error) {
 func openIPMIDevice(ctx context.Context, address string) (Meter, error) {
 	n, err := strconv.ParseUint("0"+address, 10, 8)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the device's number is 0, 1, …", ErrSpec)
+		return nil, noMeter("the device's number is 0, 1, …")
 	}
 	device := fmt.Sprintf("/dev/ipmi%d", n)
 	m := &ipmi{where: device}
@@ -133,7 +133,7 @@ func (m *ipmi) start(ctx context.Context, t *target, places []string) (Meter, er
 	if m.about, err = t.info(Info{Resolution: 1, Of: places, Whole: true, Source: "DCMI's power reading"}); err != nil {
 		return nil, err
 	}
-	if _, err := m.Read(ctx); err != nil && !errors.Is(err, ErrNoValue) {
+	if _, err := m.Read(ctx); err != nil && !errors.Is(err, errNoValue) {
 		m.Close()
 		return nil, err
 	}
@@ -157,9 +157,9 @@ func openable(device string) error {
 	case err == nil:
 		return f.Close()
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: there is no %s: %s", ErrUnsupported, device, ipmiCure)
+		return lacking("there is no %s: %s", device, ipmiCure)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: %w: run as root, or give your user the device", ErrUnsupported, err)
+		return lacking("%w: run as root, or give your user the device", err)
 	}
 	return err
 }
@@ -209,16 +209,16 @@ func (m *ipmi) read(ctx context.Context) (r Reading, err error) {
 	if refused, ok := types.IsResponseError(err); ok {
 		switch code := refused.CompletionCode(); code {
 		case types.CodeInvalidCommand, types.CodeInvalidCommandForLUN:
-			return r, fmt.Errorf("%w: %s does not measure power by DCMI (code %#02x): redfish may do", ErrSpec, m.where, uint8(code))
+			return r, noMeter("%s does not measure power by DCMI (code %#02x): redfish may do", m.where, uint8(code))
 		case types.CodeInsufficientPrivilege:
-			return r, fmt.Errorf("%w: %s lets only users of more privilege read power: give privilege=operator", ErrSpec, m.where)
+			return r, noMeter("%s lets only users of more privilege read power: give privilege=operator", m.where)
 		default:
-			return r, fmt.Errorf("%s: %w: %w", m.where, ErrNoValue, err)
+			return r, fmt.Errorf("%s: %w: %w", m.where, errNoValue, err)
 		}
 	}
 	if err != nil {
 		m.Close()
-		return r, fmt.Errorf("%w: %s: %w", ErrUnreachable, m.where, err)
+		return r, noAnswer("%s: %w", m.where, err)
 	}
 	if r.Watts, err = dcmiWatts(answer); err != nil {
 		return r, fmt.Errorf("%s: %w", m.where, err)

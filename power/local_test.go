@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/fault"
 )
 
 // tree makes files of a made-up sysfs.
@@ -106,10 +108,10 @@ func TestRAPL(t *testing.T) {
 	if got := *read(t, p).Joules; got != 0.5 || p.Info().Scope != Other {
 		t.Errorf("psys: %v J, %+v", got, p.Info())
 	}
-	if _, err := openRAPL(sys, "gpu"); !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), "there are: core dram package-0 package-1 psys") {
+	if _, err := openRAPL(sys, "gpu"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "there are: core dram package-0 package-1 psys") {
 		t.Errorf("an unknown zone: %v", err)
 	}
-	if _, err := openRAPL(t.TempDir(), ""); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "modprobe") {
+	if _, err := openRAPL(t.TempDir(), ""); fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), "modprobe") {
 		t.Errorf("without counters: %v", err)
 	}
 	found, err := findRAPL(sys)
@@ -141,7 +143,7 @@ func TestRAPLRootOnly(t *testing.T) {
 		_, err := openRAPL(sys, "")
 		got <- err
 	}()
-	if err := <-got; !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "run as root, or let others: chmod a+r ") {
+	if err := <-got; fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), "run as root, or let others: chmod a+r ") {
 		t.Errorf("not readable: %v", err)
 	}
 }
@@ -199,7 +201,7 @@ func TestHwmon(t *testing.T) {
 	} {
 		m, err := openHwmon(sys, c.address)
 		if c.err != "" {
-			if !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), c.err) {
+			if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%q: %v", c.address, err)
 			}
 			continue
@@ -226,7 +228,7 @@ func TestHwmon(t *testing.T) {
 			t.Errorf("listed and cannot be opened: %v", err)
 		}
 	}
-	if _, err := openHwmon(t.TempDir(), ""); !errors.Is(err, ErrUnsupported) {
+	if _, err := openHwmon(t.TempDir(), ""); fault.Of(err) != fault.Unsupported {
 		t.Errorf("without sensors: %v", err)
 	}
 	m, err := openHwmon(sys, "power_meter")
@@ -248,7 +250,7 @@ func TestExec(t *testing.T) {
 	if a, b := read(t, m), read(t, m); *a.Watts != 10.5 || *b.Watts != 200 || b.At.Before(a.At) {
 		t.Errorf("%v %v", a, b)
 	}
-	if _, err := m.Read(context.Background()); !errors.Is(err, ErrNoValue) || errors.Is(err, io.EOF) {
+	if _, err := m.Read(context.Background()); !errors.Is(err, errNoValue) || errors.Is(err, io.EOF) {
 		t.Errorf("a word: %v", err)
 	}
 	for range 2 {
@@ -256,7 +258,7 @@ func TestExec(t *testing.T) {
 			t.Errorf("after its end: %v", err)
 		}
 	}
-	if _, err := openExec(" "); !errors.Is(err, ErrSpec) {
+	if _, err := openExec(" "); fault.Of(err) != fault.Usage {
 		t.Errorf("no command: %v", err)
 	}
 }
@@ -307,7 +309,7 @@ func TestReplay(t *testing.T) {
 		t.Errorf("%v is %v off", second, d)
 	}
 	for _, want := range []string{"line 5", "line 6", "line 7"} {
-		if _, err := m.Read(context.Background()); !errors.Is(err, ErrNoValue) || !strings.Contains(err.Error(), want) {
+		if _, err := m.Read(context.Background()); !errors.Is(err, errNoValue) || !strings.Contains(err.Error(), want) {
 			t.Errorf("want %s: %v", want, err)
 		}
 	}
@@ -334,11 +336,11 @@ func TestReplay(t *testing.T) {
 	for _, text := range []string{"a,b,c", "time,note", "watts", "time;watts"} {
 		bad := filepath.Join(t.TempDir(), "bad.csv")
 		put(t, "", bad, text)
-		if _, err := openReplay(bad); !errors.Is(err, ErrSpec) {
+		if _, err := openReplay(bad); fault.Of(err) != fault.Usage {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	if _, err := openReplay(filepath.Join(t.TempDir(), "none")); !errors.Is(err, ErrSpec) {
+	if _, err := openReplay(filepath.Join(t.TempDir(), "none")); fault.Of(err) != fault.Usage {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -358,6 +360,8 @@ case "$*" in
 *"-i 0 "*query-gpu=uuid*|*"-i GPU-aaaa "*query-gpu=uuid*) echo GPU-aaaa; exit;;
 *"-i 1"*) echo '[N/A]'; exit;;
 *"-i 7"*) echo 'No devices were found'; exit 6;;
+*"-i 8"*) echo 'Unable to determine the device handle for GPU: GPU is lost.'; exit 15;;
+*"-i 9"*) kill -KILL $$;;
 *--loop-ms=100*) echo 118.30; echo '[Unknown Error]'; echo 119.07; exec sleep 1000;;
 *) echo 118.20;;
 esac
@@ -378,7 +382,7 @@ func TestNVIDIA(t *testing.T) {
 		if r := read(t, m); *r.Watts != 118.3 {
 			t.Errorf("%v W", *r.Watts)
 		}
-		if _, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
+		if _, err := m.Read(t.Context()); !errors.Is(err, errNoValue) {
 			t.Errorf("no value: %v", err)
 		}
 		if r := read(t, m); *r.Watts != 119.07 {
@@ -390,13 +394,18 @@ func TestNVIDIA(t *testing.T) {
 		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := openNVIDIA(t.Context(), ""); !errors.Is(err, ErrSpec) {
+		if _, err := openNVIDIA(t.Context(), ""); fault.Of(err) != fault.Usage {
 			t.Errorf("one of two: %v", err)
 		}
-		if _, err := openNVIDIA(t.Context(), "1"); old && !errors.Is(err, ErrUnsupported) {
+		if _, err := openNVIDIA(t.Context(), "1"); old && fault.Of(err) != fault.Unsupported {
 			t.Errorf("a GPU that tells no power: %v", err)
 		}
-		if _, err := openNVIDIA(t.Context(), "7"); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "No devices were found") {
+		for gpu, why := range map[string]string{"8": "exit status 15: Unable to determine the device handle for GPU: GPU is lost.", "9": "signal: killed"} {
+			if _, err := openNVIDIA(t.Context(), gpu); fault.Of(err) != fault.Failed || err == nil || !strings.Contains(err.Error(), "nvidia-smi: "+why) {
+				t.Errorf("a GPU whose nvidia-smi fails: %v, of kind %s", err, fault.Of(err))
+			}
+		}
+		if _, err := openNVIDIA(t.Context(), "7"); fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), "No devices were found") {
 			t.Errorf("no such GPU: %v", err)
 		}
 	}
@@ -405,7 +414,7 @@ func TestNVIDIA(t *testing.T) {
 		t.Errorf("found %+v, %v", found, err)
 	}
 	t.Setenv("PATH", t.TempDir())
-	if _, err := openNVIDIA(t.Context(), "0"); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "no nvidia-smi") {
+	if _, err := openNVIDIA(t.Context(), "0"); fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), "no nvidia-smi") {
 		t.Errorf("without nvidia-smi: %v", err)
 	}
 }
@@ -426,10 +435,10 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	for _, spec := range []string{"", "nosuch:x", "replay+soon:" + path, "+3s:x", "-:"} {
-		if _, err := Open(t.Context(), spec); !errors.Is(err, ErrSpec) {
+		if _, err := Open(t.Context(), spec); fault.Of(err) != fault.Usage {
 			t.Errorf("%q: %v", spec, err)
 		}
-		if _, err := Describe(spec); !errors.Is(err, ErrSpec) {
+		if _, err := Describe(spec); fault.Of(err) != fault.Usage {
 			t.Errorf("%q: %v", spec, err)
 		}
 	}
@@ -476,7 +485,7 @@ func TestRecorder(t *testing.T) {
 		w := float64(n)
 		switch n {
 		case 2:
-			return Reading{}, ErrNoValue
+			return Reading{}, errNoValue
 		case 3:
 			w = math.NaN()
 		case 4:
@@ -559,7 +568,7 @@ func FuzzNVIDIA(f *testing.F) {
 				t.Errorf("%q", g.index)
 			}
 		}
-		if _, err := parseNVIDIA(out); err != nil && !errors.Is(err, ErrNoValue) {
+		if _, err := parseNVIDIA(out); err != nil && !errors.Is(err, errNoValue) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -569,7 +578,7 @@ func FuzzSpec(f *testing.F) {
 	f.Add("rapl+3s:")
 	f.Add("replay-2s:a@b")
 	f.Fuzz(func(t *testing.T, spec string) {
-		if _, err := Describe(spec); err != nil && !errors.Is(err, ErrSpec) {
+		if _, err := Describe(spec); err != nil && fault.Of(err) != fault.Usage {
 			t.Errorf("%q: %v", spec, err)
 		}
 	})
@@ -598,4 +607,9 @@ func BenchmarkRAPL(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// isLike says that an error is another one, or of its kind where that has one.
+func isLike(err, want error) bool {
+	return errors.Is(err, want) || fault.Known(want) && fault.Of(err) == fault.Of(want)
 }

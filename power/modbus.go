@@ -61,7 +61,7 @@ func openModbus(ctx context.Context, address string) (Meter, error) {
 		return nil, err
 	}
 	if t.path != "" {
-		return nil, fmt.Errorf("%w: what follows the host's slash means nothing to Modbus", ErrSpec)
+		return nil, noMeter("what follows the host's slash means nothing to Modbus")
 	}
 	m := &modbusMeter{target: t}
 	for name, into := range map[string]**register{"power": &m.power, "energy": &m.energy} {
@@ -72,7 +72,7 @@ func openModbus(ctx context.Context, address string) (Meter, error) {
 		}
 	}
 	if m.power == nil && m.energy == nil {
-		return nil, fmt.Errorf("%w: it needs a register to read: power=REGISTER:TYPE, as the meter's manual has it", ErrSpec)
+		return nil, noMeter("it needs a register to read: power=REGISTER:TYPE, as the meter's manual has it")
 	}
 	if m.inWatts, m.inJoules, err = t.scales(); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func openModbus(ctx context.Context, address string) (Meter, error) {
 	if err == nil {
 		_, err = m.Read(ctx)
 	}
-	if err != nil && !errors.Is(err, ErrNoValue) {
+	if err != nil && !errors.Is(err, errNoValue) {
 		m.Close()
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (t *target) addMap(file string) error {
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return fmt.Errorf("%w: read the register map: %w", ErrSpec, err)
+		return noMeter("read the register map: %w", err)
 	}
 	defer f.Close()
 	allowed := append([]string{"interval", "resolution", "scope"}, modbusOptions...)
@@ -131,14 +131,14 @@ func (t *target) addMap(file string) error {
 		name, value, _ := strings.Cut(line, "=")
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		if !slices.Contains(allowed, name) || value == "" {
-			return fmt.Errorf("%w: %s line %d is not NAME=VALUE with one of these names: %s", ErrSpec, file, n, strings.Join(allowed, " "))
+			return noMeter("%s line %d is not NAME=VALUE with one of these names: %s", file, n, strings.Join(allowed, " "))
 		}
 		if t.options[name] == "" {
 			t.options[name] = value
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%w: read the register map %s: %w", ErrSpec, file, err)
+		return noMeter("read the register map %s: %w", file, err)
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (t *target) addMap(file string) error {
 func (m *modbusMeter) wrap(option string) (float64, error) {
 	if m.energy == nil {
 		if option != "" {
-			return 0, fmt.Errorf("%w: option wrap needs energy", ErrSpec)
+			return 0, noMeter("option wrap needs energy")
 		}
 		return 0, nil
 	}
@@ -181,18 +181,18 @@ func parseRegister(s string) (*register, error) {
 		parts = parts[:2]
 	}
 	if len(parts) != 2 {
-		return nil, fmt.Errorf("%w: %.40q is not [input:|holding:]ADDRESS:TYPE[:ORDER]", ErrSpec, s)
+		return nil, noMeter("%.40q is not [input:|holding:]ADDRESS:TYPE[:ORDER]", s)
 	}
 	n, err := strconv.ParseUint(parts[0], 0, 16)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %.20q is no register: they have the numbers 0 to 65535 in the protocol, 1 less than in some manuals", ErrSpec, parts[0])
+		return nil, noMeter("%.20q is no register: they have the numbers 0 to 65535 in the protocol, 1 less than in some manuals", parts[0])
 	}
 	r.address, r.kind = uint16(n), parts[1]
 	if registerKinds[r.kind] == 0 {
-		return nil, fmt.Errorf("%w: type %.20q is none of %s", ErrSpec, r.kind, strings.Join(slices.Sorted(maps.Keys(registerKinds)), " "))
+		return nil, noMeter("type %.20q is none of %s", r.kind, strings.Join(slices.Sorted(maps.Keys(registerKinds)), " "))
 	}
 	if !slices.Contains([]string{"abcd", "cdab", "badc", "dcba"}, r.order) {
-		return nil, fmt.Errorf("%w: order %.20q is none of abcd cdab badc dcba", ErrSpec, r.order)
+		return nil, noMeter("order %.20q is none of abcd cdab badc dcba", r.order)
 	}
 	return r, nil
 }
@@ -255,7 +255,7 @@ func (m *modbusMeter) Read(ctx context.Context) (Reading, error) {
 func (m *modbusMeter) read(ctx context.Context) (r Reading, err error) {
 	if !m.connected {
 		if err := m.client.Open(); err != nil {
-			return r, fmt.Errorf("%w: %w", ErrUnreachable, err)
+			return r, noAnswer("%w", err)
 		}
 		m.connected = true
 	}
@@ -294,10 +294,10 @@ func (m *modbusMeter) value(ctx context.Context, g *register) (float64, error) {
 	case err == nil:
 		return g.decode(registers)
 	case errors.Is(err, modbus.ErrIllegalDataAddress), errors.Is(err, modbus.ErrIllegalFunction):
-		return 0, fmt.Errorf("%w: it has no such register (%w)", ErrSpec, err)
+		return 0, noMeter("it has no such register (%w)", err)
 	case errors.Is(err, modbus.ErrServerDeviceBusy), errors.Is(err, modbus.ErrAcknowledge), errors.Is(err, modbus.ErrServerDeviceFailure),
 		errors.Is(err, modbus.ErrGWPathUnavailable), errors.Is(err, modbus.ErrGWTargetFailedToRespond):
-		return 0, fmt.Errorf("%w: %w", ErrNoValue, err)
+		return 0, fmt.Errorf("%w: %w", errNoValue, err)
 	}
 	// The next answer on this connection could be the one that was late.
 	m.Close()

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"zcbench/internal/fault"
 )
 
 // pymodbus is the Modbus server of that name with a meter's registers.
@@ -63,13 +65,13 @@ func TestModbus(t *testing.T) {
 		}
 	}
 	for _, options := range []string{"power=60:int16", "power=61:uint16", "power=62:int16", "power=70:uint32", "energy=70:uint32&energy-unit=Wh", "power=72:float32"} {
-		if _, err := open(t, "modbus:"+host+"?unit=7&"+options).Read(t.Context()); !errors.Is(err, ErrNoValue) {
+		if _, err := open(t, "modbus:"+host+"?unit=7&"+options).Read(t.Context()); !errors.Is(err, errNoValue) {
 			t.Errorf("%s: %v", options, err)
 		}
 	}
 	for _, options := range []string{"", "power=1000:int16&unit=7", "power=1:int8", "power=70000:int16", "power=1", "power=coil:1:int16", "power=1:int16:acbd", "power=1:int16&unit=256",
 		"power=1:int16&wrap=1Wh", "power=1:int16&power-unit=Wh", "energy=20:uint32&unit=7", "map=/nonexistent"} {
-		if _, err := Open(t.Context(), "modbus:"+host+"?"+options); !errors.Is(err, ErrSpec) {
+		if _, err := Open(t.Context(), "modbus:"+host+"?"+options); fault.Of(err) != fault.Usage {
 			t.Errorf("%s: %v", options, err)
 		}
 	}
@@ -87,7 +89,7 @@ func TestModbus(t *testing.T) {
 	if err := os.WriteFile(file, []byte("unit=7\npassword=hunter2"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), "modbus:"+host+"?map="+file); !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), "hunter2") {
+	if _, err := Open(t.Context(), "modbus:"+host+"?map="+file); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a bad map: %v", err)
 	}
 }
@@ -121,7 +123,7 @@ func FuzzModbusRegister(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, bits uint64) {
 		r, err := parseRegister(text)
 		if err != nil {
-			if !errors.Is(err, ErrSpec) {
+			if fault.Of(err) != fault.Usage {
 				t.Errorf("%q: %v", text, err)
 			}
 			return
@@ -132,7 +134,7 @@ func FuzzModbusRegister(f *testing.F) {
 			bits >>= 16
 		}
 		v, err := r.decode(words)
-		if err != nil && !errors.Is(err, ErrNoValue) || math.IsNaN(v) || math.IsInf(v, 0) {
+		if err != nil && !errors.Is(err, errNoValue) || math.IsNaN(v) || math.IsInf(v, 0) {
 			t.Errorf("%q of %x is %v, %v", text, words, v, err)
 		}
 		if _, err := r.decode(append(words, 0)); err == nil {

@@ -67,7 +67,7 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 	}
 	m := &published{topic: t.path, shapes: shapes(), messages: make(chan message, 64)}
 	if m.topic == "" || strings.ContainsAny(m.topic, "+#") {
-		return nil, fmt.Errorf("%w: it needs one topic, without wildcards: mqtt:HOST/TOPIC", ErrSpec)
+		return nil, noMeter("it needs one topic, without wildcards: mqtt:HOST/TOPIC")
 	}
 	if t.options["power"]+t.options["energy"] != "" {
 		s := shape{power: t.options["power"], energy: t.options["energy"]}
@@ -76,7 +76,7 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 		}
 		m.shapes = []shape{s}
 	} else if t.options["power-unit"]+t.options["energy-unit"] != "" {
-		return nil, fmt.Errorf("%w: a unit needs the path of what it is of: power= or energy=", ErrSpec)
+		return nil, noMeter("a unit needs the path of what it is of: power= or energy=")
 	}
 	if m.about, err = t.info(Info{Pushed: true}); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 	if secure {
 		scheme, port = "ssl", "8883"
 	} else if t.options["ca"]+t.options["pin"]+t.options["insecure"] != "" {
-		return nil, fmt.Errorf("%w: ca, pin and insecure need tls=true", ErrSpec)
+		return nil, noMeter("ca, pin and insecure need tls=true")
 	}
 	t.port = cmp.Or(t.port, port)
 	for _, place := range under(t.places(ctx, "1883", "8883"), m.topic) {
@@ -128,7 +128,7 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 		}()
 	})
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
-		m.keep(message{err: fmt.Errorf("%w: the broker's connection broke: %w", ErrUnreachable, err)})
+		m.keep(message{err: noAnswer("the broker's connection broke: %w", err)})
 	})
 	m.client = mqtt.NewClient(o)
 	if err := wait(ctx, m.client.Connect()); err != nil {
@@ -136,7 +136,7 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 		if errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) || errors.Is(err, packets.ErrorRefusedNotAuthorised) {
 			return nil, fmt.Errorf("broker %s: %w", t.address(), errDenied)
 		}
-		return nil, fmt.Errorf("%w: broker %s: %w", ErrUnreachable, t.address(), err)
+		return nil, noAnswer("broker %s: %w", t.address(), err)
 	}
 	select {
 	case err = <-subscribed:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ func openNVIDIA(ctx context.Context, gpu string) (Meter, error) {
 		gpu = found[0].index
 	}
 	if gpu == "" || strings.HasPrefix(gpu, "-") || strings.Contains(gpu, ",") {
-		return nil, fmt.Errorf("%w: name one of the %d GPUs, as in nvml:0", ErrSpec, len(found))
+		return nil, noMeter("name one of the %d GPUs, as in nvml:0", len(found))
 	}
 	// power.draw.instant came with driver 530; before, power.draw was it on all
 	// but Ampere and later, where it is the mean of the last second.
@@ -43,7 +44,7 @@ func openNVIDIA(ctx context.Context, gpu string) (Meter, error) {
 			return nil, err
 		}
 		if _, err := parseNVIDIA(out); err != nil {
-			return nil, fmt.Errorf("%w: this GPU tells no power: %w", ErrUnsupported, err)
+			return nil, lacking("this GPU tells no power: %w", err)
 		}
 	}
 	cmd := exec.Command(nvidiaSMI, "-i", gpu, "--query-gpu="+field, "--format=csv,noheader,nounits",
@@ -72,7 +73,7 @@ func listNVIDIA(ctx context.Context) ([]nvidiaGPU, error) {
 	}
 	found := parseNVIDIAList(out)
 	if len(found) == 0 {
-		return nil, fmt.Errorf("%w: %s lists no GPU", ErrUnsupported, nvidiaSMI)
+		return nil, lacking("%s lists no GPU", nvidiaSMI)
 	}
 	return found, nil
 }
@@ -88,6 +89,12 @@ func parseNVIDIAList(out string) []nvidiaGPU {
 	return found
 }
 
+// nvidiaLacks are the exit codes of nvidia-smi that say that the GPU, its driver or the
+// right to ask is not there (nvidia-smi(1)), or a library of another version than the
+// driver's (18, as NVML numbers it). With others, such as that of a GPU that fell off the
+// bus, it has failed.
+var nvidiaLacks = []int{2, 3, 4, 6, 9, 12, 13, 18}
+
 // nvidiaOnce asks once; a driver that has to wake its GPUs up takes seconds.
 func nvidiaOnce(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -97,17 +104,20 @@ func nvidiaOnce(ctx context.Context, args ...string) (string, error) {
 	cmd.Stderr = said
 	out, err := cmd.Output()
 	if errors.Is(err, exec.ErrNotFound) {
-		return "", fmt.Errorf("%w: there is no %s on this host's path; it comes with NVIDIA's driver", ErrUnsupported, nvidiaSMI)
+		return "", lacking("there is no %s on this host's path; it comes with NVIDIA's driver", nvidiaSMI)
 	}
 	if _, ran := errors.AsType[*exec.ExitError](err); err != nil && (!ran || ctx.Err() != nil) {
 		return "", fmt.Errorf("%s: %w", nvidiaSMI, errors.Join(err, ctx.Err()))
 	}
-	if err != nil {
-		// What is wrong it says on stdout.
-		words := strings.Join(strings.Fields(string(out)), " ")
-		return "", fmt.Errorf("%w: %s: %w: %s%s", ErrUnsupported, nvidiaSMI, err, words, said.text())
+	if err == nil {
+		return string(out), nil
 	}
-	return string(out), nil
+	// What is wrong it says on stdout.
+	err = fmt.Errorf("%s: %w: %s%s", nvidiaSMI, err, strings.Join(strings.Fields(string(out)), " "), said.text())
+	if slices.Contains(nvidiaLacks, cmd.ProcessState.ExitCode()) {
+		return "", lacking("%w", err)
+	}
+	return "", err
 }
 
 func findNVIDIA() ([]Found, error) {

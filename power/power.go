@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"zcbench/internal/fault"
 )
 
 // Scope is what a meter sees.
@@ -69,18 +71,26 @@ type Meter interface {
 	Close() error
 }
 
-// What an error of Open or Read may be, besides a failure.
-var (
-	// ErrSpec is an address that can never name a meter.
-	ErrSpec = errors.New("not a meter")
-	// ErrUnsupported is what this host lacks, a right included; the text has
-	// the cure.
-	ErrUnsupported = errors.New("not possible here")
-	// ErrUnreachable is a meter that does not answer.
-	ErrUnreachable = errors.New("no answer")
-	// ErrNoValue is a meter that answers and has no value now.
-	ErrNoValue = errors.New("no value now")
-)
+// errNoValue is what a meter says that answers and has no value now.
+var errNoValue = errors.New("no value now")
+
+// notHere begins the text of an error of what this host lacks.
+const notHere = "not possible here: "
+
+// noMeter: an address that can never name a meter.
+func noMeter(format string, args ...any) error {
+	return fault.Errorf(fault.Usage, "not a meter: %w", fmt.Errorf(format, args...))
+}
+
+// lacking: what this host lacks, a right included; the text has the cure.
+func lacking(format string, args ...any) error {
+	return fault.Errorf(fault.Unsupported, notHere+"%w", fmt.Errorf(format, args...))
+}
+
+// noAnswer: a meter that does not answer.
+func noAnswer(format string, args ...any) error {
+	return fault.Errorf(fault.Unreachable, "no answer: %w", fmt.Errorf(format, args...))
+}
 
 // kind is one way of reading power.
 type kind struct {
@@ -130,7 +140,7 @@ func List() []Stock {
 		if k.find != nil {
 			found, err := k.find()
 			if err != nil {
-				s.Lacks = strings.TrimPrefix(err.Error(), ErrUnsupported.Error()+": ")
+				s.Lacks = strings.TrimPrefix(err.Error(), notHere)
 			}
 			s.Found = append(s.Found, found...)
 		}
@@ -174,7 +184,7 @@ func split(spec string) (k kind, late time.Duration, address string, err error) 
 	name, address, _ := strings.Cut(spec, ":")
 	if i := strings.IndexAny(name, "+-"); i > 0 {
 		if late, err = time.ParseDuration(name[i:]); err != nil {
-			return kind{}, 0, "", fmt.Errorf("%w: %q: after the kind may come how old its values are, as in %s+3s:ADDRESS", ErrSpec, name, name[:i])
+			return kind{}, 0, "", noMeter("%q: after the kind may come how old its values are, as in %s+3s:ADDRESS", name, name[:i])
 		}
 		name = name[:i]
 	}
@@ -185,7 +195,7 @@ func split(spec string) (k kind, late time.Duration, address string, err error) 
 		for _, k := range all {
 			names = append(names, k.name)
 		}
-		return kind{}, 0, "", fmt.Errorf("%w: unknown kind %q; there are: %s", ErrSpec, name, strings.Join(names, " "))
+		return kind{}, 0, "", noMeter("unknown kind %q; there are: %s", name, strings.Join(names, " "))
 	}
 	if !all[i].local && !all[i].asUser {
 		if _, _, err := splitHost(all[i].name, address); err != nil {
@@ -195,15 +205,15 @@ func split(spec string) (k kind, late time.Duration, address string, err error) 
 	return all[i], late, address, nil
 }
 
-// Describe tells the kind of a meter without opening it. An error Is ErrSpec.
+// Describe tells the kind of a meter without opening it. Its errors are of kind fault.Usage.
 func Describe(spec string) (Kind, error) {
 	k, _, _, err := split(spec)
 	return k.describe(), err
 }
 
 // Open opens KIND:ADDRESS. KIND+3s or KIND-2s corrects its time stamps: its
-// values are that much older, or younger, than they look. An error that Is
-// ErrSpec is the user's mistake.
+// values are that much older, or younger, than they look. An error has its kind:
+// fault.Usage is the user's mistake.
 func Open(ctx context.Context, spec string) (Meter, error) {
 	k, late, address, err := split(spec)
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"zcbench/internal/fault"
 )
 
 func redfishKind() kind {
@@ -145,17 +147,17 @@ func openRedfish(ctx context.Context, address string) (Meter, error) {
 		return nil, err
 	}
 	if t.options["control"] != "" && t.options["sensor"] != "" {
-		return nil, fmt.Errorf("%w: only one of control and sensor", ErrSpec)
+		return nil, noMeter("only one of control and sensor")
 	}
 	switch t.options["login"] {
 	case "", "session":
 	case "basic":
 		m.sessions = false
 	default:
-		return nil, fmt.Errorf("%w: option login is session or basic", ErrSpec)
+		return nil, noMeter("option login is session or basic")
 	}
 	if (m.user == "") != (m.password == "") {
-		return nil, fmt.Errorf("%w: Redfish takes a user and a password: %s", ErrSpec, secretCure)
+		return nil, noMeter("Redfish takes a user and a password: %s", secretCure)
 	}
 	scheme, port := "https", "443"
 	if plain {
@@ -179,7 +181,7 @@ func openRedfish(ctx context.Context, address string) (Meter, error) {
 		m.about, err = t.info(known)
 	}
 	if err == nil {
-		if _, err = m.Read(ctx); errors.Is(err, ErrNoValue) {
+		if _, err = m.Read(ctx); errors.Is(err, errNoValue) {
 			err = nil
 		}
 	}
@@ -300,7 +302,7 @@ func (m *redfish) find(ctx context.Context, w redfishWant) (redfishSource, strin
 			if err == nil {
 				s, has, err = m.chassis(ctx, &c, w, look)
 			}
-			if errors.Is(err, ErrUnreachable) {
+			if fault.Of(err) == fault.Unreachable {
 				return s, "", err
 			}
 			if err != nil {
@@ -317,7 +319,7 @@ func (m *redfish) find(ctx context.Context, w redfishWant) (redfishSource, strin
 		case len(found) == 1:
 			return found[0].source, found[0].chassis, nil
 		case len(found) > 1:
-			return redfishSource{}, "", fmt.Errorf("%w: several chassis of %s tell their power: append one of: /%s", ErrSpec, m.web.base, strings.Join(names, " /"))
+			return redfishSource{}, "", noMeter("several chassis of %s tell their power: append one of: /%s", m.web.base, strings.Join(names, " /"))
 		}
 	}
 	switch {
@@ -326,7 +328,7 @@ func (m *redfish) find(ctx context.Context, w redfishWant) (redfishSource, strin
 	case broken != nil:
 		return redfishSource{}, "", broken
 	}
-	return redfishSource{}, "", fmt.Errorf("%w: %s has no chassis that tells its power", ErrSpec, m.web.base)
+	return redfishSource{}, "", noMeter("%s has no chassis that tells its power", m.web.base)
 }
 
 // chassis looks in some of a chassis's places, in their order. has is set where
@@ -367,7 +369,7 @@ func (m *redfish) chassis(ctx context.Context, c *redfishChassis, w redfishWant,
 		switch {
 		case errors.Is(err, errNotThere):
 			continue
-		case err != nil && !errors.Is(err, ErrNoValue):
+		case err != nil && !errors.Is(err, errNoValue):
 			return best, false, err
 		case !p.has(&s):
 			continue
@@ -451,7 +453,7 @@ func (m *redfish) sensors(ctx context.Context, collection, name string) (s redfi
 		}
 	}
 	if name != "" && len(watts) == 0 {
-		return s, fmt.Errorf("%w: %s%s has no sensor %.40q that counts in W", ErrSpec, m.web.base, collection, name)
+		return s, noMeter("%s%s has no sensor %.40q that counts in W", m.web.base, collection, name)
 	}
 	pick := func(fits func(*sensor) bool) (found []sensor) {
 		for i := range watts {
@@ -469,7 +471,7 @@ func (m *redfish) sensors(ctx context.Context, collection, name string) (s redfi
 	}); len(inputs) > 0 && len(whole) == 0 {
 		chosen = inputs
 	} else if len(watts) > 1 {
-		return s, fmt.Errorf("%w: the sensors of %s%s are of several things: choose with sensor=, one of: %.400s", ErrSpec, m.web.base, collection, strings.Join(names, " "))
+		return s, noMeter("the sensors of %s%s are of several things: choose with sensor=, one of: %.400s", m.web.base, collection, strings.Join(names, " "))
 	}
 	names = nil
 	for _, o := range chosen {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"zcbench/internal/fault"
 )
 
 // The answers follow DMTF's published mockups (DSP2043): a rack server of the
@@ -60,7 +62,7 @@ func TestRedfish(t *testing.T) {
 	p.set(env, `{"PowerWatts":{"Reading":374.25},"EnergykWh":{"Reading":1},"EnergyJoules":{"Reading":3600123.5}}`)
 	reads(t, open(t, "redfish:"+host+"?insecure=true"), 374.25, 3600123.5)
 	p.set(env, `{"PowerWatts":{"Reading":null}}`)
-	if _, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
+	if _, err := m.Read(t.Context()); !errors.Is(err, errNoValue) {
 		t.Errorf("null: %v", err)
 	}
 	// Power has a value, so it is better.
@@ -104,11 +106,11 @@ func TestRedfishSeveralChassis(t *testing.T) {
 	p.set("/redfish/v1/Chassis/Riser", `{"Id":"Riser"}`)
 	p.set("/redfish/v1/Chassis/GPU", `{"Id":"GPU","Power":{"@odata.id":"/redfish/v1/Chassis/1U/Power"}}`)
 	host := p.start(t)
-	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true"); !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), "/1U /GPU") {
+	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "/1U /GPU") {
 		t.Errorf("several: %v", err)
 	}
 	reads(t, open(t, "redfish:"+host+"/GPU?plain=true"), 344, none)
-	if _, err := Open(t.Context(), "redfish:"+host+"/Riser?plain=true"); !errors.Is(err, ErrSpec) {
+	if _, err := Open(t.Context(), "redfish:"+host+"/Riser?plain=true"); fault.Of(err) != fault.Usage {
 		t.Errorf("none: %v", err)
 	}
 	// One that does not answer as it should does not hide the other.
@@ -167,13 +169,13 @@ func TestRedfishPlaces(t *testing.T) {
 		t.Error("one sensor is the server")
 	}
 	p.set(chassis+"/Sensors/Total", `{"Id":"Total","Reading":null,"ReadingUnits":"W","PhysicalContext":"Chassis"}`)
-	if _, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
+	if _, err := m.Read(t.Context()); !errors.Is(err, errNoValue) {
 		t.Errorf("null: %v", err)
 	}
 
 	// Which of several is not guessed.
 	sensor(p, "Total", "301.5", "W", "")
-	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true"); !errors.Is(err, ErrSpec) || !strings.Contains(err.Error(), "sensor=, one of: CPU Total") {
+	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "sensor=, one of: CPU Total") {
 		t.Errorf("several sensors: %v", err)
 	}
 	for _, id := range []string{"CPU", "Total"} {
@@ -184,7 +186,7 @@ func TestRedfishPlaces(t *testing.T) {
 	if i := m.Info(); i.Source != "Sensors, CPU + Total" {
 		t.Errorf("%+v", i)
 	}
-	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true&sensor=Inlet"); !errors.Is(err, ErrSpec) {
+	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true&sensor=Inlet"); fault.Of(err) != fault.Usage {
 		t.Errorf("a sensor in degrees: %v", err)
 	}
 
@@ -197,7 +199,7 @@ func TestRedfishPlaces(t *testing.T) {
 	}
 	// One that is there and says nothing: no sum of the others.
 	p.set(chassis+"/Power", `{"PowerSupplies":[{"PowerInputWatts":160},{"PowerInputWatts":null}]}`)
-	if r, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
+	if r, err := m.Read(t.Context()); !errors.Is(err, errNoValue) {
 		t.Errorf("one of two supplies: %v %v", r, err)
 	}
 
@@ -356,7 +358,7 @@ func TestRedfishMockup(t *testing.T) {
 		t.Fatalf("%v, %v", answer, err)
 	}
 	answer.Body.Close()
-	if _, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
+	if _, err := m.Read(t.Context()); !errors.Is(err, errNoValue) {
 		t.Errorf("null: %v", err)
 	}
 	reads(t, open(t, "redfish:"+host+"?plain=true"), 344, none)

@@ -34,7 +34,7 @@ type replayColumns struct{ time, watts, joules, all int }
 func openReplay(path string) (Meter, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSpec, err)
+		return nil, noMeter("%w", err)
 	}
 	m := &replay{info: Info{Name: "replay:" + filepath.Base(path), Scope: Other, Pushed: true, Stamped: true}, file: f, r: bufio.NewReaderSize(f, maxReplayLine)}
 	if st, err := f.Stat(); err == nil {
@@ -48,7 +48,7 @@ func openReplay(path string) (Meter, error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("%w: %s: %w", ErrSpec, path, err)
+		return nil, noMeter("%s: %w", path, err)
 	}
 	return m, nil
 }
@@ -80,7 +80,7 @@ func (c replayColumns) parse(line string) (Reading, error) {
 	// More are what a decimal comma makes, or one in thousands: the number before
 	// it would be a part of what was meant.
 	if len(f) != c.all {
-		return Reading{}, fmt.Errorf("%w: %q has %d columns and the head has %d (numbers have a decimal point, no comma)", ErrNoValue, clip(line), len(f), c.all)
+		return Reading{}, fmt.Errorf("%w: %q has %d columns and the head has %d (numbers have a decimal point, no comma)", errNoValue, clip(line), len(f), c.all)
 	}
 	at, err := parseTime(strings.TrimSpace(f[c.time]))
 	if err != nil {
@@ -97,13 +97,13 @@ func (c replayColumns) parse(line string) (Reading, error) {
 		if text := strings.TrimSpace(f[v.column]); text != "" {
 			n, err := strconv.ParseFloat(text, 64)
 			if err != nil {
-				return Reading{}, fmt.Errorf("%w: %q is not a number", ErrNoValue, clip(text))
+				return Reading{}, fmt.Errorf("%w: %q is not a number", errNoValue, clip(text))
 			}
 			*v.to = &n
 		}
 	}
 	if r.Watts == nil && r.Joules == nil {
-		return Reading{}, ErrNoValue
+		return Reading{}, errNoValue
 	}
 	return r, nil
 }
@@ -124,7 +124,7 @@ func parseTime(text string) (time.Time, error) {
 		ns, err = strconv.ParseFloat("0."+rest, 64)
 	}
 	if err != nil || s < 0 || s > math.MaxInt64/int64(time.Second) {
-		return time.Time{}, fmt.Errorf("%w: %q is neither a time of RFC 3339 nor seconds since 1970", ErrNoValue, clip(text))
+		return time.Time{}, fmt.Errorf("%w: %q is neither a time of RFC 3339 nor seconds since 1970", errNoValue, clip(text))
 	}
 	return time.Unix(s, int64(ns*1e9)), nil
 }

@@ -67,15 +67,15 @@ func openSCPI(ctx context.Context, address string) (Meter, error) {
 	transport := t.options["transport"]
 	switch {
 	case t.options["model"] != "" && t.options["model"] != "wt300":
-		return nil, fmt.Errorf("%w: option model is wt300, or leave it out and say power=QUERY", ErrSpec)
+		return nil, noMeter("option model is wt300, or leave it out and say power=QUERY")
 	case t.options["model"] != "" && !m.wt300:
-		return nil, fmt.Errorf("%w: a wt300 has its own queries: leave out model, or power and energy", ErrSpec)
+		return nil, noMeter("a wt300 has its own queries: leave out model, or power and energy")
 	case m.wt300 && transport == "":
 		transport = "vxi11"
 	}
 	for of, query := range map[string]string{"power": m.power, "energy": m.energy} {
 		if query == "" && (t.options[of+"-unit"] != "" && (m.wt300 || of == "energy") || t.options[of+"-item"] != "") {
-			return nil, fmt.Errorf("%w: a unit or an item of %s without a query of that name", ErrSpec, of)
+			return nil, noMeter("a unit or an item of %s without a query of that name", of)
 		}
 	}
 	switch transport {
@@ -87,7 +87,7 @@ func openSCPI(ctx context.Context, address string) (Meter, error) {
 	case "vxi11":
 		m.dial = dialVXI11
 	default:
-		return nil, fmt.Errorf("%w: option transport is socket or vxi11", ErrSpec)
+		return nil, noMeter("option transport is socket or vxi11")
 	}
 	for _, c := range strings.Split(t.options["init"], ";;") {
 		if c = strings.TrimSpace(c); c != "" {
@@ -99,7 +99,7 @@ func openSCPI(ctx context.Context, address string) (Meter, error) {
 		if t.path != "" {
 			channel = t.path
 			if n, err := strconv.Atoi(channel); (err != nil || n < 1 || n > 3) && channel != "SIGMA" {
-				return nil, fmt.Errorf("%w: a WT300's channel is 1, 2, 3 or SIGMA", ErrSpec)
+				return nil, noMeter("a WT300's channel is 1, 2, 3 or SIGMA")
 			}
 		}
 		// Names as in Yokogawa IM WT310-17EN, chapter 6. They choose what this
@@ -107,7 +107,7 @@ func openSCPI(ctx context.Context, address string) (Meter, error) {
 		m.init = append(m.init, ":COMMUNICATE:HEADER OFF", ":COMMUNICATE:VERBOSE ON", ":NUMERIC:FORMAT ASCII", ":NUMERIC:NORMAL:NUMBER 2",
 			":NUMERIC:NORMAL:ITEM1 P,"+channel, ":NUMERIC:NORMAL:ITEM2 WH,"+channel)
 	} else if t.path != "" {
-		return nil, fmt.Errorf("%w: only a WT300 has a channel in its address; say it in the queries", ErrSpec)
+		return nil, noMeter("only a WT300 has a channel in its address; say it in the queries")
 	}
 	if m.about, err = t.info(Info{}); err != nil {
 		return nil, err
@@ -156,12 +156,12 @@ func (m *scpi) meet(ctx context.Context) error {
 		return fmt.Errorf("%s: *IDN?: %w", m.target.address(), err)
 	}
 	if !strings.Contains(id, "YOKOGAWA,WT3") {
-		return fmt.Errorf("%w: %s is no WT300 (%.60q): give its queries, as in ?power=MEAS:POW?", ErrSpec, m.target.address(), id)
+		return noMeter("%s is no WT300 (%.60q): give its queries, as in ?power=MEAS:POW?", m.target.address(), id)
 	}
 	channel := m.target.path
 	// A WT310 has one element; of the others the first would be a part.
 	if f := strings.Split(id, ","); channel == "" && len(f) > 1 && !strings.HasPrefix(f[1], "WT310") {
-		return fmt.Errorf("%w: a %.20s has several elements: append /1, /2, /3 or /SIGMA", ErrSpec, f[1])
+		return noMeter("a %.20s has several elements: append /1, /2, /3 or /SIGMA", f[1])
 	}
 	part := ""
 	if channel != "" && channel != "SIGMA" {
@@ -185,7 +185,7 @@ func (m *scpi) connect(ctx context.Context) error {
 	defer cancel()
 	c, err := m.dial(ctx, m.target)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return noAnswer("%w", err)
 	}
 	for _, command := range m.init {
 		if strings.Contains(command, "?") {
@@ -213,7 +213,7 @@ func (m *scpi) Read(ctx context.Context) (Reading, error) {
 		}
 	}
 	r, err := m.read(ctx)
-	if err == nil || errors.Is(err, ErrNoValue) {
+	if err == nil || errors.Is(err, errNoValue) {
 		return r, err
 	}
 	// The next answer on this connection could be the one that was late.

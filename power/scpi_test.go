@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"zcbench/internal/fault"
 )
 
 // bench is an instrument of ours: it answers as the manual of the WT300 says,
@@ -227,7 +229,7 @@ func TestSCPIWT300(t *testing.T) {
 			reads(t, m, -0.002, none) // the noise of an open circuit
 			for _, nothing := range []string{"NAN,NAN", "INF,0", "9.91E+37,0", "------,0"} {
 				b.set(nothing, "START")
-				if _, err := m.Read(t.Context()); !errors.Is(err, ErrNoValue) {
+				if _, err := m.Read(t.Context()); !errors.Is(err, errNoValue) {
 					t.Errorf("%s: %v", nothing, err)
 				}
 			}
@@ -257,10 +259,10 @@ func TestSCPIGeneric(t *testing.T) {
 	}
 	hangUp()
 	reads(t, m, 125, 3600)
-	if _, err := open(t, "scpi:"+address+"?power=BAD?").Read(t.Context()); err == nil || !strings.Contains(err.Error(), "hello") || errors.Is(err, ErrNoValue) {
+	if _, err := open(t, "scpi:"+address+"?power=BAD?").Read(t.Context()); err == nil || !strings.Contains(err.Error(), "hello") || errors.Is(err, errNoValue) {
 		t.Errorf("not a number: %v", err)
 	}
-	if _, err := open(t, "scpi:"+address+"?power=OVER?").Read(t.Context()); !errors.Is(err, ErrNoValue) {
+	if _, err := open(t, "scpi:"+address+"?power=OVER?").Read(t.Context()); !errors.Is(err, errNoValue) {
 		t.Errorf("out of range: %v", err)
 	}
 	// A decimal comma, or two numbers of which nobody said which.
@@ -289,7 +291,7 @@ func TestSCPIUnreachable(t *testing.T) {
 	}
 	l.Close()
 	for _, spec := range []string{"scpi:" + l.Addr().String() + "?power=P?", "scpi:" + l.Addr().String()} {
-		if _, err := Open(t.Context(), spec); !errors.Is(err, ErrUnreachable) {
+		if _, err := Open(t.Context(), spec); fault.Of(err) != fault.Unreachable {
 			t.Errorf("%s: %v", spec, err)
 		}
 	}

@@ -44,12 +44,12 @@ func openShelly(ctx context.Context, address string) (Meter, error) {
 	}
 	if channel != "" {
 		if m.channel, err = strconv.Atoi(channel); err != nil || m.channel < 0 {
-			return nil, fmt.Errorf("%w: a Shelly's channel is a number, or a component such as switch:0 or pm1:0", ErrSpec)
+			return nil, noMeter("a Shelly's channel is a number, or a component such as switch:0 or pm1:0")
 		}
 	}
 	method := map[string]string{"switch": "Switch", "pm1": "PM1"}[component]
 	if method == "" {
-		return nil, fmt.Errorf("%w: of a Shelly's components switch and pm1 can be read, not %.20q", ErrSpec, component)
+		return nil, noMeter("of a Shelly's components switch and pm1 can be read, not %.20q", component)
 	}
 	m.web = newWeb(t, "http", nil)
 	user, password := t.secrets["user"], t.secrets["password"]
@@ -68,7 +68,7 @@ func openShelly(ctx context.Context, address string) (Meter, error) {
 	m.first = device.Gen < 2
 	switch {
 	case m.first && component != "switch":
-		return nil, fmt.Errorf("%w: this Shelly (%.20q) is of the first generation and has no components: give the channel's number", ErrSpec, device.Type)
+		return nil, noMeter("this Shelly (%.20q) is of the first generation and has no components: give the channel's number", device.Type)
 	case m.first:
 		m.path = "/status"
 		if password != "" {
@@ -89,7 +89,7 @@ func openShelly(ctx context.Context, address string) (Meter, error) {
 	if m.about, err = t.info(m.about); err != nil {
 		return nil, err
 	}
-	if _, err := m.Read(ctx); err != nil && !errors.Is(err, ErrNoValue) {
+	if _, err := m.Read(ctx); err != nil && !errors.Is(err, errNoValue) {
 		return nil, err
 	}
 	if channel == "" {
@@ -111,7 +111,7 @@ func (m *shelly) alone(ctx context.Context) error {
 		return err
 	}
 	if len(s.Meters) > 1 || len(s.EMeters) > 1 || !m.first && s.APower.there {
-		return fmt.Errorf("%w: it has several channels: append /0, /1, …", ErrSpec)
+		return noMeter("it has several channels: append /0, /1, …")
 	}
 	return nil
 }
@@ -167,7 +167,7 @@ func (s *shellyStatus) read(first bool, channel int) (r Reading, err error) {
 		}
 	}
 	if !power.there {
-		return r, fmt.Errorf("%w: channel %d of this Shelly does not measure", ErrSpec, channel)
+		return r, noMeter("channel %d of this Shelly does not measure", channel)
 	}
 	if !power.ok {
 		return r, noValue("its power is no number")

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/gosnmp/gosnmp"
+
+	"zcbench/internal/fault"
 )
 
 func snmpKind() kind {
@@ -100,7 +102,7 @@ func openSNMP(ctx context.Context, address string) (Meter, error) {
 	if m.about, err = t.info(known); err != nil {
 		return nil, err
 	}
-	if _, err = m.Read(ctx); err != nil && !errors.Is(err, ErrNoValue) {
+	if _, err = m.Read(ctx); err != nil && !errors.Is(err, errNoValue) {
 		return nil, err
 	}
 	err = nil
@@ -123,7 +125,7 @@ func (m *snmp) setUp(t *target) error {
 	case "3":
 		return m.usm(t.secrets)
 	default:
-		return fmt.Errorf("%w: option version is 1, 2c or 3", ErrSpec)
+		return noMeter("option version is 1, 2c or 3")
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func (m *snmp) setUp(t *target) error {
 func (m *snmp) usm(secrets map[string]string) error {
 	user := &gosnmp.UsmSecurityParameters{UserName: secrets["user"], AuthenticationProtocol: gosnmp.NoAuth, PrivacyProtocol: gosnmp.NoPriv}
 	if user.UserName == "" {
-		return fmt.Errorf("%w: version 3 takes a user: put user=NAME, auth-password=… and privacy-password=… into the file of auth=FILE, or into ZCBENCH_METER_USER and so on", ErrSpec)
+		return noMeter("version 3 takes a user: put user=NAME, auth-password=… and privacy-password=… into the file of auth=FILE, or into ZCBENCH_METER_USER and so on")
 	}
 	m.client.Version, m.client.SecurityModel, m.client.SecurityParameters = gosnmp.Version3, gosnmp.UserSecurityModel, user
 	m.client.MsgFlags = gosnmp.NoAuthNoPriv
@@ -140,7 +142,7 @@ func (m *snmp) usm(secrets map[string]string) error {
 		name := cmp.Or(secrets["auth-protocol"], "SHA")
 		protocol, ok := authProtocol[name]
 		if !ok {
-			return fmt.Errorf("%w: auth-protocol is one of %s", ErrSpec, strings.Join(slices.Sorted(maps.Keys(authProtocol)), " "))
+			return noMeter("auth-protocol is one of %s", strings.Join(slices.Sorted(maps.Keys(authProtocol)), " "))
 		}
 		user.AuthenticationProtocol, user.AuthenticationPassphrase = protocol, p
 		m.client.MsgFlags = gosnmp.AuthNoPriv
@@ -149,10 +151,10 @@ func (m *snmp) usm(secrets map[string]string) error {
 		name := cmp.Or(secrets["privacy-protocol"], "AES")
 		protocol, ok := privProtocol[name]
 		if !ok {
-			return fmt.Errorf("%w: privacy-protocol is one of %s", ErrSpec, strings.Join(slices.Sorted(maps.Keys(privProtocol)), " "))
+			return noMeter("privacy-protocol is one of %s", strings.Join(slices.Sorted(maps.Keys(privProtocol)), " "))
 		}
 		if m.client.MsgFlags == gosnmp.NoAuthNoPriv {
-			return fmt.Errorf("%w: a privacy-password needs an auth-password", ErrSpec)
+			return noMeter("a privacy-password needs an auth-password")
 		}
 		user.PrivacyProtocol, user.PrivacyPassphrase = protocol, p
 		m.client.MsgFlags = gosnmp.AuthPriv
@@ -164,18 +166,18 @@ func (m *snmp) usm(secrets map[string]string) error {
 func (m *snmp) generic(ctx context.Context, t *target) (known Info, err error) {
 	m.power, m.energy = t.options["power"], t.options["energy"]
 	if m.power == "" && m.energy == "" {
-		return known, fmt.Errorf("%w: name the device (/apc, /apc-rpdu, /raritan) or its OIDs (?power=OID)", ErrSpec)
+		return known, noMeter("name the device (/apc, /apc-rpdu, /raritan) or its OIDs (?power=OID)")
 	}
 	for name, oid := range map[string]*string{"power": &m.power, "energy": &m.energy} {
 		if *oid != "" && !oidForm.MatchString(*oid) {
-			return known, fmt.Errorf("%w: option %s is an OID in numbers", ErrSpec, name)
+			return known, noMeter("option %s is an OID in numbers", name)
 		}
 		if *oid != "" {
 			*oid = "." + strings.TrimPrefix(*oid, ".")
 		}
 	}
 	if t.options["pdu"]+t.options["inlet"] != "" {
-		return known, fmt.Errorf("%w: options pdu and inlet go with /apc and /raritan", ErrSpec)
+		return known, noMeter("options pdu and inlet go with /apc and /raritan")
 	}
 	if m.inWatts, m.inJoules, err = t.scales(); err != nil || m.energy == "" {
 		return known, err
@@ -194,7 +196,7 @@ func (m *snmp) generic(ctx context.Context, t *target) (known Info, err error) {
 func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 	for _, name := range []string{"power", "power-unit", "energy", "energy-unit"} {
 		if t.options[name] != "" {
-			return known, fmt.Errorf("%w: %.20q has its own OIDs and units: leave out %s", ErrSpec, t.path, name)
+			return known, noMeter("%.20q has its own OIDs and units: leave out %s", t.path, name)
 		}
 	}
 	pdu, err := t.number("pdu", 1, 255, 1)
@@ -205,7 +207,7 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 	number := uint64(1)
 	if of {
 		if number, err = strconv.ParseUint(outlet, 10, 16); err != nil || number == 0 {
-			return known, fmt.Errorf("%w: an outlet is 1, 2, …", ErrSpec)
+			return known, noMeter("an outlet is 1, 2, …")
 		}
 	}
 	inlet, err := t.number("inlet", 1, 255, 1)
@@ -213,7 +215,7 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 		return known, err
 	}
 	if t.options["inlet"] != "" && (of || name != "raritan") {
-		return known, fmt.Errorf("%w: option inlet goes with /raritan alone", ErrSpec)
+		return known, noMeter("option inlet goes with /raritan alone")
 	}
 	if name == "raritan" && !of {
 		number = inlet
@@ -221,7 +223,7 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 	// Of several the first would be a part. An object that is not there is none.
 	several := func(second, what string) error {
 		values, err := m.get(ctx, second)
-		if errors.Is(err, ErrSpec) {
+		if fault.Of(err) == fault.Usage {
 			return nil
 		} else if err != nil {
 			return err
@@ -229,7 +231,7 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 		if n, err := snmpNumber(values[0]); err != nil || n < 0 {
 			return nil
 		}
-		return fmt.Errorf("%w: it has several %ss: say %s=1, %s=2 …, each a meter of its own", ErrSpec, what, what, what)
+		return noMeter("it has several %ss: say %s=1, %s=2 …, each a meter of its own", what, what, what)
 	}
 	if name == "apc" && !of && t.options["pdu"] == "" {
 		err = several(fmt.Sprint(rPDU2DeviceStatusPower, ".2"), "pdu")
@@ -250,11 +252,11 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 		m.power = fmt.Sprint(rPDU2OutletMeteredStatusPower, ".", number)
 		m.energy, m.inJoules = fmt.Sprint(rPDU2OutletMeteredStatusEnergy, ".", number), 0.1*joulesIn["kWh"]
 		if t.options["pdu"] != "" {
-			return known, fmt.Errorf("%w: APC numbers outlets through all PDUs: leave out pdu", ErrSpec)
+			return known, noMeter("APC numbers outlets through all PDUs: leave out pdu")
 		}
 	case name == "apc-rpdu" && !of:
 		if t.options["pdu"] != "" {
-			return known, fmt.Errorf("%w: the older rPDU has no others beside it: leave out pdu", ErrSpec)
+			return known, noMeter("the older rPDU has no others beside it: leave out pdu")
 		}
 		known.Resolution = 1
 		m.power = rPDUIdentDevicePowerWatts
@@ -273,18 +275,18 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 		m.power, m.energy = sensor(values, 4, activePower), sensor(values, 4, activeEnergy)
 		m.valid = sensor(values, 2, activePower)
 		// Not every outlet counts; one that does has the unit to show for it.
-		if m.inJoules, err = m.unit(ctx, sensor(config, 6, activeEnergy), sensor(config, 7, activeEnergy), unitWattHour); errors.Is(err, ErrSpec) {
+		if m.inJoules, err = m.unit(ctx, sensor(config, 6, activeEnergy), sensor(config, 7, activeEnergy), unitWattHour); fault.Of(err) == fault.Usage {
 			m.energy = ""
 		} else if err != nil {
 			return known, err
 		}
 		m.inJoules *= joulesIn["Wh"]
 	default:
-		return known, fmt.Errorf("%w: the device is apc, apc/OUTLET, apc-rpdu, raritan or raritan/OUTLET; give others by their OIDs: ?power=OID", ErrSpec)
+		return known, noMeter("the device is apc, apc/OUTLET, apc-rpdu, raritan or raritan/OUTLET; give others by their OIDs: ?power=OID")
 	}
 	// A value that is not there would spoil the others of the same question.
 	if m.energy != "" {
-		if _, err := m.get(ctx, m.energy); errors.Is(err, ErrSpec) {
+		if _, err := m.get(ctx, m.energy); fault.Of(err) == fault.Usage {
 			m.energy = ""
 		} else if err != nil {
 			return known, err
@@ -299,7 +301,7 @@ func (m *snmp) identify(ctx context.Context, t *target) ([]string, error) {
 	told := func(sort, maker, oid string) ([]string, error) {
 		values, err := m.get(ctx, oid)
 		switch {
-		case errors.Is(err, ErrUnreachable):
+		case fault.Of(err) == fault.Unreachable:
 			return nil, err
 		case err != nil:
 			return nil, nil // it does not tell
@@ -382,7 +384,7 @@ func (m *snmp) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, error
 	m.client.Context = ctx
 	if !m.connected {
 		if err := m.client.Connect(); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+			return nil, noAnswer("%w", err)
 		}
 		m.connected = true
 	}
@@ -394,11 +396,11 @@ func (m *snmp) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, error
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			hint = " (nor would it answer to a wrong community or user)"
 		}
-		return nil, fmt.Errorf("%w: %s: %w%s", ErrUnreachable, m.address, err, hint)
+		return nil, noAnswer("%s: %w%s", m.address, err, hint)
 	}
 	switch {
 	case answer.Error == gosnmp.NoSuchName && int(answer.ErrorIndex) >= 1 && int(answer.ErrorIndex) <= len(oids):
-		return nil, fmt.Errorf("%w: %s has no %s", ErrSpec, m.address, oids[answer.ErrorIndex-1])
+		return nil, noMeter("%s has no %s", m.address, oids[answer.ErrorIndex-1])
 	case answer.Error != gosnmp.NoError:
 		return nil, fmt.Errorf("%s answers %v", m.address, answer.Error)
 	case len(answer.Variables) != len(oids):
@@ -409,7 +411,7 @@ func (m *snmp) get(ctx context.Context, oids ...string) ([]gosnmp.SnmpPDU, error
 		case v.Name != oids[i]:
 			return nil, fmt.Errorf("%s answers %s for %s (%s)", m.address, v.Name, oids[i], snmpReport(answer))
 		case v.Type == gosnmp.NoSuchObject || v.Type == gosnmp.NoSuchInstance:
-			return nil, fmt.Errorf("%w: %s has no %s", ErrSpec, m.address, oids[i])
+			return nil, noMeter("%s has no %s", m.address, oids[i])
 		}
 	}
 	return answer.Variables, nil

@@ -36,7 +36,7 @@ func openTasmota(ctx context.Context, address string) (Meter, error) {
 	if t.path != "" {
 		n, err := strconv.Atoi(t.path)
 		if err != nil || n < 1 {
-			return nil, fmt.Errorf("%w: a channel is 1, 2, …", ErrSpec)
+			return nil, noMeter("a channel is 1, 2, …")
 		}
 		m.channel = n - 1
 	}
@@ -57,13 +57,13 @@ func openTasmota(ctx context.Context, address string) (Meter, error) {
 		known.Resolution = p.step // its WattRes
 	}
 	if t.path == "" && len(e.Power) > 1 {
-		return nil, fmt.Errorf("%w: it has %d channels: append /1, /2, …", ErrSpec, len(e.Power))
+		return nil, noMeter("it has %d channels: append /1, /2, …", len(e.Power))
 	}
 	known.Of = under(append(m.mac(ctx), t.places(ctx, "80")...), fmt.Sprintf("channel-%d", m.channel))
 	if m.about, err = t.info(known); err != nil {
 		return nil, err
 	}
-	if _, err := e.read(m.channel); err != nil && !errors.Is(err, ErrNoValue) {
+	if _, err := e.read(m.channel); err != nil && !errors.Is(err, errNoValue) {
 		return nil, err
 	}
 	return m, nil
@@ -107,7 +107,7 @@ func (m *tasmota) ask(ctx context.Context) (*tasmotaEnergy, error) {
 		// "Need user=<username>&password=<password>", with status 200 in older versions.
 		return nil, fmt.Errorf("%s: %w", m.web.base, errDenied)
 	case s.StatusSNS.Energy == nil:
-		return nil, fmt.Errorf("%w: %s does not measure: its Status 8 has no ENERGY", ErrSpec, m.web.base)
+		return nil, noMeter("%s does not measure: its Status 8 has no ENERGY", m.web.base)
 	}
 	return s.StatusSNS.Energy, nil
 }
@@ -126,7 +126,7 @@ func (m *tasmota) Read(ctx context.Context) (Reading, error) {
 // read takes a channel's figures, counted from 0.
 func (e *tasmotaEnergy) read(channel int) (r Reading, err error) {
 	if len(e.Power) > 0 && channel >= len(e.Power) {
-		return r, fmt.Errorf("%w: there is no channel %d: it has %d", ErrSpec, channel+1, len(e.Power))
+		return r, noMeter("there is no channel %d: it has %d", channel+1, len(e.Power))
 	}
 	power := e.Power.at(channel)
 	if !power.ok {

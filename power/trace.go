@@ -79,7 +79,7 @@ func (r *Recorder) run(ctx context.Context) {
 		}
 		// One that is not asked sets the pace itself, that of values which are
 		// none too, but not that of its errors.
-		if !pushed || err != nil && !errors.Is(err, ErrNoValue) {
+		if !pushed || err != nil && !errors.Is(err, errNoValue) {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -92,11 +92,11 @@ func (r *Recorder) run(ctx context.Context) {
 // find.
 func (r Reading) check() error {
 	if r.Watts == nil && r.Joules == nil {
-		return ErrNoValue
+		return errNoValue
 	}
 	for _, v := range []*float64{r.Watts, r.Joules} {
 		if v != nil && (math.IsNaN(*v) || math.IsInf(*v, 0)) {
-			return fmt.Errorf("%w: %v", ErrNoValue, *v)
+			return fmt.Errorf("%w: %v", errNoValue, *v)
 		}
 	}
 	return nil
@@ -156,7 +156,7 @@ func (r *Recorder) Ready(ctx context.Context) error {
 		switch {
 		case n > 0:
 			return nil
-		case err != nil && !errors.Is(err, ErrNoValue):
+		case err != nil && !errors.Is(err, errNoValue):
 			return err
 		}
 		select {

@@ -65,7 +65,7 @@ func (w *web) do(ctx context.Context, method, path string, body io.Reader, into 
 	}
 	answer, err := w.client.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, noAnswer("%w", err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, webLimit))
@@ -125,7 +125,7 @@ func (t *target) verification() (*tls.Config, error) {
 	}
 	ca, pin := t.options["ca"], t.options["pin"]
 	if ca != "" && pin != "" || insecure && ca+pin != "" {
-		return nil, fmt.Errorf("%w: only one of ca, pin and insecure", ErrSpec)
+		return nil, noMeter("only one of ca, pin and insecure")
 	}
 	switch {
 	case insecure:
@@ -133,16 +133,16 @@ func (t *target) verification() (*tls.Config, error) {
 	case ca != "":
 		pem, err := bounded.ReadFile(ca, bounded.Small)
 		if err != nil {
-			return nil, fmt.Errorf("%w: option ca: %w", ErrSpec, err)
+			return nil, noMeter("option ca: %w", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%w: option ca: %s has no certificate in PEM", ErrSpec, ca)
+			return nil, noMeter("option ca: %s has no certificate in PEM", ca)
 		}
 	case pin != "":
 		want, err := hex.DecodeString(strings.ReplaceAll(pin, ":", ""))
 		if err != nil || len(want) != sha256.Size {
-			return nil, fmt.Errorf("%w: option pin is the SHA-256 fingerprint of the certificate, 64 hexadecimal digits", ErrSpec)
+			return nil, noMeter("option pin is the SHA-256 fingerprint of the certificate, 64 hexadecimal digits")
 		}
 		c.InsecureSkipVerify = true // for the one certificate below
 		c.VerifyConnection = func(s tls.ConnectionState) error {

@@ -105,7 +105,7 @@ func TestOver(t *testing.T) {
 		{name: "a counter of tenths of watt-hours", err: "steps of 360 J, which makes", energy: true,
 			trace: Trace{Readings: every(0.5, func(t float64) Reading { return joulesAt(t, math.Floor(used(t)/360)*360) })}},
 		{name: "every third value is none", right: true, warns: []string{"54 of 161 reads failed"},
-			trace: Trace{Readings: slices.DeleteFunc(every(0.1, sampledAt), func(r Reading) bool { return int(math.Round(r.At.Sub(opened).Seconds()*10))%3 == 0 }), Lost: 54, Err: ErrNoValue}},
+			trace: Trace{Readings: slices.DeleteFunc(every(0.1, sampledAt), func(r Reading) bool { return int(math.Round(r.At.Sub(opened).Seconds()*10))%3 == 0 }), Lost: 54, Err: errNoValue}},
 		{name: "most of the window has none", err: "no reading from 2.1 to 8.1 s",
 			trace: Trace{Readings: append(every(0.1, sampledAt)[:52], every(0.1, sampledAt)[111:]...)}},
 		{name: "steps of 50 W, and says so", right: true, warns: []string{"steps of 50 W, by so much may 200 W be off"},

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
-	"zcbench/endpoint/agent"
 	"zcbench/endpoint/driver"
 	"zcbench/experiment"
 	"zcbench/internal/fault"
@@ -226,7 +225,7 @@ func (m *meterFlags) own(ctx context.Context) ([]string, error) {
 		}
 		meter, err := power.Open(ctx, v.spec)
 		if err != nil {
-			return nil, agent.MeterError(err)
+			return nil, err
 		}
 		if err := errors.Join(meter.Close()); err != nil {
 			return nil, err

@@ -9,7 +9,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"zcbench/endpoint/agent"
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/power"
@@ -117,7 +116,7 @@ func powerRead(ctx context.Context, c *cli, args []string) error {
 	}
 	meter, err := power.Open(ctx, *spec)
 	if err != nil {
-		return agent.MeterError(err)
+		return err
 	}
 	r := power.Record(meter)
 	defer r.Close()
@@ -143,7 +142,7 @@ func powerRead(ctx context.Context, c *cli, args []string) error {
 		for _, w := range warnings {
 			fmt.Fprintln(c.stderr, "zcbench power read:", printable.Line(w))
 		}
-		return fmt.Errorf("%s: %w", r.Info().Name, agent.MeterError(err))
+		return fmt.Errorf("%s: %w", r.Info().Name, err)
 	}
 	if *asJSON {
 		v := jsonReadings(&trace, p, warnings)

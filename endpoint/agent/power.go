@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -58,7 +57,7 @@ func (a *Agent) record(ctx context.Context, specs []string, lenient, trusted boo
 			r.recorders = append(r.recorders, power.Record(m))
 			continue
 		}
-		if err = MeterError(err); i < r.own && !(lenient && mayPass(err)) {
+		if i < r.own && !(lenient && mayPass(err)) {
 			return nil, err
 		}
 		r.broken[i] = power.Trace{Info: power.Info{Name: kind.Name}, Lost: 1, Err: err}
@@ -69,8 +68,8 @@ func (a *Agent) record(ctx context.Context, specs []string, lenient, trusted boo
 			continue
 		}
 		if err := m.Ready(ctx); err != nil {
-			if err = MeterError(err); !lenient || !mayPass(err) {
-				return nil, fault.Wrap(fault.Of(err), fmt.Errorf("meter %s: %w", m.Info().Name, err))
+			if !lenient || !mayPass(err) {
+				return nil, fmt.Errorf("meter %s: %w", m.Info().Name, err)
 			}
 		}
 	}
@@ -81,19 +80,6 @@ func (a *Agent) record(ctx context.Context, specs []string, lenient, trusted boo
 func mayPass(err error) bool {
 	kind := fault.Of(err)
 	return kind == fault.Failed || kind == fault.Unreachable
-}
-
-// MeterError gives an error of package power its kind.
-func MeterError(err error) error {
-	switch {
-	case errors.Is(err, power.ErrSpec):
-		return fault.Errorf(fault.Usage, "%w", err)
-	case errors.Is(err, power.ErrUnsupported):
-		return fault.Errorf(fault.Unsupported, "%w", err)
-	case errors.Is(err, power.ErrUnreachable):
-		return fault.Errorf(fault.Unreachable, "%w", err)
-	}
-	return err
 }
 
 func (r *recording) close() {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -102,17 +101,14 @@ func parseProfile(b []byte) (Profile, error) {
 	return p, nil
 }
 
-// Add puts a profile into a want; what the want has already stays.
-func (w *Want) Add(p Profile) {
-	for _, part := range []struct {
-		to   *map[string]string
-		from map[string]Value
-	}{{&w.Settings, p.Settings}, {&w.Optional, p.Optional}} {
-		all := map[string]string{}
-		for name, v := range part.from {
-			all[name] = string(v)
-		}
-		maps.Copy(all, *part.to)
-		*part.to = all
+// want is what a profile asks for.
+func (p Profile) want() Want {
+	w := Want{Settings: map[string]string{}, Optional: map[string]string{}}
+	for name, v := range p.Settings {
+		w.Settings[name] = string(v)
 	}
+	for name, v := range p.Optional {
+		w.Optional[name] = string(v)
+	}
+	return w
 }

@@ -53,10 +53,27 @@ func TestProfiles(t *testing.T) {
 	if _, err := LoadProfile("none"); err == nil || !strings.Contains(err.Error(), "bigtcp, latency-safe, netdev-0x19") {
 		t.Errorf("no such profile: %v", err)
 	}
-	w := Want{Settings: map[string]string{"mtu": "9000"}}
-	w.Add(p)
-	if w.Settings["mtu"] != "9000" || w.Settings["gro"] != "on" || w.Optional["rx-ring"] != "4096" {
-		t.Errorf("added: %+v", w)
+	w, err := LoadProfiles([]string{"netdev-0x19"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := ParseSets([]string{"mtu=9000", "gro-hw?=on", "rx-ring=64", "tcp-data-split?=off", "tcp-data-split=on"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Override(more)
+	for name, want := range map[string]string{"link.mtu": "9000", "feature.rx-gro": "on", "ring.rx": "64", "ring.tcp-data-split": "on"} {
+		if _, too := w.Optional[name]; w.Settings[name] != want || too {
+			t.Errorf("%s is %q (%q if there is one), want %q", name, w.Settings[name], w.Optional[name], want)
+		}
+	}
+	if w.Optional["feature.rx-gro-hw"] != "on" {
+		t.Errorf("settings where there are some: %v", w.Optional)
+	}
+	for _, bad := range []string{"mtu", "=4", "?=4", "mtu=big", "speed=1"} {
+		if _, err := ParseSets([]string{bad}); fault.Of(err) != fault.Usage {
+			t.Errorf("%q: %v", bad, err)
+		}
 	}
 }
 

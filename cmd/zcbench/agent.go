@@ -19,6 +19,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/wire"
 	"zcbench/experiment"
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/internal/hostfacts"
 	"zcbench/internal/netif"
@@ -328,7 +329,7 @@ func (d duplex) Close() error {
 // adds its own before serving.
 func newAgent() *agent.Agent {
 	return &agent.Agent{
-		RX: rxEngines(), TX: txEngines(), Version: version, DataPort: defaultPort + 1,
+		RX: rxEngines(), TX: txEngines(), Version: version, DataPort: ask.DefaultPort + 1,
 		Verifier: verifier, Instruments: instruments(),
 		Facts: func(iface string) results.Facts { return hostfacts.Collect(iface, version) },
 	}

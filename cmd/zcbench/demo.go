@@ -51,7 +51,7 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	defer open.close()
-	plan, err := spec.Expand(at, resolver())
+	plan, err := spec.Expand(at, known().Resolve)
 	if err != nil {
 		return err
 	}

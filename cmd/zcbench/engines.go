@@ -1,10 +1,9 @@
 package main
 
 import (
-	"strings"
-
 	"zcbench/endpoint"
-	"zcbench/internal/fault"
+	"zcbench/endpoint/agent"
+	"zcbench/experiment/ask"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -18,21 +17,17 @@ func txEngines() []endpoint.Engine {
 	return []endpoint.Engine{tx.Baseline(), tx.Sendfile(), tx.MsgZC(), tx.Devmem(), tx.Uring(), tx.SendZC(), tx.Null()}
 }
 
-// modes are pairs of engines by a common name.
-var modes = map[string]struct{ rx, tx string }{
-	"baseline": {"baseline", "baseline"},
-	"msgzc":    {"mmap", "msgzc"},
-	"devmem":   {"devmem", "devmem"},
-	"iouring":  {"zcrx", "sendzc"},
+// known is all that a run can name.
+func known() *ask.Known {
+	k := &ask.Known{RX: rxEngines(), TX: txEngines()}
+	for _, m := range instruments().Meters {
+		k.Counters = append(k.Counters, m.Name)
+	}
+	return k
 }
 
-func find(engines []endpoint.Engine, name, what string) (endpoint.Engine, error) {
-	var all []string
-	for _, e := range engines {
-		if e.Name() == name {
-			return e, nil
-		}
-		all = append(all, e.Name())
-	}
-	return nil, fault.Errorf(fault.Usage, "unknown %s engine %q; there are: %s", what, name, strings.Join(all, " "))
+// hereCPUs are those that this process may run on.
+func hereCPUs(asked []int) ask.CPUs {
+	allowed := agent.AllowedCPUs()
+	return ask.CPUs{Allowed: allowed, Cores: agent.Cores(allowed), Asked: asked}
 }

@@ -68,8 +68,8 @@ func TestLabExperiment(t *testing.T) {
 			t.Errorf("%s: %s: %s", cell, r.Status, r.Reason)
 			continue
 		}
-		m := modes[a["mode"]]
-		if r.RX.Engine != m.rx || r.TX.Engine != m.tx {
+		pair := map[string]string{"baseline": "baseline → baseline", "msgzc": "msgzc → mmap", "devmem": "devmem → devmem", "iouring": "sendzc → zcrx"}
+		if r.TX.Engine+" → "+r.RX.Engine != pair[a["mode"]] {
 			t.Errorf("%s: %s → %s", cell, r.TX.Engine, r.RX.Engine)
 		}
 		offload, ok := r.Facts.RX["offload"].(map[string]any)

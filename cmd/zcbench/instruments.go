@@ -3,15 +3,12 @@ package main
 import (
 	"io"
 	"runtime"
-	"slices"
 
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"zcbench/counters"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
-	"zcbench/internal/fault"
 	"zcbench/internal/procfile"
 )
 
@@ -71,41 +68,4 @@ func probeInstruments(iface string) ([]reader, error) {
 		add("--"+e.Name, e.about, r, err)
 	}
 	return all, nil
-}
-
-// recordFlags choose among the instruments.
-type recordFlags struct {
-	counters          []string
-	profile, syscalls bool
-}
-
-func (r *recordFlags) add(f *pflag.FlagSet) {
-	f.StringSliceVar(&r.counters, "counters", nil, "what to read beside the payload: all, none, or names (zcbench probe lists them); default is what is cheap; of the receiver too where it may be asked (local, experiments, with a token)")
-	f.BoolVar(&r.profile, "profile", false, "sample where CPU time goes in the window; needs CAP_PERFMON (root)")
-	f.BoolVar(&r.syscalls, "syscalls", false, "time each system call of the threads that carry the payload, in the window; costs CPU, so not for comparisons; needs CAP_PERFMON (root)")
-}
-
-// check finds names that there are not.
-func (r *recordFlags) check() error {
-	list := instruments().Meters
-	for _, name := range r.counters {
-		switch {
-		case name == instrument.AllCounters || name == instrument.NoCounters:
-			if len(r.counters) > 1 {
-				return fault.Errorf(fault.Usage, "--counters %s stands alone", name)
-			}
-		case !slices.ContainsFunc(list, func(m instrument.Meter) bool { return m.Name == name }):
-			all := ""
-			for _, m := range list {
-				all += " " + m.Name
-			}
-			return fault.Errorf(fault.Usage, "--counters: no %q; there are: all none%s", name, all)
-		}
-	}
-	return nil
-}
-
-// apply puts the choice into what an end is asked for.
-func (r *recordFlags) apply(p *wire.Prepare) {
-	p.Counters, p.Profile, p.Syscalls = r.counters, r.profile, r.syscalls
 }

@@ -22,6 +22,7 @@ import (
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
 	"zcbench/experiment"
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
 	"zcbench/internal/remote"
@@ -32,17 +33,11 @@ import (
 // the software NICs.
 const linkEnv = "ZCBENCH_LINK"
 
-// notLocal are flags of a run that local has no use for.
-var notLocal = []string{"bind", "iface", "token-file"}
-
 // runLocal measures between two network namespaces of this machine, each end
 // a process of its own.
 func runLocal(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "local", "local [flags]")
-	var flags runFlags
-	flags.add(f)
-	flags.tuning.add(f)
-	mark(f, strings.Join(notLocal, " ")+" raw", "not for local")
+	flags := newRunFlags(f, inLocal)
 	link := f.StringSlice("link", nil, "existing back-to-back pair A,B instead of a new veth pair: A sends, B receives (default $"+linkEnv+")")
 	if err := parse(f, args); err != nil {
 		return err
@@ -50,18 +45,18 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 	if f.NArg() > 0 {
 		return fault.Errorf(fault.Usage, "local takes no argument, got %q", f.Arg(0))
 	}
-	if flags.raw {
+	if flags.Raw {
 		return fault.Errorf(fault.Usage, "local runs both ends itself; --raw belongs to rx and tx")
 	}
-	for _, name := range notLocal {
-		if f.Changed(name) {
-			return fault.Errorf(fault.Usage, "--%s is for rx and tx; local knows both ends itself", name)
+	for _, field := range ask.Fields() {
+		if field.InLocal == ask.Refused && f.Changed(field.Name) {
+			return fault.Errorf(fault.Usage, "--%s is for rx and tx; local knows both ends itself", field.Name)
 		}
 	}
 	if len(*link) != 0 && len(*link) != 2 && !slices.Equal(*link, []string{"veth"}) {
 		return fault.Errorf(fault.Usage, "--link wants two interfaces, --link A,B, or veth for a new pair")
 	}
-	if err := cmp.Or(flags.complete(), flags.tryCongestion()); err != nil {
+	if err := cmp.Or(known().Complete(flags.Run), flags.tryCongestion()); err != nil {
 		return err
 	}
 	if err := becomeRoot(ctx, c); err != nil {
@@ -73,9 +68,9 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	defer host.Close()
-	flags.meters.announce(c)
-	out := newScreen(c, &flags)
-	rec, err := host.run(ctx, &flags, 0, out.started, out.live)
+	flags.announce(c)
+	out := newScreen(c, flags)
+	rec, err := host.run(ctx, flags.Run, 0, out.started, out.live)
 	return out.finish(rec, err)
 }
 
@@ -205,9 +200,9 @@ func (h *localHost) Survey(context.Context) (results.Pair[experiment.Survey], er
 }
 
 // run measures once.
-func (h *localHost) run(ctx context.Context, flags *runFlags, repeat int, started func(map[string]any),
+func (h *localHost) run(ctx context.Context, r *ask.Run, repeat int, started func(map[string]any),
 	live func(endpoint.Role, wire.Sample)) (results.Record, error) {
-	t, err := flags.trial(h.outline())
+	t, err := r.Trial(h.outline())
 	var ends experiment.Ends
 	if err == nil {
 		if ends, err = h.Open(ctx, t); err == nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint/wire"
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/internal/ring"
@@ -180,24 +181,8 @@ func parse(f *pflag.FlagSet, args []string) error {
 	if err == nil || errors.Is(err, pflag.ErrHelp) {
 		return err
 	}
-	return fault.Errorf(fault.Usage, "%w", readable(err))
-}
-
-// wanted is what the values of a type of flag look like.
-var wanted = map[string]string{
-	"int": "a whole number", "uint": "a whole number from 0 on", "uint64": "a whole number from 0 on", "bool": "true or false",
-	"seconds": "a number of seconds such as 10 or 0.5, or a duration such as 2m30s", "stringToString": "NAME=VALUE",
-}
-
-// readable says of a value that a flag does not take what it takes, and not what
-// a parser stumbled over.
-func readable(err error) error {
-	bad, ok := errors.AsType[*pflag.InvalidValueError](err)
-	if !ok {
-		return err
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		err = ask.Mistake(bad.GetFlag().Name, bad.GetFlag().Value.Type(), bad.GetValue(), bad.Unwrap())
 	}
-	if what := wanted[bad.GetFlag().Value.Type()]; what != "" {
-		return fmt.Errorf("--%s %q: it is %s", bad.GetFlag().Name, bad.GetValue(), what)
-	}
-	return fmt.Errorf("--%s: %w", bad.GetFlag().Name, bad.Unwrap())
+	return fault.Errorf(fault.Usage, "%w", err)
 }

@@ -49,7 +49,7 @@ func loadSpec(ctx context.Context, args []string, command string) (*experiment.S
 	if err != nil {
 		return nil, fault.Errorf(fault.Usage, "read the experiment: %w", err)
 	}
-	return experiment.Load(name, text, specFlags())
+	return experiment.Load(name, text, known().SpecFields())
 }
 
 func specHelp() string {

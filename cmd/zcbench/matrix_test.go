@@ -61,11 +61,11 @@ func BenchmarkPlan(b *testing.B) {
 	text := "axes:\n  mode: [baseline, msgzc, devmem, iouring]\n  parallel: [1,2,3,4,5,6,7,8,9,10]\n  length: [" + strings.Join(lengths, ", ") + "]\n"
 	at := map[string]results.Pair[experiment.Survey]{"": twoCPUs()}
 	for b.Loop() {
-		spec, err := experiment.Load("big.yaml", []byte(text), specFlags())
+		spec, err := experiment.Load("big.yaml", []byte(text), known().SpecFields())
 		if err != nil {
 			b.Fatal(err)
 		}
-		p, err := spec.Expand(at, resolver())
+		p, err := spec.Expand(at, known().Resolve)
 		if err != nil || len(p.Cells) != 10000 || len(p.Runs()) != 10000 {
 			b.Fatal(len(p.Cells), err)
 		}
@@ -88,7 +88,7 @@ func TestShippedExperiments(t *testing.T) {
 			for _, p := range spec.Pairs {
 				at[p.Name] = threeCPUs() // netdev-0x19 names CPU 2
 			}
-			p, err := spec.Expand(at, resolver())
+			p, err := spec.Expand(at, known().Resolve)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestNetdev0x19(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"e2100": threeCPUs()}, resolver())
+	p, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"e2100": threeCPUs()}, known().Resolve)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,14 +212,14 @@ axes:
     hw: {rx-set: {rx-ring: 99999}}
 repeats: 2
 drop: [first]
-`), specFlags())
+`), known().SpecFields())
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := twoCPUs()
 	at.TX.Engines["devmem"] = feature.Impossible("no dma-buf", "another kernel")
 	at.RX.View.Limits = ethtool.Values{"ring.rx-max": 4096}
-	p, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"": at}, resolver())
+	p, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"": at}, known().Resolve)
 	if err != nil {
 		t.Fatal(err)
 	}

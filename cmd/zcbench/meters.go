@@ -4,78 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
-
-	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
 	"zcbench/endpoint/driver"
 	"zcbench/experiment"
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/power"
 )
-
-// meterFlags are the power meters of a run.
-type meterFlags struct {
-	texts    []string
-	baseline seconds
-	asked    []meterFlag
-}
-
-// meterFlag is one --meter [rx=|tx=]KIND:ADDRESS[@HOST].
-type meterFlag struct {
-	end  endpoint.Role // "": this command's
-	spec string
-	host string // whose meter it is, reached by ssh; "": this host or the network
-	kind power.Kind
-}
-
-func (m *meterFlags) add(f *pflag.FlagSet) {
-	f.StringArrayVar(&m.texts, "meter", nil, "power meter [rx=|tx=]KIND:ADDRESS[@HOST], whose watts the record tells; may be given again (zcbench power list)")
-	f.Var(&m.baseline, "baseline-power", "idle time before the run in which the meters are read for comparison")
-	f.Lookup("baseline-power").DefValue = "0" // which help leaves out
-}
-
-func (m *meterFlags) check() error {
-	m.asked = nil
-	for _, text := range m.texts {
-		v, err := parseMeter(text)
-		if err != nil {
-			return err
-		}
-		m.asked = append(m.asked, v)
-	}
-	if m.baseline < 0 {
-		return fault.Errorf(fault.Usage, "--baseline-power cannot be negative")
-	}
-	return nil
-}
-
-// parseMeter reads a --meter. HOST is what follows the last @, unless that can
-// be no host's name; an address that ends so is followed by one more @.
-func parseMeter(text string) (meterFlag, error) {
-	var v meterFlag
-	v.spec = text
-	for _, role := range []endpoint.Role{endpoint.RX, endpoint.TX} {
-		if rest, ok := strings.CutPrefix(text, string(role)+"="); ok {
-			v.end, v.spec = role, rest
-		}
-	}
-	if i := strings.LastIndexByte(v.spec, '@'); i >= 0 && !strings.ContainsAny(v.spec[i+1:], "/?&= \t'\"") {
-		v.spec, v.host = v.spec[:i], v.spec[i+1:]
-	}
-	if strings.HasPrefix(v.host, "-") {
-		return v, fault.Errorf(fault.Usage, "--meter %s: %q is no host", text, v.host)
-	}
-	var err error
-	if v.kind, err = power.Describe(v.spec); err != nil {
-		// The rest of the text may be a secret that does not belong there.
-		name, _, _ := strings.Cut(text, ":")
-		return v, fault.Errorf(fault.Usage, "--meter %s: %w", name, err)
-	}
-	return v, nil
-}
 
 // meterReaders are the agents that read a command's meters.
 type meterReaders struct {
@@ -101,26 +37,26 @@ func openMeters(ctx context.Context, texts []string, hosts map[endpoint.Role]*dr
 	}()
 	agents := map[string]*driver.Client{}
 	for _, text := range texts {
-		v, err := parseMeter(text)
+		v, err := ask.ParseMeter(text)
 		if err != nil {
 			return r, err
 		}
-		by := hosts[v.end]
-		if by == nil || !v.kind.Local || v.host != "" {
-			if by = agents[v.host]; by == nil {
+		by := hosts[v.End]
+		if by == nil || !v.Kind.Local || v.Host != "" {
+			if by = agents[v.Host]; by == nil {
 				start := besides
-				if v.host != "" {
+				if v.Host != "" {
 					start = overSSH
 				}
 				var end func()
-				if by, end, err = start(ctx, v.host, asUser(texts, "", v.host)); err != nil {
+				if by, end, err = start(ctx, v.Host, asUser(texts, "", v.Host)); err != nil {
 					return r, err
 				}
-				agents[v.host] = by
+				agents[v.Host] = by
 				r.ends = append(r.ends, end)
 			}
 		}
-		r.wanted = append(r.wanted, driver.Metering{End: v.end, Spec: v.spec, By: by})
+		r.wanted = append(r.wanted, driver.Metering{End: v.End, Spec: v.Spec, By: by})
 	}
 	return r, nil
 }
@@ -131,9 +67,9 @@ func openMeters(ctx context.Context, texts []string, hosts map[endpoint.Role]*dr
 func asUser(texts []string, end endpoint.Role, host string) []string {
 	var specs []string
 	for _, text := range texts {
-		v, err := parseMeter(text) // what is wrong with it is told where it is opened
-		if err == nil && v.kind.AsUser && v.host == host && (end == "" || v.end == end) {
-			specs = append(specs, v.spec)
+		v, err := ask.ParseMeter(text) // what is wrong with it is told where it is opened
+		if err == nil && v.Kind.AsUser && v.Host == host && (end == "" || v.End == end) {
+			specs = append(specs, v.Spec)
 		}
 	}
 	return specs
@@ -182,12 +118,11 @@ func tryMeter(ctx context.Context, text string, at experiment.Site) error {
 	return driver.CheckMeters(ctx, readers.wanted)
 }
 
-// of gives meters that name no end to the one whose command this is.
-func (m *meterFlags) of(own endpoint.Role) []string {
+// metersOf gives meters that name no end to the one whose command this is.
+func (r *runFlags) metersOf(own endpoint.Role) []string {
 	var all []string
-	for i, v := range m.asked {
-		text := m.texts[i]
-		if v.end == "" {
+	for _, text := range r.Meters {
+		if v, err := ask.ParseMeter(text); err == nil && v.End == "" { // they are checked
 			text = string(own) + "=" + text
 		}
 		all = append(all, text)
@@ -196,41 +131,49 @@ func (m *meterFlags) of(own endpoint.Role) []string {
 }
 
 // announce tells why nothing happens yet.
-func (m *meterFlags) announce(c *cli) {
-	if m.baseline > 0 && len(m.asked) > 0 {
-		fmt.Fprintf(c.stderr, "zcbench: reading the meters for %s before the run, for the idle baseline\n", time.Duration(m.baseline))
+func (r *runFlags) announce(c *cli) {
+	if r.Baseline > 0 && len(r.Meters) > 0 {
+		fmt.Fprintf(c.stderr, "zcbench: reading the meters for %s before the run, for the idle baseline\n", &r.Baseline)
 	}
 }
 
-// alone refuses meters of an end that is not ours.
-func (m *meterFlags) alone(own endpoint.Role) error {
-	for _, v := range m.asked {
-		if v.end != "" && v.end != own {
-			return fault.Errorf(fault.Usage, "--meter %s=%s: with --raw nothing is known of the %s", v.end, v.kind.Name, v.end)
+// aloneMeters refuses meters of an end that is not ours.
+func (r *runFlags) aloneMeters(own endpoint.Role) error {
+	for _, text := range r.Meters {
+		v, err := ask.ParseMeter(text)
+		if err != nil {
+			return err
+		}
+		if v.End != "" && v.End != own {
+			return fault.Errorf(fault.Usage, "--meter %s=%s: with --raw nothing is known of the %s", v.End, v.Kind.Name, v.End)
 		}
 	}
 	return nil
 }
 
-// own are the meters of a receiver's own user. They are opened once to see that
+// ownMeters are those of a receiver's own user. They are opened once to see that
 // they answer: a run that finds them silent is not failed for it.
-func (m *meterFlags) own(ctx context.Context) ([]string, error) {
-	if m.baseline > 0 {
+func (r *runFlags) ownMeters(ctx context.Context) ([]string, error) {
+	if r.Baseline > 0 {
 		return nil, fault.Errorf(fault.Usage, "--baseline-power is for the sender to say, which knows when the run begins")
 	}
 	var specs []string
-	for _, v := range m.asked {
-		if v.end == endpoint.TX || v.host != "" {
+	for _, text := range r.Meters {
+		v, err := ask.ParseMeter(text)
+		if err != nil {
+			return nil, err
+		}
+		if v.End == endpoint.TX || v.Host != "" {
 			return nil, fault.Errorf(fault.Usage, "--meter: rx reads meters of its own end, from this host; give the others to zcbench tx")
 		}
-		meter, err := power.Open(ctx, v.spec)
+		meter, err := power.Open(ctx, v.Spec)
 		if err != nil {
 			return nil, err
 		}
 		if err := errors.Join(meter.Close()); err != nil {
 			return nil, err
 		}
-		specs = append(specs, v.spec)
+		specs = append(specs, v.Spec)
 	}
 	return specs, nil
 }

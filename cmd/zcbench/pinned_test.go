@@ -35,7 +35,7 @@ func TestPinned(t *testing.T) {
 		for _, p := range spec.Pairs {
 			at[p.Name] = threeCPUs()
 		}
-		p, err := spec.Expand(at, resolver())
+		p, err := spec.Expand(at, known().Resolve)
 		if err != nil {
 			t.Fatal(err)
 		}

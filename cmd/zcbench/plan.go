@@ -50,7 +50,7 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 			return err
 		}
 	}
-	plan, err := spec.Expand(at, resolver())
+	plan, err := spec.Expand(at, known().Resolve)
 	if err != nil {
 		return err
 	}

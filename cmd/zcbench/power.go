@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/power"
@@ -103,7 +104,7 @@ func scopeText(scope string) string {
 
 func powerRead(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "power read", "power read --meter KIND:ADDRESS [-t SECONDS] [--json]")
-	length, interval := seconds(10*time.Second), seconds(time.Second)
+	length, interval := ask.Seconds(10*time.Second), ask.Seconds(time.Second)
 	spec := f.String("meter", "", "the meter, KIND:ADDRESS (zcbench power list)")
 	f.VarP(&length, "time", "t", "how long")
 	f.VarP(&interval, "interval", "i", "time between lines")

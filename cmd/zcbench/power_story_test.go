@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/power"
 	"zcbench/results"
@@ -295,25 +294,6 @@ func TestStoryPowerBadInput(t *testing.T) {
 				t.Errorf("exit %d, want %d; it said %q, want one line with %q", code, tc.code, errs, tc.text)
 			}
 		})
-	}
-}
-
-func TestParseMeter(t *testing.T) {
-	for text, want := range map[string]meterFlag{
-		"rapl:":                              {spec: "rapl:"},
-		"rx=rapl:psys":                       {end: endpoint.RX, spec: "rapl:psys"},
-		"tx=rapl:@pdu-host":                  {end: endpoint.TX, spec: "rapl:", host: "pdu-host"},
-		"rx=hwmon+2s:amdgpu@root@10.0.0.1":   {end: endpoint.RX, spec: "hwmon+2s:amdgpu@root", host: "10.0.0.1"},
-		"exec:read-meter user@pdu --all":     {spec: "exec:read-meter user@pdu --all"},
-		"exec:read-meter user@pdu@":          {spec: "exec:read-meter user@pdu"},
-		"replay:/var/log/me@home/meter.csv":  {spec: "replay:/var/log/me@home/meter.csv"},
-		"rx=exec:while echo 5; do :; done@b": {end: endpoint.RX, spec: "exec:while echo 5; do :; done", host: "b"},
-	} {
-		got, err := parseMeter(text)
-		got.kind = power.Kind{}
-		if err != nil || got != want {
-			t.Errorf("%s: %+v, %v", text, got, err)
-		}
 	}
 }
 

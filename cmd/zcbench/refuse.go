@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 )
 
@@ -43,48 +44,48 @@ const (
 	rawServes  = "with --raw one run is received, and no sender asks for anything"
 )
 
-// What the sender asks for, so that rx has a say in it with --raw alone, and what it
-// has none in even then.
-const (
-	askedFor   = "time omit parallel length window set-mss congestion validate seed baseline-power"
-	sendersOwn = "tx-opt cport no-delay"
-)
-
-// markRX has the help of rx tell what refuseRX is going to.
-func (r *runFlags) markRX() {
-	mark(r.set, askedFor+" interval", "with --raw; else the sender says it")
-	mark(r.set, sendersOwn+" softirq-cpus", "not for rx")
-}
-
-// mark adds a word to what the help says of some flags.
-func mark(f *pflag.FlagSet, names, word string) {
-	for name := range strings.FieldsSeq(names) {
-		f.Lookup(name).Usage += " [" + word + "]"
-	}
-}
-
+// refuseRX finds flags that rx has no say in: those of the sender, and with a control
+// connection all that a sender asks for.
 func (r *runFlags) refuseRX() error {
-	if !r.raw {
-		if r.interval != 0 && r.set.Changed("interval") {
-			return fault.Errorf(fault.Usage, "--interval: %s; 0 leaves the lines out here", sendersSay)
+	for _, f := range ask.Fields() {
+		switch {
+		case !r.set.Changed(f.Name):
+		case f.Name == "softirq-cpus":
+			return errSoftirq
+		case f.Name == "interval" && !r.Raw:
+			if r.Interval != 0 {
+				return fault.Errorf(fault.Usage, "--interval: %s; 0 leaves the lines out here", sendersSay)
+			}
+		case f.InRX == ask.Refused && r.Raw:
+			return fault.Errorf(fault.Usage, "--%s: %s", f.Name, rawSenders)
+		case f.InRX == ask.Refused, f.InRX == ask.RawOnly && !r.Raw:
+			return fault.Errorf(fault.Usage, "--%s: %s", f.Name, sendersSay)
 		}
-		return refuse(r.set, idle{askedFor + " " + sendersOwn, sendersSay})
 	}
-	err := refuse(r.set, idle{sendersOwn, rawSenders}, idle{"one-off max-time max-flows max-memory", rawServes})
-	if err == nil && !r.validate {
+	if !r.Raw {
+		return nil
+	}
+	err := refuse(r.set, idle{"one-off max-time max-flows max-memory", rawServes})
+	if err == nil && !r.Validate {
 		err = refuse(r.set, idle{"seed", "it is of the payload that --validate expects, and nothing is validated"})
 	}
 	return err
 }
 
+// errSoftirq is what rx and tx say of softirq-cpus.
+var errSoftirq = fault.Errorf(fault.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
+
 func (r *runFlags) refuseTX() error {
-	if r.mode == "" && r.tx == "" {
+	if r.SoftirqCPUs != "" {
+		return errSoftirq
+	}
+	if r.Mode == "" && r.TX == "" {
 		if err := refuse(r.set, idle{"tx-opt", "name the send engine too, with --mode or --tx"}); err != nil {
 			return err
 		}
 	}
-	if !r.raw {
-		if r.mode == "" && r.rx == "" {
+	if !r.Raw {
+		if r.Mode == "" && r.RX == "" {
 			return refuse(r.set, idle{"rx-opt", "name the receive engine too, with --mode or --rx"})
 		}
 		return nil
@@ -92,12 +93,4 @@ func (r *runFlags) refuseTX() error {
 	return refuse(r.set,
 		idle{"rx-opt", "with --raw the receiver is not zcbench"},
 		idle{"validate", "nobody compares what arrives: with --raw the receiver is not zcbench"})
-}
-
-// refuseIdle finds flags of a run that others would have to go with.
-func (r *runFlags) refuseIdle() error {
-	if r.meters.baseline > 0 && len(r.meters.texts) == 0 {
-		return fault.Errorf(fault.Usage, "--baseline-power: there is no meter to read: give --meter")
-	}
-	return nil
 }

@@ -155,8 +155,8 @@ func TestEveryFlag(t *testing.T) {
 		"affinity": {args: "-A 0,1", refused: "--affinity: what follows the comma"},
 		"verify":   {args: "-O 1 --verify", asked: true},
 	})
-	for _, o := range optionFlags {
-		txRaw[o.flag] = flagCase{args: "--" + o.flag + " 4", refused: "name the receive engine"}
+	for _, name := range []string{"zcrx-area", "rx-buf-len", "rq-entries", "cq-entries", "wait-nr", "min-wait-us", "busy-poll"} {
+		txRaw[name] = flagCase{args: "--" + name + " 4", refused: "name the receive engine"}
 	}
 	local := but(runCases, map[string]flagCase{
 		"bind": {args: "-B 127.0.0.1", refused: "--bind is for rx and tx"}, "iface": {args: "--iface lo", refused: "--iface is for rx and tx"},
@@ -265,7 +265,10 @@ func TestEveryFlag(t *testing.T) {
 // The help says of a flag that is refused when it is.
 func TestHelpOfRefusedFlags(t *testing.T) {
 	for command, words := range map[string]map[string]string{
-		"rx":    {"[with --raw; else the sender says it]": askedFor + " interval", "[not for rx]": sendersOwn + " softirq-cpus"},
+		"rx": {
+			"[with --raw; else the sender says it]": "time omit interval parallel length window set-mss congestion validate seed baseline-power",
+			"[not for rx]":                          "tx-opt cport no-delay softirq-cpus",
+		},
 		"tx":    {"[not for tx]": "softirq-cpus"},
 		"local": {"[not for local]": "bind iface token-file raw"},
 	} {
@@ -350,18 +353,15 @@ func flagsOf(t *testing.T, command string) (names []string) {
 // asked, with the flag or as if it were not among the arguments.
 func asked(t *testing.T, args, name string, given bool, role endpoint.Role) string {
 	t.Helper()
-	var r runFlags
-	f := pflag.NewFlagSet("run", pflag.ContinueOnError)
-	r.add(f)
-	r.tuning.add(f)
+	f := pflag.NewFlagSet("local", pflag.ContinueOnError)
+	r := newRunFlags(f, inLocal)
 	usual := f.Lookup(name).Value.String()
 	if err := f.Parse(strings.Fields(args)); err != nil {
 		t.Fatal(err)
 	}
 	if !given {
-		r, f = runFlags{}, pflag.NewFlagSet("run", pflag.ContinueOnError)
-		r.add(f)
-		r.tuning.add(f)
+		f = pflag.NewFlagSet("local", pflag.ContinueOnError)
+		r = newRunFlags(f, inLocal)
 		var rest []string
 		flag := f.Lookup(name)
 		words := strings.Fields(args)
@@ -388,19 +388,17 @@ func asked(t *testing.T, args, name string, given bool, role endpoint.Role) stri
 	if role != "" {
 		roles = []endpoint.Role{role}
 	}
-	if r.mem.options != nil {
-		if err := r.giveMemory(roles...); err != nil {
-			t.Fatalf("%s: %v", args, err)
-		}
+	if err := known().GiveMemory(r.Run, roles...); err != nil {
+		t.Fatalf("%s: %v", args, err)
 	}
 	var all []any
 	var ends [2]*wire.Prepare
 	for i, role := range roles {
-		p := r.prepare(role)
+		p := r.Prepare(role)
 		ends[i] = &p
 		all = append(all, p)
 	}
-	b, err := json.Marshal([]any{all, r.settings(ends[0], ends[1], "tcp")})
+	b, err := json.Marshal([]any{all, r.Settings(ends[0], ends[1], "tcp")})
 	if err != nil {
 		t.Fatal(err)
 	}

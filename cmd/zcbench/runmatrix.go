@@ -65,7 +65,7 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	defer open.close()
-	plan, err := spec.Expand(at, resolver())
+	plan, err := spec.Expand(at, known().Resolve)
 	if err != nil {
 		return err
 	}

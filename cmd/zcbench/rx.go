@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/results"
 )
@@ -23,12 +24,10 @@ import (
 // sender.
 func runRX(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "rx", "rx [flags]")
-	var flags runFlags
-	flags.add(f)
-	flags.markRX()
+	flags := newRunFlags(f, inRX)
 	once := f.BoolP("one-off", "1", false, "end after one sender")
 	limits := wire.Limits{}
-	maxTime, maxMemory := seconds(time.Hour), size(4<<30)
+	maxTime, maxMemory := ask.Seconds(time.Hour), ask.Size(4<<30)
 	f.Var(&maxTime, "max-time", "longest run a sender may ask for, warm-up included")
 	f.IntVar(&limits.Flows, "max-flows", 128, "most connections a sender may ask for")
 	f.Var(&maxMemory, "max-memory", "most buffer memory a sender may ask for")
@@ -38,11 +37,11 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	if f.NArg() > 0 {
 		return fault.Errorf(fault.Usage, "rx takes no argument, got %q", f.Arg(0))
 	}
-	if flags.raw && !f.Changed("time") {
-		flags.time = 0 // until the sender ends
+	if flags.Raw && !f.Changed("time") {
+		flags.Time = 0 // until the sender ends
 	}
-	if flags.raw && !f.Changed("omit") {
-		flags.omit = 0
+	if flags.Raw && !f.Changed("omit") {
+		flags.Omit = 0
 	}
 	if err := flags.refuseRX(); err != nil {
 		return err
@@ -50,25 +49,22 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	if err := flags.check(); err != nil {
 		return err
 	}
-	if err := flags.giveMemory(endpoint.RX); err != nil {
+	if err := known().GiveMemory(flags.Run, endpoint.RX); err != nil {
 		return err
-	}
-	if flags.softirq != "" {
-		return fault.Errorf(fault.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
 	}
 	if maxTime <= 0 || maxMemory <= 0 || limits.Flows < 1 {
 		return fault.Errorf(fault.Usage, "--max-time, --max-flows and --max-memory must be above zero")
 	}
-	mine, theirs, err := parseCPUs("--affinity", flags.affinity)
+	mine, theirs, err := ask.ParseCPUs("--affinity", flags.Affinity)
 	if err == nil {
-		err = cmp.Or(notOurs(theirs, "zcbench tx says them"), hereCPUs(mine).check(endpoint.RX))
+		err = cmp.Or(notOurs(theirs, "zcbench tx says them"), hereCPUs(mine).Check(endpoint.RX))
 	}
 	if err != nil {
 		return err
 	}
 	recoverSettings(ctx, c)
-	if flags.raw {
-		return receiveRaw(ctx, c, &flags, mine)
+	if flags.Raw {
+		return receiveRaw(ctx, c, flags, mine)
 	}
 	token, err := flags.token()
 	if err != nil {
@@ -77,21 +73,21 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	limits.Time, limits.Memory = time.Duration(maxTime), int64(maxMemory)
 
 	lc := net.ListenConfig{}
-	l, err := lc.Listen(ctx, network("tcp", flags.family()), net.JoinHostPort(flags.bind, strconv.Itoa(flags.port)))
+	l, err := lc.Listen(ctx, network("tcp", flags.Family()), net.JoinHostPort(flags.Bind, strconv.Itoa(flags.Port)))
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return fault.Errorf(fault.Failed, "control port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", flags.port, flags.port)
+			return fault.Errorf(fault.Failed, "control port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", flags.Port, flags.Port)
 		}
 		return fault.Errorf(fault.Failed, "listen for senders: %w", err)
 	}
-	s := &server{screen: newScreen(c, &flags), stderr: c.stderr}
+	s := &server{screen: newScreen(c, flags), stderr: c.stderr}
 	agent := flags.agent(mine)
 	agent.Token, agent.Limits = token, limits
-	if agent.Power, err = flags.meters.own(ctx); err != nil {
+	if agent.Power, err = flags.ownMeters(ctx); err != nil {
 		return err
 	}
 	agent.Observe = s.observe
-	fmt.Fprintf(c.stderr, "zcbench rx: waiting on port %d%s\n", flags.port, map[bool]string{true: " for senders with the token"}[len(token) > 0])
+	fmt.Fprintf(c.stderr, "zcbench rx: waiting on port %d%s\n", flags.Port, map[bool]string{true: " for senders with the token"}[len(token) > 0])
 	if err := agent.Listen(ctx, l, *once); err != nil {
 		return err
 	}
@@ -108,11 +104,11 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 func (r *runFlags) agent(mine []int) *agent.Agent {
 	a := newAgent()
 	a.TX = nil // it receives, and sends to nobody
-	a.Options = r.rxOpts
-	a.Pinned = wire.Pins{RX: r.rx, TX: r.tx, CPUs: mine}
-	a.DataPort, a.Bind, a.Interface = r.port+1, r.bind, r.iface
-	a.NoTune, a.Verify = r.noTune, r.verify
-	a.Counters, a.Profile, a.Syscalls = r.record.counters, r.record.profile, r.record.syscalls
+	a.Options = r.RXOptions
+	a.Pinned = wire.Pins{RX: r.RX, TX: r.TX, CPUs: mine}
+	a.DataPort, a.Bind, a.Interface = r.Port+1, r.Bind, r.Interface
+	a.NoTune, a.Verify = r.NoTune, r.Verify
+	a.Counters, a.Profile, a.Syscalls = r.Counters, r.Profile, r.Syscalls
 	return a
 }
 
@@ -130,13 +126,13 @@ func (s *server) observe(e agent.Event) {
 	switch {
 	case e.Prepared != nil:
 		s.err = nil
-		flags := *s.screen.flags
-		flags.flows, flags.length = e.Prepared.Flows, size(e.Prepared.Length)
-		flags.time, flags.omit = seconds(e.Prepared.Time), seconds(e.Prepared.Omit)
-		if !s.screen.flags.json && !s.screen.flags.stream {
+		flags := *s.screen.flags.Run
+		flags.Flows, flags.Length = e.Prepared.Flows, ask.Size(e.Prepared.Length)
+		flags.Time, flags.Omit = ask.Seconds(e.Prepared.Time), ask.Seconds(e.Prepared.Omit)
+		if !s.screen.flags.JSON && !s.screen.flags.Stream {
 			fmt.Fprintf(s.screen.out, "run from %s\n", e.Peer)
 		}
-		settings := flags.settings(e.Prepared, nil, "tcp")
+		settings := flags.Settings(e.Prepared, nil, "tcp")
 		settings["peer"] = e.Peer.String()
 		s.screen.started(settings)
 	case e.Sample != nil:
@@ -158,14 +154,14 @@ func (s *server) observe(e agent.Event) {
 
 // receiveRaw receives from any TCP program.
 func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error {
-	if flags.tx != "" && flags.mode == "" {
+	if flags.TX != "" && flags.Mode == "" {
 		return fault.Errorf(fault.Usage, "with --raw the sender is not zcbench: leave out --tx")
 	}
-	want := flags.prepare(endpoint.RX)
-	want.Engine = first(flags.rx, "baseline")
-	want.DataPort, want.Bind, want.Interface = flags.port, flags.bind, flags.iface
-	want.Interval = time.Duration(flags.interval)
-	if err := alone(&want, hereCPUs(mine)); err != nil {
+	want := flags.Prepare(endpoint.RX)
+	want.Engine = first(flags.RX, "baseline")
+	want.DataPort, want.Bind, want.Interface = flags.Port, flags.Bind, flags.Interface
+	want.Interval = time.Duration(flags.Interval)
+	if err := ask.Alone(&want, hereCPUs(mine)); err != nil {
 		return err
 	}
 	client, end, err := inProcess(ctx, "receiver")
@@ -173,21 +169,21 @@ func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error 
 		return err
 	}
 	defer end()
-	if err := errors.Join(flags.refuseIdle(), flags.meters.alone(endpoint.RX)); err != nil {
+	if err := errors.Join(flags.Idle(), flags.aloneMeters(endpoint.RX)); err != nil {
 		return err
 	}
-	readers, err := openMeters(ctx, flags.meters.of(endpoint.RX), nil)
+	readers, err := openMeters(ctx, flags.metersOf(endpoint.RX), nil)
 	if err != nil {
 		return err
 	}
 	defer readers.end()
-	flags.meters.announce(c)
+	flags.announce(c)
 	out := newScreen(c, flags)
-	settings := flags.settings(&want, nil, "tcp")
+	settings := flags.Settings(&want, nil, "tcp")
 	out.started(settings)
 	rec, err := driver.Drive(ctx, driver.Trial{
 		RX: client, RXWant: want, Settings: settings, Command: commandLine(), Live: out.live, LiveRX: true,
-		Power: readers.wanted, Baseline: time.Duration(flags.meters.baseline),
+		Power: readers.wanted, Baseline: time.Duration(flags.Baseline),
 	})
 	return out.finish(rec, err)
 }

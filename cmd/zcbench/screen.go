@@ -43,8 +43,8 @@ func (s *screen) emit(name string, data any) {
 // started tells which engines both ends agreed on.
 func (s *screen) started(settings map[string]any) {
 	switch {
-	case s.flags.json:
-	case s.flags.stream:
+	case s.flags.JSON:
+	case s.flags.Stream:
 		s.emit("start", settings)
 	default:
 		engine := func(role string) any {
@@ -74,16 +74,16 @@ func (s *screen) live(role endpoint.Role, v wire.Sample) {
 	}
 	before, ok := s.last[role]
 	s.last[role] = v
-	if !ok || s.flags.interval == 0 {
+	if !ok || s.flags.Interval == 0 {
 		return
 	}
 	i := summary.Interval(role, before, v)
 	short := summary.TooShort(before, v)
 	switch {
-	case s.flags.json:
-	case s.flags.stream && short:
+	case s.flags.JSON:
+	case s.flags.Stream && short:
 		s.emit("interval", map[string]any{"end": i.End, "start": i.Start, "seconds": i.Seconds, "bytes": i.Bytes})
-	case s.flags.stream:
+	case s.flags.Stream:
 		s.emit("interval", i)
 	default:
 		if !s.headed {
@@ -102,8 +102,8 @@ func (s *screen) live(role endpoint.Role, v wire.Sample) {
 // finish shows the whole of it.
 func (s *screen) verified(role endpoint.Role, c *results.Crossing) {
 	switch {
-	case s.flags.json:
-	case s.flags.stream:
+	case s.flags.JSON:
+	case s.flags.Stream:
 		s.emit("verify", map[string]any{"end": role, "verify": c})
 	default:
 		n := c.Received.Frames + c.Sent.Frames
@@ -115,11 +115,11 @@ func (s *screen) verified(role endpoint.Role, c *results.Crossing) {
 func (s *screen) finish(rec results.Record, err error) error {
 	s.last, s.headed = map[endpoint.Role]wire.Sample{}, false
 	switch {
-	case s.flags.json:
+	case s.flags.JSON:
 		if e := printJSON(s.out, rec); e != nil {
 			return e
 		}
-	case s.flags.stream:
+	case s.flags.Stream:
 		s.emit("end", rec)
 	case err == nil:
 		if e := reports.Run(s.out, rec); e != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
+	"zcbench/experiment/ask"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
@@ -119,19 +120,18 @@ func TestStorySettingsTaken(t *testing.T) {
 // What a receiver's own flags make of it.
 func TestReceiverServes(t *testing.T) {
 	serves := func(args string) string {
-		var r runFlags
 		f := pflag.NewFlagSet("rx", pflag.ContinueOnError)
-		r.add(f)
+		r := newRunFlags(f, inRX)
 		if err := f.Parse(strings.Fields(args)); err != nil {
 			t.Fatal(err)
 		}
 		if err := errors.Join(r.refuseRX(), r.check()); err != nil {
 			t.Fatalf("%s: %v", args, err)
 		}
-		if err := r.giveMemory(endpoint.RX); err != nil {
+		if err := known().GiveMemory(r.Run, endpoint.RX); err != nil {
 			t.Fatalf("%s: %v", args, err)
 		}
-		mine, _, err := parseCPUs("--affinity", r.affinity)
+		mine, _, err := ask.ParseCPUs("--affinity", r.Affinity)
 		if err != nil {
 			t.Fatal(err)
 		}

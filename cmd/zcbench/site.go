@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"io"
 
+	"zcbench/endpoint"
 	"zcbench/experiment"
 	"zcbench/internal/fault"
+	"zcbench/internal/feature"
+	"zcbench/internal/hostfacts"
 	"zcbench/results"
+	"zcbench/ringcfg"
 )
 
 // sites are the open pairs of an experiment, by name.
@@ -62,4 +66,22 @@ func (all sites) survey(ctx context.Context) (map[string]results.Pair[experiment
 		at[name] = v
 	}
 	return at, nil
+}
+
+// survey looks at this host from the network namespace of the calling thread,
+// as one end on s.Interface.
+func survey(role endpoint.Role, s *experiment.Survey) (err error) {
+	if s.View, err = ringcfg.Show(s.Interface); err != nil {
+		return err
+	}
+	s.Host = hostfacts.Collect(s.Interface, version)
+	s.Engines = map[string]feature.Verdict{}
+	engines := rxEngines()
+	if role == endpoint.TX {
+		engines = txEngines()
+	}
+	for _, e := range engines {
+		s.Engines[e.Name()] = e.Probe(s.Interface)
+	}
+	return nil
 }

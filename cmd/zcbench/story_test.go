@@ -182,7 +182,7 @@ func TestStoryEveryPair(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"": twoCPUs()}, resolver())
+	plan, err := spec.Expand(map[string]results.Pair[experiment.Survey]{"": twoCPUs()}, known().Resolve)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
 	"zcbench/internal/printable"
@@ -258,9 +259,9 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "tune apply", "tune apply [-i IFACE] [--profile NAME]… [--set NAME=VALUE]… [--dry-run]")
 	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one")
 	profiles := f.StringArray("profile", nil, "apply a profile: "+strings.Join(ringcfg.Profiles(), ", ")+", or the path of your own (repeatable)")
-	sets := f.StringArray("set", nil, "apply one setting, as tune show names it, or by a short name such as gro-hw (repeatable; overrides profiles)")
+	sets := f.StringArray("set", nil, "apply one setting, as tune show names it, or by a short name such as gro-hw; NAME?=VALUE where the host has it (repeatable; overrides profiles)")
 	dry := f.Bool("dry-run", false, "show what would change, or be refused, and change nothing")
-	wait := seconds(0)
+	wait := ask.Seconds(0)
 	f.Var(&wait, "wait", "how long to wait for another zcbench that holds the interface")
 	if err := parse(f, args); err != nil {
 		return err
@@ -268,21 +269,16 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 	if f.NArg() > 0 {
 		return fault.Errorf(fault.Usage, "tune apply takes no argument, got %q; settings are given with --set", f.Arg(0))
 	}
-	want := ringcfg.Want{Interface: *iface, Settings: map[string]string{}, Keep: true, Wait: time.Duration(wait)}
-	for _, s := range *sets {
-		name, value, ok := strings.Cut(s, "=")
-		if !ok || name == "" {
-			return fault.Errorf(fault.Usage, "--set wants NAME=VALUE, got %q", s)
-		}
-		want.Settings[name] = value
+	want, err := ringcfg.LoadProfiles(*profiles)
+	if err != nil {
+		return err
 	}
-	for _, name := range slices.Backward(*profiles) { // the last one wins
-		p, err := ringcfg.LoadProfile(name)
-		if err != nil {
-			return err
-		}
-		want.Add(p)
+	single, err := ringcfg.ParseSets(*sets)
+	if err != nil {
+		return err
 	}
+	want.Override(single)
+	want.Interface, want.Keep, want.Wait = *iface, true, time.Duration(wait)
 	if len(want.Settings)+len(want.Optional) == 0 {
 		return fault.Errorf(fault.Usage, "nothing to apply: give --profile or --set")
 	}
@@ -363,7 +359,7 @@ func changeLine(ch ringcfg.Change) string {
 func tuneRestore(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "tune restore", "tune restore [-i IFACE]")
 	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one (default: every one, and the host)")
-	wait := seconds(0)
+	wait := ask.Seconds(0)
 	f.Var(&wait, "wait", "how long to wait for another zcbench that holds the interface")
 	if err := parse(f, args); err != nil {
 		return err
@@ -484,7 +480,7 @@ func showPending(out io.Writer, p ringcfg.Pending) {
 func tuneVerify(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "tune verify", "tune verify -i IFACE [-t TIME] [--json]")
 	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one")
-	length := seconds(time.Second)
+	length := ask.Seconds(time.Second)
 	f.VarP(&length, "time", "t", "how long to look")
 	asJSON := f.BoolP("json", "J", false, "print JSON")
 	if err := parse(f, args); err != nil {

@@ -15,6 +15,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/driver"
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 )
@@ -24,9 +25,7 @@ const dialWait = 5 * time.Second
 // runTX drives one run against zcbench rx on another host.
 func runTX(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "tx", "tx HOST [flags]")
-	var flags runFlags
-	flags.add(f)
-	mark(f, "softirq-cpus", "not for tx")
+	flags := newRunFlags(f, inTX)
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -36,10 +35,10 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if err := flags.refuseTX(); err != nil {
 		return err
 	}
-	if err := errors.Join(flags.check(), flags.refuseIdle()); err != nil {
+	if err := errors.Join(flags.check(), flags.Idle()); err != nil {
 		return err
 	}
-	if err := flags.giveMemory(endpoint.TX); err != nil {
+	if err := known().GiveMemory(flags.Run, endpoint.TX); err != nil {
 		return err
 	}
 	token, err := flags.token()
@@ -47,7 +46,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	to := netif.Zoned(f.Arg(0))
-	mine, theirs, err := parseCPUs("--affinity", flags.affinity)
+	mine, theirs, err := ask.ParseCPUs("--affinity", flags.Affinity)
 	if err != nil {
 		return err
 	}
@@ -56,14 +55,11 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	here := hereCPUs(mine)
-	if err := cmp.Or(here.check(endpoint.TX), flags.checkOptions(), flags.tryCongestion()); err != nil {
+	if err := cmp.Or(here.Check(endpoint.TX), known().CheckOptions(flags.Run), flags.tryCongestion()); err != nil {
 		return err
 	}
-	if flags.softirq != "" {
-		return fault.Errorf(fault.Usage, "--softirq-cpus steers the veth pair that local makes; on a real interface steer its interrupts")
-	}
-	if flags.time == 0 {
-		return fault.Errorf(fault.Usage, "--time must be above zero")
+	if err := flags.Timed(); err != nil {
+		return err
 	}
 	recoverSettings(ctx, c)
 	client, end, err := inProcess(ctx, "sender")
@@ -73,26 +69,26 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	defer func() { end() }()
 	var hosts []netip.Addr // of a plain TCP peer, in the order to try them
 	trial := driver.Trial{TX: client, LiveTX: true, Command: commandLine()}
-	if flags.raw {
-		if flags.rx != "" {
+	if flags.Raw {
+		if flags.RX != "" {
 			return fault.Errorf(fault.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")
 		}
 		if err := notOurs(theirs, "with --raw it is not zcbench"); err != nil {
 			return err
 		}
 		if !f.Changed("omit") {
-			flags.omit = 0
+			flags.Omit = 0
 		}
-		if err := flags.meters.alone(endpoint.TX); err != nil {
+		if err := flags.aloneMeters(endpoint.TX); err != nil {
 			return err
 		}
 		if hosts, err = resolve(ctx, to, family); err != nil {
 			return err
 		}
-		trial.TXWant = flags.prepare(endpoint.TX)
-		trial.TXWant.Host, trial.TXWant.DataPort = hosts[0].String(), flags.port
+		trial.TXWant = flags.Prepare(endpoint.TX)
+		trial.TXWant.Host, trial.TXWant.DataPort = hosts[0].String(), flags.Port
 	} else {
-		conn, err := dial(ctx, to, flags.port, family)
+		conn, err := dial(ctx, to, flags.Port, family)
 		if err != nil {
 			return err
 		}
@@ -102,12 +98,12 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		}
 		defer trial.RX.Close()
 		w := trial.RX.Welcome
-		flags.rx, flags.tx = first(flags.rx, w.Pinned.RX, "baseline"), first(flags.tx, w.Pinned.TX, "baseline")
-		trial.RXWant, trial.TXWant = flags.prepare(endpoint.RX), flags.prepare(endpoint.TX)
+		flags.RX, flags.TX = first(flags.RX, w.Pinned.RX, "baseline"), first(flags.TX, w.Pinned.TX, "baseline")
+		trial.RXWant, trial.TXWant = flags.Prepare(endpoint.RX), flags.Prepare(endpoint.TX)
 		trial.RXWant.NoTune, trial.RXWant.Verify = false, false // the receiver's own to say
 		if token == nil {
-			(&recordFlags{}).apply(&trial.RXWant) // likewise, of a receiver that knows us not
-			trial.RXWant.Congestion = ""
+			// Likewise, of a receiver that knows us not.
+			trial.RXWant.Counters, trial.RXWant.Profile, trial.RXWant.Syscalls, trial.RXWant.Congestion = nil, false, false, ""
 		}
 		trial.TXWant.Host = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().String()
 		if len(theirs) == 0 {
@@ -117,33 +113,33 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		if err != nil {
 			return err
 		}
-		rxc, txc := cpus{allowed: w.CPUs, cores: w.Cores, asked: theirs}, here
-		if err := place(shared, &trial.RXWant, &trial.TXWant, rxc, txc); err != nil {
+		rxc, txc := ask.CPUs{Allowed: w.CPUs, Cores: w.Cores, Asked: theirs}, here
+		if err := ask.Place(shared, &trial.RXWant, &trial.TXWant, rxc, txc); err != nil {
 			return err
 		}
 	}
 	tx := &trial.TXWant
-	tx.Engine = first(flags.tx, "baseline")
+	tx.Engine = first(flags.TX, "baseline")
 	if tx.Scope == "" {
-		if err := alone(tx, here); err != nil {
+		if err := ask.Alone(tx, here); err != nil {
 			return err
 		}
 	}
-	tx.Bind = flags.bind
-	tx.Interface = first(flags.iface, agent.InterfaceTo(tx.Host))
+	tx.Bind = flags.Bind
+	tx.Interface = first(flags.Interface, agent.InterfaceTo(tx.Host))
 	rxp := &trial.RXWant
 	if trial.RX == nil {
 		rxp = nil
 	}
-	readers, err := openMeters(ctx, flags.meters.of(endpoint.TX), map[endpoint.Role]*driver.Client{endpoint.RX: trial.RX})
+	readers, err := openMeters(ctx, flags.metersOf(endpoint.TX), map[endpoint.Role]*driver.Client{endpoint.RX: trial.RX})
 	if err != nil {
 		return err
 	}
 	defer readers.end()
-	flags.meters.announce(c)
-	trial.Power, trial.Baseline = readers.wanted, time.Duration(flags.meters.baseline)
-	trial.Settings = flags.settings(rxp, tx, "tcp")
-	out := newScreen(c, &flags)
+	flags.announce(c)
+	trial.Power, trial.Baseline = readers.wanted, time.Duration(flags.Baseline)
+	trial.Settings = flags.Settings(rxp, tx, "tcp")
+	out := newScreen(c, flags)
 	trial.Live = out.live
 	out.started(trial.Settings)
 	rec, err := driver.Drive(ctx, trial)
@@ -156,8 +152,8 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 		end()
 		trial.TX, end = again, stop
 		tx.Host = hosts[i].String()
-		tx.Interface = first(flags.iface, agent.InterfaceTo(tx.Host))
-		trial.Settings = flags.settings(rxp, tx, "tcp")
+		tx.Interface = first(flags.Interface, agent.InterfaceTo(tx.Host))
+		trial.Settings = flags.Settings(rxp, tx, "tcp")
 		rec, err = driver.Drive(ctx, trial)
 	}
 	return out.finish(rec, err)
@@ -169,8 +165,8 @@ func (r *runFlags) familyTo(host string) (int, error) {
 	bad := func(format string, args ...any) (int, error) {
 		return 0, fault.Errorf(fault.Usage, "HOST %q: "+format, append([]any{host}, args...)...)
 	}
-	family := r.family()
-	if from, err := netip.ParseAddr(r.bind); err == nil {
+	family := r.Family()
+	if from, err := netip.ParseAddr(r.Bind); err == nil {
 		family = familyOf(from)
 	}
 	to, err := netip.ParseAddr(host)
@@ -198,8 +194,8 @@ func (r *runFlags) familyTo(host string) (int, error) {
 		return bad("it is the address of a group, and TCP has one receiver")
 	case family == 0 || family == familyOf(to):
 		return family, nil
-	case r.bind != "":
-		return bad("it is an IPv%d address, and --bind %s is not", familyOf(to), r.bind)
+	case r.Bind != "":
+		return bad("it is an IPv%d address, and --bind %s is not", familyOf(to), r.Bind)
 	}
 	return bad("it is an IPv%d address, and -%d asks for IPv%d", familyOf(to), family, family)
 }

@@ -17,8 +17,8 @@ import (
 // Bounds that no run needs to exceed, so that neither arithmetic on a peer's
 // numbers overflows, nor its words fill a screen or a disk.
 const (
-	maxFlows    = 1024
-	maxLength   = 1 << 30
+	MaxFlows    = 1024
+	MaxLength   = 1 << 30
 	MaxTime     = 7 * 24 * time.Hour
 	maxPorts    = 1 << 16
 	maxWord     = 64       // of a name or a small value
@@ -56,9 +56,19 @@ func (p *Prepare) Check(l Limits) error {
 	return nil
 }
 
-func inBounds(what string, v, low, high int64) error {
+// InBounds refuses a number that is outside of its bounds.
+func InBounds(what string, v, low, high int64) error {
 	if v < low || v > high {
 		return fault.Errorf(fault.Usage, "%s is %d; it must be from %d to %d", what, v, low, high)
+	}
+	return nil
+}
+
+// CheckMSS refuses what the kernel does not take as TCP_MAXSEG, which is
+// TCP_MIN_MSS to MAX_TCP_WINDOW; 0 is its own choice.
+func CheckMSS(n int) error {
+	if n != 0 && (n < 88 || n > 32767) {
+		return fault.Errorf(fault.Usage, "--set-mss is %d; it must be from 88 to 32767, or 0 for the kernel's choice", n)
 	}
 	return nil
 }
@@ -72,20 +82,22 @@ func (p *Prepare) numbers() error {
 		what         string
 		v, low, high int64
 	}{
-		{"number of flows", int64(p.Flows), 1, maxFlows},
-		{"length in bytes", int64(p.Length), 1, maxLength},
-		{"pattern period in bytes", int64(p.Pattern.Period), 1, maxLength},
-		{"window in bytes", int64(p.Window), 0, maxLength},
-		{"MSS in bytes", int64(p.MSS), 0, 1 << 16},
+		{"--parallel", int64(p.Flows), 1, MaxFlows},
+		{"--length", int64(p.Length), 1, MaxLength},
+		{"pattern period in bytes", int64(p.Pattern.Period), 1, MaxLength},
+		{"--window", int64(p.Window), 0, MaxLength},
 		{"time in ns", int64(p.Time), least, int64(MaxTime)},
 		{"warm-up in ns", int64(p.Omit), 0, int64(MaxTime)},
 		{"interval in ns", int64(p.Interval), 0, int64(MaxTime)},
 		{"data port", int64(p.DataPort), 0, maxPorts - 1},
-		{"source port", int64(p.SourcePort), 0, maxPorts - 1 - maxFlows},
+		{"source port", int64(p.SourcePort), 0, maxPorts - 1 - MaxFlows},
 	} {
-		if err := inBounds(n.what, n.v, n.low, n.high); err != nil {
+		if err := InBounds(n.what, n.v, n.low, n.high); err != nil {
 			return err
 		}
+	}
+	if err := CheckMSS(p.MSS); err != nil {
+		return err
 	}
 	if p.Family != 0 && p.Family != 4 && p.Family != 6 {
 		return fault.Errorf(fault.Usage, "address family %d is neither 4 nor 6", p.Family)
@@ -98,11 +110,11 @@ func (p *Prepare) cpus() error {
 		what string
 		cpus []int
 	}{{"CPUs", p.CPUs}, {"counted CPUs", p.ScopeSet}, {"CPUs that the other end counts", p.PeerSet}} {
-		if err := inBounds("number of "+set.what, int64(len(set.cpus)), 0, maxCPUs); err != nil {
+		if err := InBounds("number of "+set.what, int64(len(set.cpus)), 0, maxCPUs); err != nil {
 			return err
 		}
 		for _, cpu := range set.cpus {
-			if err := inBounds("number of one of the "+set.what, int64(cpu), 0, maxCPUs-1); err != nil {
+			if err := InBounds("number of one of the "+set.what, int64(cpu), 0, maxCPUs-1); err != nil {
 				return err
 			}
 		}
@@ -134,7 +146,7 @@ func (p *Prepare) words() error {
 	if len(p.Congestion) > maxControls || strings.Trim(p.Congestion, controlLetters) != "" {
 		return fault.Errorf(fault.Usage, "%q names no congestion control", Clip(p.Congestion))
 	}
-	if err := inBounds("number of counters' names", int64(len(p.Counters)), 0, 256); err != nil {
+	if err := InBounds("number of counters' names", int64(len(p.Counters)), 0, 256); err != nil {
 		return err
 	}
 	for _, name := range p.Counters {
@@ -142,7 +154,7 @@ func (p *Prepare) words() error {
 			return fault.Errorf(fault.Usage, "%q names no counters", Clip(name))
 		}
 	}
-	if err := inBounds("number of the run's processes", int64(len(p.Kin)), 0, maxKin); err != nil {
+	if err := InBounds("number of the run's processes", int64(len(p.Kin)), 0, maxKin); err != nil {
 		return err
 	}
 	for _, k := range p.Kin {
@@ -155,7 +167,7 @@ func (p *Prepare) words() error {
 		of          map[string]string
 		many, value int
 	}{{"option", p.Options, maxOptions, maxWord}, {"setting", p.Settings, maxSettings, maxValue}, {"setting", p.Optional, maxSettings, maxValue}} {
-		if err := inBounds("number of "+m.what+"s", int64(len(m.of)), 0, int64(m.many)); err != nil {
+		if err := InBounds("number of "+m.what+"s", int64(len(m.of)), 0, int64(m.many)); err != nil {
 			return err
 		}
 		for name, value := range m.of {
@@ -206,7 +218,7 @@ func (w *Watch) Check() error {
 			return fault.Errorf(fault.Usage, "a meter's address of %d characters, or with some that cannot be shown", len(spec))
 		}
 	}
-	return inBounds("time until meters are asked, in ns,", int64(w.Quiet), 0, int64(2*MaxTime))
+	return InBounds("time until meters are asked, in ns,", int64(w.Quiet), 0, int64(2*MaxTime))
 }
 
 // Check refuses times that cannot be meant; now is that of the agent's clock.
@@ -216,7 +228,7 @@ func (t *Tell) Check(now int64) error {
 			float64(t.Until)/1e9, float64(now)/1e9)
 	}
 	const ages = 1 << 62 // ns; a driver that asks for all says 0 on its own clock
-	return cmp.Or(inBounds("beginning of what meters said, in ns,", t.From, -ages, ages), inBounds("end of what meters said, in ns,", t.Until, -ages, ages))
+	return cmp.Or(InBounds("beginning of what meters said, in ns,", t.From, -ages, ages), InBounds("end of what meters said, in ns,", t.Until, -ages, ages))
 }
 
 // Check refuses what names no interface and no address.
@@ -237,11 +249,11 @@ func (s *Survey) Check() error {
 // Check refuses what no agent says of itself.
 func (w *Welcome) Check() error {
 	for _, set := range [][]int{w.CPUs, w.Cores, w.Pinned.CPUs} {
-		if err := inBounds("number of the agent's CPUs", int64(len(set)), 0, maxCPUs); err != nil {
+		if err := InBounds("number of the agent's CPUs", int64(len(set)), 0, maxCPUs); err != nil {
 			return err
 		}
 		for _, n := range set {
-			if err := inBounds("number of one of the agent's CPUs", int64(n), 0, maxCPUs-1); err != nil {
+			if err := InBounds("number of one of the agent's CPUs", int64(n), 0, maxCPUs-1); err != nil {
 				return err
 			}
 		}
@@ -252,16 +264,16 @@ func (w *Welcome) Check() error {
 		}
 	}
 	return cmp.Or(
-		inBounds("length of the agent's name", int64(len(w.Process.Name)), 0, maxWord),
-		inBounds("number of the agent's own meters", int64(w.Power), 0, MaxMeters),
+		InBounds("length of the agent's name", int64(len(w.Process.Name)), 0, maxWord),
+		InBounds("number of the agent's own meters", int64(w.Power), 0, MaxMeters),
 	)
 }
 
 // Check refuses an answer that a run of so many flows cannot have.
 func (p *Prepared) Check(flows int) error {
 	return cmp.Or(
-		inBounds("data port", int64(p.DataPort), 1, maxPorts-int64(flows)),
-		inBounds("number of changed settings", int64(len(p.Changes)), 0, 16*maxSettings),
+		InBounds("data port", int64(p.DataPort), 1, maxPorts-int64(flows)),
+		InBounds("number of changed settings", int64(len(p.Changes)), 0, 16*maxSettings),
 	)
 }
 

@@ -1,50 +1,43 @@
-package main
+package ask
 
 import (
 	"cmp"
 	"slices"
 
 	"zcbench/endpoint"
-	"zcbench/endpoint/agent"
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/cpulist"
 	"zcbench/internal/fault"
 )
 
-// cpus is one end's share of a host: where its workers are pinned and where
+// CPUs is one end's share of a host: where its workers are pinned and where
 // the network stack works for it.
-type cpus struct {
-	allowed []int // by the host
-	cores   []int // of each of allowed; empty: each is one
-	asked   []int // by the user; may be empty
-	softirq []int // may be empty
-}
-
-// hereCPUs are those that this process may run on.
-func hereCPUs(asked []int) cpus {
-	allowed := agent.AllowedCPUs()
-	return cpus{allowed: allowed, cores: agent.Cores(allowed), asked: asked}
+type CPUs struct {
+	Allowed []int // by the host
+	Cores   []int // of each of Allowed; empty: each is one
+	Asked   []int // by the user; may be empty
+	Softirq []int // may be empty
 }
 
 // core is the core of a CPU, by the lowest number of its threads.
-func (c cpus) core(n int) int {
-	if i := slices.Index(c.allowed, n); i >= 0 && i < len(c.cores) {
-		return c.cores[i]
+func (c CPUs) core(n int) int {
+	if i := slices.Index(c.Allowed, n); i >= 0 && i < len(c.Cores) {
+		return c.Cores[i]
 	}
 	return n
 }
 
 // grouped are the allowed CPUs, those of one core side by side.
-func (c cpus) grouped() []int {
-	return slices.SortedFunc(slices.Values(c.allowed), func(a, b int) int {
+func (c CPUs) grouped() []int {
+	return slices.SortedFunc(slices.Values(c.Allowed), func(a, b int) int {
 		return cmp.Or(cmp.Compare(c.core(a), c.core(b)), cmp.Compare(a, b))
 	})
 }
 
 // spread puts CPUs in the order in which to use them: one of each core first,
 // since the threads of a core slow each other down.
-func (c cpus) spread(set []int) []int {
+func (c CPUs) spread(set []int) []int {
 	rank, seen := map[int]int{}, map[int]int{}
 	for _, n := range slices.Sorted(slices.Values(set)) {
 		rank[n] = seen[c.core(n)]
@@ -56,9 +49,9 @@ func (c cpus) spread(set []int) []int {
 }
 
 // count is the set whose busy time is this end's.
-func (c cpus) count(app []int) []int {
+func (c CPUs) count(app []int) []int {
 	set := slices.Clone(app)
-	for _, n := range c.softirq {
+	for _, n := range c.Softirq {
 		if !slices.Contains(set, n) {
 			set = append(set, n)
 		}
@@ -67,20 +60,20 @@ func (c cpus) count(app []int) []int {
 	return set
 }
 
-// check refuses CPUs that this end was told to keep off, by taskset or a
+// Check refuses CPUs that this end was told to keep off, by taskset or a
 // cpuset: they may be the other end's.
-func (c cpus) check(role endpoint.Role) error {
-	for _, n := range c.asked {
-		if !slices.Contains(c.allowed, n) {
-			return fault.Errorf(fault.Usage, "%s: --affinity wants CPU %d, and this end may use CPUs %s only (taskset, a cpuset, or CPUs that are offline)", role, n, cpulist.Format(c.allowed))
+func (c CPUs) Check(role endpoint.Role) error {
+	for _, n := range c.Asked {
+		if !slices.Contains(c.Allowed, n) {
+			return fault.Errorf(fault.Usage, "%s: --affinity wants CPU %d, and this end may use CPUs %s only (taskset, a cpuset, or CPUs that are offline)", role, n, cpulist.Format(c.Allowed))
 		}
 	}
 	return nil
 }
 
-// place decides where both ends' workers run and whose CPU time is counted.
-func place(shared driver.Sharing, rx, tx *wire.Prepare, rxc, txc cpus) error {
-	if err := cmp.Or(rxc.check(endpoint.RX), txc.check(endpoint.TX)); err != nil {
+// Place decides where both ends' workers run and whose CPU time is counted.
+func Place(shared driver.Sharing, rx, tx *wire.Prepare, rxc, txc CPUs) error {
+	if err := cmp.Or(rxc.Check(endpoint.RX), txc.Check(endpoint.TX)); err != nil {
 		return err
 	}
 	if shared == driver.OneHost {
@@ -93,10 +86,10 @@ func place(shared driver.Sharing, rx, tx *wire.Prepare, rxc, txc cpus) error {
 }
 
 // apart puts one end on a host of its own: the CPU time is the host's.
-func apart(p *wire.Prepare, c cpus) {
-	p.CPUs = c.asked
+func apart(p *wire.Prepare, c CPUs) {
+	p.CPUs = c.Asked
 	if len(p.CPUs) == 0 {
-		p.CPUs = c.spread(c.allowed)
+		p.CPUs = c.spread(c.Allowed)
 		if len(p.CPUs) > 1 { // the first CPU gets the host's housekeeping
 			p.CPUs = append(slices.Clone(p.CPUs[1:]), p.CPUs[0])
 		}
@@ -104,16 +97,16 @@ func apart(p *wire.Prepare, c cpus) {
 	p.Scope = wire.ScopeHost
 }
 
-// alone places an end whose peer is not zcbench. Nobody can say whether that
+// Alone places an end whose peer is not zcbench. Nobody can say whether that
 // peer shares the host, so pinned CPUs are counted alone where the user named
 // them.
-func alone(p *wire.Prepare, c cpus) error {
-	if err := c.check(p.Role); err != nil {
+func Alone(p *wire.Prepare, c CPUs) error {
+	if err := c.Check(p.Role); err != nil {
 		return err
 	}
 	apart(p, c)
-	if len(c.asked) > 0 {
-		p.Scope, p.ScopeSet = wire.ScopeCPUSet, c.asked
+	if len(c.Asked) > 0 {
+		p.Scope, p.ScopeSet = wire.ScopeCPUSet, c.Asked
 	}
 	return nil
 }
@@ -121,15 +114,15 @@ func alone(p *wire.Prepare, c cpus) error {
 // together puts both ends on one host. When their CPUs are disjoint, each
 // end's cost is its CPUs' busy time; when not, only the threads can be told
 // apart. Each end stays on CPUs that it may use.
-func together(rx, tx *wire.Prepare, rxc, txc cpus) {
-	rx.CPUs, tx.CPUs = rxc.asked, txc.asked
+func together(rx, tx *wire.Prepare, rxc, txc CPUs) {
+	rx.CPUs, tx.CPUs = rxc.Asked, txc.Asked
 	switch {
 	case len(rx.CPUs) == 0 && len(tx.CPUs) == 0:
 		tx.CPUs, rx.CPUs = share(txc, rxc)
 	case len(rx.CPUs) == 0:
-		rx.CPUs = rxc.spread(rest(rxc.allowed, tx.CPUs))
+		rx.CPUs = rxc.spread(rest(rxc.Allowed, tx.CPUs))
 	case len(tx.CPUs) == 0:
-		tx.CPUs = txc.spread(rest(txc.allowed, rx.CPUs))
+		tx.CPUs = txc.spread(rest(txc.Allowed, rx.CPUs))
 	}
 	rx.ScopeSet, tx.ScopeSet = rxc.count(rx.CPUs), txc.count(tx.CPUs)
 	rx.Scope, tx.Scope = wire.ScopeCPUSet, wire.ScopeCPUSet
@@ -146,14 +139,14 @@ func together(rx, tx *wire.Prepare, rxc, txc cpus) {
 // what both may is divided so that they have as many each, whole cores where
 // there are several, the first of them to a. When nothing is left for one of
 // them, each has all that it may use.
-func share(a, b cpus) (mine, theirs []int) {
+func share(a, b CPUs) (mine, theirs []int) {
 	var both []int
 	for _, n := range a.grouped() {
-		if slices.Contains(b.allowed, n) {
+		if slices.Contains(b.Allowed, n) {
 			both = append(both, n)
 		}
 	}
-	onlyA, onlyB := without(a.allowed, both), without(b.allowed, both)
+	onlyA, onlyB := without(a.Allowed, both), without(b.Allowed, both)
 	k := min(max((len(onlyB)+len(both)-len(onlyA))/2, 0), len(both))
 	for whole := k; whole > 0 && k < len(both); whole-- {
 		if a.core(both[whole-1]) != a.core(both[whole]) {
@@ -163,7 +156,7 @@ func share(a, b cpus) (mine, theirs []int) {
 	}
 	mine, theirs = append(onlyA, both[:k]...), append(onlyB, both[k:]...)
 	if len(mine) == 0 || len(theirs) == 0 {
-		mine, theirs = a.allowed, b.allowed
+		mine, theirs = a.Allowed, b.Allowed
 	}
 	return a.spread(mine), b.spread(theirs)
 }

@@ -1,15 +1,21 @@
-package main
+package ask
 
 import (
 	"maps"
 	"strings"
 	"testing"
 
-	"github.com/spf13/pflag"
-
+	"zcbench/endpoint"
 	"zcbench/internal/fault"
 	"zcbench/rx"
+	"zcbench/tx"
 )
+
+// known are engines to name.
+var known = Known{
+	RX: []endpoint.Engine{rx.Baseline(), rx.Devmem(), rx.Uring(), rx.ZCRX()},
+	TX: []endpoint.Engine{tx.Baseline(), tx.Devmem(), tx.SendZC()},
+}
 
 // TestOptionFlags: a flag of an option is that option, for engines that have
 // it; for others, and with a bad value, it is bad usage.
@@ -31,28 +37,29 @@ func TestOptionFlags(t *testing.T) {
 		{"--rx zcrx --wait-nr 65537", nil, "wait-nr"},
 		{"--wait-nr 8", nil, "--rx"},
 	} {
-		var r runFlags
-		f := pflag.NewFlagSet("", pflag.ContinueOnError)
-		r.add(f)
-		if err := f.Parse(strings.Fields(c.args)); err != nil {
-			t.Errorf("%s: %v", c.args, err)
-			continue
+		r := New()
+		words := strings.Fields(c.args)
+		for i := 0; i < len(words); i += 2 {
+			f, _ := Lookup(strings.TrimPrefix(words[i], "--"))
+			if err := f.set(r, words[i+1:i+2]); err != nil {
+				t.Fatalf("%s: %v", c.args, err)
+			}
 		}
-		err := r.check()
+		err := known.Check(r)
 		if c.say != "" {
 			if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.say) {
 				t.Errorf("%s: %v, want a usage error about %s", c.args, err, c.say)
 			}
 			continue
 		}
-		if err != nil || !maps.Equal(r.rxOpts, c.want) {
-			t.Errorf("%s: %v, %v, want %v", c.args, r.rxOpts, err, c.want)
+		if err != nil || !maps.Equal(r.RXOptions, c.want) {
+			t.Errorf("%s: %v, %v, want %v", c.args, r.RXOptions, err, c.want)
 		}
 	}
 	// The table names what the engine has.
-	for _, o := range optionFlags {
-		if !hasOption(rx.ZCRX(), o.option) {
-			t.Errorf("--%s: zcrx has no option %s", o.flag, o.option)
+	for _, f := range Fields() {
+		if f.option != "" && !hasOption(rx.ZCRX(), f.option) {
+			t.Errorf("--%s: zcrx has no option %s", f.Name, f.option)
 		}
 	}
 }

@@ -1,13 +1,11 @@
-package main
+package ask
 
 import (
 	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
 	"zcbench/endpoint"
-	"zcbench/internal/fault"
 )
 
 // memory is the flag --mem: where engines take their dma-buf from, as the
@@ -21,9 +19,7 @@ func (m *memory) String() string { return m.text }
 func (m *memory) Type() string   { return "memory" }
 
 func (m *memory) Set(v string) error {
-	bad := func() error {
-		return fault.Errorf(fault.Usage, "%q is none of udmabuf[:SIZE], hugepages[:SIZE], heap:NAME[:SIZE], fd:N", v)
-	}
+	none := bad("%q is none of udmabuf[:SIZE], hugepages[:SIZE], heap:NAME[:SIZE], fd:N", v)
 	kind, rest, _ := strings.Cut(v, ":")
 	o := map[string]string{"mem": kind}
 	size := rest
@@ -32,19 +28,19 @@ func (m *memory) Set(v string) error {
 	case "heap":
 		o["mem-heap"], size, _ = strings.Cut(rest, ":")
 		if !endpoint.IsHeap(o["mem-heap"]) {
-			return bad()
+			return none
 		}
 	case "fd":
 		if n, err := strconv.Atoi(rest); err != nil || n < 0 {
-			return bad()
+			return none
 		}
 		o["mem-fd"], o["mem-size"], size = rest, "0", ""
 	default:
-		return bad()
+		return none
 	}
 	if size != "" {
 		if _, err := endpoint.ParseSize(size); err != nil {
-			return bad()
+			return none
 		}
 		o["mem-size"] = size
 	}
@@ -52,36 +48,36 @@ func (m *memory) Set(v string) error {
 	return nil
 }
 
-// giveMemory turns --mem into options of the engines of this command's ends;
+// GiveMemory turns --mem into options of the engines of this command's ends;
 // options given by name come before it.
-func (r *runFlags) giveMemory(roles ...endpoint.Role) error {
-	if r.mem.options == nil {
+func (k *Known) GiveMemory(r *Run, roles ...endpoint.Role) error {
+	if r.memory.options == nil {
 		return nil
 	}
 	taken := false
 	for _, role := range roles {
-		name, engines, given := r.rx, rxEngines(), &r.rxOpts
-		if role == endpoint.TX {
-			name, engines, given = r.tx, txEngines(), &r.txOpts
-		}
+		end := r.ends()[role]
+		engines, _ := k.engines(role)
 		for _, e := range engines {
-			if e.Name() != name || !hasOption(e, "mem") {
+			if e.Name() != *end.name || !hasOption(e, "mem") {
 				continue
 			}
-			all := maps.Clone(r.mem.options)
+			all := maps.Clone(r.memory.options)
 			if hasOption(e, "area") { // not all of its areas are dma-bufs
 				all["area"] = "dmabuf"
 			}
-			maps.Copy(all, *given)
-			*given, taken = all, true
+			*end.options, taken = over(all, *end.options), true
 		}
 	}
 	if !taken {
-		return fault.Errorf(fault.Usage, "--mem is for an engine that takes a dma-buf: name it here, with --mode, --rx or --tx")
+		return bad("--mem is for an engine that takes a dma-buf: name it here, with --mode, --rx or --tx")
 	}
 	return nil
 }
 
-func hasOption(e endpoint.Engine, name string) bool {
-	return slices.ContainsFunc(e.Options(), func(o endpoint.Option) bool { return o.Name == name })
+// over gives what there is of both, that of b where both have it.
+func over(a, b map[string]string) map[string]string {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
 }

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"maps"
@@ -54,19 +54,19 @@ func TestGiveMemory(t *testing.T) {
 		{"baseline", "baseline", []endpoint.Role{endpoint.RX, endpoint.TX}, nil, nil, true},
 		{"devmem", "baseline", []endpoint.Role{endpoint.TX}, nil, nil, true},
 	} {
-		r := runFlags{rx: c.rx, tx: c.tx, rxOpts: map[string]string{"mem-size": "2M"}}
-		if err := r.mem.Set("udmabuf:1M"); err != nil {
+		r := Run{RX: c.rx, TX: c.tx, RXOptions: map[string]string{"mem-size": "2M"}}
+		if err := r.memory.Set("udmabuf:1M"); err != nil {
 			t.Fatal(err)
 		}
-		err := r.giveMemory(c.roles...)
+		err := known.GiveMemory(&r, c.roles...)
 		if c.fails {
 			if fault.Of(err) != fault.Usage {
 				t.Errorf("%s/%s: %v, want a usage error", c.rx, c.tx, err)
 			}
 			continue
 		}
-		if err != nil || !maps.Equal(r.rxOpts, c.rxWant) || !maps.Equal(r.txOpts, c.txWant) {
-			t.Errorf("%s/%s for %v: %v, receiver %v, sender %v", c.rx, c.tx, c.roles, err, r.rxOpts, r.txOpts)
+		if err != nil || !maps.Equal(r.RXOptions, c.rxWant) || !maps.Equal(r.TXOptions, c.txWant) {
+			t.Errorf("%s/%s for %v: %v, receiver %v, sender %v", c.rx, c.tx, c.roles, err, r.RXOptions, r.TXOptions)
 		}
 	}
 }

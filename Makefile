@@ -2,7 +2,6 @@
 # or needs is in scripts/.
 
 GO ?= go
-STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # What is embedded counts too.
 SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -path './ringcfg/profiles/*' -o -path './reports/page/*' \) -not -path './bin/*') go.mod go.sum
 
@@ -28,7 +27,7 @@ test: bin/zcbench
 	scripts/test
 
 lint:
-	scripts/lint $(STATICCHECK)
+	scripts/lint
 
 # Longer fuzzing of everything a peer or a file can feed us; FUZZTIME for each.
 FUZZTIME ?= 1m

@@ -5,7 +5,7 @@ GO ?= go
 # What is embedded counts too.
 SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -path './ringcfg/profiles/*' -o -path './reports/page/*' \) -not -path './bin/*') go.mod go.sum
 
-.PHONY: all demo test giouring lint fuzz bench bench-peers bench-lab bench-self bench-uring clean
+.PHONY: all demo check test giouring lint fuzz bench bench-peers bench-lab bench-self bench-uring clean
 
 all: bin/zcbench
 
@@ -22,6 +22,10 @@ bin/zcbench-giouring: $(SOURCES)
 
 demo: bin/zcbench
 	bin/zcbench demo -o demo-results
+
+# The minute before a commit: lint, and quick tests of what differs from main.
+check:
+	scripts/check
 
 test: bin/zcbench
 	scripts/test

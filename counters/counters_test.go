@@ -17,6 +17,7 @@ import (
 	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
 	"zcbench/internal/procfile"
+	"zcbench/internal/testutil/tier"
 )
 
 // tree makes the files of a host.
@@ -375,9 +376,10 @@ func FuzzLink(f *testing.F) {
 
 // TestEthtool: a veth pair counts its peer among its statistics.
 func TestEthtool(t *testing.T) {
+	tier.Root(t, "to make network namespaces")
 	pair, err := netpair.New()
 	if err != nil {
-		t.Skip("needs the right to make network namespaces (root): ", err)
+		t.Fatal(err)
 	}
 	defer pair.Close()
 	err = pair.RX.Do(func() error {

@@ -17,6 +17,7 @@ import (
 	"zcbench/endpoint/driver"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 	"zcbench/rx"
 	"zcbench/tx"
@@ -172,6 +173,7 @@ func TestRunner(t *testing.T) {
 // What was torn by a crash is measured again, and a record of the same cell of
 // another pair does not count.
 func TestRunnerResumes(t *testing.T) {
+	tier.Long(t)
 	dir := t.TempDir()
 	b := &bench{}
 	r := runner(t, "axes: {length: [1, 2]}\nrepeats: 2", dir, map[string]*bench{"": b})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 )
 
 func TestTarget(t *testing.T) {
@@ -138,6 +139,7 @@ func TestQuantity(t *testing.T) {
 // What takes a question and never answers is an error for every kind, within
 // the time-outs of each.
 func TestSilence(t *testing.T) {
+	tier.Long(t)
 	t.Parallel()
 	tcp, _ := serve(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"zcbench/internal/testutil/tier"
 )
 
 // TestSpread: values that come several at once get times of their own, also of a
@@ -67,6 +69,7 @@ func TestSpread(t *testing.T) {
 // though nothing came at the window's edges; one that prints each value at once is
 // not.
 func TestExecBursts(t *testing.T) {
+	tier.Long(t)
 	for _, c := range []struct {
 		command string
 		bursts  bool

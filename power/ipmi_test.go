@@ -22,6 +22,7 @@ import (
 	"github.com/bougou/go-ipmi/pkg/types"
 
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 )
 
 // systemGUID is of the server with the UUID
@@ -100,6 +101,7 @@ func (d *dcmiServer) start(t *testing.T, address string) (where string, stop fun
 }
 
 func TestIPMI(t *testing.T) {
+	tier.Long(t)
 	t.Parallel()
 	d := &dcmiServer{watts: 287, active: true}
 	host, stop := d.start(t, "127.0.0.1:0")

@@ -17,6 +17,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 )
 
 // broker is mosquitto with the user reader; it publishes what the test says.
@@ -88,6 +89,7 @@ func (b *broker) publish(t *testing.T, topic, payload string, retained bool) {
 }
 
 func TestMQTT(t *testing.T) {
+	tier.Long(t)
 	b := mosquitto(t)
 	stop := b.start()
 	t.Setenv("ZCBENCH_METER_USER", "reader")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 )
 
 // The answers follow DMTF's published mockups (DSP2043): a rack server of the
@@ -329,6 +330,7 @@ func TestRedfishLogin(t *testing.T) {
 
 // A server that this project did not write, with DMTF's own mockup.
 func TestRedfishMockup(t *testing.T) {
+	tier.Long(t)
 	t.Parallel()
 	server := filepath.Join(t.TempDir(), "server")
 	if out, err := exec.Command("go", "build", "-C", "testdata/redfish", "-o", server, ".").CombinedOutput(); err != nil {

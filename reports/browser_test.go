@@ -23,6 +23,8 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"zcbench/internal/testutil/tier"
 )
 
 var shots = flag.String("shots", "", "directory to leave screenshots of the pages in")
@@ -159,6 +161,7 @@ func (b *browser) shoot(t *testing.T, name string) {
 
 // The page in a browser, as its reader has it.
 func TestPageInBrowser(t *testing.T) {
+	tier.Long(t)
 	b := startBrowser(t)
 	r, err := Of(richStudy()).Report(Options{References: []string{"netdev-0x19"}})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 	"golang.org/x/perf/benchmath"
 
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
@@ -361,6 +362,7 @@ func TestBenchNames(t *testing.T) {
 }
 
 func TestBenchstatKeepsCellsApart(t *testing.T) {
+	tier.Long(t)
 	var b bytes.Buffer
 	r, err := Of(awkwardCells()).Report(Options{Metrics: []string{"gbps"}})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
@@ -208,6 +209,7 @@ func TestExplain(t *testing.T) {
 // What limited a run is told by its own facts, also where they lie in memory
 // that another run's were in before.
 func TestExplainTakesEachRunsOwnFacts(t *testing.T) {
+	tier.Long(t)
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	const n = 60
 	path := filepath.Join(t.TempDir(), "r.jsonl")

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
@@ -441,6 +442,7 @@ func TestWriteErrorsAreTold(t *testing.T) {
 // A long experiment must stay a page that a browser opens: 10,000 runs in
 // less than 10 MB.
 func TestManyRecords(t *testing.T) {
+	tier.Long(t)
 	const n, limit = 2000, 4_000_000
 	some := fixture(t, "pair")
 	var records []results.Record

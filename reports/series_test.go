@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
@@ -104,6 +105,7 @@ func TestSeries(t *testing.T) {
 
 // Of more runs than there is room for, each cell has one, and the page says so.
 func TestManyRunsInDetail(t *testing.T) {
+	tier.Long(t)
 	var records []results.Record
 	for i := range 10 {
 		for _, r := range richStudy() {

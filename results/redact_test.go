@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"zcbench/internal/testutil/tier"
 )
 
 // secret is a record of two hosts that must not be told.
@@ -84,6 +86,7 @@ func TestRedactForms(t *testing.T) {
 // Wherever in a record a secret stands, as a value or as the key of a map, and however
 // it is written, nothing of it is left.
 func TestRedactEverywhere(t *testing.T) {
+	tier.Long(t)
 	const known = `"known":{"hostname":"zz8.lab7.example.net","mac":"02:00:5e:aa:00:01","token_file":"/srv/my tokens/alice key"}`
 	secrets := map[string][]string{ // by what of it may not be left
 		"zz8":       {"zz8", "ZZ8", "zz8.lab7.example.net", "eth-zz8", "at zz8:"},

@@ -23,16 +23,15 @@ import (
 
 	"zcbench/internal/netpair"
 	"zcbench/internal/testutil/outside"
+	"zcbench/internal/testutil/tier"
 )
 
 // pair makes two namespaces joined by a veth pair, or skips.
 func pair(t *testing.T) *netpair.Pair {
 	t.Helper()
+	tier.Root(t, "to make network namespaces")
 	p, err := netpair.New()
 	if err != nil {
-		if os.Getuid() != 0 {
-			t.Skipf("needs root: %v", err)
-		}
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Close() })

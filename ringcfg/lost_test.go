@@ -17,6 +17,7 @@ import (
 
 	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/tier"
 )
 
 // link finds the interface of an end, in its namespace.
@@ -229,9 +230,7 @@ func TestNotFound(t *testing.T) {
 // TestHostOutlivesNamespace deletes the namespace, and its interface with it,
 // of a process that changed the machine too.
 func TestHostOutlivesNamespace(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to change the machine")
-	}
+	tier.Root(t, "to change the machine")
 	const file = "/proc/sys/net/core/optmem_max"
 	before, err := readFile(file)
 	if err != nil {
@@ -282,9 +281,7 @@ func tell(t *testing.T, j Journal) space {
 // TestMixedChange loses the namespace of one change to sysctls of it and of the
 // machine, which are in one change where the initial namespace is closed to it.
 func TestMixedChange(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to change the machine")
-	}
+	tier.Root(t, "to change the machine")
 	const file = "/proc/sys/vm/stat_interval"
 	before, err := readFile(file)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/tier"
 )
 
 // stranger is a user that no test runs as.
@@ -23,9 +24,7 @@ const stranger = 54321
 // TestDir plants directories that others could have filled, or could put
 // something else in the place of.
 func TestDir(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to give directories to others")
-	}
+	tier.Root(t, "to give directories to others")
 	at := func(parts ...string) string { return filepath.Join(parts...) }
 	mkdir := func(t *testing.T, path string, mode os.FileMode, uid int) string {
 		t.Helper()
@@ -137,9 +136,7 @@ func sayDir() {
 // TestDirOfUserNamespace wants that root of a user namespace is told from root,
 // and that both keep apart where they share a directory for temporary files.
 func TestDirOfUserNamespace(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to act as another user")
-	}
+	tier.Root(t, "to act as another user")
 	tmp, err := os.MkdirTemp("/tmp", "ringcfg") // others may go there
 	if err != nil {
 		t.Fatal(err)
@@ -223,9 +220,7 @@ func TestMayBeSet(t *testing.T) {
 // for the journal that are empty; readOnly is what may be done to /run.
 func withPlaces(t *testing.T, e *netpair.End, f func(readOnly func(bool)) error) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root, for a mount namespace")
-	}
+	tier.Root(t, "for a mount namespace")
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 	t.Setenv("TMPDIR", t.TempDir())
 	in(t, e, func() error {

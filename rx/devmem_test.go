@@ -3,7 +3,6 @@ package rx
 import (
 	"encoding/binary"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
+	"zcbench/internal/testutil/tier"
 )
 
 func TestTokens(t *testing.T) {
@@ -280,9 +280,7 @@ func TestDevmemRefuses(t *testing.T) {
 // TestDevmemUnsupported: lo has no queues to bind. Whatever the kernel lacks,
 // that is no failure, and probe says so too.
 func TestDevmemUnsupported(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("binding needs root")
-	}
+	tier.Root(t, "to bind memory")
 	s, err := Devmem().Open(endpoint.Params{Flows: 1, Length: 4096, Interface: "lo"})
 	if err == nil {
 		s.Close()

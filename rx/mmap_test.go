@@ -11,6 +11,7 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/internal/testutil"
+	"zcbench/internal/testutil/tier"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -18,6 +19,7 @@ import (
 // The last bytes of a stream come through whatever their number: less than
 // SO_RCVLOWAT, than a page, than the receive buffer, or nothing.
 func TestMMapEndsOfStreams(t *testing.T) {
+	tier.Long(t)
 	needs(t, rx.MMap())
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, rcvbuf := range []int{0, 16 << 10, 64 << 10} {

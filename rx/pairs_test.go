@@ -11,6 +11,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/internal/fault"
 	"zcbench/internal/testutil"
+	"zcbench/internal/testutil/tier"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -22,6 +23,7 @@ func senders() []endpoint.Engine {
 // Every byte that any sender sends reaches any receiver, in order and counted
 // once.
 func TestPairs(t *testing.T) {
+	tier.Long(t)
 	for _, s := range senders() {
 		for _, r := range []endpoint.Engine{rx.Baseline(), rx.MMap(), rx.Trunc()} {
 			for _, length := range []int{1, 1000, 4096, 128 << 10, 1<<20 + 1} {

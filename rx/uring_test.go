@@ -16,6 +16,7 @@ import (
 	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
+	"zcbench/internal/testutil/tier"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -80,6 +81,7 @@ func (w with) Open(p endpoint.Params) (endpoint.Session, error) {
 }
 
 func TestUringReceivesWhatWasSent(t *testing.T) {
+	tier.Long(t)
 	possible(t, rx.Uring())
 	for _, send := range []endpoint.Engine{tx.Baseline(), tx.Uring(), tx.SendZC()} {
 		for _, flows := range []int{1, 4} {

@@ -1,7 +1,6 @@
 package tx
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 	"zcbench/internal/abi"
 	"zcbench/internal/fault"
 	"zcbench/internal/feature"
+	"zcbench/internal/testutil/tier"
 )
 
 // TestDevmemAim: whatever a call takes, the next one begins where it ended, a
@@ -95,9 +95,7 @@ func TestDevmemRefuses(t *testing.T) {
 // TestDevmemUnsupported: lo cannot send from a dma-buf. Whatever the kernel
 // lacks, that is no failure, and probe says so too.
 func TestDevmemUnsupported(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	tier.Root(t, "to bind memory")
 	s, err := Devmem().Open(endpoint.Params{Flows: 1, Length: 4096, Interface: "lo", Pattern: endpoint.Pattern{Period: 4096}})
 	if err == nil {
 		s.Close()

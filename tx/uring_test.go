@@ -16,6 +16,7 @@ import (
 	"zcbench/internal/fault"
 	"zcbench/internal/feature"
 	"zcbench/internal/testutil"
+	"zcbench/internal/testutil/tier"
 	"zcbench/internal/uring"
 	"zcbench/rx"
 	"zcbench/tx"
@@ -103,6 +104,7 @@ func sends(t *testing.T, e endpoint.Engine, options []map[string]string, check f
 }
 
 func TestUringSendsInOrder(t *testing.T) {
+	tier.Long(t)
 	sends(t, tx.Uring(), ringOptions, func(t *testing.T, c *endpoint.Counters) {
 		if c.ZeroCopied.Load() != 0 {
 			t.Errorf("%d bytes zero-copied by copying", c.ZeroCopied.Load())
@@ -113,6 +115,7 @@ func TestUringSendsInOrder(t *testing.T) {
 // TestSendZCSendsInOrder: and over loopback the kernel copies all of it on
 // delivery, which each notification must say.
 func TestSendZCSendsInOrder(t *testing.T) {
+	tier.Long(t)
 	options := append([]map[string]string{
 		{"outstanding": "1"}, {"outstanding": "8", "batch": "4"}, {"huge": "off"},
 	}, ringOptions...)

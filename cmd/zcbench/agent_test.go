@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 	"zcbench/ringcfg"
 )
 
@@ -48,6 +49,7 @@ func TestClaim(t *testing.T) {
 
 // An agent that waits for controllers puts back at once what one that was killed left.
 func TestAgentRecovers(t *testing.T) {
+	tier.Long(t)
 	e := &veth(t).RX
 	if out, stderr, code := inside(t, e, "tune", "apply", "-i", e.Interface, "--set", "mtu=4148"); code != 0 {
 		t.Fatalf("apply: exit %d\n%s%s", code, out, stderr)

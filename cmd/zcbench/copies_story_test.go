@@ -74,7 +74,7 @@ func TestCopiesUnreported(t *testing.T) {
 			}
 		}
 		for _, args := range [][]string{{"probe", "-i", tx, "--json"}, {"tune", "show", "-i", tx}} {
-			cmd := exec.Command("ip", append([]string{"netns", "exec", "zcbench-copies-a", program(t).Path}, args...)...)
+			cmd := exec.Command("ip", append([]string{"netns", "exec", "zcbench-copies-a", built(t)}, args...)...)
 			out, err := cmd.CombinedOutput()
 			says := c.feature == "sg off" && args[0] == "tune" && strings.Contains(string(out), "every zero-copy send is copied") ||
 				strings.Contains(string(out), "ethtool -K "+tx)

@@ -201,10 +201,7 @@ func children(t *testing.T, pid int) []int {
 func TestLabDevmemRaw(t *testing.T) {
 	pair := testutil.Lab(t)
 	t.Run("nc sends", func(t *testing.T) {
-		path, err := binary()
-		if err != nil {
-			t.Fatal(err)
-		}
+		path := built(t)
 		receiver := exec.CommandContext(t.Context(), path, "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-p", "5302", "-B", pair.RX.Addr4.String(), "-J")
 		var out strings.Builder
 		receiver.Stdout, receiver.Stderr = &out, os.Stderr
@@ -230,10 +227,7 @@ func TestLabDevmemRaw(t *testing.T) {
 		receiver.Stdout, receiver.Stderr = &count, os.Stderr
 		start(t, pair.RX, receiver)
 		time.Sleep(500 * time.Millisecond)
-		path, err := binary()
-		if err != nil {
-			t.Fatal(err)
-		}
+		path := built(t)
 		sender := exec.CommandContext(t.Context(), path, "tx", pair.RX.Addr4.String(), "--raw", "--tx", "devmem", "--iface", "zc0", "-p", "5302", "-t", "2", "-J")
 		var out strings.Builder
 		sender.Stdout, sender.Stderr = &out, os.Stderr

@@ -18,10 +18,7 @@ import (
 func TestLabExperiment(t *testing.T) {
 	pair := testutil.Lab(t)
 	before := settings(t, pair)
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	dir := filepath.Join(t.TempDir(), "out")
 	begin := func() (*exec.Cmd, *bytes.Buffer) {
 		cmd := exec.CommandContext(t.Context(), path, "run", "lab", "--repeats", "1", "-o", dir, "--resume")

@@ -204,10 +204,7 @@ repeats: 2
 // settings is what both hosts are tuned to.
 func (h *twoHosts) settings() string {
 	h.t.Helper()
-	path, err := binary()
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	path := built(h.t)
 	var all strings.Builder
 	for _, ns := range h.names {
 		out, err := exec.Command("ip", "netns", "exec", ns, path, "tune", "show", "-i", "payload", "--json").CombinedOutput()
@@ -407,10 +404,7 @@ func TestStoryHostsQuick(t *testing.T) {
 	if err := os.WriteFile(spec, []byte(strings.Replace(string(quick), within, sshHosts, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	for _, kills := range []int{0, 10} {
 		dir := filepath.Join(h.dir, fmt.Sprintf("quick%d", kills))
 		begun := time.Now()
@@ -450,10 +444,7 @@ func TestStoryHostsQuick(t *testing.T) {
 func TestStoryHostsCut(t *testing.T) {
 	h := newHosts(t)
 	before := h.settings()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	cmd := exec.Command(path, "run", h.spec(sshHosts), "-o", filepath.Join(h.dir, "cut"))
 	cmd.Env = append(os.Environ(), remote.CommandEnv+"="+h.ssh())
 	t.Cleanup(func() { _ = cmd.Process.Kill() }) // unless it has ended
@@ -523,10 +514,7 @@ func TestStoryAgentListens(t *testing.T) {
 	if err := os.WriteFile(token, []byte("0123456789abcdef0123"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	hosts := "hosts:\n"
 	for i, name := range []string{"left", "right"} {
 		address := h.control[i] + ":5301"

@@ -175,7 +175,7 @@ func TestStoryWholeFile(t *testing.T) {
 		t.Errorf("%v", left)
 	}
 	// What is no file is written to itself.
-	if out, err := exec.Command("sh", "-c", `"$0" report "$1" -o /dev/stdout --format csv`, program(t).Path, dir).Output(); err != nil || !bytes.Contains(out, []byte("gbps")) {
+	if out, err := exec.Command("sh", "-c", `"$0" report "$1" -o /dev/stdout --format csv`, built(t), dir).Output(); err != nil || !bytes.Contains(out, []byte("gbps")) {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -164,10 +164,7 @@ func TestStoryMeterDies(t *testing.T) {
 // TestStoryMeterElsewhere: a meter on a third host is read there, through ssh.
 func TestStoryMeterElsewhere(t *testing.T) {
 	needNamespaces(t)
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	dir := t.TempDir()
 	// As ssh does it: options, the host, and a command for a shell there.
 	ssh := "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\n[ \"$2\" = box ] || { echo \"ssh: Could not resolve hostname $2\" >&2; exit 255; }\nPATH=" + filepath.Dir(path) + ":$PATH exec sh -c \"$3\"\n"

@@ -23,21 +23,24 @@ import (
 	"time"
 
 	"zcbench/experiment"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
 
 // These tests run the built program as a user does.
 
-var binary = sync.OnceValues(func() (string, error) {
+// where holds the program that binary built.
+var where string
+
+var binary = sync.OnceValues(func() (path string, err error) {
 	if os.Getenv("ZCBENCH_LAB") != "" {
 		return exec.LookPath("zcbench") // there is no compiler
 	}
-	dir, err := os.MkdirTemp("", "zcbench-story-")
-	if err != nil {
+	if where, err = os.MkdirTemp("", "zcbench-story-"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "zcbench")
+	path = filepath.Join(where, "zcbench")
 	cmd := exec.Command("go", "build", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -48,18 +51,26 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil && os.Getenv("ZCBENCH_LAB") == "" {
-		os.RemoveAll(filepath.Dir(path))
+	if where != "" {
+		os.RemoveAll(where)
 	}
 	os.Exit(code)
 }
 
-func program(t *testing.T, args ...string) *exec.Cmd {
+// built is the path of the program, which the first that asks has built.
+func built(t *testing.T) string {
 	t.Helper()
+	tier.Long(t)
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	path := built(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -88,6 +99,7 @@ func finish(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 
 func needNamespaces(t *testing.T) {
 	t.Helper()
+	tier.Long(t)
 	if !canMakeNamespaces() {
 		t.Skip("needs the right to make network namespaces (root)")
 	}
@@ -526,9 +538,7 @@ func TestStoryRaw(t *testing.T) {
 
 // TestStoryRawAddresses: of a name with several addresses the first may not answer.
 func TestStoryRawAddresses(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root, to give a process its own /etc/hosts")
-	}
+	tier.Root(t, "to give a process its own /etc/hosts")
 	port, _ := sink(t)
 	hosts := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(hosts, []byte("127.0.0.2 peer.example\n127.0.0.1 peer.example\n"), 0o644); err != nil {
@@ -666,10 +676,7 @@ func TestStoryBadInput(t *testing.T) {
 // processes are this test's children that run the binary.
 func processes(t *testing.T) []string {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	var found []string
 	all, _ := filepath.Glob("/proc/[0-9]*/exe")
 	for _, p := range all {
@@ -734,13 +741,8 @@ func TestStorySignals(t *testing.T) {
 // A user without rights gets the same over a user namespace.
 func TestStoryUnprivileged(t *testing.T) {
 	needNamespaces(t)
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to become somebody else")
-	}
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	tier.Root(t, "to become somebody else")
+	path := built(t)
 	for dir := filepath.Dir(path); dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)

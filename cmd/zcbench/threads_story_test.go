@@ -9,18 +9,15 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"zcbench/internal/testutil/tier"
 )
 
 // TestStoryFewThreads: where a limit leaves too few threads a line says so, and Go's
 // runtime does not end the process with a page of stacks.
 func TestStoryFewThreads(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root to become another user and to make a cgroup")
-	}
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	tier.Root(t, "to become another user and to make a cgroup")
+	path := built(t)
 	check := func(what, limit string, cmd *exec.Cmd) {
 		t.Helper()
 		var errs bytes.Buffer

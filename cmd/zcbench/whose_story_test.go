@@ -66,10 +66,7 @@ func (s spaces) receive(t *testing.T, before []string, args ...string) {
 // receiveBy is receive for words that enter b too.
 func (s spaces) receiveBy(t *testing.T, before []string, args ...string) {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	words := append(slices.Clone(before), path, "rx")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -107,10 +104,7 @@ func (s spaces) listening(t *testing.T) {
 // send runs a sender in a by the words before its own and gives its record.
 func (s spaces) send(t *testing.T, before []string, args ...string) results.Record {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	words := append(append([]string{"netns", "exec", s.a}, before...), path, "tx", "-J")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -242,10 +236,7 @@ func TestStoryOwnCPUs(t *testing.T) {
 		})
 	}
 	s.receive(t, []string{"taskset", "-c", "1"}, "-1", "-A", "1")
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	out, err := exec.Command("ip", "netns", "exec", s.a, "taskset", "-c", "0", path, "tx", "10.77.0.2", "-t", "0.3", "-A", "1").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "CPU 1") {
 		t.Errorf("a sender on CPU 0 took CPU 1: %v\n%s", err, out)
@@ -396,10 +387,7 @@ func TestStorySoftirqElsewhere(t *testing.T) {
 	if runtime.NumCPU() < 2 {
 		t.Skip("needs two CPUs")
 	}
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := built(t)
 	cmd := exec.Command("ip", "netns", "exec", s.b, path, "rx", "--raw", "-A", "1", "-t", "2", "-J", "-p", "5301")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

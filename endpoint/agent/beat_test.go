@@ -12,6 +12,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
@@ -56,6 +57,7 @@ func begun(t *testing.T, ours net.Conn, window time.Duration) (*wire.Link, int) 
 
 // A driver that is stopped once it has the result leaves a run that came to its end.
 func TestSilentAfterTheRun(t *testing.T) {
+	tier.Long(t)
 	t.Parallel()
 	ours, theirs := endpointtest.PairTCP(t)
 	served := make(chan error, 1)
@@ -99,6 +101,7 @@ func TestSilentAfterTheRun(t *testing.T) {
 // A driver that is stopped in mid-run holds neither the agent nor its engine, and
 // hears why when it runs again.
 func TestSilentDriverIsGivenUp(t *testing.T) {
+	tier.Long(t)
 	t.Parallel()
 	ours, theirs := endpointtest.PairTCP(t)
 	served := make(chan error, 1)

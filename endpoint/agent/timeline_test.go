@@ -13,6 +13,7 @@ import (
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/testutil/tier"
 	"zcbench/reports"
 	"zcbench/results"
 	"zcbench/results/caveat"
@@ -51,6 +52,7 @@ func openTicking(t *testing.T) *instrument.Set {
 // TestDaysOfSamples: two days at ten samples a second fit the link and the store,
 // and say the same as all samples would.
 func TestDaysOfSamples(t *testing.T) {
+	tier.Long(t)
 	const (
 		interval  = 100 * time.Millisecond
 		intervals = int(48 * time.Hour / interval)

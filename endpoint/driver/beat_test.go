@@ -12,12 +12,14 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
 // A peer that shakes hands and then is stopped: its kernel acknowledges
 // everything, and nothing comes.
 func TestSilentAgentIsGivenUp(t *testing.T) {
+	tier.Long(t)
 	t.Parallel()
 	ours, theirs := endpointtest.PairTCP(t)
 	go func() {
@@ -55,6 +57,7 @@ func (s slow) Open(p endpoint.Params) (endpoint.Session, error) {
 // An end that is busy is not one that is silent; and the beats it sends are no
 // more than promised, and counted.
 func TestBusyEndIsNotSilent(t *testing.T) {
+	tier.Long(t)
 	tr := trial(t, 1, endpointtest.Plain{Role: endpoint.RX}, endpointtest.Plain{Role: endpoint.TX})
 	ours, theirs := endpointtest.PairTCP(t)
 	a := &agent.Agent{RX: []endpoint.Engine{slow{endpointtest.Plain{Role: endpoint.RX}}}, Version: "test", Trusted: true}

@@ -18,6 +18,7 @@ import (
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
@@ -110,6 +111,7 @@ func TestDrive(t *testing.T) {
 }
 
 func TestDriveFailures(t *testing.T) {
+	tier.Long(t)
 	boom := errors.New("boom")
 	unsupported := fault.Errorf(fault.Unsupported, "no such hardware; buy it")
 	for name, tc := range map[string]struct {
@@ -229,6 +231,7 @@ func TestToken(t *testing.T) {
 
 // Who has the token has the receiver from the handshake on.
 func TestOneDriverAtATime(t *testing.T) {
+	tier.Long(t)
 	token := []byte("0123456789abcdef")
 	addr := server(t, &agent.Agent{Token: token})
 	c, err := dialServer(t, addr, token)
@@ -345,6 +348,7 @@ func TestGarbage(t *testing.T) {
 
 // A sender whose receiver is stuck is cut off after the window, not waited for.
 func TestStuckReceiverIsCut(t *testing.T) {
+	tier.Long(t)
 	tr := trial(t, 1, stuck{endpointtest.Plain{Role: endpoint.RX}}, endpointtest.Plain{Role: endpoint.TX})
 	begun := time.Now()
 	r, err := Drive(t.Context(), tr)

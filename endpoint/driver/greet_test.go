@@ -16,6 +16,7 @@ import (
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
@@ -120,6 +121,7 @@ func TestBlackHole(t *testing.T) {
 
 // A sender that was cut off leaves no connection behind that goes on sending.
 func TestCutSenderLeavesNothing(t *testing.T) {
+	tier.Long(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

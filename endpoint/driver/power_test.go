@@ -14,6 +14,7 @@ import (
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
@@ -87,6 +88,7 @@ func TestPowerOfARun(t *testing.T) {
 // TestPowerFails: a meter that dies, or never said anything, costs the power
 // figures and nothing else.
 func TestPowerFails(t *testing.T) {
+	tier.Long(t)
 	tr := trial(t, 1, endpointtest.Plain{Role: endpoint.RX}, endpointtest.Plain{Role: endpoint.TX})
 	dies := "exec:for i in 1 2 3; do echo 100; sleep 0.05; done; echo broken >&2; exit 1"
 	mute := "exec:sleep 100"

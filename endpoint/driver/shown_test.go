@@ -12,6 +12,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
@@ -30,6 +31,7 @@ var secretFacts = results.Facts{
 // A driver without a token learns what the figures depend on, and nothing else of
 // the host; one with a token learns all.
 func TestStrangersLearnLittle(t *testing.T) {
+	tier.Long(t)
 	meter := t.TempDir() + "/secret8.csv"
 	if err := os.WriteFile(meter, []byte("time,watts\n0,1\n"), 0o600); err != nil {
 		t.Fatal(err)

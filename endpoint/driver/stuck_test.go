@@ -13,6 +13,7 @@ import (
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/fault"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
@@ -137,6 +138,7 @@ func TestStuckAgentIsGivenUp(t *testing.T) {
 // TestStuckOrSilent: an agent that did nothing and is not heard of either is not called
 // stuck, and not said to be heard of.
 func TestStuckOrSilent(t *testing.T) {
+	tier.Long(t)
 	t.Parallel()
 	ours, theirs := endpointtest.PairTCP(t)
 	c := &Client{name: "receiver", link: wire.NewLink(ours, wire.MaxReply)}
@@ -161,6 +163,7 @@ func TestStuckOrSilent(t *testing.T) {
 
 // TestBusyDriverIsWaitedFor: one that says so may take long between what it asks.
 func TestBusyDriverIsWaitedFor(t *testing.T) {
+	tier.Long(t)
 	t.Parallel()
 	tr := trial(t, 1, endpointtest.Plain{Role: endpoint.RX}, slow{endpointtest.Plain{Role: endpoint.TX}})
 	ours, theirs := endpointtest.PairTCP(t)

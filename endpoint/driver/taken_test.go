@@ -10,6 +10,7 @@ import (
 	"zcbench/endpoint"
 	"zcbench/endpoint/endpointtest"
 	"zcbench/endpoint/wire"
+	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
@@ -28,6 +29,7 @@ func coded(r *results.Record) (w []string) {
 // The record has what the sockets have, and warns where that is not what was
 // asked, by the end and the setting.
 func TestSettingsAreReadBack(t *testing.T) {
+	tier.Long(t)
 	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control")
 	if err != nil {
 		t.Fatal(err)

@@ -12,12 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/procfile"
+	"zcbench/internal/testutil/tier"
 )
 
 // What a calibration under others' load says of its clock's error covers what the
 // clock is off by in windows under such load. ZCBENCH_ROUNDS windows are tried;
 // without it a few.
 func TestBound(t *testing.T) {
+	tier.Long(t)
 	const window, each = time.Second, 10
 	rounds := 5
 	if text := os.Getenv("ZCBENCH_ROUNDS"); text != "" {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"zcbench/internal/procfile"
+	"zcbench/internal/testutil/tier"
 )
 
 func TestSchedstat(t *testing.T) {
@@ -270,6 +271,7 @@ func TestStore(t *testing.T) {
 
 // The first asks the kernel, the others ask the file; two at once ask once.
 func TestFor(t *testing.T) {
+	tier.Long(t)
 	dir := t.TempDir()
 	cpus := allowed(t)
 	type answer struct {
@@ -390,6 +392,7 @@ func TestReadAllocates(t *testing.T) {
 // TestBareNamespace: where the loopback interface is down, clocks are tried on what
 // there is.
 func TestBareNamespace(t *testing.T) {
+	tier.Long(t)
 	const inside = "ZCBENCH_TEST_BARE"
 	if os.Getenv(inside) != "" {
 		if got := possible(); len(got) != len(loads)-1 {

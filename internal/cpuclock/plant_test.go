@@ -12,6 +12,7 @@ import (
 
 	"zcbench/internal/abi"
 	"zcbench/internal/procfile"
+	"zcbench/internal/testutil/tier"
 )
 
 // The clock that was chosen is right about work in bursts long and short and
@@ -20,6 +21,7 @@ import (
 // fill tells nothing, for any clock is right about that. A load is judged by the
 // better of its rounds: a clock that is wrong is wrong in all.
 func TestPlanted(t *testing.T) {
+	tier.Long(t)
 	const spell, rounds, tries = 400 * time.Millisecond, 2, 6
 	tolerance := 1.0 // percent of a CPU
 	if os.Getenv("ZCBENCH_LAB") != "" {

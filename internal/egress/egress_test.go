@@ -13,6 +13,7 @@ import (
 
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/tier"
 )
 
 func on(names ...string) map[string]ethtool.Feature {
@@ -114,9 +115,10 @@ func listen(t *testing.T, e *netpair.End, at netip.Addr) (l net.Listener) {
 // TestSocket: of connections over a veth pair, as it is and with offloads off,
 // through a VLAN, and to what is not in the other namespace.
 func TestSocket(t *testing.T) {
+	tier.Root(t, "to make network namespaces")
 	p, err := netpair.New()
 	if err != nil {
-		t.Skip("needs the right to make network namespaces (root): ", err)
+		t.Fatal(err)
 	}
 	defer p.Close()
 	for _, v6 := range []bool{false, true} {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/tier"
 )
 
 // TestFilters: of what traffic control does to packets it is known that it leaves
@@ -62,9 +63,10 @@ func TestFilters(t *testing.T) {
 // TestTrafficControl: a mirror of what an interface sends is seen, by a connection
 // too, and a qdisc alone is nothing.
 func TestTrafficControl(t *testing.T) {
+	tier.Root(t, "to make network namespaces")
 	p, err := netpair.New()
 	if err != nil {
-		t.Skip("needs the right to make network namespaces (root): ", err)
+		t.Fatal(err)
 	}
 	defer p.Close()
 	lacks := errors.New("needs traffic control (modules sch_ingress, cls_u32, act_mirred)")
@@ -105,9 +107,10 @@ func TestTrafficControl(t *testing.T) {
 // TestIPsec: a connection to which a policy applies is not claimed to copy
 // nothing; one beside it is as it was.
 func TestIPsec(t *testing.T) {
+	tier.Root(t, "to make network namespaces")
 	p, err := netpair.New()
 	if err != nil {
-		t.Skip("needs the right to make network namespaces (root): ", err)
+		t.Fatal(err)
 	}
 	defer p.Close()
 	// Only what goes over IPv4.

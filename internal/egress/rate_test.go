@@ -8,13 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/tier"
 )
 
 // The speed that a veth invents is none; what its queueing allows is a rate.
 func TestRateOf(t *testing.T) {
+	tier.Root(t, "to make network namespaces")
 	p, err := netpair.New()
 	if err != nil {
-		t.Skip("needs the right to make network namespaces (root): ", err)
+		t.Fatal(err)
 	}
 	defer p.Close()
 	if err := p.TX.Do(func() error {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"reflect"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/tier"
 )
 
 var timestamps = []layers.TCPOption{{OptionType: layers.TCPOptionKindNop, OptionLength: 1}, {OptionType: layers.TCPOptionKindNop, OptionLength: 1},
@@ -90,11 +90,9 @@ func FuzzSummary(f *testing.F) {
 // TestCapture looks at a transfer over veth: with TSO on the sender the frames
 // are larger than its MTU, and the segments are not.
 func TestCapture(t *testing.T) {
+	tier.Root(t, "to make network namespaces")
 	p, err := netpair.New()
 	if err != nil {
-		if os.Getuid() != 0 {
-			t.Skipf("needs root: %v", err)
-		}
 		t.Fatal(err)
 	}
 	defer p.Close()

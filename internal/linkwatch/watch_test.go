@@ -12,14 +12,16 @@ import (
 
 	"zcbench/internal/genl/ethtool"
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/tier"
 )
 
 // TestChanges: what is changed and put back between two looks is told with both
 // its values; what happens to other interfaces, or to nothing, is not.
 func TestChanges(t *testing.T) {
+	tier.Root(t, "to make network namespaces")
 	p, err := netpair.New()
 	if err != nil {
-		t.Skip("needs the right to make network namespaces (root): ", err)
+		t.Fatal(err)
 	}
 	defer p.Close()
 	name := p.TX.Interface
@@ -103,9 +105,10 @@ func TestChanges(t *testing.T) {
 
 // TestCarrier: a link that was gone for a while.
 func TestCarrier(t *testing.T) {
+	tier.Root(t, "to make network namespaces")
 	p, err := netpair.New()
 	if err != nil {
-		t.Skip("needs the right to make network namespaces (root): ", err)
+		t.Fatal(err)
 	}
 	defer p.Close()
 	var w *Watch
@@ -145,9 +148,10 @@ func TestCarrier(t *testing.T) {
 
 // TestRemoved: that an interface went is told, also of a time before.
 func TestRemoved(t *testing.T) {
+	tier.Root(t, "to make network namespaces")
 	p, err := netpair.New()
 	if err != nil {
-		t.Skip("needs the right to make network namespaces (root): ", err)
+		t.Fatal(err)
 	}
 	defer p.Close()
 	name := p.TX.Interface

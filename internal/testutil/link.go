@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/netpair"
+	"zcbench/internal/testutil/tier"
 )
 
 // Link is a pair of interfaces in two network namespaces, as the option --link
@@ -50,6 +51,7 @@ type counted struct {
 // second from TX to RX; 0 is what the machine can do.
 func NewLink(t testing.TB, rate uint64) *Link {
 	t.Helper()
+	tier.Root(t, "to make network namespaces")
 	id := make([]byte, 4)
 	if _, err := rand.Read(id); err != nil {
 		t.Fatal(err)

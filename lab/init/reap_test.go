@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/testutil/tier"
 )
 
 // TestOrphansAreReaped: of processes whose parents are gone none stays a zombie, and
 // no status of an own child is lost.
 func TestOrphansAreReaped(t *testing.T) {
+	tier.Long(t)
 	// Orphans come to this process as they do to process 1.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		t.Fatal(err)

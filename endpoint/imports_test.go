@@ -29,6 +29,9 @@ func TestImports(t *testing.T) {
 		{"a counter", under("counters", "endpoint/instrument"), []string{"rx", "tx", "endpoint/agent", "endpoint/driver", "endpoint/summary"}},
 		{"an agent", is("endpoint/agent"), []string{"rx", "tx", "counters", "endpoint/driver", "experiment", "reports"}},
 		{"a driver", is("endpoint/driver"), []string{"rx", "tx", "counters", "endpoint/agent", "endpoint/instrument", "experiment", "reports"}},
+		{"a plan", is("experiment"), []string{"rx", "tx", "counters", "endpoint/agent", "experiment/", "reports"}},
+		{"the table of a run", is("experiment/ask"), []string{"rx", "tx", "counters", "endpoint/agent", "experiment/site", "reports"}},
+		{"a site", is("experiment/site"), []string{"rx", "tx", "counters", "reports"}},
 		{"a record", is("results"), []string{"endpoint", "endpoint/", "ringcfg", "power", "reports"}},
 		{"what is shared", func(pkg string) bool {
 			return under("internal")(pkg) && !under("internal/testutil")(pkg) && !strings.HasPrefix(pkg, "internal/bench")

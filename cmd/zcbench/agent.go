@@ -4,29 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint/agent"
+	"zcbench/endpoint/verify"
 	"zcbench/endpoint/wire"
-	"zcbench/experiment"
 	"zcbench/experiment/ask"
+	"zcbench/experiment/site"
 	"zcbench/internal/fault"
 	"zcbench/internal/hostfacts"
-	"zcbench/internal/netif"
 	"zcbench/internal/remote"
 	"zcbench/power"
 	"zcbench/results"
-	"zcbench/ringcfg"
 )
 
 // runAgent is an endpoint whose driver speaks to it over stdin and stdout, or
@@ -54,8 +50,8 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 		}
 	}
 	a := trustedAgent()
-	a.Survey, a.Allowed = surveyHere(c), *allowed
-	a.Claim = claim
+	a.Survey, a.Allowed = thisProgram(c).Survey, *allowed
+	a.Claim = site.Claim
 	a.Observe = func(e agent.Event) {
 		if e.Left != nil {
 			fmt.Fprintln(c.stderr, "zcbench agent:", oneLine(e.Left))
@@ -89,7 +85,7 @@ func listenAgent(ctx context.Context, c *cli, a *agent.Agent, address, tokenFile
 		return fault.Errorf(fault.Usage, "--listen wants --token-file: whoever holds that secret may change this host's settings "+
 			"and send traffic from it; make one: head -c 32 /dev/urandom | base64 >FILE")
 	}
-	token, err := readToken(tokenFile)
+	token, err := wire.ReadToken(tokenFile)
 	if err != nil {
 		return err
 	}
@@ -118,162 +114,6 @@ func listenAgent(ctx context.Context, c *cli, a *agent.Agent, address, tokenFile
 		return err
 	}
 	return context.Cause(ctx)
-}
-
-// claim holds this host, that is its network namespace, for a ticket. Another agent of
-// this user that is asked for the same ticket is let in beside the first.
-func claim(ticket string) (io.Closer, error) {
-	dir, err := ringcfg.Journal("").Dir()
-	if err != nil {
-		return nil, fmt.Errorf("keep other controllers away: %w", err)
-	}
-	return claimIn(dir, ticket)
-}
-
-// claimWait is for who has just taken the lock and not yet written its ticket.
-const claimWait = 200 * time.Millisecond
-
-// claimIn takes a lock in a directory that is this user's alone: what others could
-// hold, they could keep everybody out with. The kernel lets go of it when the process
-// ends, however it does.
-func claimIn(dir, ticket string) (io.Closer, error) {
-	if len(ticket) != ticketLength {
-		return nil, fault.Errorf(fault.Usage, "a ticket has %d characters", ticketLength)
-	}
-	var ns unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/net", &ns); err != nil {
-		return nil, fmt.Errorf("keep other controllers away: %w", err)
-	}
-	path := filepath.Join(dir, fmt.Sprintf("agent-%d.lock", ns.Ino))
-	for end := time.Now().Add(claimWait); ; time.Sleep(claimWait / 20) {
-		c, err := claimFile(path, ticket)
-		if err != nil {
-			return nil, fmt.Errorf("keep other controllers away: %w", err)
-		}
-		if c != nil {
-			return c, nil
-		}
-		if time.Now().After(end) {
-			return nil, fault.Errorf(fault.Denied, "another controller runs an experiment there: wait until it is over")
-		}
-	}
-}
-
-// claimFile tries once; nil is that another ticket has it, or had it just now.
-func claimFile(path, ticket string) (_ io.Closer, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	keep := false
-	defer func() {
-		if !keep {
-			f.Close()
-		}
-	}()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		theirs := make([]byte, ticketLength)
-		if _, err := f.ReadAt(theirs, 0); err == nil && string(theirs) == ticket {
-			keep = true
-			return f, nil
-		}
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	mine, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if there, err := os.Stat(path); err != nil || !os.SameFile(mine, there) {
-		return nil, nil // who had it has just removed it
-	}
-	if _, err := f.WriteAt([]byte(ticket), 0); err != nil {
-		return nil, err
-	}
-	keep = true
-	return held{f}, nil
-}
-
-// held is the lock, which leaves nothing behind.
-type held struct{ *os.File }
-
-func (h held) Close() error { return errors.Join(os.Remove(h.Name()), h.File.Close()) }
-
-const ticketLength = 26 // of crypto/rand.Text
-
-// surveyHere looks at this host for a controller elsewhere.
-func surveyHere(c *cli) func(context.Context, wire.Survey) (any, error) {
-	return func(ctx context.Context, q wire.Survey) (any, error) {
-		recoverSettings(ctx, c)
-		s := experiment.Survey{CPUs: agent.AllowedCPUs(), BootID: agent.BootID(), Transport: "tcp"}
-		s.Cores = agent.Cores(s.CPUs)
-		if err := locate(&q, &s); err != nil {
-			return nil, err
-		}
-		if err := survey(q.Role, &s); err != nil {
-			return nil, fmt.Errorf("look at %s: %w", s.Interface, err)
-		}
-		return s, nil
-	}
-}
-
-// locate finds the interface and the addresses of an end. Where nothing was
-// said it is what leads to the other end, or where ssh came in.
-func locate(q *wire.Survey, s *experiment.Survey) (err error) {
-	if q.Interface == "" && q.Address == "" && q.To != "" {
-		q.Interface = agent.InterfaceTo(q.To)
-	}
-	if q.Interface == "" && q.Address == "" {
-		if words := strings.Fields(os.Getenv("SSH_CONNECTION")); len(words) == 4 { // client, port, server, port
-			q.Address = words[2]
-		}
-	}
-	switch {
-	case q.Interface != "":
-		if s.Interface, err = netif.Name(q.Interface); err != nil {
-			return fault.Errorf(fault.Usage, "%w", err)
-		}
-	case q.Address != "":
-		a, err := netip.ParseAddr(q.Address)
-		if err != nil {
-			return fault.Errorf(fault.Usage, "address %q: %w", q.Address, err)
-		}
-		if s.Interface, err = netif.Holder(a.Unmap()); err != nil {
-			return fault.Errorf(fault.Usage, "%w (the host's iface)", err)
-		}
-	default:
-		return fault.Errorf(fault.Usage, "which of its interfaces carries the payload is not known: give the host iface or address")
-	}
-	i, err := net.InterfaceByName(s.Interface)
-	if err != nil {
-		return fault.Errorf(fault.Usage, "interface %s: %w", s.Interface, err)
-	}
-	addrs, err := i.Addrs()
-	if err != nil {
-		return fmt.Errorf("list the addresses of %s: %w", i.Name, err)
-	}
-	found := q.Address == "" || strings.HasPrefix(q.Address, "fe80:") // those are no addresses for payload
-	for _, a := range addrs {
-		p, err := netip.ParsePrefix(a.String())
-		if err != nil || p.Addr().IsLinkLocalUnicast() {
-			continue
-		}
-		text := p.Addr().Unmap().String()
-		to := &s.Addr6
-		if p.Addr().Unmap().Is4() {
-			to = &s.Addr4
-		}
-		if text == q.Address {
-			found, *to = true, text
-		} else if *to == "" {
-			*to = text
-		}
-	}
-	if !found {
-		return fault.Errorf(fault.Usage, "no interface %s with address %s is there", s.Interface, q.Address)
-	}
-	return nil
 }
 
 // pollable makes a blocked read of the link end when the link is closed: the
@@ -330,7 +170,7 @@ func (d duplex) Close() error {
 func newAgent() *agent.Agent {
 	return &agent.Agent{
 		RX: rxEngines(), TX: txEngines(), Version: version, DataPort: ask.DefaultPort + 1,
-		Verifier: verifier, Instruments: instruments(),
+		Verifier: verify.Open, Instruments: instruments(),
 		Facts: func(iface string) results.Facts { return hostfacts.Collect(iface, version) },
 	}
 }

@@ -50,7 +50,7 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer open.close()
+	defer open.Close()
 	plan, err := spec.Expand(at, known().Resolve)
 	if err != nil {
 		return err

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
+
 	"zcbench/endpoint"
 	"zcbench/endpoint/agent"
 	"zcbench/experiment/ask"
+	"zcbench/experiment/site"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -24,6 +27,11 @@ func known() *ask.Known {
 		k.Counters = append(k.Counters, m.Name)
 	}
 	return k
+}
+
+// thisProgram is what sites have of this one.
+func thisProgram(c *cli) *site.Program {
+	return &site.Program{Version: version, RX: rxEngines(), TX: txEngines(), Stderr: c.stderr, Recover: func(ctx context.Context) { recoverSettings(ctx, c) }}
 }
 
 // hereCPUs are those that this process may run on.

@@ -3,14 +3,12 @@ package main
 import (
 	"errors"
 	"net/netip"
-	"strings"
 
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/wire"
 	"zcbench/experiment/ask"
-	"zcbench/internal/bounded"
 	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 )
@@ -84,17 +82,5 @@ func (r *runFlags) token() ([]byte, error) {
 	if r.TokenFile == "" {
 		return nil, nil
 	}
-	return readToken(r.TokenFile)
-}
-
-func readToken(path string) ([]byte, error) {
-	b, err := bounded.ReadSecret(path)
-	if err != nil {
-		return nil, fault.Errorf(fault.Usage, "read the token: %w", err)
-	}
-	t := strings.TrimSpace(string(b))
-	if len(t) < 16 {
-		return nil, fault.Errorf(fault.Usage, "the token in %s is shorter than 16 characters; make one: head -c 32 /dev/urandom | base64", path)
-	}
-	return []byte(t), nil
+	return wire.ReadToken(r.TokenFile)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/experiment"
+	"zcbench/experiment/site"
 	"zcbench/experiments"
 	"zcbench/internal/bounded"
 	"zcbench/internal/fault"
@@ -118,17 +119,17 @@ func writeFacts(path string, at map[string]results.Pair[experiment.Survey]) erro
 }
 
 // surveyed opens the pairs of a spec and looks at them.
-func surveyed(ctx context.Context, c *cli, s *experiment.Spec) (sites, map[string]results.Pair[experiment.Survey], error) {
+func surveyed(ctx context.Context, c *cli, s *experiment.Spec) (site.Sites, map[string]results.Pair[experiment.Survey], error) {
 	if err := becomeRoot(ctx, c); err != nil {
 		return nil, nil, err
 	}
-	open, err := openSites(ctx, s, c.stderr)
+	open, err := thisProgram(c).Open(ctx, s)
 	if err != nil {
 		return nil, nil, err
 	}
-	at, err := open.survey(ctx)
+	at, err := open.Survey(ctx)
 	if err != nil {
-		open.close()
+		open.Close()
 		return nil, nil, err
 	}
 	return open, at, nil

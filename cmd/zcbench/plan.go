@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"zcbench/experiment"
+	"zcbench/experiment/site"
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
@@ -35,12 +36,12 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	var at map[string]results.Pair[experiment.Survey]
-	var open sites
+	var open site.Sites
 	if *facts != "" {
 		at, err = readFacts(*facts)
 	} else {
 		open, at, err = surveyed(ctx, c, spec)
-		defer open.close()
+		defer open.Close()
 	}
 	if err != nil {
 		return err
@@ -61,7 +62,7 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if open != nil { // else nobody is there to ask
-		if err := checkMeters(ctx, plan, open); err != nil {
+		if err := open.CheckMeters(ctx, plan); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"zcbench/internal/printable"
 	"zcbench/ringcfg"
@@ -13,16 +12,12 @@ import (
 // looks at the NIC. A failure is told and stops nothing: the new run may not
 // need those settings, and tune restore tries again.
 func recoverSettings(ctx context.Context, c *cli) {
-	recoverTo(ctx, c.stderr)
-}
-
-func recoverTo(ctx context.Context, stderr io.Writer) {
 	done, err := ringcfg.Recover(ctx, "")
 	for _, line := range describe(done) {
-		fmt.Fprintln(stderr, "zcbench: after a run that was killed:", printable.Line(line))
+		fmt.Fprintln(c.stderr, "zcbench: after a run that was killed:", printable.Line(line))
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "zcbench: look for what a killed run may have left:", oneLine(err))
+		fmt.Fprintln(c.stderr, "zcbench: look for what a killed run may have left:", oneLine(err))
 	}
 }
 

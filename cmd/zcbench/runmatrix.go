@@ -64,7 +64,7 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer open.close()
+	defer open.Close()
 	plan, err := spec.Expand(at, known().Resolve)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 	if err := choice.Apply(plan); err != nil {
 		return err
 	}
-	if err := checkMeters(ctx, plan, open); err != nil {
+	if err := open.CheckMeters(ctx, plan); err != nil {
 		return err
 	}
 	if missing := plan.Missing(); len(missing) > 0 && !choice.SkipMissing && !spec.SkipMissing {

@@ -172,18 +172,18 @@ func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error 
 	if err := errors.Join(flags.Idle(), flags.aloneMeters(endpoint.RX)); err != nil {
 		return err
 	}
-	readers, err := openMeters(ctx, flags.metersOf(endpoint.RX), nil)
+	readers, err := thisProgram(c).OpenMeters(ctx, flags.metersOf(endpoint.RX), nil)
 	if err != nil {
 		return err
 	}
-	defer readers.end()
+	defer readers.End()
 	flags.announce(c)
 	out := newScreen(c, flags)
 	settings := flags.Settings(&want, nil, "tcp")
 	out.started(settings)
 	rec, err := driver.Drive(ctx, driver.Trial{
 		RX: client, RXWant: want, Settings: settings, Command: commandLine(), Live: out.live, LiveRX: true,
-		Power: readers.wanted, Baseline: time.Duration(flags.Baseline),
+		Power: readers.Wanted, Baseline: time.Duration(flags.Baseline),
 	})
 	return out.finish(rec, err)
 }

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"zcbench/experiment"
+	"zcbench/experiment/site"
 	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 	"zcbench/results/caveat"
@@ -74,7 +75,7 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), linkEnv+"=") // a veth pair, in the lab too
+	cmd.Env = append(os.Environ(), site.LinkEnv+"=") // a veth pair, in the lab too
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"zcbench/endpoint/verify"
 	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
@@ -491,13 +492,13 @@ func tuneVerify(ctx context.Context, c *cli, args []string) error {
 	}
 	var view *results.Crossing
 	if err := at(iface, func() error {
-		now, err := look(*iface)
+		now, err := verify.Look(*iface)
 		if err != nil {
 			return err
 		}
 		within, cancel := context.WithTimeout(ctx, time.Duration(length))
 		defer cancel()
-		view, err = capture(within, now, nil)
+		view, err = verify.Capture(within, now, nil)
 		return err
 	}); err != nil {
 		return err

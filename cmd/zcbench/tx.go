@@ -131,13 +131,13 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if trial.RX == nil {
 		rxp = nil
 	}
-	readers, err := openMeters(ctx, flags.metersOf(endpoint.TX), map[endpoint.Role]*driver.Client{endpoint.RX: trial.RX})
+	readers, err := thisProgram(c).OpenMeters(ctx, flags.metersOf(endpoint.TX), map[endpoint.Role]*driver.Client{endpoint.RX: trial.RX})
 	if err != nil {
 		return err
 	}
-	defer readers.end()
+	defer readers.End()
 	flags.announce(c)
-	trial.Power, trial.Baseline = readers.wanted, time.Duration(flags.Baseline)
+	trial.Power, trial.Baseline = readers.Wanted, time.Duration(flags.Baseline)
 	trial.Settings = flags.Settings(rxp, tx, "tcp")
 	out := newScreen(c, flags)
 	trial.Live = out.live

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"zcbench/experiment/site"
 	"zcbench/internal/cpuclock"
 	"zcbench/internal/procfile"
 	"zcbench/results"
@@ -71,7 +72,7 @@ func (s spaces) receiveBy(t *testing.T, before []string, args ...string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, words[0], append(words[1:], args...)...)
-	cmd.Env = append(os.Environ(), linkEnv+"=")
+	cmd.Env = append(os.Environ(), site.LinkEnv+"=")
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
@@ -109,7 +110,7 @@ func (s spaces) send(t *testing.T, before []string, args ...string) results.Reco
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "ip", append(words, args...)...)
-	cmd.Env = append(os.Environ(), linkEnv+"=")
+	cmd.Env = append(os.Environ(), site.LinkEnv+"=")
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()

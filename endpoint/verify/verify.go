@@ -1,4 +1,6 @@
-package main
+// Package verify looks at the headers that cross an interface, beside the settings
+// that say where they are to go.
+package verify
 
 import (
 	"cmp"
@@ -15,21 +17,22 @@ import (
 	"zcbench/ringcfg"
 )
 
-// verifier is how the runs of this program look at headers.
-func verifier(iface string, first, last int) (func(context.Context) (*results.Crossing, error), error) {
-	now, err := look(iface)
+// Open makes ready to look at the flows of some local or remote ports. What it gives
+// looks until its context ends.
+func Open(iface string, first, last int) (func(context.Context) (*results.Crossing, error), error) {
+	now, err := Look(iface)
 	if err != nil {
 		return nil, err
 	}
 	of := func(p netip.AddrPort) bool { return int(p.Port()) >= first && int(p.Port()) <= last }
 	return func(ctx context.Context) (*results.Crossing, error) {
-		return capture(ctx, now, func(f headers.Flow) bool { return of(f.Src) || of(f.Dst) })
+		return Capture(ctx, now, func(f headers.Flow) bool { return of(f.Src) || of(f.Dst) })
 	}, nil
 }
 
-// look finds out whether headers can be captured, and what they are to be
+// Look finds out whether headers can be captured, and what they are to be
 // compared with.
-func look(iface string) (ringcfg.View, error) {
+func Look(iface string) (ringcfg.View, error) {
 	if err := headers.Allowed(); err != nil {
 		return ringcfg.View{}, fault.Errorf(fault.Unsupported, "%w", err)
 	}
@@ -37,9 +40,9 @@ func look(iface string) (ringcfg.View, error) {
 	return now, err
 }
 
-// capture looks at the flows that keep wants, or all where it is nil, until
+// Capture looks at the flows that keep wants, or all where it is nil, until
 // ctx ends.
-func capture(ctx context.Context, now ringcfg.View, keep func(headers.Flow) bool) (*results.Crossing, error) {
+func Capture(ctx context.Context, now ringcfg.View, keep func(headers.Flow) bool) (*results.Crossing, error) {
 	begun := time.Now()
 	received, sent, lost, err := headers.Capture(ctx, now.Interface, max(len(now.Queues), 1), keep)
 	if err != nil {

@@ -1,4 +1,4 @@
-package main
+package site
 
 import (
 	"cmp"
@@ -23,11 +23,13 @@ import (
 
 // hosts is a pair of two machines.
 type hosts struct {
+	of     *Program
 	rx, tx *reach
 }
 
 // reach is a way to a machine.
 type reach struct {
+	of     *Program
 	name   string
 	host   experiment.Host
 	ssh    *remote.Host // with host.SSH
@@ -39,17 +41,17 @@ type reach struct {
 
 // openHosts makes sure that both machines can be reached, have zcbench, and
 // serve no other controller.
-func openHosts(ctx context.Context, p experiment.Pair, ticket string, stderr io.Writer) (*hosts, error) {
-	h := &hosts{}
+func (p *Program) openHosts(ctx context.Context, pair experiment.Pair, ticket string) (*hosts, error) {
+	h := &hosts{of: p}
 	var errs [2]error
 	var wg sync.WaitGroup
 	for i, e := range []struct {
 		to   **reach
 		name string
 		host experiment.Host
-	}{{&h.rx, "receiver", p.RX}, {&h.tx, "sender", p.TX}} {
+	}{{&h.rx, "receiver", pair.RX}, {&h.tx, "sender", pair.TX}} {
 		wg.Go(func() {
-			r := &reach{name: e.name + " " + e.host.Name, host: e.host, ticket: ticket, stderr: &prefixed{to: stderr, prefix: e.host.Name + ": "}}
+			r := &reach{of: p, name: e.name + " " + e.host.Name, host: e.host, ticket: ticket, stderr: &prefixed{to: p.Stderr, prefix: e.host.Name + ": "}}
 			*e.to, errs[i] = r, r.open(ctx)
 		})
 	}
@@ -81,7 +83,7 @@ func (r *reach) find(ctx context.Context) (err error) {
 		if err := remote.CheckPin(r.host.Pin); err != nil {
 			return fault.Errorf(fault.Usage, "%s: %w", r.name, err)
 		}
-		if r.token, err = readToken(r.host.TokenFile); err != nil {
+		if r.token, err = wire.ReadToken(r.host.TokenFile); err != nil {
 			return err
 		}
 	}
@@ -106,7 +108,7 @@ func (r *reach) agent(ctx context.Context, meters ...string) (*driver.Client, fu
 	if err != nil {
 		return nil, nil, r.unreachable(ctx, err)
 	}
-	client, err := driver.NewClient(r.name, link, r.token, version)
+	client, err := driver.NewClient(r.name, link, r.token, r.of.Version)
 	if err != nil {
 		end(silentWait)
 		return nil, nil, err
@@ -183,7 +185,7 @@ func (h *hosts) Survey(ctx context.Context) (at results.Pair[experiment.Survey],
 		return at, err
 	}
 	defer end()
-	if err := tx.Survey(ctx, h.tx.question(endpoint.TX, first(at.RX.Addr4, at.RX.Addr6)), &at.TX); err != nil {
+	if err := tx.Survey(ctx, h.tx.question(endpoint.TX, cmp.Or(at.RX.Addr4, at.RX.Addr6)), &at.TX); err != nil {
 		return at, err
 	}
 	at.RX.Shared, err = driver.Shared(ctx, rx, tx)
@@ -199,7 +201,7 @@ func (r *reach) question(role endpoint.Role, to string) wire.Survey {
 // Open starts both agents anew.
 func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, error) {
 	var e experiment.Ends
-	var readers meterReaders
+	var readers Meters
 	var ends [2]func()
 	var errs [2]error
 	var wg sync.WaitGroup
@@ -207,7 +209,7 @@ func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, 
 	wg.Go(func() { e.TX, ends[1], errs[1] = h.tx.agent(ctx, asUser(t.Meters, endpoint.TX, "")...) })
 	wg.Wait()
 	e.Close = func() {
-		readers.end()
+		readers.End()
 		var wg sync.WaitGroup
 		for _, end := range ends {
 			if end != nil {
@@ -218,8 +220,8 @@ func (h *hosts) Open(ctx context.Context, t experiment.Trial) (experiment.Ends, 
 	}
 	err := cmp.Or(errs[0], errs[1])
 	if err == nil {
-		readers, err = openMeters(ctx, t.Meters, map[endpoint.Role]*driver.Client{endpoint.RX: e.RX, endpoint.TX: e.TX})
-		e.Power = readers.wanted
+		readers, err = h.of.OpenMeters(ctx, t.Meters, map[endpoint.Role]*driver.Client{endpoint.RX: e.RX, endpoint.TX: e.TX})
+		e.Power = readers.Wanted
 	}
 	if err != nil {
 		e.Close()
@@ -239,19 +241,19 @@ func (h *hosts) tryMeter(ctx context.Context, text string) error {
 		defer end()
 		by[role] = client
 	}
-	readers, err := openMeters(ctx, []string{text}, by)
+	readers, err := h.of.OpenMeters(ctx, []string{text}, by)
 	if err != nil {
 		return err
 	}
-	defer readers.end()
+	defer readers.End()
 	shared, err := driver.Shared(ctx, by[endpoint.RX], by[endpoint.TX])
 	if err != nil {
 		return err
 	}
-	if readers.wanted[0].End == "" && shared != driver.OneHost {
+	if readers.Wanted[0].End == "" && shared != driver.OneHost {
 		return fault.Errorf(fault.Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", text)
 	}
-	return driver.CheckMeters(ctx, readers.wanted)
+	return driver.CheckMeters(ctx, readers.Wanted)
 }
 
 // Close lets other controllers in.

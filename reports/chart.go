@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -191,15 +192,15 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top floa
 	var words []string
 	for g, group := range l.groups {
 		if above {
-			text := clip(group.name, longest)
-			d.Labels = append(d.Labels, label{Class: "name", Text: text, Differs: clip(group.differs, longest+4-utf8.RuneCountInString(text)), DX: -d.Gutter, Y: y + 13})
+			text := printable.Clip(group.name, longest)
+			d.Labels = append(d.Labels, label{Class: "name", Text: text, Differs: printable.Clip(group.differs, longest+4-utf8.RuneCountInString(text)), DX: -d.Gutter, Y: y + 13})
 			y += lineHeight
 		}
 		first := y
 		for s := range max(1, len(l.series)) {
 			c := l.at[[3]int{p, g, s}]
 			if s < len(l.series) {
-				d.Labels = append(d.Labels, label{Class: "series", Text: clip(l.series[s], mostSeriesName), DX: -8, Y: y + height/2 + 4, End: true})
+				d.Labels = append(d.Labels, label{Class: "series", Text: printable.Clip(l.series[s], mostSeriesName), DX: -8, Y: y + height/2 + 4, End: true})
 			}
 			if c != nil {
 				b := r.slot(c, f, unit, top, places, y, height)
@@ -232,7 +233,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 	if len(c.runs) == 0 {
 		status, why := c.unmeasured()
 		s.Missing, s.Text = true, string(status)
-		s.Tip = head + "\n" + string(status) + ": " + clip(why, 200)
+		s.Tip = head + "\n" + string(status) + ": " + printable.Clip(why, 200)
 		if status != "dropped" {
 			return s
 		}
@@ -250,7 +251,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, unit, m.n, printable.Plural(m.n, "run", "runs"))
 		if m.n > 1 {
 			s.Interval = &reach{From: at(m.lo, top), To: at(m.hi, top), FromIn: m.lo >= 0, In: m.hi <= top}
-			s.Tip += fmt.Sprintf("\n95%% interval %s to %s", fixed(m.lo, places), fixed(m.hi, places))
+			s.Tip += fmt.Sprintf("\n95%% interval %s to %s", digits.Fixed(m.lo, places), digits.Fixed(m.hi, places))
 			end = max(end, min(m.hi, top))
 		}
 	} else if !s.Missing {
@@ -259,7 +260,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 	if f.idle != nil {
 		if w := over(c.runs, *f.idle); w.n > 0 && w.mean > 0 {
 			s.Idle = &reach{From: at(m.mean, top), Length: at(min(w.mean, top-m.mean), top)}
-			s.Tip += fmt.Sprintf("\nand %s %% iowait, which is idle time", fixed(w.mean, 1))
+			s.Tip += fmt.Sprintf("\nand %s %% iowait, which is idle time", digits.Fixed(w.mean, 1))
 			end = max(end, min(m.mean+w.mean, top))
 		}
 	}
@@ -271,7 +272,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 			continue
 		}
 		d := dot{X: at(*v, top), Y: float64(y) + float64(height)*float64(i+1)/float64(len(runs)+1)}
-		text := fixed(*v, places)
+		text := digits.Fixed(*v, places)
 		if one.Dropped != "" {
 			d.Class = "dropped"
 			text = "(" + text + ")"
@@ -305,7 +306,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 	if e := map[string]func(*results.Record) *results.End{"tx.watts": txEnd, "rx.watts": rxEnd}[f.of.name]; e != nil {
 		if rest := over(c.runs, resting(e)); rest.n > 0 {
 			s.Rest = at(rest.mean, top)
-			s.Tip += fmt.Sprintf("\nat rest before the run: %s W", fixed(rest.mean, 1))
+			s.Tip += fmt.Sprintf("\nat rest before the run: %s W", digits.Fixed(rest.mean, 1))
 		}
 	}
 	s.TextX = at(end, top)

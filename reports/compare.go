@@ -13,6 +13,7 @@ import (
 	"github.com/aclements/go-moremath/stats"
 	"golang.org/x/perf/benchmath"
 
+	"zcbench/internal/digits"
 	"zcbench/results"
 )
 
@@ -586,7 +587,7 @@ func (c *Comparison) rows(i int) [][]string {
 			return "–"
 		}
 		s := benchmath.AssumeNothing.Summary(benchmath.NewSample(slices.Clone(f.values), &benchmath.DefaultThresholds), confidence)
-		return fixed(f.median, places) + " ±" + s.PctRangeString()
+		return digits.Fixed(f.median, places) + " ±" + s.PctRangeString()
 	}
 	var rows [][]string
 	for k, d := range c.changes[i] {
@@ -607,7 +608,7 @@ func (c *Comparison) rows(i int) [][]string {
 		rows = append(rows, []string{c.pairs[k].old.label(), center(d.old), center(d.new), d.delta(), d.interval(), p, n, mark})
 	}
 	if a, b, n := geomean(c.changes[i]); n > 1 {
-		rows = append(rows, []string{"geomean", fixed(a, places), fixed(b, places), signed(100 * (b/a - 1)), "", "", "", ""})
+		rows = append(rows, []string{"geomean", digits.Fixed(a, places), digits.Fixed(b, places), signed(100 * (b/a - 1)), "", "", "", ""})
 	}
 	return rows
 }
@@ -710,7 +711,7 @@ func (c *Comparison) csv(w io.Writer) error {
 		if v == nil {
 			return ""
 		}
-		return digits(*v, true)
+		return digits.Exact(*v)
 	}
 	for _, d := range c.all() {
 		if err := out.Write([]string{d.Cell, d.Differs, d.Metric, d.Unit, fmt.Sprint(d.OldN), number(d.OldMedian), fmt.Sprint(d.NewN), number(d.NewMedian),

@@ -581,11 +581,3 @@ func TestExtremes(t *testing.T) {
 		}
 	}
 }
-
-func TestDecimals(t *testing.T) {
-	for top, want := range map[float64]int{0: 2, 1234: 1, 100: 1, 99: 2, 9.9: 3, 0.5: 4, 0.05: 5, 0.0034: 6, 1e-30: 9} {
-		if got := decimals(figure{n: 1, max: top}); got != want {
-			t.Errorf("%v: %d, want %d", top, got, want)
-		}
-	}
-}

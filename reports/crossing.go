@@ -21,7 +21,7 @@ func Crossing(w io.Writer, c results.Crossing) error {
 }
 
 func crossing(b *strings.Builder, c *results.Crossing) {
-	fmt.Fprintf(b, "%s for %.2f s", clean(c.Interface), c.Seconds)
+	fmt.Fprintf(b, "%s for %.2f s", printable.Line(c.Interface), c.Seconds)
 	if c.Lost > 0 {
 		fmt.Fprintf(b, "; %s came too fast to be looked at, these are a sample", printable.Count(c.Lost, "frame"))
 	}
@@ -40,7 +40,7 @@ func direction(b *strings.Builder, name string, d *results.Direction) {
 		fmt.Fprintf(b, "  TCP options          %s\n", counts(d.Options))
 	}
 	for _, f := range d.Flows[:min(most, len(d.Flows))] {
-		fmt.Fprintf(b, "  %s: %d bytes, queue %s", clean(f.Flow), f.Bytes, strings.ReplaceAll(counts(f.Queues), "-1", "unknown"))
+		fmt.Fprintf(b, "  %s: %d bytes, queue %s", printable.Line(f.Flow), f.Bytes, strings.ReplaceAll(counts(f.Queues), "-1", "unknown"))
 		if len(f.Steered) > 0 && f.Elsewhere == 0 {
 			b.WriteString("; as its flow rule wants")
 		} else if len(f.Steered) > 0 {
@@ -80,7 +80,7 @@ func counts[T int | string](c map[T]uint64) string {
 	})
 	var parts []string
 	for _, v := range values[:min(most, len(values))] {
-		parts = append(parts, fmt.Sprintf("%s (%.1f%%)", clean(fmt.Sprint(v)), 100*float64(c[v])/float64(total)))
+		parts = append(parts, fmt.Sprintf("%s (%.1f%%)", printable.Line(fmt.Sprint(v)), 100*float64(c[v])/float64(total)))
 	}
 	if len(values) > most {
 		parts = append(parts, fmt.Sprintf("and %d more", len(values)-most))

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -46,25 +47,25 @@ func connections(b *strings.Builder, r *results.Record) {
 		if v == nil {
 			return "–"
 		}
-		return fixed(*v, 0)
+		return digits.Fixed(*v, 0)
 	}
 	rows := [][]string{{"flow", " sent Gbit/s", " received Gbit/s", " retransmits", " rtt µs", " stood still s"}}
 	for i, f := range r.Flows[:min(len(r.Flows), mostFlows)] {
 		row := []string{strconv.Itoa(i + 1), "–", "–", "–", "–"}
 		var still *float64
 		if e := f.TX; e != nil {
-			row[1], row[3], row[4] = fixed(float64(e.Bytes)*8/1e9/r.Window, 3), strconv.FormatUint(e.Retransmits, 10), unknown(e.RTT)
+			row[1], row[3], row[4] = digits.Fixed(float64(e.Bytes)*8/1e9/r.Window, 3), strconv.FormatUint(e.Retransmits, 10), unknown(e.RTT)
 			still = e.Stall
 		}
 		if e := f.RX; e != nil {
-			row[2] = fixed(float64(e.Bytes)*8/1e9/r.Window, 3)
+			row[2] = digits.Fixed(float64(e.Bytes)*8/1e9/r.Window, 3)
 			if e.Stall != nil && (still == nil || *e.Stall > *still) {
 				still = e.Stall
 			}
 		}
 		stood := "–"
 		if still != nil {
-			stood = fixed(*still, 2)
+			stood = digits.Fixed(*still, 2)
 		}
 		rows = append(rows, append(row, stood))
 	}
@@ -129,7 +130,7 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 	}
 	head = append(head, shown...)
 	for _, name := range cstates {
-		head = append(head, clip(clean(name), 12))
+		head = append(head, printable.Clip(printable.Line(name), 12))
 	}
 	if clock {
 		head = append(head, "MHz")
@@ -162,7 +163,7 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 			if clock {
 				mhz := "–"
 				if c.MHz > 0 {
-					mhz = fixed(c.MHz, 0)
+					mhz = digits.Fixed(c.MHz, 0)
 				}
 				row = append(row, mhz)
 			}
@@ -213,7 +214,7 @@ func (g *tickGap) text() string {
 		return ""
 	}
 	return fmt.Sprintf("The states do not add up to busy: the kernel samples them, as mpstat and top show them, and misses short bursts. Of the %s's CPU %d they make %s %%, and it was busy for %s %%.",
-		g.end, g.cpu, fixed(g.ticks, 1), fixed(g.busy, 1))
+		g.end, g.cpu, digits.Fixed(g.ticks, 1), digits.Fixed(g.busy, 1))
 }
 
 func percentOf(m map[string]float64, name string) string {
@@ -221,7 +222,7 @@ func percentOf(m map[string]float64, name string) string {
 	if !ok {
 		return "–"
 	}
-	return fixed(v, 1)
+	return digits.Fixed(v, 1)
 }
 
 // byDepth orders C-states as hardware does: POLL, C1, C1E, C6, C10.
@@ -271,14 +272,14 @@ func (e namedEnd) hardware() string {
 }
 
 func profile(b *strings.Builder, end string, p *results.Profile) {
-	fmt.Fprintf(b, "\nWhere the CPU time of the %s went (%s, %s", end, clean(p.Event), printable.Count(p.Samples, "sample"))
+	fmt.Fprintf(b, "\nWhere the CPU time of the %s went (%s, %s", end, printable.Line(p.Event), printable.Count(p.Samples, "sample"))
 	if p.Lost > 0 {
 		fmt.Fprintf(b, ", %d lost", p.Lost)
 	}
 	b.WriteString("):\n")
 	rows := [][]string{}
 	for _, s := range p.Symbols[:min(len(p.Symbols), mostSymbols)] {
-		rows = append(rows, []string{fixed(s.Percent, 1) + " %", clip(clean(s.Name), 60), clip(clean(s.Module), 24)})
+		rows = append(rows, []string{digits.Fixed(s.Percent, 1) + " %", printable.Clip(printable.Line(s.Name), 60), printable.Clip(printable.Line(s.Module), 24)})
 	}
 	columns(b, rows, 3, 0)
 }
@@ -287,8 +288,8 @@ func syscalls(b *strings.Builder, end string, costs []results.SyscallCost) {
 	fmt.Fprintf(b, "\nSystem calls of the %s's payload threads, waiting included:\n", end)
 	rows := [][]string{{"", "calls", "errors", "total ms", "min µs", "mean µs", "max µs"}}
 	for _, c := range costs[:min(len(costs), mostSyscalls)] {
-		rows = append(rows, []string{clip(clean(c.Name), 24), strconv.FormatUint(c.Calls, 10), strconv.FormatUint(c.Errors, 10),
-			fixed(c.Total, 1), fixed(c.Min, 2), fixed(c.Mean, 2), fixed(c.Max, 1)})
+		rows = append(rows, []string{printable.Clip(printable.Line(c.Name), 24), strconv.FormatUint(c.Calls, 10), strconv.FormatUint(c.Errors, 10),
+			digits.Fixed(c.Total, 1), digits.Fixed(c.Min, 2), digits.Fixed(c.Mean, 2), digits.Fixed(c.Max, 1)})
 	}
 	columns(b, rows, 1)
 	if n := len(costs) - mostSyscalls; n > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aclements/go-moremath/stats"
 
+	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
 	"zcbench/results/caveat"
@@ -136,9 +137,9 @@ func (r *Report) sentence(c *cell, one *run, n int, d diagnosis) string {
 	text := c.label()
 	if n > 1 {
 		f := over(c.runs, known("gbps"))
-		text += fmt.Sprintf(", %s Gbit/s on average of %s; the one next to the median (%s, %s Gbit/s)", f.text(decimals(f)), printable.Count(n, "run"), clean(one.ID), fixed(one.Gbps, decimals(f)))
+		text += fmt.Sprintf(", %s Gbit/s on average of %s; the one next to the median (%s, %s Gbit/s)", f.text(decimals(f)), printable.Count(n, "run"), printable.Line(one.ID), digits.Fixed(one.Gbps, decimals(f)))
 	} else {
-		text += fmt.Sprintf(", %s Gbit/s", fixed(one.Gbps, decimals(figure{n: 1, max: one.Gbps})))
+		text += fmt.Sprintf(", %s Gbit/s", digits.Fixed(one.Gbps, digits.Places(one.Gbps)))
 	}
 	if d.cause == byNobody {
 		return text + ": what limited it cannot be told from its record. " + d.why + "."
@@ -503,15 +504,15 @@ func (d *diagnosis) copies(r *results.Record) {
 		unknown := max(uint64(e.end.Counters["copy_unknown_bytes"]), e.end.UnknownBytes)
 		copied := 100 * float64(e.end.CopiedBytes-min(unknown, e.end.CopiedBytes)) / float64(e.end.Bytes)
 		if unknown > 0 {
-			d.unknown = append(d.unknown, fmt.Sprintf("how much of %s that %s moved at the %s the kernel copied", size(unknown), clean(e.end.Engine), e.name))
+			d.unknown = append(d.unknown, fmt.Sprintf("how much of %s that %s moved at the %s the kernel copied", digits.Bytes(unknown), printable.Line(e.end.Engine), e.name))
 			if copied < copiedMuch {
 				continue
 			}
 		}
 		if copied >= copiedMuch {
-			d.also = append(d.also, fmt.Sprintf("copying: a CPU copied %.1f %% of the payload at the %s, though %s means to copy nothing", copied, e.name, clean(e.end.Engine)))
+			d.also = append(d.also, fmt.Sprintf("copying: a CPU copied %.1f %% of the payload at the %s, though %s means to copy nothing", copied, e.name, printable.Line(e.end.Engine)))
 		} else {
-			d.not = append(d.not, fmt.Sprintf("copying at the %s (%s %% of the payload)", e.name, percent(copied)))
+			d.not = append(d.not, fmt.Sprintf("copying at the %s (%s %% of the payload)", e.name, digits.Percent(copied)))
 		}
 	}
 }
@@ -545,7 +546,7 @@ func (d *diagnosis) unsteady(r *results.Record) {
 	}
 	low, high := slices.Min(speeds), slices.Max(speeds)
 	if mean := stats.Mean(speeds); high-low > much*mean {
-		f := decimals(figure{n: 1, max: high})
-		d.also = append(d.also, fmt.Sprintf("throughput was not steady: %s to %s Gbit/s in %d intervals", fixed(low, f), fixed(high, f), len(speeds)))
+		f := digits.Places(high)
+		d.also = append(d.also, fmt.Sprintf("throughput was not steady: %s to %s Gbit/s in %d intervals", digits.Fixed(low, f), digits.Fixed(high, f), len(speeds)))
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aclements/go-moremath/stats"
 
+	"zcbench/internal/digits"
 	"zcbench/results"
 )
 
@@ -115,7 +116,7 @@ func (f figure) text(decimals int) string {
 	if f.n == 0 {
 		return "–"
 	}
-	return fixed(f.mean, decimals)
+	return digits.Fixed(f.mean, decimals)
 }
 
 // relative is half the interval in percent of the mean.
@@ -135,50 +136,15 @@ func (f figure) relative() string {
 	return fmt.Sprintf("±%.1f%%", p)
 }
 
-// spread is the range of the runs.
-func (f figure) spread(decimals int) string {
-	if f.n < 2 {
-		return "–"
-	}
-	return fixed(f.min, decimals) + "–" + fixed(f.max, decimals)
-}
-
-func fixed(v float64, decimals int) string { return fmt.Sprintf("%.*f", decimals, v) }
-
-// percent keeps a share that is nearly nothing, or nearly all, from reading as
-// exactly that.
-func percent(v float64) string {
-	switch {
-	case v > 0 && v < 0.05:
-		return "<0.1"
-	case v < 100 && v >= 99.95:
-		return ">99.9"
-	}
-	return fixed(v, 1)
-}
-
-// decimals gives the largest figure at least three digits that count, and all
-// figures of a column the same number of decimals.
+// decimals is how many decimals the means of some figures take.
 func decimals(figures ...figure) int {
-	top := 0.0
+	var tops []float64
 	for _, f := range figures {
 		if f.n > 0 {
-			top = max(top, math.Abs(f.max))
+			tops = append(tops, f.max)
 		}
 	}
-	switch {
-	case top >= 100:
-		return 1
-	case top >= 10 || top == 0:
-		return 2
-	case top >= 1:
-		return 3
-	}
-	places := 4
-	for ; top < 0.1 && places < 9; top *= 10 {
-		places++
-	}
-	return places
+	return digits.Places(tops...)
 }
 
 // each gives the figures of all cells, cell by cell.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -55,7 +56,7 @@ func (r *Report) find(name string) (*cell, *run, error) {
 		const most = 6
 		var all []string
 		for _, c := range cells[:min(most, len(cells))] {
-			all = append(all, fmt.Sprintf("%s (%s)", cmp.Or(clean(c.id), "no id"), r.spelled(c)))
+			all = append(all, fmt.Sprintf("%s (%s)", cmp.Or(printable.Line(c.id), "no id"), r.spelled(c)))
 		}
 		if n := len(cells) - most; n > 0 {
 			all = append(all, fmt.Sprintf("and %d more", n))
@@ -92,7 +93,7 @@ func (r *Report) spelled(c *cell) string {
 	}
 	var words []string
 	for i, name := range r.by {
-		words = append(words, clean(name)+"="+c.by[i])
+		words = append(words, printable.Line(name)+"="+c.by[i])
 	}
 	text := strings.Join(words, ",")
 	if c.differs != "" {

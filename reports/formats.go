@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/perf/benchfmt"
 
+	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -150,7 +150,7 @@ func (c columnCell) absolute() string {
 	if _, fraction, ok := strings.Cut(strings.TrimRight(c.text, "cht?"), "."); ok {
 		places = len(fraction)
 	}
-	return c.text + " ± " + fixed(c.figure.hi-c.figure.mean, places)
+	return c.text + " ± " + digits.Fixed(c.figure.hi-c.figure.mean, places)
 }
 
 // markdown keeps text from being taken for markup.
@@ -177,11 +177,11 @@ func (r *Report) writeCSV(w io.Writer) error {
 		warnings := strings.Join(r.warnings(k), "; ")
 		for _, m := range r.metrics {
 			f := over(k.runs, m)
-			line := slices.Concat(k.by, []string{k.differs, "measured", clean(k.id), k.tx, k.rx, k.scope(txEnd), k.scope(rxEnd), k.powerScope(txEnd),
+			line := slices.Concat(k.by, []string{k.differs, "measured", printable.Line(k.id), k.tx, k.rx, k.scope(txEnd), k.scope(rxEnd), k.powerScope(txEnd),
 				k.powerScope(rxEnd), m.name, m.unit, strconv.Itoa(m.better),
 				strconv.Itoa(f.n), strconv.Itoa(len(k.dropped)), strconv.Itoa(len(k.failed)), strconv.Itoa(len(k.skipped))})
 			for _, v := range []float64{f.mean, f.lo, f.hi, f.sd, f.median, f.min, f.max} {
-				line = append(line, digits(v, f.n > 0))
+				line = append(line, optionally(v, f.n > 0))
 			}
 			if err := c.Write(append(line, warnings)); err != nil {
 				return err
@@ -199,7 +199,7 @@ func (r *Report) writeCSV(w io.Writer) error {
 				upper = p.Upper
 			}
 			line = append(line, p.text(), s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", unitSpeed, "1", "", "", "", "",
-				digits((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", digits(p.Gbps, p.Upper > 0), digits(upper, p.Upper > 0), s.Source)
+				optionally((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", optionally(p.Gbps, p.Upper > 0), optionally(upper, p.Upper > 0), s.Source)
 			if err := c.Write(line); err != nil {
 				return err
 			}
@@ -225,14 +225,14 @@ func (r *Report) writeRuns(w io.Writer) error {
 	}
 	for _, k := range r.cells {
 		for _, one := range k.records() {
-			line := slices.Concat(k.by, []string{k.differs, clean(one.Cell), k.tx, k.rx, clean(one.ID), strconv.Itoa(one.Repeat), clean(one.Started),
-				clean(string(one.Status)), clean(one.Dropped), clean(one.Reason)})
+			line := slices.Concat(k.by, []string{k.differs, printable.Line(one.Cell), k.tx, k.rx, printable.Line(one.ID), strconv.Itoa(one.Repeat), printable.Line(one.Started),
+				printable.Line(string(one.Status)), printable.Line(one.Dropped), printable.Line(one.Reason)})
 			for _, m := range r.metrics {
 				v := m.of(one.Record)
 				if v == nil || one.Status != results.OK {
 					line = append(line, "")
 				} else {
-					line = append(line, digits(*v, true))
+					line = append(line, digits.Exact(*v))
 				}
 			}
 			if err := c.Write(line); err != nil {
@@ -246,20 +246,20 @@ func (r *Report) writeRuns(w io.Writer) error {
 
 // scope is how an end's CPU was counted in a cell's runs.
 func (c *cell) scope(end func(*results.Record) *results.End) string {
-	return clean(strings.Join(scopesOf([]*cell{c}, end), "+"))
+	return printable.Line(strings.Join(scopesOf([]*cell{c}, end), "+"))
 }
 
 // powerScope is what an end's meters saw in a cell's runs.
 func (c *cell) powerScope(end func(*results.Record) *results.End) string {
-	return clean(strings.Join(powerScopesOf([]*cell{c}, end), "+"))
+	return printable.Line(strings.Join(powerScopesOf([]*cell{c}, end), "+"))
 }
 
-// digits are those that give back the same number.
-func digits(v float64, has bool) string {
-	if !has || math.IsNaN(v) || math.IsInf(v, 0) {
+// optionally are the digits of a number where there is one.
+func optionally(v float64, has bool) string {
+	if !has {
 		return ""
 	}
-	return strconv.FormatFloat(v, 'g', -1, 64)
+	return digits.Exact(v)
 }
 
 // warnings are the notes on a cell, with its own numbers alone.
@@ -394,7 +394,7 @@ func (r *Report) writeRecords(w io.Writer) error {
 		}
 		b, err := json.Marshal(rec)
 		if err != nil {
-			return fmt.Errorf("encode run %s: %w", clean(rec.ID), err)
+			return fmt.Errorf("encode run %s: %w", printable.Line(rec.ID), err)
 		}
 		if _, err := w.Write(append(printable.JSON(b), '\n')); err != nil {
 			return err
@@ -476,7 +476,7 @@ func (r *Report) benchNames() []string {
 // byte in the escape of URLs: what differs before does so after.
 func benchWord(s string) string {
 	var b strings.Builder
-	for _, c := range []byte(clean(s)) {
+	for _, c := range []byte(printable.Line(s)) {
 		if c <= ' ' || strings.IndexByte(`/="%`, c) >= 0 {
 			fmt.Fprintf(&b, "%%%02X", c)
 		} else {

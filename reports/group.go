@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -55,10 +56,10 @@ func (c *cell) measured() []*run { return slices.Concat(c.runs, c.dropped) }
 // engine is what the end itself reported, else what was asked of it.
 func engine(r *results.Record, e *results.End, role string) string {
 	if e != nil && e.Engine != "" {
-		return clip(clean(e.Engine), 24)
+		return printable.Clip(printable.Line(e.Engine), 24)
 	}
 	if s, ok := r.Settings[role].(string); ok && s != "" {
-		return clip(clean(s), 24)
+		return printable.Clip(printable.Line(s), 24)
 	}
 	return "(raw)"
 }
@@ -85,7 +86,7 @@ func mode(r *results.Record) string {
 // tx. before the name asks for one end. It is empty where there is none.
 func (s *Set) attribute(r *run, name string) string {
 	if v, ok := r.Axes[name]; ok {
-		return clean(v)
+		return printable.Line(v)
 	}
 	switch name {
 	case "rx":
@@ -100,15 +101,15 @@ func (s *Set) attribute(r *run, name string) string {
 	case "mode":
 		return mode(r.Record)
 	case "cell":
-		return clean(r.Cell)
+		return printable.Line(r.Cell)
 	case "command":
-		return clean(r.Command)
+		return printable.Line(r.Command)
 	case "experiment":
-		return clean(r.Experiment)
+		return printable.Line(r.Experiment)
 	case "pair":
-		return clean(r.Pair)
+		return printable.Line(r.Pair)
 	case "status":
-		return clean(string(r.Status))
+		return printable.Line(string(r.Status))
 	case "repeat":
 		return strconv.Itoa(r.Repeat)
 	}
@@ -133,7 +134,7 @@ func (s *Set) names() []string {
 	seen := map[string]bool{"mode": true, "tx": true, "rx": true, "cell": true, "command": true, "experiment": true, "pair": true, "status": true, "repeat": true}
 	for _, r := range s.runs {
 		for k := range r.Axes {
-			seen[clean(k)] = true
+			seen[printable.Line(k)] = true
 		}
 		for _, f := range r.flat.settings {
 			seen[f.Name] = true
@@ -334,7 +335,7 @@ func (s *Set) settings(r *run) map[string]string {
 	delete(m, "tx")
 	delete(m, "rx")
 	if r.Pair != "" {
-		m["pair"] = clean(r.Pair)
+		m["pair"] = printable.Line(r.Pair)
 	}
 	return m
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -169,7 +170,7 @@ func (r *Report) page() page {
 	p.Charts = draw.charts(l)
 	p.Cut = slices.ContainsFunc(p.Charts, chart.cut)
 	if l.bars != "" && l.bars != "gro" && l.bars != "bigtcp" {
-		p.ChartNotes = append(p.ChartNotes, "The bars of a group are values of "+clean(l.bars)+".")
+		p.ChartNotes = append(p.ChartNotes, "The bars of a group are values of "+printable.Line(l.bars)+".")
 	}
 	if l.left > 0 {
 		p.ChartNotes = append(p.ChartNotes, fmt.Sprintf("The charts show the first %d of %d cells; the table has all, and --filter or --group-by chooses others.", len(cells)-l.left, len(cells)))
@@ -194,7 +195,7 @@ func (r *Report) page() page {
 			one := h.cells[i]
 			f := tableFigure{Text: one.text, Around: one.around, Metric: h.of.name, N: one.figure.n}
 			if f.N > 0 {
-				f.Mean, f.Lo, f.Hi = digits(one.figure.mean, true), digits(one.figure.lo, true), digits(one.figure.hi, true)
+				f.Mean, f.Lo, f.Hi = digits.Exact(one.figure.mean), digits.Exact(one.figure.lo), digits.Exact(one.figure.hi)
 			} else if h.of.name == "" && one.text != "" {
 				f.Mean = fmt.Sprint(len(c.runs))
 			}
@@ -242,7 +243,7 @@ func (r *Report) page() page {
 func (r *Report) title() string {
 	name := ""
 	for i, one := range r.runs {
-		if e := clean(one.Experiment); i == 0 {
+		if e := printable.Line(one.Experiment); i == 0 {
 			name = e
 		} else if e != name {
 			name = ""
@@ -254,7 +255,7 @@ func (r *Report) title() string {
 	}
 	text := fmt.Sprintf("%d %s, %d %s", len(r.cells), what, len(r.runs), printable.Plural(len(r.runs), "run", "runs"))
 	if name != "" {
-		return clip(name, 60) + ": " + text
+		return printable.Clip(name, 60) + ": " + text
 	}
 	return "Zero-copy TCP: " + text
 }
@@ -270,12 +271,12 @@ func (r *Report) varying() *grid {
 	g := &grid{Left: max(0, len(names)-most)}
 	names = names[:len(names)-g.Left]
 	for _, n := range names {
-		g.Heads = append(g.Heads, clean(n))
+		g.Heads = append(g.Heads, printable.Line(n))
 	}
 	for _, c := range r.cells {
 		row := gridRow{Name: r.named(c)}
 		for _, n := range names {
-			row.Values = append(row.Values, cmp.Or(clean(c.flat[n]), "–"))
+			row.Values = append(row.Values, cmp.Or(printable.Line(c.flat[n]), "–"))
 		}
 		g.Rows = append(g.Rows, row)
 	}
@@ -321,11 +322,11 @@ func (r *Report) commands() []command {
 	for i, c := range r.cells {
 		one := command{Cell: i, Name: r.named(c), Differs: c.differs}
 		for _, run := range c.records() {
-			if v := clean(run.Command); v != "" && !slices.Contains(one.Lines, v) && len(one.Lines) < 3 {
+			if v := printable.Line(run.Command); v != "" && !slices.Contains(one.Lines, v) && len(one.Lines) < 3 {
 				one.Lines = append(one.Lines, v)
 			}
 			for _, end := range slices.Sorted(maps.Keys(run.Tuned)) {
-				if v := clean(end + ": " + strings.Join(run.Tuned[end], ", ")); !slices.Contains(one.Changed, v) && len(one.Changed) < 6 {
+				if v := printable.Line(end + ": " + strings.Join(run.Tuned[end], ", ")); !slices.Contains(one.Changed, v) && len(one.Changed) < 6 {
 					one.Changed = append(one.Changed, v)
 				}
 			}
@@ -405,7 +406,7 @@ func (r *Report) bests() []best {
 func (r *Report) sure(who *cell, top figure, of metric, places int) string {
 	text := "one run: how much runs differ is not known"
 	if top.n > 1 {
-		text = fmt.Sprintf("mean of %s, 95 %% interval %s to %s", printable.Count(top.n, "run"), fixed(top.lo, places), fixed(top.hi, places))
+		text = fmt.Sprintf("mean of %s, 95 %% interval %s to %s", printable.Count(top.n, "run"), digits.Fixed(top.lo, places), digits.Fixed(top.hi, places))
 	}
 	var near []string
 	for _, c := range r.cells {
@@ -443,8 +444,8 @@ func (r *Report) runLog() (rows []logRow, left int) {
 	var zone *time.Location // that of the first, for all
 	for _, e := range all {
 		row := logRow{
-			Name: r.named(e.c), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: clean(string(e.r.Status)),
-			ID: clean(e.r.ID), Remark: clean(cmp.Or(e.r.Reason, e.r.Dropped)),
+			Name: r.named(e.c), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: printable.Line(string(e.r.Status)),
+			ID: printable.Line(e.r.ID), Remark: printable.Line(cmp.Or(e.r.Reason, e.r.Dropped)),
 		}
 		if t := e.r.started; !t.IsZero() {
 			if zone == nil {
@@ -499,12 +500,12 @@ func (s *Set) environment(runs []*run) []factGroup {
 		if !ok {
 			head, rest = "other", name
 		}
-		if len(groups) == 0 || groups[len(groups)-1].Name != clean(head) {
-			groups = append(groups, factGroup{Name: clean(head)})
+		if len(groups) == 0 || groups[len(groups)-1].Name != printable.Line(head) {
+			groups = append(groups, factGroup{Name: printable.Line(head)})
 		}
 		g := &groups[len(groups)-1]
 		row := values[name]
-		row.Name = clean(rest)
+		row.Name = printable.Line(rest)
 		row.Same = slices.Equal(row.TX, row.RX)
 		g.Varies = g.Varies || len(row.TX) > 1 || len(row.RX) > 1
 		g.Entries = append(g.Entries, *row)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"zcbench/internal/printable"
 )
 
 // layout is where in the charts each cell has its bar: in which panel, in
@@ -188,7 +190,7 @@ func axisValue(name, value string) string {
 
 // axisText is a value with its axis.
 func axisText(name, value string) string {
-	return cmp.Or(valueNames[[2]string{name, value}], clean(name)+" "+value)
+	return cmp.Or(valueNames[[2]string{name, value}], printable.Line(name)+" "+value)
 }
 
 // named is a cell's name with what its values are: iouring, HW GRO, 2 CPUs.

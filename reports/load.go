@@ -55,7 +55,7 @@ type facts []results.Fact
 func sorted(f results.Facts) facts {
 	list := f.Flat()
 	for i := range list {
-		list[i] = results.Fact{Name: clean(list[i].Name), Value: clean(list[i].Value)}
+		list[i] = results.Fact{Name: printable.Line(list[i].Name), Value: printable.Line(list[i].Value)}
 	}
 	return list
 }
@@ -190,7 +190,7 @@ func load(paths []string, redact *results.Redactor) (*Set, error) {
 // noStore is what holds no records.
 type noStore struct{ path, why string }
 
-func (s noStore) Error() string { return "read records: " + clean(s.path) + " " + s.why }
+func (s noStore) Error() string { return "read records: " + printable.Line(s.path) + " " + s.why }
 
 // Is says that something was named that is not there.
 func (noStore) Is(target error) bool { return target == fs.ErrNotExist }
@@ -365,7 +365,7 @@ func (t *troubles) texts(path string) []string {
 		if len(n) > most {
 			where = append(where, "…")
 		}
-		list = append(list, fmt.Sprintf("%s: %d %s not read (%s %s): %s", clean(path), len(n), printable.Plural(len(n), "line", "lines"), printable.Plural(len(n), "line", "lines"), strings.Join(where, ", "), clean(cause)))
+		list = append(list, fmt.Sprintf("%s: %d %s not read (%s %s): %s", printable.Line(path), len(n), printable.Plural(len(n), "line", "lines"), printable.Plural(len(n), "line", "lines"), strings.Join(where, ", "), printable.Line(cause)))
 	}
 	return list
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -186,7 +187,7 @@ func extra(runs []*run) []metric {
 				}
 			}
 			for _, n := range slices.Sorted(maps.Keys(names)) {
-				name := clean(end.role + "." + f.name + "." + n)
+				name := printable.Line(end.role + "." + f.name + "." + n)
 				list = append(list, metric{name, name, f.unit, 0, endMetric(end.of, func(e *results.End) *float64 { return f.of(e, n) })})
 			}
 		}

@@ -50,7 +50,7 @@ func (p *plans) open(dir string) *planned {
 	name, plan, err := results.ReadPlan(dir)
 	one := &planned{dir: dir, experiment: name, Plan: plan, there: map[plannedRun]bool{}}
 	if err != nil {
-		p.texts = append(p.texts, clean(err.Error())+"; whether all runs are there cannot be known")
+		p.texts = append(p.texts, printable.Line(err.Error())+"; whether all runs are there cannot be known")
 		one.Cells = nil
 	}
 	for i := range one.Cells {
@@ -99,10 +99,10 @@ func (p *plans) remarks() []string {
 	for _, name := range slices.Sorted(maps.Keys(p.unknown)) {
 		files := slices.Clone(p.unknown[name])
 		for i := range files {
-			files[i] = clean(files[i])
+			files[i] = printable.Line(files[i])
 		}
 		texts = append(texts, fmt.Sprintf("whether all planned runs of experiment %s are here cannot be known: no %s stands beside %s; zcbench report DIR over the directory of zcbench run would know",
-			clean(name), results.PlanFile, strings.Join(shorten(files), ", ")))
+			printable.Line(name), results.PlanFile, strings.Join(shorten(files), ", ")))
 	}
 	return texts
 }
@@ -128,15 +128,15 @@ func (p *planned) missing() string {
 		case n >= runs:
 			complete++
 		case n == 0:
-			none = append(none, clean(c.Name))
+			none = append(none, printable.Line(c.Name))
 		default:
-			few = append(few, fmt.Sprintf("%s (%d of %d)", clean(c.Name), n, runs))
+			few = append(few, fmt.Sprintf("%s (%d of %d)", printable.Line(c.Name), n, runs))
 		}
 	}
 	if have == want {
 		return ""
 	}
-	text := fmt.Sprintf("experiment %s in %s is incomplete: %d of %s%d planned runs are there, and %d of %s complete", clean(p.experiment), clean(p.dir), have, atLeast, want, complete, printable.Count(len(p.Cells), "cell"))
+	text := fmt.Sprintf("experiment %s in %s is incomplete: %d of %s%d planned runs are there, and %d of %s complete", printable.Line(p.experiment), printable.Line(p.dir), have, atLeast, want, complete, printable.Count(len(p.Cells), "cell"))
 	const most = 5
 	for _, part := range []struct {
 		head string
@@ -199,7 +199,7 @@ func (p *plans) shards() []string {
 		if left > most {
 			missing = append(missing, "…")
 		}
-		text := fmt.Sprintf("experiment %s is incomplete: of its %d shards %s %s missing", clean(key.experiment), key.shards, strings.Join(missing, ", "), printable.Plural(left, "is", "are"))
+		text := fmt.Sprintf("experiment %s is incomplete: of its %d shards %s %s missing", printable.Line(key.experiment), key.shards, strings.Join(missing, ", "), printable.Plural(left, "is", "are"))
 		if all > 0 {
 			text += fmt.Sprintf(", with %d of %s", all-cells, printable.Count(all, "cell"))
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -42,7 +43,7 @@ const told = 0.01
 // onePower is a meter's figures; what it saw is part of them, as watts of a
 // CPU package are no watts of a host.
 func onePower(p *results.Power) string {
-	unit := func(v float64) string { return fixed(v, decimals(figure{n: 1, max: v})) }
+	unit := func(v float64) string { return digits.Fixed(v, digits.Places(v)) }
 	text := unit(p.Watts) + " W"
 	if p.Bound > told*p.Watts {
 		text += " ± " + unit(p.Bound)
@@ -60,7 +61,7 @@ func onePower(p *results.Power) string {
 	if p.Energy {
 		by = "energy counter"
 	}
-	return fmt.Sprintf("%s, %s, by %s (%s)", text, sees(p), clip(clean(p.Meter), 80), by)
+	return fmt.Sprintf("%s, %s, by %s (%s)", text, sees(p), printable.Clip(printable.Line(p.Meter), 80), by)
 }
 
 func sees(p *results.Power) string {

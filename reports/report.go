@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
 	"zcbench/results/caveat"
@@ -99,7 +100,7 @@ func (r *Report) heads() []string {
 	}
 	heads := make([]string, len(r.by))
 	for i, name := range r.by {
-		heads[i] = clean(name)
+		heads[i] = printable.Line(name)
 	}
 	return heads
 }
@@ -207,7 +208,7 @@ func (s *Set) notes(cells []*cell) []note {
 		}
 		for _, r := range c.runs {
 			for _, w := range slices.Concat(r.Notes, r.Warnings) {
-				add(c, clean(w))
+				add(c, printable.Line(w))
 			}
 		}
 		for _, text := range slices.Concat(s.drift(c), c.doubts()) {
@@ -254,14 +255,14 @@ func (c *cell) doubts() []string {
 	}
 	if f := over(c.runs, known("gbps")); f.bimodal {
 		d := decimals(f)
-		texts = append(texts, fmt.Sprintf("the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches", fixed(f.lowMode, d), fixed(f.upper, d)))
+		texts = append(texts, fmt.Sprintf("the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches", digits.Fixed(f.lowMode, d), digits.Fixed(f.upper, d)))
 	}
 	for _, e := range []struct {
 		name string
 		of   func(*results.Record) *results.End
 	}{{"sender", txEnd}, {"receiver", rxEnd}} {
 		if list := powerScopesOf([]*cell{c}, e.of); len(list) > 1 {
-			texts = append(texts, fmt.Sprintf("the %s's power was not measured of one thing in all runs (%s): its mean and ROI mix them", e.name, clean(strings.Join(list, ", "))))
+			texts = append(texts, fmt.Sprintf("the %s's power was not measured of one thing in all runs (%s): its mean and ROI mix them", e.name, printable.Line(strings.Join(list, ", "))))
 		}
 		if list := metersOf([]*cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's power was not measured by one meter in all runs (%s): its mean and ROI mix them", e.name, strings.Join(shorten(list), ", ")))
@@ -274,7 +275,7 @@ func (c *cell) doubts() []string {
 		}
 	}
 	if list := totalPowerScopesOf([]*cell{c}); len(list) > 1 {
-		texts = append(texts, fmt.Sprintf("the power of both ends was not measured of one thing in all runs (%s): its mean and ROI mix them", clean(strings.Join(list, ", "))))
+		texts = append(texts, fmt.Sprintf("the power of both ends was not measured of one thing in all runs (%s): its mean and ROI mix them", printable.Line(strings.Join(list, ", "))))
 	}
 	if list := controlsOf([]*cell{c}); len(list) > 1 {
 		texts = append(texts, fmt.Sprintf("the congestion control was not one in all runs (%s): they are no repeats of each other", strings.Join(shorten(list), "; ")))
@@ -309,7 +310,7 @@ func reason(r *run) string { return cmp.Or(r.Reason, "no reason given") }
 func reasons(runs []*run, of func(*run) string) string {
 	var list []string
 	for _, r := range runs {
-		if text := clean(of(r)); !slices.Contains(list, text) {
+		if text := printable.Line(of(r)); !slices.Contains(list, text) {
 			list = append(list, text)
 		}
 	}
@@ -427,7 +428,7 @@ func scope(s string) string {
 	if text, ok := scopes[s]; ok {
 		return text
 	}
-	return "scope " + clip(clean(s), 24)
+	return "scope " + printable.Clip(printable.Line(s), 24)
 }
 
 // scopesOf are the ways in which an end's CPU was counted, sorted.
@@ -485,7 +486,7 @@ func totalPowerScopesOf(cells []*cell) []string {
 		if r.Total.Power == nil {
 			return ""
 		}
-		return cmp.Or(clean(r.Total.Power.Scope), "unknown")
+		return cmp.Or(printable.Line(r.Total.Power.Scope), "unknown")
 	})
 }
 
@@ -505,7 +506,7 @@ func clocksOf(cells []*cell, ends ...func(*results.Record) *results.End) []strin
 			case e.CPUMethod == "" && e.CPUScope == "thread":
 				return "threads"
 			}
-			return cmp.Or(clip(clean(e.CPUMethod), 24), byTicks)
+			return cmp.Or(printable.Clip(printable.Line(e.CPUMethod), 24), byTicks)
 		}) {
 			list = add(list, v)
 		}
@@ -522,7 +523,7 @@ func clockError(cells []*cell, name string) string {
 		for _, r := range c.runs {
 			for _, e := range []*results.End{r.TX, r.RX} {
 				switch {
-				case e == nil || clip(clean(e.CPUMethod), 24) != name:
+				case e == nil || printable.Clip(printable.Line(e.CPUMethod), 24) != name:
 				case e.CPUError == nil:
 					unknown++
 				default:
@@ -567,7 +568,7 @@ func clockLegend(cells []*cell) string {
 func metersOf(cells []*cell, end func(*results.Record) *results.End) []string {
 	return distinct(cells, func(r *results.Record) string {
 		if e := end(r); e != nil && e.Power != nil {
-			return clip(clean(e.Power.Meter), 80)
+			return printable.Clip(printable.Line(e.Power.Meter), 80)
 		}
 		return ""
 	})
@@ -601,7 +602,7 @@ func powerLegend(cells []*cell) string {
 	list := powerScopesOf(cells, txEnd, rxEnd)
 	var parts []string
 	for _, s := range list {
-		parts = append(parts, cmp.Or(powerScopes[s], clip(clean(s), 24), "unknown"))
+		parts = append(parts, cmp.Or(powerScopes[s], printable.Clip(printable.Line(s), 24), "unknown"))
 	}
 	switch {
 	case len(list) == 0 || len(list) == 1 && list[0] == "":
@@ -682,7 +683,7 @@ func used(r *results.Record) string {
 		if e == nil {
 			return ""
 		}
-		return clean(e.Congestion)
+		return printable.Line(e.Congestion)
 	}
 	tx, rx := of(r.TX), of(r.RX)
 	if tx != "" && rx != "" && tx != rx {

@@ -299,27 +299,11 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", c.name, g, w)
 		}
 	}
-	if f := over(cells[1].runs, known("gbps")); f.n != 1 || !math.IsNaN(f.sd) || f.spread(2) != "–" {
+	if f := over(cells[1].runs, known("gbps")); f.n != 1 || !math.IsNaN(f.sd) {
 		t.Errorf("one run: %+v", f)
 	}
 	if f := over(nil, known("gbps")); f.n != 0 || f.text(2) != "–" {
 		t.Errorf("no run: %+v", f)
-	}
-}
-
-func TestPercent(t *testing.T) {
-	for in, want := range map[float64]string{0: "0.0", 0.001: "<0.1", 0.05: "0.1", 50: "50.0", 99.94: "99.9", 99.96: ">99.9", 100: "100.0"} {
-		if got := percent(in); got != want {
-			t.Errorf("%v: got %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestSize(t *testing.T) {
-	for in, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.00 kB", 10_090_000_000: "10.09 GB", math.MaxUint64: "18446.74 PB"} {
-		if got := size(in); got != want {
-			t.Errorf("%d: got %q, want %q", in, got, want)
-		}
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/internal/digits"
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -17,7 +19,7 @@ func Run(w io.Writer, r results.Record) error {
 	var b strings.Builder
 	b.WriteString(strings.TrimSuffix(strings.Repeat("- ", 30), " ") + "\n")
 	if r.Status != results.OK {
-		b.WriteString(wrap(clip(clean(string(r.Status)), 24)+": ", clean(cmp.Or(r.Reason, "no reason given"))))
+		b.WriteString(wrap(printable.Clip(printable.Line(string(r.Status)), 24)+": ", printable.Line(cmp.Or(r.Reason, "no reason given"))))
 	}
 	if r.Status == results.OK || r.Bytes > 0 {
 		measured(&b, &r)
@@ -36,10 +38,10 @@ func Run(w io.Writer, r results.Record) error {
 		b.WriteByte('\n')
 	}
 	for _, text := range r.Notes {
-		b.WriteString(wrap("Note: ", clean(text)))
+		b.WriteString(wrap("Note: ", printable.Line(text)))
 	}
 	for _, text := range r.Warnings {
-		b.WriteString(wrap("Warning: ", clean(text)))
+		b.WriteString(wrap("Warning: ", printable.Line(text)))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -67,8 +69,8 @@ func measured(b *strings.Builder, r *results.Record) {
 		if seconds > 0 {
 			rate = float64(e.end.Bytes) * 8 / 1e9 / seconds
 		}
-		fmt.Fprintf(b, "%-9s %-12s %12s s %11s %7s Gbit/s %9s %9s %12s\n", e.name, clip(clean(e.end.Engine), 12),
-			fmt.Sprintf("0.00-%.2f", seconds), size(e.end.Bytes), fixed(rate, decimals(figure{n: 1, max: rate})),
+		fmt.Fprintf(b, "%-9s %-12s %12s s %11s %7s Gbit/s %9s %9s %12s\n", e.name, printable.Clip(printable.Line(e.end.Engine), 12),
+			fmt.Sprintf("0.00-%.2f", seconds), digits.Bytes(e.end.Bytes), digits.Fixed(rate, digits.Places(rate)),
 			optional(e.end.CPUPercent, " %"), optional(e.end.IowaitPercent, " %"), shareOf(e.end))
 	}
 	b.WriteByte('\n')
@@ -101,7 +103,7 @@ func measured(b *strings.Builder, r *results.Record) {
 	}
 	if r.RX != nil {
 		if n := r.RX.Counters["validated_bytes"]; n > 0 {
-			fmt.Fprintf(b, "Validated: %s, every byte as sent\n", size(uint64(n)))
+			fmt.Fprintf(b, "Validated: %s, every byte as sent\n", digits.Bytes(uint64(n)))
 		}
 	}
 }
@@ -143,7 +145,7 @@ func clockText(r *results.Record) string {
 		if e.end == nil || e.end.CPUMethod == "" {
 			continue
 		}
-		text := clip(clean(e.end.CPUMethod), 24)
+		text := printable.Clip(printable.Line(e.end.CPUMethod), 24)
 		if e.end.CPUError != nil {
 			text += fmt.Sprintf(" (known within %.1f %%)", *e.end.CPUError)
 		}
@@ -184,16 +186,16 @@ func roi(b *strings.Builder, name, unit string, v results.Return) {
 		name  string
 		value *float64
 	}{{"sender", v.TX}, {"receiver", v.RX}, {"both", v.Total}}
-	var top figure
+	top := 0.0
 	for _, p := range values {
 		if p.value != nil {
-			top = figure{n: 1, max: max(top.max, *p.value)}
+			top = max(top, *p.value)
 		}
 	}
 	var parts []string
 	for _, p := range values {
 		if p.value != nil {
-			parts = append(parts, p.name+" "+fixed(*p.value, decimals(top)))
+			parts = append(parts, p.name+" "+digits.Fixed(*p.value, digits.Places(top)))
 		}
 	}
 	if len(parts) > 0 {
@@ -209,7 +211,7 @@ func calls(e *results.End) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(e.Syscalls)) {
 		if n := e.Syscalls[name]; n > 0 {
-			parts = append(parts, clean(name)+" "+perGB(n, e.Bytes))
+			parts = append(parts, printable.Line(name)+" "+perGB(n, e.Bytes))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -218,38 +220,23 @@ func calls(e *results.End) string {
 // perGB is calls over 10⁹ bytes.
 func perGB(calls, bytes uint64) string {
 	v := float64(calls) / (float64(bytes) / 1e9)
-	return fixed(v, decimals(figure{n: 1, max: v})-1)
+	return digits.Fixed(v, digits.Places(v)-1)
 }
 
 func optional(v *float64, unit string) string {
 	if v == nil {
 		return "–"
 	}
-	return fixed(*v, 1) + unit
+	return digits.Fixed(*v, 1) + unit
 }
 
 func shareOf(e *results.End) string {
 	if v := share(e); v != nil {
-		text := percent(*v) + " %"
+		text := digits.Percent(*v) + " %"
 		if e.UnknownBytes > 0 {
 			text = "≥" + text
 		}
 		return text
 	}
 	return "–"
-}
-
-// size is in decimal units, as Gbit/s is.
-func size(n uint64) string {
-	v, unit := float64(n), "B"
-	for _, next := range []string{"kB", "MB", "GB", "TB", "PB"} {
-		if v < 1000 {
-			break
-		}
-		v, unit = v/1000, next
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.2f %s", v, unit)
 }

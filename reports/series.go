@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -178,7 +179,7 @@ func (r *drawing) detail() *detail {
 	for i, m := range all {
 		if m.err != nil {
 			if len(d.Failed) < 5 {
-				d.Failed = append(d.Failed, clean(m.err.Error()))
+				d.Failed = append(d.Failed, printable.Line(m.err.Error()))
 			}
 			continue
 		}
@@ -203,8 +204,8 @@ func embed(r *run, cell, points int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := detailRun{Cell: cell, Name: fmt.Sprint(r.Repeat + 1), ID: clean(r.ID), Gbps: fixed(r.Gbps, decimals(figure{n: 1, max: r.Gbps})),
-		Dropped: clean(r.Dropped), Ends: map[string]*detailEnd{}}
+	d := detailRun{Cell: cell, Name: fmt.Sprint(r.Repeat + 1), ID: printable.Line(r.ID), Gbps: digits.Fixed(r.Gbps, digits.Places(r.Gbps)),
+		Dropped: printable.Line(r.Dropped), Ends: map[string]*detailEnd{}}
 	for role, e := range map[string]*results.End{"tx": rec.TX, "rx": rec.RX} {
 		if e != nil {
 			d.Ends[role] = end(e, role, rec.Samples, points)
@@ -231,14 +232,14 @@ func end(e *results.End, role string, samples []results.Sample, points int) *det
 		if e.Syscalls[name] == 0 {
 			continue
 		}
-		c := detailCall{Name: clean(name), Calls: e.Syscalls[name]}
+		c := detailCall{Name: printable.Line(name), Calls: e.Syscalls[name]}
 		if e.Bytes > 0 {
 			c.PerGB = round(float64(c.Calls) / (float64(e.Bytes) / 1e9))
 		}
 		d.Syscalls = append(d.Syscalls, c)
 	}
 	for _, cost := range e.SyscallCosts {
-		name := clean(cost.Name)
+		name := printable.Line(cost.Name)
 		i := slices.IndexFunc(d.Syscalls, func(c detailCall) bool { return c.Name == name })
 		if i < 0 {
 			i = len(d.Syscalls)
@@ -252,16 +253,16 @@ func end(e *results.End, role string, samples []results.Sample, points int) *det
 	}
 	slices.SortStableFunc(d.Syscalls, func(a, b detailCall) int { return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(b.Calls, a.Calls)) })
 	if p := e.Profile; p != nil && len(p.Stacks)+len(p.Symbols) > 0 {
-		about := fmt.Sprintf("%s of %s, %d a second and CPU", printable.Count(p.Samples, "sample"), clean(p.Event), p.Hz)
+		about := fmt.Sprintf("%s of %s, %d a second and CPU", printable.Count(p.Samples, "sample"), printable.Line(p.Event), p.Hz)
 		if p.Lost > 0 {
 			about += fmt.Sprintf("; %d lost", p.Lost)
 		}
 		d.Profile = &detailProfile{About: about}
 		for _, s := range p.Symbols[:min(15, len(p.Symbols))] {
-			d.Profile.Symbols = append(d.Profile.Symbols, results.Symbol{Name: clean(s.Name), Module: clean(s.Module), Percent: round(s.Percent)})
+			d.Profile.Symbols = append(d.Profile.Symbols, results.Symbol{Name: printable.Line(s.Name), Module: printable.Line(s.Module), Percent: round(s.Percent)})
 		}
 		for _, s := range p.Stacks[:min(600, len(p.Stacks))] {
-			d.Profile.Stacks = append(d.Profile.Stacks, clean(s))
+			d.Profile.Stacks = append(d.Profile.Stacks, printable.Line(s))
 		}
 	}
 	for _, c := range e.CPUs[:min(64, len(e.CPUs))] {
@@ -275,7 +276,7 @@ func tidy(m map[string]float64) map[string]float64 {
 	out := map[string]float64{}
 	for k, v := range m {
 		if v = round(v); v != 0 {
-			out[clean(k)] = v
+			out[printable.Line(k)] = v
 		}
 	}
 	return out
@@ -353,7 +354,7 @@ func (d *detailEnd) series(samples []results.Sample, points int) {
 			if largest > 1e300 || finite(k) == nil || k == 0 {
 				continue
 			}
-			d.Series[clean(name)] = columnJ{k, encode(values, k)}
+			d.Series[printable.Line(name)] = columnJ{k, encode(values, k)}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"zcbench/internal/digits"
 	"zcbench/results"
 )
 
@@ -193,7 +194,7 @@ func shareText(f figure) string {
 	if f.n == 0 {
 		return "–"
 	}
-	return percent(f.mean)
+	return digits.Percent(f.mean)
 }
 
 // points is half the interval of a share, in points; nothing where all runs
@@ -205,7 +206,7 @@ func (f figure) points() string {
 	if half := f.hi - f.mean; half < 0.05 {
 		return "±<0.1"
 	}
-	return "±" + fixed(f.hi-f.mean, 1)
+	return "±" + digits.Fixed(f.hi-f.mean, 1)
 }
 
 // grid writes the aligned part, in blocks of columns that fit the line.

@@ -3,24 +3,10 @@ package reports
 import (
 	"strings"
 	"unicode/utf8"
-
-	"zcbench/internal/printable"
 )
 
 // lineWidth is what text is wrapped to.
 const lineWidth = 100
-
-// clean makes one printable line of text that came from elsewhere, so that a
-// peer's message can neither break a table nor drive a terminal.
-func clean(s string) string { return printable.Line(s) }
-
-// clip cuts a name to n characters.
-func clip(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	return string([]rune(s)[:n-1]) + "…"
-}
 
 // pad fills s with spaces to n characters, on the left or on the right.
 func pad(s string, n int, right bool) string {

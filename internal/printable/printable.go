@@ -44,6 +44,14 @@ func Line(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
+// Clip cuts s to n characters, the last of which then says that there was more.
+func Clip(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
 // To writes to w what is written to it, with only what can be seen left, and the ends
 // of lines. Each write must end with a whole letter.
 func To(w io.Writer) io.Writer { return filter{w} }

@@ -143,7 +143,7 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 			continue
 		}
 		order := slices.SortedFunc(slices.Values(e.end.CPUs), func(a, b results.CPUTime) int {
-			return cmp.Or(cmp.Compare(most(b), most(a)), cmp.Compare(a.CPU, b.CPU))
+			return cmp.Or(cmp.Compare(b.AtMost(), a.AtMost()), cmp.Compare(a.CPU, b.CPU))
 		})
 		most := order[:min(len(order), mostCPUs)]
 		left += len(order) - len(most)

@@ -328,8 +328,8 @@ func usageOf(r *results.Record, settings facts, e *results.End, role string) usa
 	name := map[string]string{"tx": "the sender's", "rx": "the receiver's"}[role]
 	switch {
 	case len(e.CPUs) > 0 && e.CPUScope != "thread":
-		best := slices.MaxFunc(e.CPUs, func(a, b results.CPUTime) int { return cmp.Compare(most(a), most(b)) })
-		u.least, u.most, u.softirq = least(best), most(best), best.States["softirq"]+best.States["irq"]
+		best := slices.MaxFunc(e.CPUs, func(a, b results.CPUTime) int { return cmp.Compare(a.AtMost(), b.AtMost()) })
+		u.least, u.most, u.softirq = best.AtLeast(), best.AtMost(), best.States["softirq"]+best.States["irq"]
 		u.text = fmt.Sprintf("%s busiest CPU, %d, was busy for %s %% (%.1f %% in softirq)", name, best.CPU, fromTo(u.least, u.most), u.softirq)
 	case e.CPUPercent != nil:
 		n, what := 0, "CPU"
@@ -357,7 +357,7 @@ func usageOf(r *results.Record, settings facts, e *results.End, role string) usa
 	}
 	// An only worker that runs all the time is full whatever its CPU's ticks say.
 	user, ok := e.Counters["rusage_user_seconds"]
-	seconds := window(r, role)
+	seconds := r.WindowOf(role)
 	ran := 100 * (user + e.Counters["rusage_system_seconds"]) / seconds
 	if !ok || seconds <= 0 || settings.value("flows") != "1" || e.CPUScope == "thread" {
 		return u
@@ -382,28 +382,6 @@ func fromTo(a, b float64) string {
 		return fmt.Sprintf("%.1f", a)
 	}
 	return fmt.Sprintf("%.0f to %.0f", a, b)
-}
-
-// least is what the kernel says a CPU was busy; most is what it does not say
-// it was idle. Where the run had a clock that was calibrated they are that.
-func least(c results.CPUTime) float64 {
-	if c.Busy != nil {
-		return *c.Busy
-	}
-	total := 0.0
-	for state, v := range c.States {
-		if state != "idle" && state != "iowait" {
-			total += v
-		}
-	}
-	return total
-}
-
-func most(c results.CPUTime) float64 {
-	if c.Busy != nil {
-		return *c.Busy
-	}
-	return max(least(c), min(100, 100-c.States["idle"]-c.States["iowait"]))
 }
 
 // limited is the share of the time in which TCP had something to send that

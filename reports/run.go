@@ -65,7 +65,7 @@ func measured(b *strings.Builder, r *results.Record) {
 			fmt.Fprintf(b, "%-9s %s\n", e.name, what)
 			continue
 		}
-		seconds, rate := window(r, e.role), 0.0
+		seconds, rate := r.WindowOf(e.role), 0.0
 		if seconds > 0 {
 			rate = float64(e.end.Bytes) * 8 / 1e9 / seconds
 		}
@@ -118,21 +118,6 @@ func pieces(e *results.End) string {
 	}
 	return fmt.Sprintf("mean %.1f, min %.0f, max %.0f; below 512: %.0f %%, 512 to 1024: %.0f %%, above: %.0f %%; given back in %.0f ranges",
 		c["tokens"]/n, c["recvmsg_frags_min"], c["recvmsg_frags_max"], few/n*100, some/n*100, many/n*100, c["token_ranges"])
-}
-
-// window is how long an end was sampled; the ends' clocks never tick at quite
-// the same time. Without samples it is the record's, which is the receiver's.
-func window(r *results.Record, role string) float64 {
-	seconds := 0.0
-	for _, s := range r.Samples {
-		if s.End == role {
-			seconds += s.Seconds
-		}
-	}
-	if role == "rx" || seconds == 0 {
-		return r.Window
-	}
-	return seconds
 }
 
 // clockText says how the ends' CPU time was found, and what ticks say of it.

@@ -34,6 +34,30 @@ type CPUTime struct {
 	MHz    float64            `json:"mhz,omitempty"`             // mean of the samples
 }
 
+// AtLeast is what the kernel says that the CPU was busy, in percent, AtMost what it
+// does not say that it was idle: its accounts of short bursts do not always add up.
+// Where the run had a clock that was calibrated they are that.
+func (c CPUTime) AtLeast() float64 {
+	if c.Busy != nil {
+		return *c.Busy
+	}
+	total := 0.0
+	for state, v := range c.States {
+		if state != "idle" && state != "iowait" {
+			total += v
+		}
+	}
+	return total
+}
+
+// AtMost: see AtLeast.
+func (c CPUTime) AtMost() float64 {
+	if c.Busy != nil {
+		return *c.Busy
+	}
+	return max(c.AtLeast(), min(100, 100-c.States["idle"]-c.States["iowait"]))
+}
+
 // SyscallCost is one system call over the window, of all threads that carry the
 // payload. Times include what a call waited.
 type SyscallCost struct {

@@ -196,6 +196,22 @@ func (r *Record) Half() bool {
 // Derive fills what follows from the two ends: Bytes, Total and ROI. Gbps and
 // Window must be set.
 //
+// WindowOf is how many seconds an end, rx or tx, was sampled; the ends' clocks never
+// tick at quite the same time. Without samples it is the record's window, which is
+// the receiver's.
+func (r *Record) WindowOf(role string) float64 {
+	seconds := 0.0
+	for _, s := range r.Samples {
+		if s.End == role {
+			seconds += s.Seconds
+		}
+	}
+	if role == "rx" || seconds == 0 {
+		return r.Window
+	}
+	return seconds
+}
+
 // Of windows that are hardly of one time (caveat.WindowsDisjoint) only the receiver's
 // throughput and the receiver's cost belong together.
 func (r *Record) Derive() {

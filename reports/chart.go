@@ -132,11 +132,7 @@ func (r *drawing) draw(id, title, unit string, l layout, facets []facet, top flo
 	for p, name := range l.panels {
 		for f, one := range facets {
 			d := panel{ID: fmt.Sprintf("%s-%d-%d", id, p, f), Title: strings.Join(nonEmpty(one.title, name), ", ")}
-			places := 1 // as in the table
-			if unit != unitCPU && unit != unitWatts {
-				places = decimals(each(r.cells, one.of)...)
-			}
-			r.fill(&d, l, p, one, unit, top, places)
+			r.fill(&d, l, p, one, unit, top, one.of.places(each(r.cells, one.of)...))
 			c.Panels = append(c.Panels, d)
 		}
 	}
@@ -241,13 +237,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 	m := over(c.runs, f.of)
 	end := 0.0
 	if m.n > 0 {
-		s.Text, s.Width, end = atLeast(c.runs, f.of)+shownMean(f.of, m, places), at(m.mean, top), m.mean
-		switch f.of.name {
-		case "tx.cpu_percent":
-			s.Text += r.mark(c, txEnd)
-		case "rx.cpu_percent":
-			s.Text += r.mark(c, rxEnd)
-		}
+		s.Text, s.Width, end = m.text(places)+r.mark(c, f.of), at(m.mean, top), m.mean
 		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, unit, m.n, printable.Plural(m.n, "run", "runs"))
 		if m.n > 1 {
 			s.Interval = &reach{From: at(m.lo, top), To: at(m.hi, top), FromIn: m.lo >= 0, In: m.hi <= top}
@@ -323,14 +313,6 @@ func resting(end func(*results.Record) *results.End) metric {
 	})}
 }
 
-// shownMean is a mean as the table has it.
-func shownMean(m metric, f figure, places int) string {
-	if m.unit == unitShare {
-		return shareText(f)
-	}
-	return f.text(places)
-}
-
 // point is a published figure with its study's name.
 type point struct {
 	beside
@@ -342,11 +324,10 @@ type drawing struct {
 	*Report
 	numbers map[*cell]int
 	points  map[*cell][]point // of the chosen studies, at the cells of their axes
-	mark    func(*cell, func(*results.Record) *results.End) string
 }
 
 func (r *Report) drawing() *drawing {
-	d := &drawing{r, map[*cell]int{}, map[*cell][]point{}, marker(r.cells)}
+	d := &drawing{r, map[*cell]int{}, map[*cell][]point{}}
 	for i, c := range r.cells {
 		d.numbers[c] = i
 	}

@@ -244,7 +244,7 @@ func compare(x, y *cell, m metric) change {
 			}
 		}
 	}
-	if atLeast(x.runs, m)+atLeast(y.runs, m) != "" {
+	if c.old.atLeast || c.new.atLeast {
 		c.wont = "copies not known"
 		return c
 	}

@@ -28,6 +28,8 @@ type figure struct {
 	min, max       float64
 	median         float64
 	values         []float64 // in the order of the runs
+	share          bool      // of the payload, in percent
+	atLeast        bool      // the mean may be more: of some payload nobody knows whether it was copied
 	bimodal        bool
 	lowMode, upper float64 // means of the two heaps, when bimodal
 }
@@ -41,6 +43,7 @@ func over(runs []*run, m metric) figure {
 			f.values = append(f.values, *v)
 		}
 	}
+	f.share, f.atLeast = m.unit == unitShare, m.atLeast(runs)
 	if f.n = len(f.values); f.n == 0 {
 		return f
 	}
@@ -113,10 +116,38 @@ func squares(v []float64) float64 {
 
 // text is the mean, or a dash where nothing was measured.
 func (f figure) text(decimals int) string {
-	if f.n == 0 {
-		return "–"
+	bound := ""
+	if f.atLeast {
+		bound = "≥"
 	}
-	return digits.Fixed(f.mean, decimals)
+	switch {
+	case f.n == 0:
+		return bound + "–"
+	case f.share:
+		return bound + digits.Percent(f.mean)
+	}
+	return bound + digits.Fixed(f.mean, decimals)
+}
+
+// around is half the interval: of a share in points, and nothing where all runs
+// agree, else in percent of the mean.
+func (f figure) around() string {
+	if f.share {
+		return f.points()
+	}
+	return f.relative()
+}
+
+// points is half the interval of a share, in points; nothing where all runs
+// agree.
+func (f figure) points() string {
+	if f.n < 2 || f.sd == 0 {
+		return ""
+	}
+	if half := f.hi - f.mean; half < 0.05 {
+		return "±<0.1"
+	}
+	return "±" + digits.Fixed(f.hi-f.mean, 1)
 }
 
 // relative is half the interval in percent of the mean.

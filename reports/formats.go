@@ -103,7 +103,7 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 		}
 		for _, col := range columns {
 			if len(c.runs) > 0 {
-				cells = append(cells, markdown(col.cells[i].absolute()))
+				cells = append(cells, markdown(col.cells[i].absolute(col.places)))
 			}
 		}
 		for len(cells) < len(heads) {
@@ -139,16 +139,12 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 }
 
 // absolute is a figure with the half of its interval in its own unit.
-func (c columnCell) absolute() string {
+func (c columnCell) absolute(places int) string {
 	if c.figure.n < 2 || c.around == "" {
 		return c.text
 	}
-	if c.share {
+	if c.figure.share {
 		return c.text + " " + c.around
-	}
-	places := 0
-	if _, fraction, ok := strings.Cut(strings.TrimRight(c.text, "cht?"), "."); ok {
-		places = len(fraction)
 	}
 	return c.text + " ± " + digits.Fixed(c.figure.hi-c.figure.mean, places)
 }

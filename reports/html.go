@@ -458,7 +458,7 @@ func (r *Report) runLog() (rows []logRow, left int) {
 			speed, roi := over(one, known("gbps")), over(one, known("roi.cpu.total"))
 			row.Gbps, row.ROI = speed.text(decimals(speed)), roi.text(decimals(roi))
 			row.CPUTX, row.CPURX = over(one, known("tx.cpu_percent")).text(1), over(one, known("rx.cpu_percent")).text(1)
-			zero := func(name string) string { return atLeast(one, known(name)) + shareText(over(one, known(name))) }
+			zero := func(name string) string { return over(one, known(name)).text(1) }
 			row.ZeroTX, row.ZeroRX = zero("tx.zero_copied_percent"), zero("rx.zero_copied_percent")
 		}
 		rows = append(rows, row)

@@ -105,6 +105,23 @@ func known(name string) metric {
 	return metrics[i]
 }
 
+// atLeast says that a zero-copied share of these runs may be more than it is.
+func (m metric) atLeast(runs []*run) bool {
+	end := map[string]func(*results.Record) *results.End{"tx.zero_copied_percent": txEnd, "rx.zero_copied_percent": rxEnd}[m.name]
+	return end != nil && slices.ContainsFunc(runs, func(r *run) bool {
+		e := end(r.Record)
+		return e != nil && e.UnknownBytes > 0
+	})
+}
+
+// places is how many decimals figures of the metric take.
+func (m metric) places(figures ...figure) int {
+	if m.unit == unitCPU || m.unit == unitWatts {
+		return 1
+	}
+	return decimals(figures...)
+}
+
 // families are metrics that only some engines and hosts have: under each end,
 // a map of the record.
 var families = []struct {

@@ -44,6 +44,8 @@ type Report struct {
 	asked      bool // metrics were named
 	notes      []note
 	references []Study
+	// CPU time was counted in several ways.
+	scopesDiffer bool
 }
 
 // Report groups and checks the runs of a set. An error is about o.
@@ -81,6 +83,7 @@ func (s *Set) Report(o Options) (*Report, error) {
 	}
 	r.cells, r.by = s.group(r.runs, o.GroupBy)
 	r.notes = s.notes(r.cells)
+	r.scopesDiffer = len(scopesOf(r.cells, txEnd, rxEnd)) > 1
 	return r, nil
 }
 
@@ -629,19 +632,18 @@ func legend(cells []*cell) string {
 	return "counted for an end: " + strings.Join(parts, "; ") + ". These do not compare." + clockLegend(cells)
 }
 
-// marker gives the letters behind CPU figures, which are needed only when
-// they were not all counted in one way.
-func marker(cells []*cell) func(*cell, func(*results.Record) *results.End) string {
-	if len(scopesOf(cells, txEnd, rxEnd)) < 2 {
-		return func(*cell, func(*results.Record) *results.End) string { return "" }
+// mark has the letters behind a figure of CPU time, which are needed only where it
+// was not all counted in one way.
+func (r *Report) mark(c *cell, of metric) string {
+	end := map[string]func(*results.Record) *results.End{"tx.cpu_percent": txEnd, "rx.cpu_percent": rxEnd}[of.name]
+	if end == nil || !r.scopesDiffer {
+		return ""
 	}
-	return func(c *cell, end func(*results.Record) *results.End) string {
-		out := ""
-		for _, s := range scopesOf([]*cell{c}, end) {
-			out += letter(s)
-		}
-		return out
+	out := ""
+	for _, s := range scopesOf([]*cell{c}, end) {
+		out += letter(s)
 	}
+	return out
 }
 
 func letter(scope string) string {

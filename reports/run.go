@@ -71,7 +71,7 @@ func measured(b *strings.Builder, r *results.Record) {
 		}
 		fmt.Fprintf(b, "%-9s %-12s %12s s %11s %7s Gbit/s %9s %9s %12s\n", e.name, printable.Clip(printable.Line(e.end.Engine), 12),
 			fmt.Sprintf("0.00-%.2f", seconds), digits.Bytes(e.end.Bytes), digits.Fixed(rate, digits.Places(rate)),
-			optional(e.end.CPUPercent, " %"), optional(e.end.IowaitPercent, " %"), shareOf(e.end))
+			optional(e.end.CPUPercent, " %"), optional(e.end.IowaitPercent, " %"), shareOf(r, e.role))
 	}
 	b.WriteByte('\n')
 	roi(b, "ROI per CPU", "(Gbit/s)² / CPU %", r.ROI.CPU)
@@ -215,13 +215,11 @@ func optional(v *float64, unit string) string {
 	return digits.Fixed(*v, 1) + unit
 }
 
-func shareOf(e *results.End) string {
-	if v := share(e); v != nil {
-		text := digits.Percent(*v) + " %"
-		if e.UnknownBytes > 0 {
-			text = "≥" + text
-		}
-		return text
+// shareOf is what of an end's payload no CPU copied.
+func shareOf(r *results.Record, role string) string {
+	f := over([]*run{{Record: r}}, known(role+".zero_copied_percent"))
+	if f.n == 0 {
+		return "–"
 	}
-	return "–"
+	return f.text(1) + " %"
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"zcbench/internal/digits"
 	"zcbench/results"
 )
 
@@ -83,130 +82,6 @@ func (r *Report) marks(c *cell) string {
 		out = append(out[:3], "…")
 	}
 	return strings.Join(out, ",")
-}
-
-// column is one column of figures under a heading that some share.
-type column struct {
-	over, head string
-	of         metric // without a name: the number of runs
-	cells      []columnCell
-}
-
-// columnCell is empty for a cell without runs.
-type columnCell struct {
-	text, around string // the mean, and the half of its interval
-	figure       figure
-	share        bool // a share, whose interval is in points
-}
-
-func (r *Report) measured(name string) bool {
-	return slices.ContainsFunc(r.metrics, func(m metric) bool { return m.name == name })
-}
-
-// columns makes the figures of all cells: the metrics asked for, or those of
-// a first look that some run has.
-func (r *Report) columns() []column {
-	columns := []column{{head: "n"}}
-	if r.asked {
-		for _, m := range r.metrics {
-			columns = append(columns, column{over: m.unit, head: m.name, of: m})
-		}
-	} else {
-		const power, perWatt = "W", "ROI / W"
-		for _, c := range []struct{ over, head, name string }{
-			{"", "Gbit/s", "gbps"},
-			{"CPU %", "tx", "tx.cpu_percent"}, {"CPU %", "rx", "rx.cpu_percent"},
-			{power, "tx", "tx.watts"}, {power, "rx", "rx.watts"}, {power, "both", "total.watts"},
-			{"zero-copy %", "tx", "tx.zero_copied_percent"}, {"zero-copy %", "rx", "rx.zero_copied_percent"},
-			{"ROI / CPU %", "tx", "roi.cpu.tx"}, {"ROI / CPU %", "rx", "roi.cpu.rx"}, {"ROI / CPU %", "both", "roi.cpu.total"},
-			{perWatt, "tx", "roi.power.tx"}, {perWatt, "rx", "roi.power.rx"}, {perWatt, "both", "roi.power.total"},
-		} {
-			measured := r.measured(c.name)
-			if c.name == "total.watts" && (r.measured("tx.watts") || r.measured("rx.watts")) {
-				continue // it is a sum that readers can do; not so with a meter of both
-			}
-			if measured || c.over != power && c.over != perWatt {
-				columns = append(columns, column{over: c.over, head: c.head, of: known(c.name)})
-			}
-		}
-	}
-	mark := marker(r.cells)
-	for i := range columns {
-		col := &columns[i]
-		var figures []figure
-		if col.of.name != "" {
-			figures = each(r.cells, col.of)
-		}
-		places := decimals(figures...)
-		if col.of.unit == unitCPU || col.of.unit == unitWatts {
-			places = 1
-		}
-		for k, c := range r.cells {
-			var cell columnCell
-			switch {
-			case len(c.runs) == 0:
-			case col.of.name == "":
-				cell.text = c.count()
-			default:
-				f := figures[k]
-				cell = columnCell{f.text(places), f.relative(), f, false}
-				if col.of.unit == unitShare {
-					cell = columnCell{atLeast(c.runs, col.of) + shareText(f), f.points(), f, true}
-				}
-				switch {
-				case f.n == 0:
-				case col.of.name == "tx.cpu_percent":
-					cell.text += mark(c, txEnd)
-				case col.of.name == "rx.cpu_percent":
-					cell.text += mark(c, rxEnd)
-				}
-			}
-			col.cells = append(col.cells, cell)
-		}
-	}
-	return columns
-}
-
-// count is how many runs count, and of how many.
-func (c *cell) count() string {
-	if all := len(c.records()); all > len(c.runs) {
-		return fmt.Sprintf("%d/%d", len(c.runs), all)
-	}
-	return fmt.Sprint(len(c.runs))
-}
-
-// atLeast is the mark of a zero-copied share that may be more: of some payload
-// nobody can tell whether it was copied.
-func atLeast(runs []*run, of metric) string {
-	end := map[string]func(*results.Record) *results.End{"tx.zero_copied_percent": txEnd, "rx.zero_copied_percent": rxEnd}[of.name]
-	for _, r := range runs {
-		if end == nil {
-			break
-		}
-		if e := end(r.Record); e != nil && e.UnknownBytes > 0 {
-			return "≥"
-		}
-	}
-	return ""
-}
-
-func shareText(f figure) string {
-	if f.n == 0 {
-		return "–"
-	}
-	return digits.Percent(f.mean)
-}
-
-// points is half the interval of a share, in points; nothing where all runs
-// agree.
-func (f figure) points() string {
-	if f.n < 2 || f.sd == 0 {
-		return ""
-	}
-	if half := f.hi - f.mean; half < 0.05 {
-		return "±<0.1"
-	}
-	return "±" + digits.Fixed(f.hi-f.mean, 1)
 }
 
 // grid writes the aligned part, in blocks of columns that fit the line.

@@ -11,17 +11,18 @@ import (
 // nobody can tell.
 func TestUnknownShare(t *testing.T) {
 	e := &results.End{Bytes: 1000, ZeroCopiedBytes: 5, CopiedBytes: 995, UnknownBytes: 900}
-	if got := shareOf(e); got != "≥0.5 %" {
+	rec := &results.Record{TX: e, RX: &results.End{Bytes: 1000, ZeroCopiedBytes: 1000}}
+	if got := shareOf(rec, "tx"); got != "≥0.5 %" {
 		t.Errorf("%q", got)
 	}
-	r := []*run{{Record: &results.Record{TX: e, RX: &results.End{Bytes: 1000, ZeroCopiedBytes: 1000}}}}
-	for name, want := range map[string]string{"tx.zero_copied_percent": "≥", "rx.zero_copied_percent": "", "gbps": ""} {
-		if got := atLeast(r, known(name)); got != want {
-			t.Errorf("%s: %q", name, got)
+	r := []*run{{Record: rec}}
+	for name, want := range map[string]bool{"tx.zero_copied_percent": true, "rx.zero_copied_percent": false, "gbps": false} {
+		if got := over(r, known(name)).atLeast; got != want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 	e.UnknownBytes = 0
-	if got := shareOf(e); strings.Contains(got, "≥") {
+	if got := shareOf(rec, "tx"); strings.Contains(got, "≥") {
 		t.Errorf("%q", got)
 	}
 }

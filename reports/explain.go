@@ -3,7 +3,6 @@ package reports
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -71,13 +70,20 @@ type diagnosis struct {
 	unknown []string // what the record cannot tell
 }
 
-// Explain writes in words what limited the runs of one cell: of the whole of
-// what they recorded, where the verdicts agree, and the figures of the run
-// next to the median. The cell, or one run, is named as find takes it.
-func (r *Report) Explain(w io.Writer, name string) error {
+// explanation is what limited the runs of one cell, in words.
+type explanation struct {
+	verdict            string // a sentence
+	agreement          string // whether other runs say the same; empty where there are none
+	also, not, unknown []string
+}
+
+// explain weighs the whole of what the runs of one cell recorded: it has the figures
+// of the run next to the median, and whether the verdicts agree. The cell, or one run,
+// is named as find takes it.
+func (r *Report) explain(name string) (*explanation, error) {
 	c, only, err := r.find(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	runs := c.runs
 	if only != nil {
@@ -85,8 +91,7 @@ func (r *Report) Explain(w io.Writer, name string) error {
 	}
 	if len(runs) == 0 {
 		status, why := c.unmeasured()
-		_, err := io.WriteString(w, wrap("", fmt.Sprintf("%s: %s, so there is nothing to explain: %s.", c.label(), status, strings.TrimSuffix(why, "."))))
-		return err
+		return &explanation{verdict: fmt.Sprintf("%s: %s, so there is nothing to explain: %s.", c.label(), status, strings.TrimSuffix(why, "."))}, nil
 	}
 	const most = 20 // a long series says no more, and whole records are large
 	shown := nearMedian(runs)
@@ -95,12 +100,11 @@ func (r *Report) Explain(w io.Writer, name string) error {
 		others = append([]*run{shown}, others...)
 	}
 	var d diagnosis
-	same := 0
 	verdicts := map[cause]int{}
 	for _, one := range others {
 		whole, err := one.full()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		verdict := diagnose(&whole)
 		verdicts[verdict.cause]++
@@ -108,36 +112,32 @@ func (r *Report) Explain(w io.Writer, name string) error {
 			d = verdict
 		}
 	}
-	same = verdicts[d.cause]
-	var b strings.Builder
-	b.WriteString(wrap("", r.sentence(c, shown, len(runs), d)))
-	if n := len(others); n > 1 && same < n {
-		var parts []string
-		for v, k := range verdicts {
-			parts = append(parts, fmt.Sprintf("%d of %d: %s", k, n, cmp.Or(string(v), "undecided")))
-		}
-		slices.Sort(parts)
-		b.WriteString(wrap("  ", "The runs do not agree: "+strings.Join(parts, "; ")+"."))
-	} else if n > 1 {
-		b.WriteString(wrap("  ", fmt.Sprintf("All %d runs looked at say the same.", n)))
-	}
-	for _, part := range []struct {
-		head string
-		list []string
-	}{{"Also seen: ", d.also}, {"It was not: ", d.not}, {"Not known from these records: ", d.unknown}} {
-		if len(part.list) > 0 {
-			b.WriteString(wrap("  ", part.head+strings.Join(part.list, "; ")+"."))
-		}
-	}
-	_, err = io.WriteString(w, b.String())
-	return err
+	return &explanation{c.verdict(shown, len(runs), d), agreement(verdicts, len(others)), d.also, d.not, d.unknown}, nil
 }
 
-func (r *Report) sentence(c *cell, one *run, n int, d diagnosis) string {
+// agreement says whether n runs have one verdict.
+func agreement(verdicts map[cause]int, n int) string {
+	switch {
+	case n < 2:
+		return ""
+	case len(verdicts) == 1:
+		return fmt.Sprintf("All %d runs looked at say the same.", n)
+	}
+	var parts []string
+	for v, k := range verdicts {
+		parts = append(parts, fmt.Sprintf("%d of %d: %s", k, n, cmp.Or(string(v), "undecided")))
+	}
+	slices.Sort(parts)
+	return "The runs do not agree: " + strings.Join(parts, "; ") + "."
+}
+
+// verdict is what limited one of n runs of a cell, with its figures.
+func (c *cell) verdict(one *run, n int, d diagnosis) string {
 	text := c.label()
 	if n > 1 {
 		f := over(c.runs, known("gbps"))
-		text += fmt.Sprintf(", %s Gbit/s on average of %s; the one next to the median (%s, %s Gbit/s)", f.text(decimals(f)), printable.Count(n, "run"), printable.Line(one.ID), digits.Fixed(one.Gbps, decimals(f)))
+		text += fmt.Sprintf(", %s Gbit/s on average of %s; the one next to the median (%s, %s Gbit/s)",
+			f.text(decimals(f)), printable.Count(n, "run"), printable.Line(one.ID), digits.Fixed(one.Gbps, decimals(f)))
 	} else {
 		text += fmt.Sprintf(", %s Gbit/s", digits.Fixed(one.Gbps, digits.Places(one.Gbps)))
 	}
@@ -155,26 +155,79 @@ func nearMedian(runs []*run) *run {
 	})
 }
 
+// evidence is what one record says of all that may limit a run.
+type evidence struct {
+	tx, rx         usage
+	rwnd, sndbuf   float64 // shares of the time in which TCP was held; NaN: not known
+	resent         float64 // percent of segments; NaN: not known
+	resentText     string
+	link           float64 // percent of what it can carry; NaN: not known
+	linkText       string
+	starved        float64 // how often a receiver had no buffer
+	starvedText    string
+	limitByResent  bool // resent is the cause that was found
+	limitByStarved bool // so is starved
+}
+
+func evidenceOf(r *results.Record) *evidence {
+	f := flatten(r)
+	e := &evidence{
+		tx: usageOf(r, f.settings, r.TX, "tx"), rx: usageOf(r, f.settings, r.RX, "rx"),
+		rwnd: limited(r, "tcp_rwnd_limited_us"), sndbuf: limited(r, "tcp_sndbuf_limited_us"),
+	}
+	e.resent, e.resentText = loss(r)
+	e.link, e.linkText = linkShare(r, f)
+	e.starved, e.starvedText = starvation(r.RX)
+	return e
+}
+
 // diagnose weighs what one record holds.
 func diagnose(r *results.Record) diagnosis {
 	var d diagnosis
-	f := flatten(r)
-	tx, rx := usageOf(r, f.settings, r.TX, "tx"), usageOf(r, f.settings, r.RX, "rx")
-	for _, e := range []struct {
+	e := evidenceOf(r)
+	d.otherWork(r, e)
+	d.disturbances(r)
+	one := []*cell{{runs: []*run{{Record: r}}}}
+	if slices.Contains(clocksOf(one, txEnd, rxEnd), byTicks) {
+		d.unknown = append(d.unknown, "CPU time in short bursts: it was counted by the kernel's timer ticks, which can miss them")
+	}
+	if r.TX != nil && r.RX != nil && r.RX.CPUScope == "thread" {
+		d.unknown = append(d.unknown, "softirq work by end: CPU was counted by thread, and both ends share the host")
+	}
+	d.decide(e)
+	d.copies(r)
+	d.heat(r)
+	d.unsteady(r)
+	if r.TX != nil && r.TX.Counters["window_full"] > 0 {
+		d.also = append(d.also, fmt.Sprintf("waiting: %.0f times all of the sender's buffers were in flight", r.TX.Counters["window_full"]))
+	}
+	d.rest(e)
+	return d
+}
+
+// otherWork tells of CPU time that went to something else than the run, and of
+// what is not known of an end's.
+func (d *diagnosis) otherWork(r *results.Record, e *evidence) {
+	for _, side := range []struct {
 		name string
 		end  *results.End
 		load usage
-	}{{"sender", r.TX, tx}, {"receiver", r.RX, rx}} {
-		if e.load.others >= othersMuch {
-			d.also = append(d.also, fmt.Sprintf("other work: at least %.0f %% of the %s's busiest CPU went to something else than this run", e.load.others, e.name))
+	}{{"sender", r.TX, e.tx}, {"receiver", r.RX, e.rx}} {
+		if side.load.others >= othersMuch {
+			d.also = append(d.also, fmt.Sprintf("other work: at least %.0f %% of the %s's busiest CPU went to something else than this run",
+				side.load.others, side.name))
 		}
 		switch {
-		case e.end == nil:
-			d.unknown = append(d.unknown, "anything of the "+e.name+", a plain TCP peer")
-		case !e.load.full() && !e.load.spare():
-			d.unknown = append(d.unknown, "how busy each CPU of the "+e.name+" was")
+		case side.end == nil:
+			d.unknown = append(d.unknown, "anything of the "+side.name+", a plain TCP peer")
+		case !side.load.full() && !side.load.spare():
+			d.unknown = append(d.unknown, "how busy each CPU of the "+side.name+" was")
 		}
 	}
+}
+
+// disturbances are those that the record warns of.
+func (d *diagnosis) disturbances(r *results.Record) {
 	for _, w := range []struct {
 		code caveat.Code
 		what string
@@ -192,26 +245,21 @@ func diagnose(r *results.Record) diagnosis {
 			d.also = append(d.also, fmt.Sprintf("%s, at %s, so what was full may be so by them [%s]", w.what, strings.Join(ends, " and "), w.code))
 		}
 	}
-	one := []*cell{{runs: []*run{{Record: r}}}}
-	if slices.Contains(clocksOf(one, txEnd, rxEnd), byTicks) {
-		d.unknown = append(d.unknown, "CPU time in short bursts: it was counted by the kernel's timer ticks, which can miss them")
-	}
-	if r.TX != nil && r.RX != nil && r.RX.CPUScope == "thread" {
-		d.unknown = append(d.unknown, "softirq work by end: CPU was counted by thread, and both ends share the host")
-	}
-	rwnd := limited(r, "tcp_rwnd_limited_us")
-	sndbuf := limited(r, "tcp_sndbuf_limited_us")
-	resent, resentText := loss(r)
-	link, linkText := linkShare(r, f)
-	starved, starvedText := starvation(r.RX)
+}
 
+// decide finds the cause: a full link or CPU first, then what the other end or TCP
+// waited for.
+func (d *diagnosis) decide(e *evidence) {
+	tx, rx := e.tx, e.rx
 	switch {
-	case link >= linkFull:
-		d.cause, d.why = byLink, linkText
-	case rx.full() && tx.full() && rwnd >= limitMost:
-		d.cause, d.why = byReceiverCPU, fmt.Sprintf("%s, and though %s, TCP waited for the receiver's window for %.0f %% of the time it had something to send", rx.text, tx.text, rwnd)
-	case rx.full() && tx.full() && rwnd <= limitLeast:
-		d.cause, d.why = bySender, fmt.Sprintf("%s, and though %s, TCP hardly waited for the receiver's window (%.0f %% of the time it had something to send)", tx.text, rx.text, rwnd)
+	case e.link >= linkFull:
+		d.cause, d.why = byLink, e.linkText
+	case rx.full() && tx.full() && e.rwnd >= limitMost:
+		d.cause, d.why = byReceiverCPU, fmt.Sprintf(
+			"%s, and though %s, TCP waited for the receiver's window for %.0f %% of the time it had something to send", rx.text, tx.text, e.rwnd)
+	case rx.full() && tx.full() && e.rwnd <= limitLeast:
+		d.cause, d.why = bySender, fmt.Sprintf(
+			"%s, and though %s, TCP hardly waited for the receiver's window (%.0f %% of the time it had something to send)", tx.text, rx.text, e.rwnd)
 	case rx.full() && tx.full():
 		d.cause, d.why = byBothCPUs, rx.text+", "+tx.text
 	case rx.full():
@@ -219,90 +267,90 @@ func diagnose(r *results.Record) diagnosis {
 		if tx.text != "" {
 			d.why += ", while " + tx.text
 		}
-		if rwnd >= limitMost {
-			d.why += fmt.Sprintf("; TCP waited for the receiver's window for %.0f %% of the time it had something to send", rwnd)
+		if e.rwnd >= limitMost {
+			d.why += fmt.Sprintf("; TCP waited for the receiver's window for %.0f %% of the time it had something to send", e.rwnd)
 		}
 	case tx.full():
 		d.cause, d.why = bySender, tx.text
 		if rx.text != "" {
 			d.why += ", while " + rx.text
 		}
-	case starved > 0 && (rwnd >= limitMost || math.IsNaN(rwnd)) && rx.spare():
-		d.cause, d.why = byMemory, starvedText+", and no CPU of the receiver was full"
-		starvedText = ""
-	case resent >= 10*lossMuch:
-		d.cause, d.why = byLoss, resentText+", and no CPU was full"
-		resentText = ""
-	case rwnd >= limitMost:
-		d.cause, d.why = byReceiverWait, fmt.Sprintf("TCP waited for its window for %.0f %% of the time it had something to send; %s", rwnd, rx.text)
+	case e.starved > 0 && (e.rwnd >= limitMost || math.IsNaN(e.rwnd)) && rx.spare():
+		d.cause, d.why, e.limitByStarved = byMemory, e.starvedText+", and no CPU of the receiver was full", true
+	case e.resent >= 10*lossMuch:
+		d.cause, d.why, e.limitByResent = byLoss, e.resentText+", and no CPU was full", true
+	case e.rwnd >= limitMost:
+		d.cause, d.why = byReceiverWait, fmt.Sprintf("TCP waited for its window for %.0f %% of the time it had something to send; %s", e.rwnd, rx.text)
 	default:
-		var parts []string
-		for _, l := range []usage{tx, rx} {
-			if l.text != "" {
-				parts = append(parts, l.text)
-			}
+		d.why = e.nothingFull()
+	}
+}
+
+// nothingFull is what can be said where no limit was found.
+func (e *evidence) nothingFull() string {
+	why := "No CPU was full"
+	if !e.tx.spare() || !e.rx.spare() {
+		why = "No CPU is known to have been full"
+	}
+	var parts, maybe []string
+	for _, side := range []struct {
+		name string
+		load usage
+	}{{"the sender's", e.tx}, {"the receiver's", e.rx}} {
+		if side.load.text == "" {
+			continue
 		}
-		d.why = "No CPU was full"
-		if !tx.spare() || !rx.spare() {
-			d.why = "No CPU is known to have been full"
-		}
-		if len(parts) > 0 {
-			d.why += " (" + strings.Join(parts, ", ") + ")"
-		}
-		var maybe []string
-		for _, e := range []struct {
-			name string
-			load usage
-		}{{"the sender's", tx}, {"the receiver's", rx}} {
-			if !e.load.spare() && e.load.text != "" {
-				maybe = append(maybe, e.name)
-			}
-		}
-		if len(maybe) > 0 {
-			d.why += "; " + strings.Join(maybe, " and ") + " may have been. If not, waiting"
-		} else {
-			d.why += ", and nothing that was counted stands out: waiting"
-		}
-		d.why += " for each other, wake-ups and the socket buffers are what is left"
-		if sndbuf >= limitMost {
-			d.why += fmt.Sprintf("; TCP was held by the sender's buffer for %.0f %% of the time", sndbuf)
+		parts = append(parts, side.load.text)
+		if !side.load.spare() {
+			maybe = append(maybe, side.name)
 		}
 	}
-	d.copies(r)
-	d.heat(r)
-	d.unsteady(r)
-	if r.TX != nil && r.TX.Counters["window_full"] > 0 {
-		d.also = append(d.also, fmt.Sprintf("waiting: %.0f times all of the sender's buffers were in flight", r.TX.Counters["window_full"]))
+	if len(parts) > 0 {
+		why += " (" + strings.Join(parts, ", ") + ")"
 	}
-	if starved > 0 && starvedText != "" {
-		d.also = append(d.also, starvedText)
+	if len(maybe) > 0 {
+		why += "; " + strings.Join(maybe, " and ") + " may have been. If not, waiting"
+	} else {
+		why += ", and nothing that was counted stands out: waiting"
+	}
+	why += " for each other, wake-ups and the socket buffers are what is left"
+	if e.sndbuf >= limitMost {
+		why += fmt.Sprintf("; TCP was held by the sender's buffer for %.0f %% of the time", e.sndbuf)
+	}
+	return why
+}
+
+// rest tells of the evidence that is not the cause: what else was seen, what it was
+// not, and what is not known.
+func (d *diagnosis) rest(e *evidence) {
+	if e.starved > 0 && !e.limitByStarved {
+		d.also = append(d.also, e.starvedText)
 	}
 	switch {
-	case math.IsNaN(resent):
+	case math.IsNaN(e.resent):
 		d.unknown = append(d.unknown, "retransmits")
-	case resentText == "":
-	case resent >= lossMuch:
-		d.also = append(d.also, resentText)
+	case e.limitByResent:
+	case e.resent >= lossMuch:
+		d.also = append(d.also, e.resentText)
 	default:
-		d.not = append(d.not, "loss, with "+resentText)
+		d.not = append(d.not, "loss, with "+e.resentText)
 	}
 	switch {
-	case link >= linkFull:
-	case math.IsNaN(link):
-		d.unknown = append(d.unknown, "what the link could carry ("+linkText+")")
+	case e.link >= linkFull:
+	case math.IsNaN(e.link):
+		d.unknown = append(d.unknown, "what the link could carry ("+e.linkText+")")
 	default:
-		d.not = append(d.not, "the link, "+linkText)
+		d.not = append(d.not, "the link, "+e.linkText)
 	}
-	if d.cause != bySender && d.cause != byBothCPUs && tx.spare() {
+	if d.cause != bySender && d.cause != byBothCPUs && e.tx.spare() {
 		d.not = append(d.not, "the sender's CPU")
 	}
-	if d.cause != byReceiverWait && rx.spare() {
+	if d.cause != byReceiverWait && e.rx.spare() {
 		d.not = append(d.not, "the receiver's CPU")
 	}
-	if math.IsNaN(rwnd) {
+	if math.IsNaN(e.rwnd) {
 		d.unknown = append(d.unknown, "for what TCP waited (no tcp_busy_us)")
 	}
-	return d
 }
 
 // receiving is which part of a full receiver it was.

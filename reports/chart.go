@@ -287,7 +287,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 					}
 				}
 			}
-			s.Tip += fmt.Sprintf("\n◇ %s published, %s", p.value(), p.study)
+			s.Tip += fmt.Sprintf("\n◇ %s published, %s", p.value, p.study)
 			if len(p.differs) > 0 {
 				s.Tip += "; here " + strings.Join(p.differs, ", ")
 			}
@@ -331,10 +331,10 @@ func (r *Report) drawing() *drawing {
 	for i, c := range r.cells {
 		d.numbers[c] = i
 	}
-	for _, s := range r.references {
-		for _, b := range r.beside(s) {
+	for _, ref := range r.references {
+		for _, b := range ref.points {
 			if b.cell != nil {
-				d.points[b.cell] = append(d.points[b.cell], point{b, s.Name})
+				d.points[b.cell] = append(d.points[b.cell], point{b, ref.study.Name})
 			}
 		}
 	}

@@ -423,7 +423,7 @@ func TestReferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "reference.table", b.Bytes())
-	for _, q := range r.beside(r.references[0]) {
+	for _, q := range r.references[0].points {
 		c := q.cell
 		if want := q.What == "" && q.Axes["cpus"] == "2"; (c != nil) != want {
 			t.Errorf("%s: beside it %v", q.text(), c)
@@ -503,7 +503,7 @@ func TestReferencesOfAnotherKind(t *testing.T) {
 				t.Fatal(err)
 			}
 			shown := 0
-			for _, b := range r.beside(r.references[0]) {
+			for _, b := range r.references[0].points {
 				if b.cell != nil {
 					shown++
 				}

@@ -112,25 +112,24 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 		row(cells)
 	}
 	b.WriteString("\n" + markdown(r.legend()) + "\n")
-	number := 0
 	for _, n := range r.notes {
 		if n.every {
 			b.WriteString("\n- " + markdown(n.text) + " (all)")
-			continue
+		} else {
+			fmt.Fprintf(&b, "\n- [%d] %s", n.mark, markdown(n.text))
 		}
-		number++
-		fmt.Fprintf(&b, "\n- [%d] %s", number, markdown(n.text))
 	}
 	if len(r.notes) > 0 {
 		b.WriteByte('\n')
 	}
-	for _, s := range r.references {
-		fmt.Fprintf(&b, "\nPublished, %s: %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.\n\n| run | Gbit/s | here |\n| --- | ---: | ---: |\n", markdown(s.Name), markdown(s.Title), markdown(s.Setup), markdown(s.Source))
-		list := r.beside(s)
-		for _, p := range list {
-			row([]string{markdown(p.text()), p.value(), p.here()})
+	for _, one := range r.references {
+		s := one.study
+		fmt.Fprintf(&b, "\nPublished, %s: %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.\n\n| run | Gbit/s | here |\n| --- | ---: | ---: |\n",
+			markdown(s.Name), markdown(s.Title), markdown(s.Setup), markdown(s.Source))
+		for _, p := range one.points {
+			row([]string{markdown(p.what), p.value, p.here})
 		}
-		for _, text := range s.differing(list) {
+		for _, text := range one.differing {
 			b.WriteString("\n" + markdown(text) + "\n")
 		}
 	}
@@ -184,8 +183,9 @@ func (r *Report) writeCSV(w io.Writer) error {
 			}
 		}
 	}
-	for _, s := range r.references {
-		for _, p := range s.Points {
+	for _, one := range r.references {
+		s := one.study
+		for _, p := range one.points {
 			line := make([]string, len(by), len(head))
 			for i, name := range by {
 				line[i] = p.Axes[name]
@@ -194,7 +194,7 @@ func (r *Report) writeCSV(w io.Writer) error {
 			if p.Upper > 0 {
 				upper = p.Upper
 			}
-			line = append(line, p.text(), s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", unitSpeed, "1", "", "", "", "",
+			line = append(line, p.what, s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", unitSpeed, "1", "", "", "", "",
 				optionally((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", optionally(p.Gbps, p.Upper > 0), optionally(upper, p.Upper > 0), s.Source)
 			if err := c.Write(line); err != nil {
 				return err
@@ -335,7 +335,10 @@ type jsonRun struct {
 // they are not.
 func (r *Report) writeJSON(w io.Writer) error {
 	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{},
-		References: append([]Study{}, r.references...), Plan: append([]string{}, r.set.Plan...), Problems: append([]string{}, r.set.Problems...)}
+		References: []Study{}, Plan: append([]string{}, r.set.Plan...), Problems: append([]string{}, r.set.Problems...)}
+	for _, one := range r.references {
+		out.References = append(out.References, one.study)
+	}
 	for _, m := range r.metrics {
 		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
 	}

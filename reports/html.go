@@ -203,18 +203,16 @@ func (r *Report) page() page {
 		}
 		p.Rows = append(p.Rows, row)
 	}
-	number := 0
 	for _, n := range r.notes {
 		if n.every {
 			p.Notes = append(p.Notes, pageNote{Text: n.text, On: "all"})
 			continue
 		}
-		number++
 		var on []string
 		for _, c := range n.cells {
 			on = append(on, r.labelled(c))
 		}
-		p.Notes = append(p.Notes, pageNote{Mark: fmt.Sprint(number), Text: n.text, On: strings.Join(on, ", ")})
+		p.Notes = append(p.Notes, pageNote{Mark: fmt.Sprint(n.mark), Text: n.text, On: strings.Join(on, ", ")})
 	}
 	p.Best = r.bests()
 	names, _ := split(cells)
@@ -224,13 +222,11 @@ func (r *Report) page() page {
 	p.Varying = r.varying()
 	p.Syscalls = r.syscalls()
 	p.Commands = r.commands()
-	for _, s := range r.references {
-		one := published{Study: s}
-		list := r.beside(s)
-		for _, p := range list {
-			one.Rows = append(one.Rows, publishedRow{p.text(), p.value(), p.here()})
+	for _, ref := range r.references {
+		one := published{Study: ref.study, Differs: ref.differing}
+		for _, p := range ref.points {
+			one.Rows = append(one.Rows, publishedRow{p.what, p.value, p.here})
 		}
-		one.Differs = s.differing(list)
 		p.Published = append(p.Published, one)
 	}
 	p.Detail = draw.detail()

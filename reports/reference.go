@@ -160,10 +160,21 @@ func (p Published) value() string {
 	return fmt.Sprintf("%g", p.Gbps)
 }
 
+// besides is a study beside a report's own figures.
+type besides struct {
+	study  Study
+	points []beside
+	// What is not as published, and what is left out for it, in a line each.
+	differing []string
+}
+
 // beside is what a report has to show beside one published figure.
 type beside struct {
 	Published
-	cell    *cell    // nil: none
+	what    string   // was run, in words
+	value   string   // as published
+	here    string   // the report's own figure
+	cell    *cell    // its own; nil: none
 	differs []string // what is not as published there
 	not     []string // cells of the same axes that are of another kind, and why
 }
@@ -171,10 +182,10 @@ type beside struct {
 // beside finds the report's own cells of a study's figures: of the same engine
 // pair, link and GRO, so far as the records tell. Several of one kind: none of
 // them is the one.
-func (r *Report) beside(s Study) []beside {
+func (r *Report) beside(s Study) besides {
 	var list []beside
 	for _, p := range s.Points {
-		b := beside{Published: p}
+		b := beside{Published: p, what: p.text(), value: p.value(), here: "–"}
 		var found []*cell
 		for _, c := range r.cells {
 			if len(c.runs) == 0 || p.What != "" || !r.sameAxes(c, p) {
@@ -187,11 +198,12 @@ func (r *Report) beside(s Study) []beside {
 			}
 		}
 		if len(found) == 1 {
-			b.cell, b.differs = found[0], s.differs(found[0])
+			f := over(found[0].runs, known("gbps"))
+			b.cell, b.differs, b.here = found[0], s.differs(found[0]), f.text(decimals(f))
 		}
 		list = append(list, b)
 	}
-	return list
+	return besides{s, list, differing(list)}
 }
 
 func (r *Report) sameAxes(c *cell, p Published) bool {
@@ -300,9 +312,9 @@ func (s Study) differs(c *cell) []string {
 	return texts
 }
 
-// differing gathers what is not as published beside the figures of a study,
-// and what is left out for it, in a line each.
-func (s Study) differing(list []beside) []string {
+// differing gathers what is not as published beside the figures of a study, and what
+// is left out for it.
+func differing(list []beside) []string {
 	var texts []string
 	cells := map[string][]string{}
 	var order, not []string
@@ -313,7 +325,7 @@ func (s Study) differing(list []beside) []string {
 		}
 		text := strings.Join(b.differs, ", ")
 		order = add(order, text)
-		cells[text] = add(cells[text], b.text())
+		cells[text] = add(cells[text], b.what)
 	}
 	for _, text := range order {
 		on := ""
@@ -326,13 +338,4 @@ func (s Study) differing(list []beside) []string {
 		texts = append(texts, "Left out: "+strings.Join(shorten(not), "; ")+".")
 	}
 	return texts
-}
-
-// here is the report's own figure beside a published one.
-func (b beside) here() string {
-	if b.cell == nil {
-		return "–"
-	}
-	f := over(b.cell.runs, known("gbps"))
-	return f.text(decimals(f))
 }

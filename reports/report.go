@@ -43,7 +43,7 @@ type Report struct {
 	metrics    []metric
 	asked      bool // metrics were named
 	notes      []note
-	references []Study
+	references []besides
 	// CPU time was counted in several ways.
 	scopesDiffer bool
 }
@@ -70,12 +70,13 @@ func (s *Set) Report(o Options) (*Report, error) {
 			return nil, fmt.Errorf("group by: %w", err)
 		}
 	}
+	var studies []Study
 	for _, name := range o.References {
 		study, err := reference(name)
 		if err != nil {
 			return nil, err
 		}
-		r.references = append(r.references, study)
+		studies = append(studies, study)
 	}
 	var err error
 	if r.metrics, err = choose(o.Metrics, r.runs); err != nil {
@@ -83,6 +84,9 @@ func (s *Set) Report(o Options) (*Report, error) {
 	}
 	r.cells, r.by = s.group(r.runs, o.GroupBy)
 	r.notes = s.notes(r.cells)
+	for _, study := range studies {
+		r.references = append(r.references, r.beside(study))
+	}
 	r.scopesDiffer = len(scopesOf(r.cells, txEnd, rxEnd)) > 1
 	return r, nil
 }
@@ -119,7 +123,8 @@ func (c *cell) keys() []string {
 // note is a remark on some cells, or on all that were measured.
 type note struct {
 	text  string
-	every bool
+	every bool // of those that were measured
+	mark  int  // a number, from 1, where not every cell has it
 	cells []*cell
 	runs  int // that say it
 }
@@ -245,6 +250,13 @@ func (s *Set) notes(cells []*cell) []note {
 		}
 		return 1
 	})
+	mark := 0
+	for i := range list {
+		if !list[i].every {
+			mark++
+			list[i].mark = mark
+		}
+	}
 	return list
 }
 

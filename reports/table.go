@@ -39,17 +39,15 @@ func (r *Report) Table(w io.Writer) error {
 	r.grid(&b)
 	b.WriteByte('\n')
 	b.WriteString(wrap("", r.legend()))
-	number := 0
 	for _, n := range r.notes {
 		if n.every {
 			b.WriteString(wrap("Note: ", n.text+" (all)"))
-			continue
+		} else {
+			b.WriteString(wrap(fmt.Sprintf("[%d] ", n.mark), n.text))
 		}
-		number++
-		b.WriteString(wrap(fmt.Sprintf("[%d] ", number), n.text))
 	}
-	for _, s := range r.references {
-		r.study(&b, s)
+	for _, one := range r.references {
+		study(&b, one)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -68,14 +66,9 @@ func (r *Report) legend() string {
 // marks are the numbers of the notes on a cell.
 func (r *Report) marks(c *cell) string {
 	var out []string
-	number := 0
 	for _, n := range r.notes {
-		if n.every {
-			continue
-		}
-		number++
-		if slices.Contains(n.cells, c) {
-			out = append(out, fmt.Sprint(number))
+		if !n.every && slices.Contains(n.cells, c) {
+			out = append(out, fmt.Sprint(n.mark))
 		}
 	}
 	if len(out) > 4 {
@@ -213,21 +206,21 @@ func fit(columns []column, room int) (shown []drawn, rest []column) {
 	return shown, nil
 }
 
-// study lists published figures, each beside the report's own of the same
-// axes where there is one.
-func (r *Report) study(b *strings.Builder, s Study) {
+// study lists published figures, each beside the report's own of the same axes
+// where there is one.
+func study(b *strings.Builder, one besides) {
+	s := one.study
 	b.WriteByte('\n')
 	b.WriteString(wrap("", fmt.Sprintf("Published (%s): %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.", s.Name, s.Title, s.Setup, s.Source)))
 	width := 0
-	for _, p := range s.Points {
-		width = max(width, utf8.RuneCountInString(p.text()))
+	for _, p := range one.points {
+		width = max(width, utf8.RuneCountInString(p.what))
 	}
 	fmt.Fprintf(b, "%s%14s%14s\n", pad("", width, false), "Gbit/s", "here")
-	list := r.beside(s)
-	for _, p := range list {
-		fmt.Fprintf(b, "%s%s%s\n", pad(p.text(), width, false), pad(p.value(), 14, true), pad(p.here(), 14, true))
+	for _, p := range one.points {
+		fmt.Fprintf(b, "%s%s%s\n", pad(p.what, width, false), pad(p.value, 14, true), pad(p.here, 14, true))
 	}
-	for _, text := range s.differing(list) {
+	for _, text := range one.differing {
 		b.WriteString(wrap("", text))
 	}
 }

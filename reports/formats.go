@@ -53,10 +53,10 @@ func (r *Report) Write(w io.Writer, format string) error {
 // of the figure.
 func (r *Report) writeMarkdown(w io.Writer) error {
 	var b strings.Builder
-	for _, text := range r.set.Plan {
+	for _, text := range r.plan {
 		b.WriteString("**" + markdown(text) + ".**\n\n")
 	}
-	for _, line := range r.set.hostLines(r.runs) {
+	for _, line := range r.hosts() {
 		b.WriteString(markdown(line) + "\n\n")
 	}
 	columns := r.columns()
@@ -169,7 +169,7 @@ func (r *Report) writeCSV(w io.Writer) error {
 		return err
 	}
 	for _, k := range r.cells {
-		warnings := strings.Join(r.warnings(k), "; ")
+		warnings := strings.Join(k.warnings(), "; ")
 		for _, m := range r.metrics {
 			f := over(k.runs, m)
 			line := slices.Concat(k.by, []string{k.differs, "measured", printable.Line(k.id), k.tx, k.rx, k.scope(txEnd), k.scope(rxEnd), k.powerScope(txEnd),
@@ -258,15 +258,6 @@ func optionally(v float64, has bool) string {
 	return digits.Exact(v)
 }
 
-// warnings are the notes on a cell, with its own numbers alone.
-func (r *Report) warnings(c *cell) []string {
-	var list []string
-	for _, n := range r.set.notes([]*cell{c}) {
-		list = append(list, n.text)
-	}
-	return list
-}
-
 // reportSchema names this version of what writeJSON writes.
 const reportSchema = "zcbench-report/1"
 
@@ -335,7 +326,7 @@ type jsonRun struct {
 // they are not.
 func (r *Report) writeJSON(w io.Writer) error {
 	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{},
-		References: []Study{}, Plan: append([]string{}, r.set.Plan...), Problems: append([]string{}, r.set.Problems...)}
+		References: []Study{}, Plan: append([]string{}, r.plan...), Problems: append([]string{}, r.problems...)}
 	for _, one := range r.references {
 		out.References = append(out.References, one.study)
 	}
@@ -347,7 +338,7 @@ func (r *Report) writeJSON(w io.Writer) error {
 			TXClock: append([]string{}, clocksOf([]*cell{c}, txEnd)...), RXClock: append([]string{},
 				clocksOf([]*cell{c}, rxEnd)...), TXPower: c.powerScope(txEnd), RXPower: c.powerScope(rxEnd), Group: map[string]string{}, Differs: c.differs,
 			N: len(c.runs), Dropped: len(c.dropped), Failed: len(c.failed), Skipped: len(c.skipped),
-			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, r.warnings(c)...)}
+			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, c.warnings()...)}
 		for i, name := range r.by {
 			k.Group[name] = c.by[i]
 		}

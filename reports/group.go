@@ -200,7 +200,7 @@ func (s *Set) filter(conditions []condition) []*run {
 func (s *Set) group(runs []*run, names []string) (cells []*cell, by []string) {
 	by = names
 	if by == nil {
-		by = axes(runs)
+		by = axisNames(runs)
 	}
 	byKey := map[string]*cell{}
 	for _, r := range runs {
@@ -256,9 +256,9 @@ func (s *Set) group(runs []*run, names []string) (cells []*cell, by []string) {
 	return cells, by
 }
 
-// axes are the names of the axes of a matrix, the engines first; none where
+// axisNames are the names of the axes of a matrix, the engines first; none where
 // some run belongs to no matrix.
-func axes(runs []*run) []string {
+func axisNames(runs []*run) []string {
 	seen := map[string]bool{}
 	for _, r := range runs {
 		if len(r.Axes) == 0 {

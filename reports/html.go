@@ -159,14 +159,14 @@ func (r *Report) page() page {
 	hash := sha256.Sum256([]byte(pageScript))
 	p := page{
 		Style: template.CSS(pageStyle), Script: template.JS(pageScript), ScriptHash: "sha256-" + base64.StdEncoding.EncodeToString(hash[:]),
-		Title: r.title(), Runs: len(r.runs), Cells: len(cells), Hosts: r.set.hostLines(r.runs), Plan: r.set.Plan, Problems: r.set.Problems,
+		Title: r.title(), Runs: len(r.runs), Cells: len(cells), Hosts: r.hosts(), Plan: r.plan, Problems: r.problems,
 	}
 	p.Started, p.Ended = span(r.runs)
 	if len(cells) == 0 {
 		return p
 	}
 	draw := r.drawing()
-	l := arrange(cells, r.by)
+	l := r.arrange()
 	p.Charts = draw.charts(l)
 	p.Cut = slices.ContainsFunc(p.Charts, chart.cut)
 	if l.bars != "" && l.bars != "gro" && l.bars != "bigtcp" {
@@ -215,11 +215,8 @@ func (r *Report) page() page {
 		p.Notes = append(p.Notes, pageNote{Mark: fmt.Sprint(n.mark), Text: n.text, On: strings.Join(on, ", ")})
 	}
 	p.Best = r.bests()
-	names, _ := split(cells)
-	for _, k := range names {
-		p.Common = append(p.Common, results.Fact{Name: k, Value: cells[0].flat[k]})
-	}
-	p.Varying = r.varying()
+	p.Common = r.common()
+	p.Varying = r.varyingGrid()
 	p.Syscalls = r.syscalls()
 	p.Commands = r.commands()
 	for _, ref := range r.references {
@@ -231,7 +228,7 @@ func (r *Report) page() page {
 	}
 	p.Detail = draw.detail()
 	p.Log, p.LogLeft = r.runLog()
-	p.Environment = r.set.environment(r.runs)
+	p.Environment = r.environment()
 	return p
 }
 
@@ -256,11 +253,10 @@ func (r *Report) title() string {
 	return "Zero-copy TCP: " + text
 }
 
-// varying are the settings that are not the same in all cells.
-func (r *Report) varying() *grid {
+// varyingGrid has the settings that are not the same in all cells.
+func (r *Report) varyingGrid() *grid {
 	const most = 24
-	_, names := split(r.cells)
-	names = slices.DeleteFunc(names, func(n string) bool { return slices.Contains(r.by, n) })
+	names := r.varying()
 	if len(names) == 0 || len(r.cells) < 2 {
 		return nil
 	}
@@ -464,7 +460,7 @@ func (r *Report) runLog() (rows []logRow, left int) {
 
 // environment sets the facts of both hosts side by side. A fact that was not
 // the same in all runs shows every value it had.
-func (s *Set) environment(runs []*run) []factGroup {
+func (r *Report) environment() []factGroup {
 	values := map[string]*factRow{}
 	var names []string
 	collect := func(seen map[*results.Fact]bool, list facts, to func(*factRow) *[]string) {
@@ -485,7 +481,7 @@ func (s *Set) environment(runs []*run) []factGroup {
 		}
 	}
 	seenTX, seenRX := map[*results.Fact]bool{}, map[*results.Fact]bool{}
-	for _, r := range runs {
+	for _, r := range r.runs {
 		collect(seenTX, r.flat.tx, func(r *factRow) *[]string { return &r.TX })
 		collect(seenRX, r.flat.rx, func(r *factRow) *[]string { return &r.RX })
 	}

@@ -1,11 +1,8 @@
 package reports
 
 import (
-	"cmp"
 	"slices"
 	"strings"
-
-	"zcbench/internal/printable"
 )
 
 // layout is where in the charts each cell has its bar: in which panel, in
@@ -34,103 +31,62 @@ const (
 // modes or engines where there are some, the bars of a group software and
 // hardware GRO, and the panels the CPUs; any other axis takes what is left. Cells
 // that axes do not tell apart are groups of their own.
-func arrange(cells []*cell, by []string) layout {
-	values := make([][]string, len(by))
-	for i := range by {
-		for _, c := range cells {
-			if !slices.Contains(values[i], c.by[i]) {
-				values[i] = append(values[i], c.by[i])
-			}
-		}
-		slices.SortFunc(values[i], natural)
-	}
-	rest := []int{}
-	for i := range by {
-		if len(values[i]) > 1 {
-			rest = append(rest, i)
-		}
-	}
-	take := func(i int) int {
-		rest = slices.DeleteFunc(rest, func(k int) bool { return k == i })
-		return i
-	}
-	find := func(names ...string) int {
-		for _, n := range names {
-			for _, i := range rest {
-				if by[i] == n {
-					return i
-				}
-			}
-		}
-		return -1
-	}
-	group := find("mode", "engines", "rx", "tx")
-	for _, i := range rest {
-		if group < 0 || by[group] != "mode" && find("mode", "engines", "rx", "tx") < 0 && len(values[i]) > len(values[group]) {
-			group = i
-		}
-	}
+func (r *Report) arrange() layout {
+	axes := r.axes()
+	group, series, rest := roles(axes)
 	if group < 0 {
-		return listed(cells, by)
+		return r.listed()
 	}
-	take(group)
-	series := -1
-	if i := find("gro"); i >= 0 && len(values[i]) <= mostSeries {
-		series = i
-	}
-	for _, i := range rest {
-		if by[i] != "cpus" && len(values[i]) <= mostSeries && (series < 0 || by[series] != "gro" && len(values[i]) < len(values[series])) {
-			series = i
+	at := make([]map[string]int, len(axes)) // places of values
+	for i, a := range axes {
+		at[i] = map[string]int{}
+		for k, v := range a.values {
+			at[i][v.value] = k
 		}
-	}
-	if series >= 0 {
-		take(series)
 	}
 	l := layout{at: map[[3]int]*cell{}}
-	for _, v := range values[group] {
-		l.groups = append(l.groups, layoutGroup{name: axisValue(by[group], v)})
+	for _, v := range axes[group].values {
+		l.groups = append(l.groups, layoutGroup{name: v.alone})
 	}
 	if series >= 0 {
-		l.bars = by[series]
-		for _, v := range values[series] {
-			l.series = append(l.series, axisValue(by[series], v))
+		l.bars = axes[series].name
+		for _, v := range axes[series].values {
+			l.series = append(l.series, v.alone)
 		}
 	}
 	// Every panel that some cell is in, in the order of the axes' values.
-	panel := func(c *cell) []string {
-		var key []string
+	panel := func(c *cell) []int {
+		var key []int
 		for _, i := range rest {
-			key = append(key, c.by[i])
+			key = append(key, at[i][c.by[i]])
 		}
 		return key
 	}
-	var panels [][]string
-	for _, c := range cells {
-		if !slices.ContainsFunc(panels, func(k []string) bool { return slices.Equal(k, panel(c)) }) {
+	same := func(a []int) func([]int) bool { return func(b []int) bool { return slices.Equal(a, b) } }
+	var panels [][]int
+	for _, c := range r.cells {
+		if !slices.ContainsFunc(panels, same(panel(c))) {
 			panels = append(panels, panel(c))
 		}
 		if len(panels) > mostPanels {
-			return listed(cells, by)
+			return r.listed()
 		}
 	}
-	slices.SortFunc(panels, func(a, b []string) int { return slices.CompareFunc(a, b, natural) })
+	slices.SortFunc(panels, slices.Compare)
 	for _, key := range panels {
 		var parts []string
 		for k, i := range rest {
-			parts = append(parts, axisText(by[i], key[k]))
+			parts = append(parts, axes[i].values[key[k]].full)
 		}
 		l.panels = append(l.panels, strings.Join(parts, ", "))
 	}
-	for _, c := range cells {
-		key := [3]int{
-			slices.IndexFunc(panels, func(k []string) bool { return slices.Equal(k, panel(c)) }),
-			slices.Index(values[group], c.by[group]), 0,
-		}
+	for _, c := range r.cells {
+		key := [3]int{slices.IndexFunc(panels, same(panel(c))), at[group][c.by[group]], 0}
 		if series >= 0 {
-			key[2] = slices.Index(values[series], c.by[series])
+			key[2] = at[series][c.by[series]]
 		}
 		if l.at[key] != nil {
-			return listed(cells, by) // settings differ that are no axes
+			return r.listed() // settings differ that are no axes
 		}
 		l.at[key] = c
 	}
@@ -138,15 +94,65 @@ func arrange(cells []*cell, by []string) layout {
 	return l
 }
 
+// roles are which axis the groups are, which the bars of a group, -1 for none, and
+// which are left for panels. An axis of one value has no part in it.
+func roles(axes []axis) (group, series int, rest []int) {
+	rest = []int{}
+	for i, a := range axes {
+		if len(a.values) > 1 {
+			rest = append(rest, i)
+		}
+	}
+	take := func(i int) {
+		rest = slices.DeleteFunc(rest, func(k int) bool { return k == i })
+	}
+	find := func(names ...string) int {
+		for _, n := range names {
+			for _, i := range rest {
+				if axes[i].name == n {
+					return i
+				}
+			}
+		}
+		return -1
+	}
+	if group = find("mode", "engines", "rx", "tx"); group < 0 {
+		for _, i := range rest { // the axis of most values
+			if group < 0 || len(axes[i].values) > len(axes[group].values) {
+				group = i
+			}
+		}
+	}
+	if group < 0 {
+		return -1, -1, nil
+	}
+	take(group)
+	series = -1
+	if i := find("gro"); i >= 0 && len(axes[i].values) <= mostSeries {
+		series = i
+	}
+	for _, i := range rest {
+		if axes[i].name != "cpus" && len(axes[i].values) <= mostSeries &&
+			(series < 0 || axes[series].name != "gro" && len(axes[i].values) < len(axes[series].values)) {
+			series = i
+		}
+	}
+	if series >= 0 {
+		take(series)
+	}
+	return group, series, rest
+}
+
 // listed is the layout of cells one below the other.
-func listed(cells []*cell, by []string) layout {
+func (r *Report) listed() layout {
 	l := layout{panels: []string{""}, at: map[[3]int]*cell{}}
+	cells := r.cells
 	if len(cells) > mostRows {
 		l.left = len(cells) - mostRows
 		cells = cells[:mostRows]
 	}
 	for i, c := range cells {
-		l.groups = append(l.groups, layoutGroup{name: named(by, c), differs: c.differs})
+		l.groups = append(l.groups, layoutGroup{name: r.named(c), differs: c.differs})
 		l.at[[3]int{0, i, 0}] = c
 	}
 	l.colour()
@@ -174,46 +180,4 @@ func (l *layout) colour() {
 		}
 		l.groups[i].colour = next
 	}
-}
-
-// names of the values of axes that everybody knows.
-var valueNames = map[[2]string]string{
-	{"gro", "sw"}: "sw GRO", {"gro", "hw"}: "HW GRO",
-	{"bigtcp", "on"}: "BIG TCP", {"bigtcp", "off"}: "no BIG TCP",
-	{"cpus", "1"}: "1 CPU", {"cpus", "2"}: "2 CPUs",
-}
-
-// axisValue is a value where its axis is said elsewhere, or goes without.
-func axisValue(name, value string) string {
-	return cmp.Or(valueNames[[2]string{name, value}], value)
-}
-
-// axisText is a value with its axis.
-func axisText(name, value string) string {
-	return cmp.Or(valueNames[[2]string{name, value}], printable.Line(name)+" "+value)
-}
-
-// named is a cell's name with what its values are: iouring, HW GRO, 2 CPUs.
-func named(by []string, c *cell) string {
-	if c.by == nil {
-		return c.name()
-	}
-	var parts []string
-	for i, name := range by {
-		if name == "mode" || name == "engines" {
-			parts = append(parts, c.by[i])
-		} else {
-			parts = append(parts, axisText(name, c.by[i]))
-		}
-	}
-	return strings.Join(parts, ", ")
-}
-
-func (r *Report) named(c *cell) string { return named(r.by, c) }
-
-func (r *Report) labelled(c *cell) string {
-	if c.differs == "" {
-		return r.named(c)
-	}
-	return r.named(c) + " (" + c.differs + ")"
 }

@@ -47,7 +47,7 @@ func TestArrange(t *testing.T) {
 		{"too many", matrix("mode", "ab", "a", "1234567", "b", "1234567"), []string{""}, nil, mostRows, mostRows, 98 - mostRows},
 	} {
 		r := plain(c.records)
-		l := arrange(r.cells, r.by)
+		l := r.arrange()
 		if !reflect.DeepEqual(l.panels, c.panels) || !reflect.DeepEqual(l.series, c.series) || len(l.groups) != c.groups || len(l.at) != c.bars || l.left != c.left {
 			t.Errorf("%s: panels %q, series %q, %d groups, %d bars, %d left", c.name, l.panels, l.series, len(l.groups), len(l.at), l.left)
 		}

@@ -37,6 +37,8 @@ type Options struct {
 // known to read them.
 type Report struct {
 	set        *Set
+	plan       []string // as Set's, and so are
+	problems   []string
 	by         []string // what cells are told apart by; nil: the engines
 	runs       []*run   // those that the filter let through
 	cells      []*cell
@@ -50,7 +52,7 @@ type Report struct {
 
 // Report groups and checks the runs of a set. An error is about o.
 func (s *Set) Report(o Options) (*Report, error) {
-	r := &Report{set: s, runs: s.runs, asked: len(o.Metrics) > 0}
+	r := &Report{set: s, plan: s.Plan, problems: s.Problems, runs: s.runs, asked: len(o.Metrics) > 0}
 	if o.Filter != "" {
 		conditions, err := parseFilter(o.Filter)
 		if err != nil {
@@ -83,7 +85,7 @@ func (s *Set) Report(o Options) (*Report, error) {
 		return nil, fmt.Errorf("metric: %w", err)
 	}
 	r.cells, r.by = s.group(r.runs, o.GroupBy)
-	r.notes = s.notes(r.cells)
+	r.notes = notesOf(r.cells)
 	for _, study := range studies {
 		r.references = append(r.references, r.beside(study))
 	}
@@ -185,7 +187,7 @@ func likeness(list []note) (merged []note) {
 
 // notes gathers the warnings of all runs, what was left out, and what the
 // figures themselves do not show, once each.
-func (s *Set) notes(cells []*cell) []note {
+func notesOf(cells []*cell) []note {
 	var list []note
 	index := map[string]int{}
 	add := func(c *cell, text string) {
@@ -219,7 +221,7 @@ func (s *Set) notes(cells []*cell) []note {
 				add(c, printable.Line(w))
 			}
 		}
-		for _, text := range slices.Concat(s.drift(c), c.doubts()) {
+		for _, text := range slices.Concat(c.drift(), c.doubts()) {
 			add(c, text)
 		}
 		for _, left := range []struct {
@@ -256,6 +258,15 @@ func (s *Set) notes(cells []*cell) []note {
 			mark++
 			list[i].mark = mark
 		}
+	}
+	return list
+}
+
+// warnings are the notes on a cell, with its own numbers alone.
+func (c *cell) warnings() []string {
+	var list []string
+	for _, n := range notesOf([]*cell{c}) {
+		list = append(list, n.text)
 	}
 	return list
 }
@@ -373,7 +384,7 @@ func widen(a, b string) string {
 
 // drift tells what changed on a host from one run of a cell to another: such
 // runs are not repeats of each other.
-func (s *Set) drift(c *cell) []string {
+func (c *cell) drift() []string {
 	var texts []string
 	for _, e := range []struct {
 		name string
@@ -665,9 +676,9 @@ func letter(scope string) string {
 	return "?"
 }
 
-// hostLines describe in a line each what the runs were made on.
-func (s *Set) hostLines(runs []*run) []string {
-	tx, rx := s.hostLine(runs, txFacts), s.hostLine(runs, rxFacts)
+// hosts describe in a line each what the runs were made on.
+func (r *Report) hosts() []string {
+	tx, rx := hostLine(r.runs, txFacts), hostLine(r.runs, rxFacts)
 	var lines []string
 	if tx == rx && tx != "" {
 		lines = append(lines, "Both ends: "+tx)
@@ -679,16 +690,10 @@ func (s *Set) hostLines(runs []*run) []string {
 			lines = append(lines, "Receiver: "+rx)
 		}
 	}
-	if c := congestion(runs); c != "" {
+	if c := strings.Join(controlsOf([]*cell{{runs: r.runs}}), "; "); c != "" {
 		lines = append(lines, "Congestion control: "+c)
 	}
 	return lines
-}
-
-// congestion names what the sockets of the runs used, of each run as one end
-// or both have it; nothing where no record tells.
-func congestion(runs []*run) string {
-	return strings.Join(controlsOf([]*cell{{runs: runs}}), "; ")
 }
 
 // used is the congestion control of a run, of both ends where they differ.
@@ -711,7 +716,7 @@ func used(r *results.Record) string {
 
 // hostLine is about the first host that says something of itself, with all
 // values that it had, and how many others there are.
-func (s *Set) hostLine(runs []*run, of func(*run) facts) string {
+func hostLine(runs []*run, of func(*run) facts) string {
 	hosts, name := map[string]bool{}, ""
 	about := []struct {
 		format string
@@ -762,6 +767,22 @@ func (s *Set) hostLine(runs []*run, of func(*run) facts) string {
 		first += fmt.Sprintf("; and %d other %s", n, printable.Plural(n, "host", "hosts"))
 	}
 	return first
+}
+
+// common are the settings that all cells share.
+func (r *Report) common() (list []results.Fact) {
+	names, _ := split(r.cells)
+	for _, k := range names {
+		list = append(list, results.Fact{Name: k, Value: r.cells[0].flat[k]})
+	}
+	return list
+}
+
+// varying are the names of the other settings, but for those that cells are told
+// apart by.
+func (r *Report) varying() []string {
+	_, names := split(r.cells)
+	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(r.by, n) })
 }
 
 // finite is a number as JSON has it: nothing where there is none.

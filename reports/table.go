@@ -21,17 +21,17 @@ func (r *Report) Table(w io.Writer) error {
 		return err
 	}
 	var b strings.Builder
-	for _, text := range r.set.Plan {
+	for _, text := range r.plan {
 		b.WriteString(wrap("! ", text+"."))
 	}
-	for _, line := range r.set.hostLines(r.runs) {
+	for _, line := range r.hosts() {
 		b.WriteString(wrap("", line))
 	}
-	if common, _ := split(r.cells); len(common) > 0 {
+	if common := r.common(); len(common) > 0 {
 		var parts []string
-		for _, k := range common {
-			if v := r.cells[0].flat[k]; v != "" && v != "false" && v != "null" && v != "[]" {
-				parts = append(parts, k+" "+v)
+		for _, f := range common {
+			if f.Value != "" && f.Value != "false" && f.Value != "null" && f.Value != "[]" {
+				parts = append(parts, f.Name+" "+f.Value)
 			}
 		}
 		b.WriteString(wrap("", "Every run: "+strings.Join(parts, ", ")))

@@ -32,14 +32,19 @@ type CompareOptions struct {
 // Comparison is two sets of runs, cell by cell.
 type Comparison struct {
 	threshold float64
+	metrics   []compared
 	pairs     []pairing
-	metrics   []metric
-	gates     map[string]bool // metrics that can be losses
-	changes   [][]change      // by metric, by pair
 	onlyOld   []*cell
 	onlyNew   []*cell
 	hosts     []string // what changed on the hosts
 	plan      []string // what is not all there
+}
+
+// compared is a metric in all cells that are in both sets.
+type compared struct {
+	metric
+	gate    bool // it can be a loss
+	changes []change
 }
 
 // pairing is a cell of both sets.
@@ -52,11 +57,14 @@ type pairing struct {
 // Whitney's, as in benchstat; the interval is that of the shift which belongs
 // to it (Hodges and Lehmann), of ratios where all values are above zero.
 type change struct {
+	cell      string // its name in the old set
+	differs   string // settings in which the two sets do
 	old, new  figure
 	percent   float64 // of the medians; NaN where there is none
 	lo, hi    float64 // in percent, 95%; infinite with too few runs
 	p         float64
 	different bool   // significant at 5%
+	loss      bool   // that, for the worse, and beyond the threshold
 	wont      string // why it cannot be compared; often nothing
 }
 
@@ -85,36 +93,30 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new: %w", err)
 	}
-	c := &Comparison{threshold: o.Threshold, gates: map[string]bool{}}
+	c := &Comparison{threshold: o.Threshold}
 	c.match(a, b, len(o.GroupBy) > 0)
 	if len(c.pairs) == 0 {
 		return nil, ErrNothingToCompare
 	}
-	has := func(m metric) bool {
-		in := func(cells []*cell) bool {
-			return slices.ContainsFunc(cells, func(c *cell) bool { return over(c.runs, m).n > 0 })
-		}
-		return in(a.cells) && in(b.cells)
-	}
 	if len(o.Metrics) > 0 {
 		for _, m := range a.metrics {
-			c.metrics = append(c.metrics, m)
-			c.gates[m.name] = m.better != 0
+			c.metrics = append(c.metrics, compared{metric: m, gate: m.better != 0})
 		}
 	} else {
 		for _, f := range firstLook {
-			if m := known(f.name); has(m) {
-				c.metrics = append(c.metrics, m)
-				c.gates[m.name] = f.gate
+			if m := known(f.name); a.has(m) && b.has(m) {
+				c.metrics = append(c.metrics, compared{metric: m, gate: f.gate})
 			}
 		}
 	}
-	for _, m := range c.metrics {
-		var list []change
+	for i := range c.metrics {
+		m := &c.metrics[i]
 		for _, p := range c.pairs {
-			list = append(list, compare(p.old, p.new, m))
+			d := compare(p.old, p.new, m.metric)
+			d.cell, d.differs = p.old.label(), p.differs
+			d.loss = m.gate && d.different && d.wont == "" && d.percent*float64(m.better) < -c.threshold
+			m.changes = append(m.changes, d)
 		}
-		c.changes = append(c.changes, list)
 	}
 	c.environment()
 	for _, side := range []struct {
@@ -126,6 +128,11 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 		}
 	}
 	return c, nil
+}
+
+// has says whether some run that counts has the metric.
+func (r *Report) has(m metric) bool {
+	return slices.ContainsFunc(r.cells, func(c *cell) bool { return over(c.runs, m).n > 0 })
 }
 
 // ErrNothingToCompare says that two sets have no cell in common.
@@ -228,37 +235,8 @@ func orUnset(m map[string]string, k string) string {
 // compare tests one metric.
 func compare(x, y *cell, m metric) change {
 	c := change{old: over(x.runs, m), new: over(y.runs, m), percent: math.NaN(), lo: math.Inf(-1), hi: math.Inf(1), p: 1}
-	if c.old.n == 0 || c.new.n == 0 {
-		c.wont = "not measured"
+	if c.wont = incomparable(x, y, m, c); c.wont != "" {
 		return c
-	}
-	if m.unit == unitCPU || m.unit == unitROICPU {
-		for _, end := range []func(*results.Record) *results.End{txEnd, rxEnd} {
-			if !slices.Equal(scopesOf([]*cell{x}, end), scopesOf([]*cell{y}, end)) {
-				c.wont = "CPU counted in another way"
-				return c
-			}
-			if !clocksCompare(clocksOf([]*cell{x, y}, end)) {
-				c.wont = "CPU by another clock"
-				return c
-			}
-		}
-	}
-	if c.old.atLeast || c.new.atLeast {
-		c.wont = "copies not known"
-		return c
-	}
-	if m.unit == unitWatts || m.unit == unitROIPower || m.unit == unitEnergy {
-		for _, end := range []func(*results.Record) *results.End{txEnd, rxEnd} {
-			if !slices.Equal(powerScopesOf([]*cell{x}, end), powerScopesOf([]*cell{y}, end)) {
-				c.wont = "power of another thing"
-				return c
-			}
-		}
-		if strings.Contains(m.name, "total") && !slices.Equal(totalPowerScopesOf([]*cell{x}), totalPowerScopesOf([]*cell{y})) {
-			c.wont = "power of another thing"
-			return c
-		}
 	}
 	t := benchmath.DefaultThresholds
 	t.CompareAlpha = alpha
@@ -269,6 +247,38 @@ func compare(x, y *cell, m metric) change {
 	}
 	c.lo, c.hi = shift(c.old.values, c.new.values, c.old.median)
 	return c
+}
+
+// incomparable says why a metric of two cells cannot be compared; often nothing.
+func incomparable(x, y *cell, m metric, c change) string {
+	if c.old.n == 0 || c.new.n == 0 {
+		return "not measured"
+	}
+	ends := []func(*results.Record) *results.End{txEnd, rxEnd}
+	if m.unit == unitCPU || m.unit == unitROICPU {
+		for _, end := range ends {
+			if !slices.Equal(scopesOf([]*cell{x}, end), scopesOf([]*cell{y}, end)) {
+				return "CPU counted in another way"
+			}
+			if !clocksCompare(clocksOf([]*cell{x, y}, end)) {
+				return "CPU by another clock"
+			}
+		}
+	}
+	if c.old.atLeast || c.new.atLeast {
+		return "copies not known"
+	}
+	if m.unit == unitWatts || m.unit == unitROIPower || m.unit == unitEnergy {
+		for _, end := range ends {
+			if !slices.Equal(powerScopesOf([]*cell{x}, end), powerScopesOf([]*cell{y}, end)) {
+				return "power of another thing"
+			}
+		}
+		if strings.Contains(m.name, "total") && !slices.Equal(totalPowerScopesOf([]*cell{x}), totalPowerScopesOf([]*cell{y})) {
+			return "power of another thing"
+		}
+	}
+	return ""
 }
 
 // shift is the 95% interval of the change from a to b in percent: of ratios
@@ -335,12 +345,6 @@ func rank(n, m int) int {
 	return 0
 }
 
-// loss says whether a change is for the worse, significant, and beyond the
-// threshold.
-func (c *Comparison) loss(m metric, d change) bool {
-	return c.gates[m.name] && d.different && d.wont == "" && d.percent*float64(m.better) < -c.threshold
-}
-
 // Losses are the significant losses beyond the threshold, and the cells that
 // no longer run, in a line each.
 func (c *Comparison) Losses() []string {
@@ -351,49 +355,42 @@ func (c *Comparison) Losses() []string {
 			list = append(list, fmt.Sprintf("%s: no run counts any more (%s: %s)", p.old.label(), status, why))
 		}
 	}
-	for i, m := range c.metrics {
-		for k, d := range c.changes[i] {
-			if c.loss(m, d) {
-				list = append(list, fmt.Sprintf("%s: %s %s", c.pairs[k].old.label(), m.name, signed(d.percent)))
+	for _, m := range c.metrics {
+		for _, d := range m.changes {
+			if d.loss {
+				list = append(list, fmt.Sprintf("%s: %s %s", d.cell, m.name, digits.Signed(d.percent)))
 			}
 		}
 	}
 	return list
 }
 
-func signed(v float64) string {
-	if math.IsNaN(v) {
-		return "?"
-	}
-	return fmt.Sprintf("%+.2f%%", v)
-}
-
 // delta is what benchstat has in its column.
-func (d change) delta() string {
+func delta(d change) string {
 	switch {
 	case d.wont != "":
 		return d.wont
 	case !d.different:
 		return "~"
 	}
-	return signed(d.percent)
+	return digits.Signed(d.percent)
 }
 
 // interval is that of the change.
-func (d change) interval() string {
+func interval(d change) string {
 	switch {
 	case d.wont != "":
 		return ""
 	case math.IsInf(d.lo, 0):
 		return "unknown: too few runs"
 	}
-	return signed(d.lo) + " to " + signed(d.hi)
+	return digits.Signed(d.lo) + " to " + digits.Signed(d.hi)
 }
 
 // geomean is over the cells that have the metric above zero in both sets.
-func geomean(changes []change) (before, after float64, n int) {
+func (m *compared) geomean() (before, after float64, n int) {
 	var a, b []float64
-	for _, d := range changes {
+	for _, d := range m.changes {
 		if d.wont == "" && d.old.median > 0 && d.new.median > 0 {
 			a, b = append(a, d.old.median), append(b, d.new.median)
 		}
@@ -537,9 +534,9 @@ func (c *Comparison) remarks() []string {
 	}
 	list = append(list, c.hosts...)
 	tests := 0
-	for i, m := range c.metrics {
-		for _, d := range c.changes[i] {
-			if d.wont == "" && c.gates[m.name] {
+	for _, m := range c.metrics {
+		for _, d := range m.changes {
+			if d.wont == "" && m.gate {
 				tests++
 			}
 		}
@@ -575,10 +572,9 @@ const compareLegend = "Medians, with their 95% interval as benchstat has it (∞
 
 // rows are a metric's lines: cell, old, new, change, interval, p, n, and
 // whether it is a loss.
-func (c *Comparison) rows(i int) [][]string {
-	m := c.metrics[i]
+func (m *compared) rows() [][]string {
 	var figures []figure
-	for _, d := range c.changes[i] {
+	for _, d := range m.changes {
 		figures = append(figures, d.old, d.new)
 	}
 	places := decimals(figures...)
@@ -586,11 +582,10 @@ func (c *Comparison) rows(i int) [][]string {
 		if f.n == 0 {
 			return "–"
 		}
-		s := benchmath.AssumeNothing.Summary(benchmath.NewSample(slices.Clone(f.values), &benchmath.DefaultThresholds), confidence)
-		return digits.Fixed(f.median, places) + " ±" + s.PctRangeString()
+		return digits.Fixed(f.median, places) + " ±" + f.medianRange()
 	}
 	var rows [][]string
-	for k, d := range c.changes[i] {
+	for _, d := range m.changes {
 		if d.old.n+d.new.n == 0 {
 			continue // it never ran, in neither
 		}
@@ -602,13 +597,13 @@ func (c *Comparison) rows(i int) [][]string {
 			}
 		}
 		mark := ""
-		if c.loss(m, d) {
+		if d.loss {
 			mark = "loss"
 		}
-		rows = append(rows, []string{c.pairs[k].old.label(), center(d.old), center(d.new), d.delta(), d.interval(), p, n, mark})
+		rows = append(rows, []string{d.cell, center(d.old), center(d.new), delta(d), interval(d), p, n, mark})
 	}
-	if a, b, n := geomean(c.changes[i]); n > 1 {
-		rows = append(rows, []string{"geomean", digits.Fixed(a, places), digits.Fixed(b, places), signed(100 * (b/a - 1)), "", "", "", ""})
+	if a, b, n := m.geomean(); n > 1 {
+		rows = append(rows, []string{"geomean", digits.Fixed(a, places), digits.Fixed(b, places), digits.Signed(100 * (b/a - 1)), "", "", "", ""})
 	}
 	return rows
 }
@@ -616,8 +611,8 @@ func (c *Comparison) rows(i int) [][]string {
 func (c *Comparison) table(w io.Writer) error {
 	var b strings.Builder
 	heads := []string{"", "old", "new", "change", "95% interval", "p", "n", ""}
-	for i, m := range c.metrics {
-		rows := c.rows(i)
+	for _, m := range c.metrics {
+		rows := m.rows()
 		widths := make([]int, len(heads))
 		for _, row := range append([][]string{heads}, rows...) {
 			for k, v := range row {
@@ -648,9 +643,9 @@ func (c *Comparison) table(w io.Writer) error {
 
 func (c *Comparison) markdown(w io.Writer) error {
 	var b strings.Builder
-	for i, m := range c.metrics {
+	for _, m := range c.metrics {
 		fmt.Fprintf(&b, "%s, %s\n\n| cell | old | new | change | 95%% interval | p | n | |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n", markdown(m.title), markdown(m.unit))
-		for _, row := range c.rows(i) {
+		for _, row := range m.rows() {
 			for _, v := range row {
 				b.WriteString("| " + markdown(v) + " ")
 			}
@@ -688,11 +683,11 @@ type jsonChange struct {
 
 func (c *Comparison) all() []jsonChange {
 	list := []jsonChange{}
-	for i, m := range c.metrics {
-		for k, d := range c.changes[i] {
-			one := jsonChange{Cell: c.pairs[k].old.label(), Differs: c.pairs[k].differs, Metric: m.name, Unit: m.unit,
+	for _, m := range c.metrics {
+		for _, d := range m.changes {
+			one := jsonChange{Cell: d.cell, Differs: d.differs, Metric: m.name, Unit: m.unit,
 				OldN: d.old.n, OldMedian: finite(d.old.median), NewN: d.new.n, NewMedian: finite(d.new.median),
-				Percent: finite(d.percent), Lo: finite(d.lo), Hi: finite(d.hi), Differ: d.different, Loss: c.loss(m, d), Why: d.wont}
+				Percent: finite(d.percent), Lo: finite(d.lo), Hi: finite(d.hi), Differ: d.different, Loss: d.loss, Why: d.wont}
 			if d.wont == "" {
 				one.P = &d.p
 			}
@@ -739,8 +734,8 @@ func (c *Comparison) json(w io.Writer) error {
 		Losses    []string     `json:"losses"`
 		Remarks   []string     `json:"remarks"`
 	}{"zcbench-compare/1", c.threshold, c.all(), []mean{}, append([]string{}, c.Losses()...), append([]string{}, c.remarks()...)}
-	for i, m := range c.metrics {
-		a, b, n := geomean(c.changes[i])
+	for _, m := range c.metrics {
+		a, b, n := m.geomean()
 		out.Geomeans = append(out.Geomeans, mean{m.name, n, finite(a), finite(b), finite(100 * (b/a - 1))})
 	}
 	return writeIndented(w, out)

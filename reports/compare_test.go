@@ -203,9 +203,9 @@ func TestCompareRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, m := range c.metrics {
+	for _, m := range c.metrics {
 		cpu := m.unit == unitCPU || m.unit == unitROICPU
-		for _, d := range c.changes[i] {
+		for _, d := range m.changes {
 			if (d.wont != "") != cpu || d.different && cpu {
 				t.Errorf("%s: %+v", m.name, d)
 			}
@@ -222,7 +222,7 @@ func TestCompareRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []string{"power of another thing", "power of another thing", ""} {
-		if d := c.changes[i][0]; d.wont != want {
+		if d := c.metrics[i].changes[0]; d.wont != want {
 			t.Errorf("%s: %+v", c.metrics[i].name, d)
 		}
 	}
@@ -232,7 +232,7 @@ func TestCompareRefuses(t *testing.T) {
 	if c, err = Compare(Of(before[:3]), Of(after[:3]), CompareOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if d := c.changes[0][0]; d.different || d.delta() != "~" || !math.IsInf(d.hi, 1) || !strings.Contains(strings.Join(c.remarks(), "\n"), "too few runs for any difference") {
+	if d := c.metrics[0].changes[0]; d.different || delta(d) != "~" || !math.IsInf(d.hi, 1) || !strings.Contains(strings.Join(c.remarks(), "\n"), "too few runs for any difference") {
 		t.Errorf("few runs: %+v %q", d, c.remarks())
 	}
 }
@@ -427,9 +427,9 @@ func TestBenchstatComesToTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours := map[string]change{}
-	for i, m := range c.metrics {
-		for k, d := range c.changes[i] {
-			ours[benchUnit(m)+" TCP/tx="+c.pairs[k].old.tx+"/rx="+c.pairs[k].old.rx] = d
+	for _, m := range c.metrics {
+		for k, d := range m.changes {
+			ours[benchUnit(m.metric)+" TCP/tx="+c.pairs[k].old.tx+"/rx="+c.pairs[k].old.rx] = d
 		}
 	}
 	unit, seen := "", 0
@@ -452,8 +452,8 @@ func TestBenchstatComesToTheSame(t *testing.T) {
 		if a, b := number(t, line[1]), number(t, line[3]); math.Abs(a-d.old.median) > 1e-9*a || math.Abs(b-d.new.median) > 1e-9*b {
 			t.Errorf("%s: medians %v and %v, benchstat has %v and %v", line[0], d.old.median, d.new.median, a, b)
 		}
-		if line[5] != d.delta() {
-			t.Errorf("%s: %s, benchstat has %s", line[0], d.delta(), line[5])
+		if line[5] != delta(d) {
+			t.Errorf("%s: %s, benchstat has %s", line[0], delta(d), line[5])
 		}
 		if want := fmt.Sprintf("p=%.3f n=8", d.p); line[6] != want {
 			t.Errorf("%s: %s, benchstat has %s", line[0], want, line[6])

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/aclements/go-moremath/stats"
+	"golang.org/x/perf/benchmath"
 
 	"zcbench/internal/digits"
 	"zcbench/results"
@@ -127,6 +128,12 @@ func (f figure) text(decimals int) string {
 		return bound + digits.Percent(f.mean)
 	}
 	return bound + digits.Fixed(f.mean, decimals)
+}
+
+// medianRange is the interval of the median, in percent of it, as benchstat has it.
+func (f figure) medianRange() string {
+	sample := benchmath.NewSample(slices.Clone(f.values), &benchmath.DefaultThresholds)
+	return benchmath.AssumeNothing.Summary(sample, confidence).PctRangeString()
 }
 
 // around is half the interval: of a share in points, and nothing where all runs

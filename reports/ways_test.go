@@ -199,9 +199,9 @@ func TestCompareTellsOfConditions(t *testing.T) {
 					t.Errorf("%q in\n%s", not, text)
 				}
 			}
-			for i, m := range got.metrics {
-				if m.name == "total.watts" && got.changes[i][0].wont != c.wont {
-					t.Errorf("total watts: %q", got.changes[i][0].wont)
+			for _, m := range got.metrics {
+				if m.name == "total.watts" && m.changes[0].wont != c.wont {
+					t.Errorf("total watts: %q", m.changes[0].wont)
 				}
 			}
 		})
@@ -248,7 +248,7 @@ func TestUnknownCopiesAreABound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if wont := got.changes[0][0].wont; (wont == "copies not known") != c.bound {
+		if wont := got.metrics[0].changes[0].wont; (wont == "copies not known") != c.bound {
 			t.Errorf("%s: compared: %q", c.name, wont)
 		}
 	}
@@ -329,8 +329,8 @@ func TestClocksAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		remarks := strings.Join(got.remarks(), "; ")
-		if got.changes[0][0].wont != c.wont || got.changes[1][0].wont != c.wont || strings.Contains(remarks, "clock") != (c.remark != "") || !strings.Contains(remarks, c.remark) {
-			t.Errorf("%q and %q, remarks %s; want %q and %q", got.changes[0][0].wont, got.changes[1][0].wont, remarks, c.wont, c.remark)
+		if got.metrics[0].changes[0].wont != c.wont || got.metrics[1].changes[0].wont != c.wont || strings.Contains(remarks, "clock") != (c.remark != "") || !strings.Contains(remarks, c.remark) {
+			t.Errorf("%q and %q, remarks %s; want %q and %q", got.metrics[0].changes[0].wont, got.metrics[1].changes[0].wont, remarks, c.wont, c.remark)
 		}
 	}
 	one := onNIC(100, 90, 9, 30, 20)

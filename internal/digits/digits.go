@@ -47,6 +47,14 @@ func Percent(v float64) string {
 	return Fixed(v, 1)
 }
 
+// Signed is a change in percent.
+func Signed(percent float64) string {
+	if math.IsNaN(percent) {
+		return "?"
+	}
+	return fmt.Sprintf("%+.2f%%", percent)
+}
+
 // Exact has the digits that give back the same number; nothing of what is none.
 func Exact(v float64) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {

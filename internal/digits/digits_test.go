@@ -41,3 +41,11 @@ func TestExact(t *testing.T) {
 		}
 	}
 }
+
+func TestSigned(t *testing.T) {
+	for in, want := range map[float64]string{0: "+0.00%", -6.125: "-6.12%", 3: "+3.00%", math.NaN(): "?"} {
+		if got := Signed(in); got != want {
+			t.Errorf("%v: got %q, want %q", in, got, want)
+		}
+	}
+}

@@ -30,22 +30,6 @@ type cell struct {
 	pooled  map[string]bool
 }
 
-// name is what the first columns say, in one text.
-func (c *cell) name() string {
-	if c.by == nil {
-		return c.tx + " → " + c.rx
-	}
-	return strings.Join(c.by, ", ")
-}
-
-// label is the name with what tells the cell from others of that name.
-func (c *cell) label() string {
-	if c.differs == "" {
-		return c.name()
-	}
-	return c.name() + " (" + c.differs + ")"
-}
-
 func (c *cell) records() []*run {
 	return slices.Concat(c.runs, c.dropped, c.failed, c.skipped)
 }
@@ -417,4 +401,20 @@ func split(cells []*cell) (common, varying []string) {
 		}
 	}
 	return common, varying
+}
+
+// common are the settings that all cells share.
+func (r *Report) common() (list []results.Fact) {
+	names, _ := split(r.cells)
+	for _, k := range names {
+		list = append(list, results.Fact{Name: k, Value: r.cells[0].flat[k]})
+	}
+	return list
+}
+
+// varying are the names of the other settings, but for those that cells are told
+// apart by.
+func (r *Report) varying() []string {
+	_, names := split(r.cells)
+	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(r.by, n) })
 }

@@ -142,18 +142,6 @@ type logRow struct {
 	Name, Differs, Run, Started, Status, Gbps, CPUTX, CPURX, ROI, ZeroTX, ZeroRX, Remark, ID string
 }
 
-type factGroup struct {
-	Name    string
-	Varies  bool
-	Entries []factRow
-}
-
-type factRow struct {
-	Name   string
-	TX, RX []string // more than one: it changed between runs
-	Same   bool
-}
-
 func (r *Report) page() page {
 	cells := r.cells
 	hash := sha256.Sum256([]byte(pageScript))
@@ -456,51 +444,4 @@ func (r *Report) runLog() (rows []logRow, left int) {
 		rows = append(rows, row)
 	}
 	return rows, max(left, 0)
-}
-
-// environment sets the facts of both hosts side by side. A fact that was not
-// the same in all runs shows every value it had.
-func (r *Report) environment() []factGroup {
-	values := map[string]*factRow{}
-	var names []string
-	collect := func(seen map[*results.Fact]bool, list facts, to func(*factRow) *[]string) {
-		if len(list) == 0 || seen[&list[0]] {
-			return
-		}
-		seen[&list[0]] = true
-		for _, f := range list {
-			row := values[f.Name]
-			if row == nil {
-				row = &factRow{}
-				values[f.Name] = row
-				names = append(names, f.Name)
-			}
-			if list := to(row); !slices.Contains(*list, f.Value) {
-				*list = append(*list, f.Value)
-			}
-		}
-	}
-	seenTX, seenRX := map[*results.Fact]bool{}, map[*results.Fact]bool{}
-	for _, r := range r.runs {
-		collect(seenTX, r.flat.tx, func(r *factRow) *[]string { return &r.TX })
-		collect(seenRX, r.flat.rx, func(r *factRow) *[]string { return &r.RX })
-	}
-	slices.Sort(names)
-	var groups []factGroup
-	for _, name := range names {
-		head, rest, ok := strings.Cut(name, ".")
-		if !ok {
-			head, rest = "other", name
-		}
-		if len(groups) == 0 || groups[len(groups)-1].Name != printable.Line(head) {
-			groups = append(groups, factGroup{Name: printable.Line(head)})
-		}
-		g := &groups[len(groups)-1]
-		row := values[name]
-		row.Name = printable.Line(rest)
-		row.Same = slices.Equal(row.TX, row.RX)
-		g.Varies = g.Varies || len(row.TX) > 1 || len(row.RX) > 1
-		g.Entries = append(g.Entries, *row)
-	}
-	return groups
 }

@@ -75,3 +75,39 @@ func (r *Report) labelled(c *cell) string {
 	}
 	return r.named(c) + " (" + c.differs + ")"
 }
+
+// heads are the headings over what cells are told apart by.
+func (r *Report) heads() []string {
+	if r.by == nil {
+		return []string{"sender → receiver"}
+	}
+	heads := make([]string, len(r.by))
+	for i, name := range r.by {
+		heads[i] = printable.Line(name)
+	}
+	return heads
+}
+
+// keys are a cell's values under the heads.
+func (c *cell) keys() []string {
+	if c.by == nil {
+		return []string{c.name()}
+	}
+	return c.by
+}
+
+// name is what the first columns say, in one text.
+func (c *cell) name() string {
+	if c.by == nil {
+		return c.tx + " → " + c.rx
+	}
+	return strings.Join(c.by, ", ")
+}
+
+// label is the name with what tells the cell from others of that name.
+func (c *cell) label() string {
+	if c.differs == "" {
+		return c.name()
+	}
+	return c.name() + " (" + c.differs + ")"
+}

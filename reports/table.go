@@ -3,7 +3,6 @@ package reports
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -51,30 +50,6 @@ func (r *Report) Table(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// legend says what the figures are.
-func (r *Report) legend() string {
-	text := "Means of n runs ± the half of their 95% interval (Student's t); 3/5: 3 of 5 runs count."
-	if r.asked {
-		return text
-	}
-	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + legend(r.cells)
-	return text + powerLegend(r.cells)
-}
-
-// marks are the numbers of the notes on a cell.
-func (r *Report) marks(c *cell) string {
-	var out []string
-	for _, n := range r.notes {
-		if !n.every && slices.Contains(n.cells, c) {
-			out = append(out, fmt.Sprint(n.mark))
-		}
-	}
-	if len(out) > 4 {
-		out = append(out[:3], "…")
-	}
-	return strings.Join(out, ",")
 }
 
 // grid writes the aligned part, in blocks of columns that fit the line.

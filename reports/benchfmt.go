@@ -1,0 +1,105 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"golang.org/x/perf/benchfmt"
+
+	"zcbench/internal/printable"
+)
+
+// writeBenchfmt writes each run that counts as a line of Go's benchmark format,
+// which benchstat reads.
+func (r *Report) writeBenchfmt(w io.Writer) error {
+	b := benchfmt.NewWriter(w)
+	for _, m := range r.metrics {
+		better := map[int]string{1: "higher", -1: "lower"}[m.better]
+		if better == "" {
+			continue
+		}
+		if err := b.Write(&benchfmt.UnitMetadata{UnitMetadataKey: benchfmt.UnitMetadataKey{Unit: benchUnit(m), Key: "better"},
+			OrigUnit: benchUnit(m), Value: better}); err != nil {
+			return err
+		}
+	}
+	names := r.benchNames()
+	for i, c := range r.cells {
+		for _, one := range c.runs {
+			res := benchfmt.Result{Name: benchfmt.Name(names[i]), Iters: 1}
+			for _, m := range r.metrics {
+				if v := m.of(one.Record); v != nil && finite(*v) != nil {
+					res.Values = append(res.Values, benchfmt.Value{Value: *v, Unit: benchUnit(m)})
+				}
+			}
+			if len(res.Values) == 0 {
+				continue // a line without a value is none
+			}
+			if err := b.Write(&res); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// benchNames are the cells' names as benchmarks have them, no two alike:
+// /key=value for what tells a cell from others.
+func (r *Report) benchNames() []string {
+	names := make([]string, len(r.cells))
+	count := map[string]int{}
+	for i, c := range r.cells {
+		name := "TCP"
+		add := func(key, value string) {
+			name += "/" + benchWord(key) + "=" + benchWord(value)
+		}
+		if r.by == nil {
+			add("tx", c.tx)
+			add("rx", c.rx)
+		}
+		for k, key := range r.by {
+			add(key, c.by[k])
+		}
+		for _, f := range c.apart {
+			add(f.Name, f.Value)
+		}
+		names[i] = name
+		count[name]++
+	}
+	for i, c := range r.cells {
+		if count[names[i]] > 1 {
+			names[i] += "/cell=" + benchWord(cmp.Or(c.id, strconv.Itoa(i)))
+		}
+		// A number at the end would be read as GOMAXPROCS.
+		if at := strings.LastIndexByte(names[i], '-'); at >= 0 && at < len(names[i])-1 && strings.Trim(names[i][at+1:], "0123456789") == "" {
+			names[i] = names[i][:at] + "%2D" + names[i][at+1:]
+		}
+	}
+	return names
+}
+
+// benchWord is text without what would end a name or a part of it, each such
+// byte in the escape of URLs: what differs before does so after.
+func benchWord(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(printable.Line(s)) {
+		if c <= ' ' || strings.IndexByte(`/="%`, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// benchUnit is the metric's name and unit as one word; benchstat makes a
+// table of each.
+func benchUnit(m metric) string {
+	if m.name == "gbps" {
+		return unitSpeed
+	}
+	return benchWord(m.name)
+}

@@ -1,0 +1,228 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"zcbench/internal/digits"
+)
+
+// delta is what benchstat has in its column.
+func delta(d change) string {
+	switch {
+	case d.wont != "":
+		return d.wont
+	case !d.different:
+		return "~"
+	}
+	return digits.Signed(d.percent)
+}
+
+// interval is that of the change.
+func interval(d change) string {
+	switch {
+	case d.wont != "":
+		return ""
+	case math.IsInf(d.lo, 0):
+		return "unknown: too few runs"
+	}
+	return digits.Signed(d.lo) + " to " + digits.Signed(d.hi)
+}
+
+// Write writes the comparison in the named format, one of CompareFormats.
+func (c *Comparison) Write(w io.Writer, format string) error {
+	switch format {
+	case "table":
+		return c.table(w)
+	case "markdown":
+		return c.markdown(w)
+	case "csv":
+		return c.csv(w)
+	case "json":
+		return c.json(w)
+	}
+	return fmt.Errorf("no format %q%s; there are %s", format, nearest(format, compareFormats), strings.Join(compareFormats, ", "))
+}
+
+// compareFormats are those of a Comparison.
+var compareFormats = []string{"table", "markdown", "csv", "json"}
+
+// CompareFormats are those that Comparison.Write knows.
+func CompareFormats() []string { return slices.Clone(compareFormats) }
+
+const compareLegend = "Medians, with their 95% interval as benchstat has it (∞: fewer than 6 runs). ~: no significant difference (Mann-Whitney U, p ≥ 0.05). The interval is that of the change, 95%."
+
+// rows are a metric's lines: cell, old, new, change, interval, p, n, and
+// whether it is a loss.
+func (m *compared) rows() [][]string {
+	var figures []figure
+	for _, d := range m.changes {
+		figures = append(figures, d.old, d.new)
+	}
+	places := decimals(figures...)
+	center := func(f figure) string {
+		if f.n == 0 {
+			return "–"
+		}
+		return digits.Fixed(f.median, places) + " ±" + f.medianRange()
+	}
+	var rows [][]string
+	for _, d := range m.changes {
+		if d.old.n+d.new.n == 0 {
+			continue // it never ran, in neither
+		}
+		p, n := "", ""
+		if d.wont == "" {
+			p, n = fmt.Sprintf("%.3f", d.p), fmt.Sprintf("%d+%d", d.old.n, d.new.n)
+			if d.p < 0.0005 {
+				p = "<0.001"
+			}
+		}
+		mark := ""
+		if d.loss {
+			mark = "loss"
+		}
+		rows = append(rows, []string{d.cell, center(d.old), center(d.new), delta(d), interval(d), p, n, mark})
+	}
+	if a, b, n := m.geomean(); n > 1 {
+		rows = append(rows, []string{"geomean", digits.Fixed(a, places), digits.Fixed(b, places), digits.Signed(100 * (b/a - 1)), "", "", "", ""})
+	}
+	return rows
+}
+
+func (c *Comparison) table(w io.Writer) error {
+	var b strings.Builder
+	heads := []string{"", "old", "new", "change", "95% interval", "p", "n", ""}
+	for _, m := range c.metrics {
+		rows := m.rows()
+		widths := make([]int, len(heads))
+		for _, row := range append([][]string{heads}, rows...) {
+			for k, v := range row {
+				widths[k] = max(widths[k], utf8.RuneCountInString(v))
+			}
+		}
+		title := m.title + ", " + m.unit
+		if m.title == m.name {
+			title = strings.TrimSuffix(title, ", ")
+		}
+		b.WriteString(title + "\n")
+		for _, row := range append([][]string{heads}, rows...) {
+			line := pad(row[0], widths[0], false)
+			for k := 1; k < len(row); k++ {
+				line += "  " + pad(row[k], widths[k], k < 7)
+			}
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString(wrap("", compareLegend))
+	for _, text := range c.remarks() {
+		b.WriteString(wrap("Note: ", text))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (c *Comparison) markdown(w io.Writer) error {
+	var b strings.Builder
+	for _, m := range c.metrics {
+		fmt.Fprintf(&b, "%s, %s\n\n| cell | old | new | change | 95%% interval | p | n | |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n", markdown(m.title), markdown(m.unit))
+		for _, row := range m.rows() {
+			for _, v := range row {
+				b.WriteString("| " + markdown(v) + " ")
+			}
+			b.WriteString("|\n")
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString(markdown(compareLegend) + "\n")
+	for _, text := range c.remarks() {
+		b.WriteString("\n- " + markdown(text))
+	}
+	b.WriteByte('\n')
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// jsonChange is a change for other programs, in json and csv alike.
+type jsonChange struct {
+	Cell      string   `json:"cell"`
+	Differs   string   `json:"differs"`
+	Metric    string   `json:"metric"`
+	Unit      string   `json:"unit"`
+	OldN      int      `json:"old_n"`
+	OldMedian *float64 `json:"old_median"`
+	NewN      int      `json:"new_n"`
+	NewMedian *float64 `json:"new_median"`
+	Percent   *float64 `json:"change_percent"`
+	Lo        *float64 `json:"lo95_percent"`
+	Hi        *float64 `json:"hi95_percent"`
+	P         *float64 `json:"p"`
+	Differ    bool     `json:"significant"`
+	Loss      bool     `json:"loss"`
+	Why       string   `json:"not_compared"`
+}
+
+func (c *Comparison) all() []jsonChange {
+	list := []jsonChange{}
+	for _, m := range c.metrics {
+		for _, d := range m.changes {
+			one := jsonChange{Cell: d.cell, Differs: d.differs, Metric: m.name, Unit: m.unit,
+				OldN: d.old.n, OldMedian: finite(d.old.median), NewN: d.new.n, NewMedian: finite(d.new.median),
+				Percent: finite(d.percent), Lo: finite(d.lo), Hi: finite(d.hi), Differ: d.different, Loss: d.loss, Why: d.wont}
+			if d.wont == "" {
+				one.P = &d.p
+			}
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+func (c *Comparison) csv(w io.Writer) error {
+	out := newCSV(w)
+	if err := out.Write([]string{"cell", "differs", "metric", "unit", "old_n", "old_median", "new_n", "new_median", "change_percent", "lo95_percent", "hi95_percent", "p", "significant", "loss", "not_compared"}); err != nil {
+		return err
+	}
+	number := func(v *float64) string {
+		if v == nil {
+			return ""
+		}
+		return digits.Exact(*v)
+	}
+	for _, d := range c.all() {
+		if err := out.Write([]string{d.Cell, d.Differs, d.Metric, d.Unit, fmt.Sprint(d.OldN), number(d.OldMedian), fmt.Sprint(d.NewN), number(d.NewMedian),
+			number(d.Percent), number(d.Lo), number(d.Hi), number(d.P), fmt.Sprint(d.Differ), fmt.Sprint(d.Loss), d.Why}); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func (c *Comparison) json(w io.Writer) error {
+	type mean struct {
+		Metric  string   `json:"metric"`
+		Cells   int      `json:"cells"`
+		Old     *float64 `json:"old"`
+		New     *float64 `json:"new"`
+		Percent *float64 `json:"change_percent"`
+	}
+	out := struct {
+		Schema    string       `json:"schema"`
+		Threshold float64      `json:"threshold_percent"`
+		Changes   []jsonChange `json:"changes"`
+		Geomeans  []mean       `json:"geomeans"`
+		Losses    []string     `json:"losses"`
+		Remarks   []string     `json:"remarks"`
+	}{"zcbench-compare/1", c.threshold, c.all(), []mean{}, append([]string{}, c.Losses()...), append([]string{}, c.remarks()...)}
+	for _, m := range c.metrics {
+		a, b, n := m.geomean()
+		out.Geomeans = append(out.Geomeans, mean{m.name, n, finite(a), finite(b), finite(100 * (b/a - 1))})
+	}
+	return writeIndented(w, out)
+}

@@ -1,0 +1,154 @@
+package reports
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+
+	"zcbench/internal/printable"
+	"zcbench/results"
+)
+
+// reportSchema names this version of what writeJSON writes.
+const reportSchema = "zcbench-report/1"
+
+type jsonReport struct {
+	Schema     string       `json:"schema"`
+	GroupBy    []string     `json:"group_by"`
+	Metrics    []jsonMetric `json:"metrics"`
+	Cells      []jsonCell   `json:"cells"`
+	References []Study      `json:"references"`
+	Plan       []string     `json:"plan"`
+	Problems   []string     `json:"problems"`
+}
+
+type jsonMetric struct {
+	Name   string `json:"name"`
+	Title  string `json:"title"`
+	Unit   string `json:"unit"`
+	Better int    `json:"better"`
+}
+
+type jsonCell struct {
+	Name     string                `json:"name"`
+	Cell     string                `json:"cell"`
+	TX       string                `json:"tx"`
+	RX       string                `json:"rx"`
+	TXScope  string                `json:"tx_cpu_scope"`
+	RXScope  string                `json:"rx_cpu_scope"`
+	TXClock  []string              `json:"tx_cpu_methods"`
+	RXClock  []string              `json:"rx_cpu_methods"`
+	TXPower  string                `json:"tx_power_scope"`
+	RXPower  string                `json:"rx_power_scope"`
+	Group    map[string]string     `json:"group"`
+	Differs  string                `json:"differs"`
+	N        int                   `json:"n"`
+	Dropped  int                   `json:"dropped"`
+	Failed   int                   `json:"failed"`
+	Skipped  int                   `json:"skipped"`
+	Figures  map[string]jsonFigure `json:"figures"`
+	Runs     []jsonRun             `json:"runs"`
+	Warnings []string              `json:"warnings"`
+}
+
+type jsonFigure struct {
+	N      int      `json:"n"`
+	Mean   *float64 `json:"mean"`
+	Lo     *float64 `json:"lo95"`
+	Hi     *float64 `json:"hi95"`
+	SD     *float64 `json:"sd"`
+	Median *float64 `json:"median"`
+	Min    *float64 `json:"min"`
+	Max    *float64 `json:"max"`
+}
+
+type jsonRun struct {
+	ID       string              `json:"id"`
+	Repeat   int                 `json:"repeat"`
+	Started  string              `json:"started"`
+	Status   results.Status      `json:"status"`
+	Dropped  string              `json:"dropped"`
+	Reason   string              `json:"reason"`
+	Values   map[string]*float64 `json:"values"`
+	Warnings []string            `json:"warnings"`
+}
+
+// writeJSON writes all figures, all runs that they are made of, and those that
+// they are not.
+func (r *Report) writeJSON(w io.Writer) error {
+	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{},
+		References: []Study{}, Plan: append([]string{}, r.plan...), Problems: append([]string{}, r.problems...)}
+	for _, one := range r.references {
+		out.References = append(out.References, one.study)
+	}
+	for _, m := range r.metrics {
+		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
+	}
+	for _, c := range r.cells {
+		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: c.scope(txEnd), RXScope: c.scope(rxEnd),
+			TXClock: append([]string{}, clocksOf([]*cell{c}, txEnd)...), RXClock: append([]string{},
+				clocksOf([]*cell{c}, rxEnd)...), TXPower: c.powerScope(txEnd), RXPower: c.powerScope(rxEnd), Group: map[string]string{}, Differs: c.differs,
+			N: len(c.runs), Dropped: len(c.dropped), Failed: len(c.failed), Skipped: len(c.skipped),
+			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, c.warnings()...)}
+		for i, name := range r.by {
+			k.Group[name] = c.by[i]
+		}
+		for _, m := range r.metrics {
+			if f := over(c.runs, m); f.n > 0 {
+				k.Figures[m.name] = jsonFigure{f.n, finite(f.mean), finite(f.lo), finite(f.hi), finite(f.sd), finite(f.median), finite(f.min), finite(f.max)}
+			}
+		}
+		for _, one := range c.records() {
+			run := jsonRun{one.ID, one.Repeat, one.Started, one.Status, one.Dropped, one.Reason, map[string]*float64{}, append([]string{}, one.Warnings...)}
+			if one.Status == results.OK {
+				for _, m := range r.metrics {
+					v := m.of(one.Record)
+					if v != nil {
+						v = finite(*v)
+					}
+					run.Values[m.name] = v
+				}
+			}
+			k.Runs = append(k.Runs, run)
+		}
+		out.Cells = append(out.Cells, k)
+	}
+	return writeIndented(w, out)
+}
+
+// writeIndented writes a value as JSON over several lines.
+func writeIndented(w io.Writer, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the report: %w", err)
+	}
+	_, err = w.Write(append(printable.JSON(b), '\n'))
+	return err
+}
+
+// writeRecords writes the records themselves, a line each, as a store has them.
+func (r *Report) writeRecords(w io.Writer) error {
+	for _, one := range r.runs {
+		rec, err := one.full()
+		if err != nil {
+			return err
+		}
+		b, err := json.Marshal(rec)
+		if err != nil {
+			return fmt.Errorf("encode run %s: %w", printable.Line(rec.ID), err)
+		}
+		if _, err := w.Write(append(printable.JSON(b), '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finite is a number as JSON has it: nothing where there is none.
+func finite(v float64) *float64 {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return nil
+	}
+	return &v
+}

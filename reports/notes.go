@@ -1,0 +1,347 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"zcbench/internal/digits"
+	"zcbench/internal/printable"
+	"zcbench/results"
+	"zcbench/results/caveat"
+)
+
+// note is a remark on some cells, or on all that were measured.
+type note struct {
+	text  string
+	every bool // of those that were measured
+	mark  int  // a number, from 1, where not every cell has it
+	cells []*cell
+	runs  int // that say it
+}
+
+// notes gathers the warnings of all runs, what was left out, and what the
+// figures themselves do not show, once each.
+func notesOf(cells []*cell) []note {
+	var list []note
+	index := map[string]int{}
+	add := func(c *cell, text string) {
+		key := skeleton(text)
+		i, ok := index[key]
+		if !ok {
+			i = len(list)
+			index[key] = i
+			list = append(list, note{text: text})
+		} else {
+			list[i].text = widen(list[i].text, text)
+		}
+		list[i].runs++
+		if !slices.Contains(list[i].cells, c) {
+			list[i].cells = append(list[i].cells, c)
+		}
+	}
+	controls := controlsOf(cells)
+	asked := !slices.ContainsFunc(cells, func(c *cell) bool { return c.flat["congestion"] == "" })
+	measured := 0
+	for _, c := range cells {
+		if len(c.runs) == 0 {
+			continue // its status says why
+		}
+		measured++
+		if own := controlsOf([]*cell{c}); len(controls) > 1 && len(own) == 1 && !asked {
+			add(c, fmt.Sprintf("congestion control %s, and others here have %s: beside them it is compared too", own[0], strings.Join(shorten(without(controls, own[0])), "; ")))
+		}
+		for _, r := range c.runs {
+			for _, w := range slices.Concat(r.Notes, r.Warnings) {
+				add(c, printable.Line(w))
+			}
+		}
+		for _, text := range slices.Concat(c.drift(), c.doubts()) {
+			add(c, text)
+		}
+		for _, left := range []struct {
+			what   string
+			runs   []*run
+			reason func(*run) string
+		}{
+			{"failed", c.failed, reason},
+			{"skipped", c.skipped, reason},
+			{"left out of the means", c.dropped, func(r *run) string { return r.Dropped }},
+		} {
+			if len(left.runs) > 0 {
+				add(c, fmt.Sprintf("%d of %s %s: %s", len(left.runs), printable.Count(len(c.records()), "run"), left.what, reasons(left.runs, left.reason)))
+			}
+		}
+	}
+	list = likeness(list)
+	for i := range list {
+		list[i].every = measured > 1 && len(list[i].cells) == measured
+	}
+	// What holds for all comes first; the rest keeps its order.
+	slices.SortStableFunc(list, func(a, b note) int {
+		switch {
+		case a.every == b.every:
+			return 0
+		case a.every:
+			return -1
+		}
+		return 1
+	})
+	mark := 0
+	for i := range list {
+		if !list[i].every {
+			mark++
+			list[i].mark = mark
+		}
+	}
+	return list
+}
+
+// sameKind are codes whose warnings say one thing of different sizes, times and
+// culprits: of many the worst is enough.
+var sameKind = []caveat.Code{
+	caveat.CPUForeign, caveat.CPUSteal, caveat.CPUThrottled, caveat.CPUHot, caveat.SoftirqElsewhere, caveat.SMTSibling,
+	caveat.SamplerLate, caveat.FlowStalled, caveat.PayloadWaited, caveat.BytesCoarse, caveat.BuffersEmpty,
+}
+
+// likeness makes one of the notes that have one such code and are of one end: the
+// one whose first share, else number, is largest, with how many it stands for.
+func likeness(list []note) (merged []note) {
+	at := map[string]int{}
+	count := map[string]int{}
+	size := func(n note) float64 {
+		text := cmp.Or(shares.FindString(n.text), regexp.MustCompile(`\d+(?:\.\d+)?`).FindString(n.text))
+		if _, high, ok := strings.Cut(text, "–"); ok {
+			text = high
+		}
+		v, _ := strconv.ParseFloat(strings.TrimRight(text, " %"), 64) // 0 where it says no number
+		return v
+	}
+	for _, n := range list {
+		code := caveat.CodeOf(n.text)
+		end, _, _ := strings.Cut(n.text, ":")
+		key := string(code) + " " + end
+		if !slices.Contains(sameKind, code) || end != "rx" && end != "tx" {
+			key = n.text // by itself
+		}
+		count[key]++
+		i, ok := at[key]
+		if !ok {
+			at[key] = len(merged)
+			merged = append(merged, n)
+			continue
+		}
+		m := &merged[i]
+		if size(n) > size(*m) {
+			m.text = n.text
+		}
+		m.runs += n.runs
+		for _, c := range n.cells {
+			if !slices.Contains(m.cells, c) {
+				m.cells = append(m.cells, c)
+			}
+		}
+	}
+	for key, i := range at {
+		if code := caveat.CodeOf(merged[i].text); count[key] > 1 {
+			tail := " [" + string(code) + "]"
+			merged[i].text = fmt.Sprintf("%s; the worst of %d such%s", strings.TrimSuffix(merged[i].text, tail), merged[i].runs, tail)
+		}
+	}
+	return merged
+}
+
+// warnings are the notes on a cell, with its own numbers alone.
+func (c *cell) warnings() []string {
+	var list []string
+	for _, n := range notesOf([]*cell{c}) {
+		list = append(list, n.text)
+	}
+	return list
+}
+
+// doubts are what the statistics of a cell warn of.
+func (c *cell) doubts() []string {
+	var texts []string
+	if n := len(c.runs); n == 1 {
+		texts = append(texts, "only one run counts: nothing is known of how much runs differ")
+	} else if n < fewRuns {
+		texts = append(texts, fmt.Sprintf("fewer than %d runs count: the intervals rest on few runs, and a comparison may miss a real difference", fewRuns))
+	}
+	if f := over(c.runs, known("gbps")); f.bimodal {
+		d := decimals(f)
+		texts = append(texts, fmt.Sprintf("the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches", digits.Fixed(f.lowMode, d), digits.Fixed(f.upper, d)))
+	}
+	for _, e := range []struct {
+		name string
+		of   func(*results.Record) *results.End
+	}{{"sender", txEnd}, {"receiver", rxEnd}} {
+		if list := powerScopesOf([]*cell{c}, e.of); len(list) > 1 {
+			texts = append(texts, fmt.Sprintf("the %s's power was not measured of one thing in all runs (%s): its mean and ROI mix them", e.name, printable.Line(strings.Join(list, ", "))))
+		}
+		if list := metersOf([]*cell{c}, e.of); len(list) > 1 {
+			texts = append(texts, fmt.Sprintf("the %s's power was not measured by one meter in all runs (%s): its mean and ROI mix them", e.name, strings.Join(shorten(list), ", ")))
+		}
+		if list := clocksOf([]*cell{c}, e.of); len(list) > 1 && len(scopesOf([]*cell{c}, e.of)) == 1 {
+			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted by one clock in all runs (%s): its mean and ROI mix them", e.name, strings.Join(shorten(list), ", ")))
+		}
+		if list := scopesOf([]*cell{c}, e.of); len(list) > 1 {
+			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name, strings.Join(list, ", ")))
+		}
+	}
+	if list := totalPowerScopesOf([]*cell{c}); len(list) > 1 {
+		texts = append(texts, fmt.Sprintf("the power of both ends was not measured of one thing in all runs (%s): its mean and ROI mix them", printable.Line(strings.Join(list, ", "))))
+	}
+	if list := controlsOf([]*cell{c}); len(list) > 1 {
+		texts = append(texts, fmt.Sprintf("the congestion control was not one in all runs (%s): they are no repeats of each other", strings.Join(shorten(list), "; ")))
+	}
+	var partly []string
+	for _, m := range metrics {
+		if f := over(c.runs, m); f.n > 0 && f.n < len(c.runs) && !strings.HasPrefix(m.name, "roi.") && !strings.HasPrefix(m.name, "total.") {
+			partly = append(partly, fmt.Sprintf("%s in %d", m.name, f.n))
+		}
+	}
+	if len(partly) > 0 {
+		texts = append(texts, fmt.Sprintf("not all was measured in each of %s: %s", printable.Count(len(c.runs), "run"), strings.Join(partly, ", ")))
+	}
+	if len(c.mixed) > 0 {
+		texts = append(texts, "pools runs of different settings: "+strings.Join(c.mixed, "; "))
+	}
+	wrong := 0
+	for _, r := range c.runs {
+		if !derived(r.Record) {
+			wrong++
+		}
+	}
+	if wrong > 0 {
+		texts = append(texts, fmt.Sprintf("the sums or the ROI of %s cannot follow from throughput, CPU and power: somebody changed the records", printable.Count(wrong, "run")))
+	}
+	return texts
+}
+
+func reason(r *run) string { return cmp.Or(r.Reason, "no reason given") }
+
+// reasons are joined, each said once.
+func reasons(runs []*run, of func(*run) string) string {
+	var list []string
+	for _, r := range runs {
+		if text := printable.Line(of(r)); !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	return strings.Join(list, "; ")
+}
+
+// share of something in a text, which may differ from run to run.
+var shares = regexp.MustCompile(`(?:\d+(?:\.\d+)?–)?\d+(?:\.\d+)? ?%`)
+
+// skeleton is a text without its shares; its code stays.
+func skeleton(text string) string { return shares.ReplaceAllString(text, "\x00") }
+
+// widen says both of two texts that differ in their shares alone: 3%, 5% and
+// 4% become 3–5%.
+func widen(a, b string) string {
+	values := shares.FindAllString(b, -1)
+	ends := func(text string) (low, high string) {
+		low, high, ok := strings.Cut(strings.TrimRight(text, " %"), "–")
+		if !ok {
+			high = low
+		}
+		return low, high
+	}
+	value := func(text string) float64 {
+		v, _ := strconv.ParseFloat(text, 64) // the expression takes numbers alone
+		return v
+	}
+	return shares.ReplaceAllStringFunc(a, func(old string) string {
+		low, high := ends(old)
+		l, h := ends(values[0])
+		values = values[1:]
+		if value(l) < value(low) {
+			low = l
+		}
+		if value(h) > value(high) {
+			high = h
+		}
+		unit := old[len(strings.TrimRight(old, " %")):]
+		if low == high {
+			return low + unit
+		}
+		return low + "–" + high + unit
+	})
+}
+
+// drift tells what changed on a host from one run of a cell to another: such
+// runs are not repeats of each other.
+func (c *cell) drift() []string {
+	var texts []string
+	for _, e := range []struct {
+		name string
+		of   func(*run) facts
+	}{{"sender", txFacts}, {"receiver", rxFacts}} {
+		values := map[string][]string{}
+		var seen []facts
+		for _, r := range c.runs {
+			list := e.of(r)
+			if len(list) == 0 || slices.ContainsFunc(seen, func(o facts) bool { return &o[0] == &list[0] }) {
+				continue
+			}
+			seen = append(seen, list)
+			has := map[string]bool{}
+			for _, f := range list {
+				has[f.Name] = true
+				if len(seen) > 1 && values[f.Name] == nil {
+					values[f.Name] = []string{"unknown"}
+				}
+				if !slices.Contains(values[f.Name], f.Value) {
+					values[f.Name] = append(values[f.Name], f.Value)
+				}
+			}
+			for name, v := range values {
+				if !has[name] && !slices.Contains(v, "unknown") {
+					values[name] = append(v, "unknown")
+				}
+			}
+		}
+		var changed []string
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			// Another command may well ask for the same cell.
+			if v := values[name]; len(v) > 1 && name != "process.command" {
+				changed = append(changed, name+" "+strings.Join(shorten(v), ", then "))
+			}
+		}
+		if len(changed) > 0 {
+			texts = append(texts, "the "+e.name+"'s host changed between runs: "+strings.Join(shorten(changed), "; "))
+		}
+	}
+	return texts
+}
+
+// unmeasured says why a cell has no figures.
+func (c *cell) unmeasured() (results.Status, string) {
+	switch {
+	case len(c.failed) > 0:
+		return results.Failed, reasons(c.failed, reason)
+	case len(c.skipped) > 0:
+		return results.Skipped, reasons(c.skipped, reason)
+	}
+	return "dropped", reasons(c.dropped, func(r *run) string { return r.Dropped })
+}
+
+// marks are the numbers of the notes on a cell.
+func (r *Report) marks(c *cell) string {
+	var out []string
+	for _, n := range r.notes {
+		if !n.every && slices.Contains(n.cells, c) {
+			out = append(out, fmt.Sprint(n.mark))
+		}
+	}
+	if len(out) > 4 {
+		out = append(out[:3], "…")
+	}
+	return strings.Join(out, ",")
+}

@@ -14,7 +14,7 @@ import (
 
 // writeBenchfmt writes each run that counts as a line of Go's benchmark format,
 // which benchstat reads.
-func (r *Report) writeBenchfmt(w io.Writer) error {
+func writeBenchfmt(w io.Writer, r *Report) error {
 	b := benchfmt.NewWriter(w)
 	for _, m := range r.metrics {
 		better := map[int]string{1: "higher", -1: "lower"}[m.better]
@@ -26,7 +26,7 @@ func (r *Report) writeBenchfmt(w io.Writer) error {
 			return err
 		}
 	}
-	names := r.benchNames()
+	names := benchNames(r)
 	for i, c := range r.cells {
 		for _, one := range c.runs {
 			res := benchfmt.Result{Name: benchfmt.Name(names[i]), Iters: 1}
@@ -48,7 +48,7 @@ func (r *Report) writeBenchfmt(w io.Writer) error {
 
 // benchNames are the cells' names as benchmarks have them, no two alike:
 // /key=value for what tells a cell from others.
-func (r *Report) benchNames() []string {
+func benchNames(r *Report) []string {
 	names := make([]string, len(r.cells))
 	count := map[string]int{}
 	for i, c := range r.cells {

@@ -90,7 +90,7 @@ func startBrowser(t *testing.T) *browser {
 func (b *browser) open(t *testing.T, r *Report, width int64) {
 	t.Helper()
 	var text bytes.Buffer
-	if err := r.HTML(&text); err != nil {
+	if err := HTML(&text, r); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "report.html")
@@ -191,7 +191,7 @@ func TestPageInBrowser(t *testing.T) {
 
 	t.Run("figures are those of the CSV", func(t *testing.T) {
 		var text bytes.Buffer
-		if err := r.Write(&text, "csv"); err != nil {
+		if err := write(&text, r, "csv"); err != nil {
 			t.Fatal(err)
 		}
 		lines, err := csv.NewReader(&text).ReadAll()
@@ -402,7 +402,7 @@ func TestPageInBrowser(t *testing.T) {
 	t.Run("demo", func(t *testing.T) {
 		for _, width := range []int64{1280, 400} {
 			for _, name := range fixtures {
-				b.open(t, plain(fixture(t, name)), width)
+				b.open(t, FirstLook(fixture(t, name)), width)
 				is(t, b, "charts", `document.querySelectorAll(".chart").length >= 4`, true)
 				is(t, b, "sideways", `document.documentElement.scrollWidth > document.documentElement.clientWidth`, false)
 				b.shoot(t, fmt.Sprintf("%s-%d", name, width))

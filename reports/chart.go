@@ -326,7 +326,7 @@ type drawing struct {
 	points  map[*cell][]point // of the chosen studies, at the cells of their axes
 }
 
-func (r *Report) drawing() *drawing {
+func drawingOf(r *Report) *drawing {
 	d := &drawing{r, map[*cell]int{}, map[*cell][]point{}}
 	for i, c := range r.cells {
 		d.numbers[c] = i

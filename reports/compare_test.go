@@ -54,15 +54,15 @@ func TestCompare(t *testing.T) {
 	}
 	for format, file := range map[string]string{"table": "compare.table", "markdown": "compare.md", "csv": "compare.csv", "json": "compare.json"} {
 		var b bytes.Buffer
-		if err := c.Write(&b, format); err != nil {
+		if err := WriteComparison(&b, c, format); err != nil {
 			t.Fatal(err)
 		}
 		golden(t, file, b.Bytes())
 	}
-	if err := c.Write(broken{}, "table"); err == nil {
+	if err := WriteComparison(broken{}, c, "table"); err == nil {
 		t.Error("a failed write went unnoticed")
 	}
-	if err := c.Write(&bytes.Buffer{}, "html"); err == nil {
+	if err := WriteComparison(&bytes.Buffer{}, c, "html"); err == nil {
 		t.Error("a format that is none")
 	}
 	if l := c.Losses(); len(l) != 2 || !strings.HasPrefix(l[0], "sendfile → mmap: gbps -6.") || !strings.HasPrefix(l[1], "sendfile → mmap: roi.cpu.total -") {
@@ -118,7 +118,7 @@ func TestCompareTuned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list := r.commands(); len(list) != 1 || !slices.Equal(list[0].Lines, []string{"zcbench run a"}) || !slices.Equal(list[0].Changed, []string{`rx: mtu: "1500" → "4148"`}) {
+	if list := commandsOf(r); len(list) != 1 || !slices.Equal(list[0].Lines, []string{"zcbench run a"}) || !slices.Equal(list[0].Changed, []string{`rx: mtu: "1500" → "4148"`}) {
 		t.Errorf("commands %+v", list)
 	}
 }
@@ -226,7 +226,7 @@ func TestCompareRefuses(t *testing.T) {
 			t.Errorf("%s: %+v", c.metrics[i].name, d)
 		}
 	}
-	if text := powerLegend(plain(slices.Concat(before, after)).cells); !strings.Contains(text, "CPU packages, which is not the wall; of whole hosts") {
+	if text := powerLegend(FirstLook(slices.Concat(before, after)).cells); !strings.Contains(text, "CPU packages, which is not the wall; of whole hosts") {
 		t.Errorf("legend %q", text)
 	}
 	if c, err = Compare(Of(before[:3]), Of(after[:3]), CompareOptions{}); err != nil {
@@ -331,9 +331,9 @@ func awkwardCells() []results.Record {
 // Names tell cells apart wherever benchstat looks, and stay what they were
 // where they did.
 func TestBenchNames(t *testing.T) {
-	r := plain(awkwardCells())
+	r := FirstLook(awkwardCells())
 	names := map[string]string{}
-	for i, name := range r.benchNames() {
+	for i, name := range benchNames(r) {
 		v := r.cells[i].by[0]
 		if other, ok := names[name]; ok {
 			t.Errorf("%q and %q are both %s", other, v, name)
@@ -355,7 +355,7 @@ func TestBenchNames(t *testing.T) {
 		for i := range two {
 			two[i].Axes, two[i].Settings = nil, settings[i]
 		}
-		if names := plain(two).benchNames(); len(names) != 2 || names[0] == names[1] {
+		if names := benchNames(FirstLook(two)); len(names) != 2 || names[0] == names[1] {
 			t.Errorf("of settings %v: %q", settings, names)
 		}
 	}
@@ -368,7 +368,7 @@ func TestBenchstatKeepsCellsApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.writeBenchfmt(&b); err != nil {
+	if err := writeBenchfmt(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "b")
@@ -410,7 +410,7 @@ func TestBenchstatComesToTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		if err := r.writeBenchfmt(&b); err != nil {
+		if err := writeBenchfmt(&b, r); err != nil {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, name)

@@ -33,32 +33,32 @@ func interval(d change) string {
 	return digits.Signed(d.lo) + " to " + digits.Signed(d.hi)
 }
 
-// Write writes the comparison in the named format, one of CompareFormats.
-func (c *Comparison) Write(w io.Writer, format string) error {
+// WriteComparison writes a comparison in the named format, one of CompareFormats.
+func WriteComparison(w io.Writer, c *Comparison, format string) error {
 	switch format {
 	case "table":
-		return c.table(w)
+		return compareTable(w, c)
 	case "markdown":
-		return c.markdown(w)
+		return compareMarkdown(w, c)
 	case "csv":
-		return c.csv(w)
+		return compareCSV(w, c)
 	case "json":
-		return c.json(w)
+		return compareJSON(w, c)
 	}
-	return fmt.Errorf("no format %q%s; there are %s", format, nearest(format, compareFormats), strings.Join(compareFormats, ", "))
+	return fmt.Errorf("no format %q; there are %s", format, strings.Join(compareFormats, ", "))
 }
 
 // compareFormats are those of a Comparison.
 var compareFormats = []string{"table", "markdown", "csv", "json"}
 
-// CompareFormats are those that Comparison.Write knows.
+// CompareFormats are those that WriteComparison knows.
 func CompareFormats() []string { return slices.Clone(compareFormats) }
 
 const compareLegend = "Medians, with their 95% interval as benchstat has it (∞: fewer than 6 runs). ~: no significant difference (Mann-Whitney U, p ≥ 0.05). The interval is that of the change, 95%."
 
 // rows are a metric's lines: cell, old, new, change, interval, p, n, and
 // whether it is a loss.
-func (m *compared) rows() [][]string {
+func changeRows(m *compared) [][]string {
 	var figures []figure
 	for _, d := range m.changes {
 		figures = append(figures, d.old, d.new)
@@ -94,11 +94,11 @@ func (m *compared) rows() [][]string {
 	return rows
 }
 
-func (c *Comparison) table(w io.Writer) error {
+func compareTable(w io.Writer, c *Comparison) error {
 	var b strings.Builder
 	heads := []string{"", "old", "new", "change", "95% interval", "p", "n", ""}
 	for _, m := range c.metrics {
-		rows := m.rows()
+		rows := changeRows(&m)
 		widths := make([]int, len(heads))
 		for _, row := range append([][]string{heads}, rows...) {
 			for k, v := range row {
@@ -127,11 +127,11 @@ func (c *Comparison) table(w io.Writer) error {
 	return err
 }
 
-func (c *Comparison) markdown(w io.Writer) error {
+func compareMarkdown(w io.Writer, c *Comparison) error {
 	var b strings.Builder
 	for _, m := range c.metrics {
 		fmt.Fprintf(&b, "%s, %s\n\n| cell | old | new | change | 95%% interval | p | n | |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n", markdown(m.title), markdown(m.unit))
-		for _, row := range m.rows() {
+		for _, row := range changeRows(&m) {
 			for _, v := range row {
 				b.WriteString("| " + markdown(v) + " ")
 			}
@@ -167,7 +167,7 @@ type jsonChange struct {
 	Why       string   `json:"not_compared"`
 }
 
-func (c *Comparison) all() []jsonChange {
+func changesOf(c *Comparison) []jsonChange {
 	list := []jsonChange{}
 	for _, m := range c.metrics {
 		for _, d := range m.changes {
@@ -183,7 +183,7 @@ func (c *Comparison) all() []jsonChange {
 	return list
 }
 
-func (c *Comparison) csv(w io.Writer) error {
+func compareCSV(w io.Writer, c *Comparison) error {
 	out := newCSV(w)
 	if err := out.Write([]string{"cell", "differs", "metric", "unit", "old_n", "old_median", "new_n", "new_median", "change_percent", "lo95_percent", "hi95_percent", "p", "significant", "loss", "not_compared"}); err != nil {
 		return err
@@ -194,7 +194,7 @@ func (c *Comparison) csv(w io.Writer) error {
 		}
 		return digits.Exact(*v)
 	}
-	for _, d := range c.all() {
+	for _, d := range changesOf(c) {
 		if err := out.Write([]string{d.Cell, d.Differs, d.Metric, d.Unit, fmt.Sprint(d.OldN), number(d.OldMedian), fmt.Sprint(d.NewN), number(d.NewMedian),
 			number(d.Percent), number(d.Lo), number(d.Hi), number(d.P), fmt.Sprint(d.Differ), fmt.Sprint(d.Loss), d.Why}); err != nil {
 			return err
@@ -204,7 +204,7 @@ func (c *Comparison) csv(w io.Writer) error {
 	return out.Error()
 }
 
-func (c *Comparison) json(w io.Writer) error {
+func compareJSON(w io.Writer, c *Comparison) error {
 	type mean struct {
 		Metric  string   `json:"metric"`
 		Cells   int      `json:"cells"`
@@ -219,7 +219,7 @@ func (c *Comparison) json(w io.Writer) error {
 		Geomeans  []mean       `json:"geomeans"`
 		Losses    []string     `json:"losses"`
 		Remarks   []string     `json:"remarks"`
-	}{"zcbench-compare/1", c.threshold, c.all(), []mean{}, append([]string{}, c.Losses()...), append([]string{}, c.remarks()...)}
+	}{"zcbench-compare/1", c.threshold, changesOf(c), []mean{}, append([]string{}, c.Losses()...), append([]string{}, c.remarks()...)}
 	for _, m := range c.metrics {
 		a, b, n := m.geomean()
 		out.Geomeans = append(out.Geomeans, mean{m.name, n, finite(a), finite(b), finite(100 * (b/a - 1))})

@@ -21,12 +21,12 @@ func TestCongestionIsTold(t *testing.T) {
 		}
 		run = b.String()
 		b.Reset()
-		if err := Table(&b, records); err != nil {
+		if err := Table(&b, FirstLook(records)); err != nil {
 			t.Fatal(err)
 		}
 		table = b.String()
 		b.Reset()
-		if err := HTML(&b, records); err != nil {
+		if err := HTML(&b, FirstLook(records)); err != nil {
 			t.Fatal(err)
 		}
 		return run, table, b.String()

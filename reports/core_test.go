@@ -127,7 +127,7 @@ func TestOddSamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err := r.Write(&out, "records"); err != nil || strings.Count(out.String(), "\n") != 2 {
+	if err := write(&out, r, "records"); err != nil || strings.Count(out.String(), "\n") != 2 {
 		t.Errorf("%v: %.300s", err, out.String())
 	}
 }
@@ -156,12 +156,12 @@ func TestLoadAgreesWithRecordsAtHand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, format := range Formats() {
+		for _, format := range formats() {
 			var a, b bytes.Buffer
-			if err := r.Write(&a, format); err != nil {
+			if err := write(&a, r, format); err != nil {
 				t.Fatal(err)
 			}
-			if err := plain(fixture(t, name)).Write(&b, format); err != nil {
+			if err := write(&b, FirstLook(fixture(t, name)), format); err != nil {
 				t.Fatal(err)
 			}
 			if a.String() != b.String() {
@@ -257,7 +257,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
 	var b bytes.Buffer
-	if err := r.Table(&b); err != nil || !strings.Contains(b.String(), "rx.counters.tcp_rtt_us") {
+	if err := Table(&b, r); err != nil || !strings.Contains(b.String(), "rx.counters.tcp_rtt_us") {
 		t.Errorf("%v\n%s", err, &b)
 	}
 }
@@ -419,7 +419,7 @@ func TestReferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := r.Table(&b); err != nil {
+	if err := Table(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "reference.table", b.Bytes())
@@ -513,7 +513,7 @@ func TestReferencesOfAnotherKind(t *testing.T) {
 			}
 			for _, format := range []string{"table", "markdown", "html"} {
 				var b bytes.Buffer
-				if err := r.Write(&b, format); err != nil {
+				if err := write(&b, r, format); err != nil {
 					t.Fatal(err)
 				}
 				text := strings.ReplaceAll(strings.Join(strings.Fields(html.UnescapeString(b.String())), " "), `\_`, "_")
@@ -542,13 +542,13 @@ func TestManyHostsAreTold(t *testing.T) {
 		records[i].Facts.TX = results.Facts{"machine": map[string]any{"hostname": "tx0"}}
 	}
 	var b bytes.Buffer
-	if err := Table(&b, records); err != nil {
+	if err := Table(&b, FirstLook(records)); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), "Sender: tx0\nReceiver: rx0; and 2 other hosts\n") || !strings.Contains(b.String(), "machine.hostname rx0, then rx1, then rx2") {
 		t.Errorf("got\n%s", &b)
 	}
-	if err := plain(records).Write(broken{}, "json"); err == nil {
+	if err := write(broken{}, FirstLook(records), "json"); err == nil {
 		t.Error("a failed write went unnoticed")
 	}
 }
@@ -562,8 +562,8 @@ func TestExtremes(t *testing.T) {
 			r.ID = fmt.Sprint(i)
 			records = append(records, r)
 		}
-		for _, format := range Formats() {
-			if err := plain(records).Write(io.Discard, format); err != nil {
+		for _, format := range formats() {
+			if err := write(io.Discard, FirstLook(records), format); err != nil {
 				t.Errorf("%v as %s: %v", speeds, format, err)
 			}
 		}
@@ -572,7 +572,7 @@ func TestExtremes(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, format := range CompareFormats() {
-			if err := c.Write(io.Discard, format); err != nil {
+			if err := WriteComparison(io.Discard, c, format); err != nil {
 				t.Errorf("%v against itself as %s: %v", speeds, format, err)
 			}
 		}

@@ -43,7 +43,7 @@ var csvHead = []string{"source", "cell", "tx", "rx", "tx_cpu_scope", "rx_cpu_sco
 	"better", "n", "dropped", "failed", "skipped", "mean", "lo95", "hi95", "sd", "median", "min", "max", "warnings"}
 
 // writeCSV writes a line for each cell and metric, with all digits.
-func (r *Report) writeCSV(w io.Writer) error {
+func writeCSV(w io.Writer, r *Report) error {
 	c := newCSV(w)
 	by := r.by
 	head := slices.Concat(r.heads(), []string{"differs"}, csvHead)
@@ -92,7 +92,7 @@ func (r *Report) writeCSV(w io.Writer) error {
 
 // writeRuns writes a line of CSV for each run, whether it counts or not, with all
 // digits.
-func (r *Report) writeRuns(w io.Writer) error {
+func writeRuns(w io.Writer, r *Report) error {
 	c := newCSV(w)
 	head := slices.Concat(r.heads(), []string{"differs", "cell", "tx", "rx", "id", "repeat", "started", "status", "dropped", "reason"})
 	if r.by == nil {

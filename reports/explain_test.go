@@ -181,7 +181,7 @@ func TestExplain(t *testing.T) {
 		"no":            {"skipped, so there is nothing to explain: too old."},
 	} {
 		var b strings.Builder
-		if err := r.Explain(&b, name); err != nil {
+		if err := Explain(&b, r, name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		got := strings.Join(strings.Fields(b.String()), " ")
@@ -192,16 +192,16 @@ func TestExplain(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"nix": "abcdef012345 (sendzc → zcrx)", "": "none is"} {
-		if err := r.Explain(&strings.Builder{}, name); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), want) {
+		if err := Explain(&strings.Builder{}, r, name); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	two := append(records[:1:1], onNIC(1, 2, 3, 4, 5))
 	two[1].Cell = "abce"
-	if err := plain(two).Explain(&strings.Builder{}, "sendzc → zcrx"); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), "give the id") {
+	if err := Explain(&strings.Builder{}, FirstLook(two), "sendzc → zcrx"); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), "give the id") {
 		t.Errorf("two of a name: %v", err)
 	}
-	if err := r.Explain(broken{}, "run5"); err == nil {
+	if err := Explain(broken{}, r, "run5"); err == nil {
 		t.Error("a failed write went unnoticed")
 	}
 }
@@ -236,7 +236,7 @@ func TestExplainTakesEachRunsOwnFacts(t *testing.T) {
 		for i := range n {
 			runtime.GC()
 			var b strings.Builder
-			if err := r.Explain(&b, fmt.Sprintf("run-%d", i)); err != nil {
+			if err := Explain(&b, r, fmt.Sprintf("run-%d", i)); err != nil {
 				t.Fatal(err)
 			}
 			if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, fmt.Sprintf("that %d Gbit/s carry", 100+i)) {

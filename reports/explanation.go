@@ -7,7 +7,7 @@ import (
 
 // Explain writes in words what limited the runs of one cell. The cell, or one run, is
 // named by its id or as a plan, a table or a page calls it.
-func (r *Report) Explain(w io.Writer, name string) error {
+func Explain(w io.Writer, r *Report, name string) error {
 	e, err := r.explain(name)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ func TestFind(t *testing.T) {
 			}
 		}
 	}
-	r := plain(records)
+	r := FirstLook(records)
 	for _, name := range []string{
 		"c0de5", "run5", "mode=msgzc,length=64K,cpus=2", "mode=msgzc length=64K cpus=2", "cpus=2,length=65536,mode=msgzc",
 		"here: mode=msgzc length=64k cpus=2", "msgzc, 64K, 2", "64 KiB, 2 CPUs, msgzc", "mode=msgzc, length=64KiB, 2 CPUs", " cpus=2 , length=64K , mode=msgzc ",

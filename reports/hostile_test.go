@@ -102,9 +102,9 @@ func TestHostileRecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, format := range Formats() {
+		for _, format := range formats() {
 			var b bytes.Buffer
-			if err := r.Write(&b, format); err != nil {
+			if err := write(&b, r, format); err != nil {
 				t.Errorf("%s: %v", format, err)
 			}
 			if c := unseen(b.String()); c != "" {
@@ -120,7 +120,7 @@ func TestHostileRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := r.Explain(&b, records[0].ID); err != nil {
+	if err := Explain(&b, r, records[0].ID); err != nil {
 		t.Error(err)
 	}
 	if err := Run(&b, records[0]); err != nil {
@@ -143,7 +143,7 @@ func TestHostileRecord(t *testing.T) {
 	}
 	for _, format := range CompareFormats() {
 		var b bytes.Buffer
-		if err := c.Write(&b, format); err != nil {
+		if err := WriteComparison(&b, c, format); err != nil {
 			t.Errorf("compare as %s: %v", format, err)
 		}
 		if c := unseen(b.String()); c != "" {
@@ -211,9 +211,9 @@ func TestRedacted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, format := range Formats() {
+	for _, format := range formats() {
 		var b bytes.Buffer
-		if err := rep.Write(&b, format); err != nil {
+		if err := write(&b, rep, format); err != nil {
 			t.Fatal(err)
 		}
 		for _, gone := range []string{"db7", "web1", "alice", "prod.example", "10.20", "secretdir", "secretfile", "2001:", "5eaa", "5e-aa"} {
@@ -227,7 +227,7 @@ func TestRedacted(t *testing.T) {
 	}
 	// The redacted records are records, and say the same.
 	var b bytes.Buffer
-	if err := rep.Write(&b, "records"); err != nil {
+	if err := write(&b, rep, "records"); err != nil {
 		t.Fatal(err)
 	}
 	n := 0

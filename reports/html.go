@@ -29,17 +29,14 @@ var (
 	pageScript string
 )
 
-// HTML writes the page of a first look at records; see Report.HTML.
-func HTML(w io.Writer, records []results.Record) error { return plain(records).HTML(w) }
-
 // HTML writes one page that needs nothing but itself: charts, the table, what
 // did not run and why, every run, and the hosts.
-func (r *Report) HTML(w io.Writer) error {
+func HTML(w io.Writer, r *Report) error {
 	t, err := template.New("page").Parse(pageTemplate)
 	if err != nil {
 		return fmt.Errorf("parse the page's template: %w", err)
 	}
-	return t.Execute(w, r.page())
+	return t.Execute(w, pageOf(r))
 }
 
 type page struct {
@@ -142,19 +139,19 @@ type logRow struct {
 	Name, Differs, Run, Started, Status, Gbps, CPUTX, CPURX, ROI, ZeroTX, ZeroRX, Remark, ID string
 }
 
-func (r *Report) page() page {
+func pageOf(r *Report) page {
 	cells := r.cells
 	hash := sha256.Sum256([]byte(pageScript))
 	p := page{
 		Style: template.CSS(pageStyle), Script: template.JS(pageScript), ScriptHash: "sha256-" + base64.StdEncoding.EncodeToString(hash[:]),
-		Title: r.title(), Runs: len(r.runs), Cells: len(cells), Hosts: r.hosts(), Plan: r.plan, Problems: r.problems,
+		Title: titleOf(r), Runs: len(r.runs), Cells: len(cells), Hosts: r.hosts(), Plan: r.plan, Problems: r.problems,
 	}
 	p.Started, p.Ended = span(r.runs)
 	if len(cells) == 0 {
 		return p
 	}
-	draw := r.drawing()
-	l := r.arrange()
+	draw := drawingOf(r)
+	l := arrange(r)
 	p.Charts = draw.charts(l)
 	p.Cut = slices.ContainsFunc(p.Charts, chart.cut)
 	if l.bars != "" && l.bars != "gro" && l.bars != "bigtcp" {
@@ -202,11 +199,11 @@ func (r *Report) page() page {
 		}
 		p.Notes = append(p.Notes, pageNote{Mark: fmt.Sprint(n.mark), Text: n.text, On: strings.Join(on, ", ")})
 	}
-	p.Best = r.bests()
+	p.Best = bests(r)
 	p.Common = r.common()
-	p.Varying = r.varyingGrid()
-	p.Syscalls = r.syscalls()
-	p.Commands = r.commands()
+	p.Varying = varyingGrid(r)
+	p.Syscalls = syscallGrid(r)
+	p.Commands = commandsOf(r)
 	for _, ref := range r.references {
 		one := published{Study: ref.study, Differs: ref.differing}
 		for _, p := range ref.points {
@@ -215,13 +212,13 @@ func (r *Report) page() page {
 		p.Published = append(p.Published, one)
 	}
 	p.Detail = draw.detail()
-	p.Log, p.LogLeft = r.runLog()
+	p.Log, p.LogLeft = runLog(r)
 	p.Environment = r.environment()
 	return p
 }
 
 // title says what was measured.
-func (r *Report) title() string {
+func titleOf(r *Report) string {
 	name := ""
 	for i, one := range r.runs {
 		if e := printable.Line(one.Experiment); i == 0 {
@@ -242,7 +239,7 @@ func (r *Report) title() string {
 }
 
 // varyingGrid has the settings that are not the same in all cells.
-func (r *Report) varyingGrid() *grid {
+func varyingGrid(r *Report) *grid {
 	const most = 24
 	names := r.varying()
 	if len(names) == 0 || len(r.cells) < 2 {
@@ -264,7 +261,7 @@ func (r *Report) varyingGrid() *grid {
 }
 
 // syscalls are calls over 10⁹ bytes, means of the runs that count.
-func (r *Report) syscalls() *grid {
+func syscallGrid(r *Report) *grid {
 	const most = 16
 	var of []metric
 	for _, m := range extra(r.runs) {
@@ -297,7 +294,7 @@ func (r *Report) syscalls() *grid {
 
 // commands are the command lines of all cells, and what their runs changed on
 // the hosts.
-func (r *Report) commands() []command {
+func commandsOf(r *Report) []command {
 	var list []command
 	for i, c := range r.cells {
 		one := command{Cell: i, Name: r.named(c), Differs: c.differs}
@@ -351,7 +348,7 @@ func span(runs []*run) (first, last string) {
 	return first, last
 }
 
-func (r *Report) bests() []best {
+func bests(r *Report) []best {
 	cells := r.cells
 	type contest struct {
 		label, unit string
@@ -376,14 +373,14 @@ func (r *Report) bests() []best {
 			}
 		}
 		if who != nil {
-			list = append(list, best{b.label, top.text(b.places), b.unit, r.labelled(who), r.sure(who, top, b.of, b.places)})
+			list = append(list, best{b.label, top.text(b.places), b.unit, r.labelled(who), howSure(r, who, top, b.of, b.places)})
 		}
 	}
 	return list
 }
 
 // sure says what the highest mean rests on, and which others may be as high.
-func (r *Report) sure(who *cell, top figure, of metric, places int) string {
+func howSure(r *Report, who *cell, top figure, of metric, places int) string {
 	text := "one run: how much runs differ is not known"
 	if top.n > 1 {
 		text = fmt.Sprintf("mean of %s, 95 %% interval %s to %s", printable.Count(top.n, "run"), digits.Fixed(top.lo, places), digits.Fixed(top.hi, places))
@@ -405,7 +402,7 @@ func (r *Report) sure(who *cell, top figure, of metric, places int) string {
 }
 
 // runLog lists every run in order of time.
-func (r *Report) runLog() (rows []logRow, left int) {
+func runLog(r *Report) (rows []logRow, left int) {
 	const most = 2000
 	type entry struct {
 		c *cell

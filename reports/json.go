@@ -76,7 +76,7 @@ type jsonRun struct {
 
 // writeJSON writes all figures, all runs that they are made of, and those that
 // they are not.
-func (r *Report) writeJSON(w io.Writer) error {
+func writeJSON(w io.Writer, r *Report) error {
 	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{},
 		References: []Study{}, Plan: append([]string{}, r.plan...), Problems: append([]string{}, r.problems...)}
 	for _, one := range r.references {
@@ -128,7 +128,7 @@ func writeIndented(w io.Writer, v any) error {
 }
 
 // writeRecords writes the records themselves, a line each, as a store has them.
-func (r *Report) writeRecords(w io.Writer) error {
+func writeRecords(w io.Writer, r *Report) error {
 	for _, one := range r.runs {
 		rec, err := one.full()
 		if err != nil {

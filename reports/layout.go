@@ -31,11 +31,11 @@ const (
 // modes or engines where there are some, the bars of a group software and
 // hardware GRO, and the panels the CPUs; any other axis takes what is left. Cells
 // that axes do not tell apart are groups of their own.
-func (r *Report) arrange() layout {
+func arrange(r *Report) layout {
 	axes := r.axes()
 	group, series, rest := roles(axes)
 	if group < 0 {
-		return r.listed()
+		return listed(r)
 	}
 	at := make([]map[string]int, len(axes)) // places of values
 	for i, a := range axes {
@@ -69,7 +69,7 @@ func (r *Report) arrange() layout {
 			panels = append(panels, panel(c))
 		}
 		if len(panels) > mostPanels {
-			return r.listed()
+			return listed(r)
 		}
 	}
 	slices.SortFunc(panels, slices.Compare)
@@ -86,7 +86,7 @@ func (r *Report) arrange() layout {
 			key[2] = at[series][c.by[series]]
 		}
 		if l.at[key] != nil {
-			return r.listed() // settings differ that are no axes
+			return listed(r) // settings differ that are no axes
 		}
 		l.at[key] = c
 	}
@@ -144,7 +144,7 @@ func roles(axes []axis) (group, series int, rest []int) {
 }
 
 // listed is the layout of cells one below the other.
-func (r *Report) listed() layout {
+func listed(r *Report) layout {
 	l := layout{panels: []string{""}, at: map[[3]int]*cell{}}
 	cells := r.cells
 	if len(cells) > mostRows {

@@ -11,7 +11,7 @@ import (
 
 // writeMarkdown writes the table as a document's, with half intervals in the unit
 // of the figure.
-func (r *Report) writeMarkdown(w io.Writer) error {
+func writeMarkdown(w io.Writer, r *Report) error {
 	var b strings.Builder
 	for _, text := range r.plan {
 		b.WriteString("**" + markdown(text) + ".**\n\n")
@@ -63,7 +63,7 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 		}
 		for _, col := range columns {
 			if len(c.runs) > 0 {
-				cells = append(cells, markdown(col.cells[i].absolute(col.places)))
+				cells = append(cells, markdown(absolute(col.cells[i], col.places)))
 			}
 		}
 		for len(cells) < len(heads) {
@@ -98,7 +98,7 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 }
 
 // absolute is a figure with the half of its interval in its own unit.
-func (c columnCell) absolute(places int) string {
+func absolute(c columnCell, places int) string {
 	if c.figure.n < 2 || c.around == "" {
 		return c.text
 	}

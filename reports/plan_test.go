@@ -105,13 +105,13 @@ func TestReportTellsWhatIsNotThere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, format := range Formats() {
+			for _, format := range formats() {
 				var b bytes.Buffer
-				if err := r.Write(&b, format); err != nil {
+				if err := write(&b, r, format); err != nil {
 					t.Fatal(err)
 				}
 				out := strings.Join(strings.Fields(b.String()), " ")
-				if told := strings.Contains(out, "incomplete:") || strings.Contains(out, "cannot be known"); told != (TellsPlan(format) && c.want != nil) {
+				if told := strings.Contains(out, "incomplete:") || strings.Contains(out, "cannot be known"); told != (tellsPlan(format) && c.want != nil) {
 					t.Errorf("%s: told %v", format, told)
 				}
 			}

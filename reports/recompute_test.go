@@ -111,7 +111,7 @@ func TestAwkComesToTheSame(t *testing.T) {
 func table(t *testing.T, name string) map[string]map[string]string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := plain(fixture(t, name)).writeCSV(&b); err != nil {
+	if err := writeCSV(&b, FirstLook(fixture(t, name))); err != nil {
 		t.Fatal(err)
 	}
 	lines, err := csv.NewReader(&b).ReadAll()
@@ -144,9 +144,9 @@ func number(t *testing.T, s string) float64 {
 // What the page shows is what the CSV holds, rounded.
 func TestPageAgreesWithCSV(t *testing.T) {
 	for _, name := range fixtures {
-		r := plain(fixture(t, name))
+		r := FirstLook(fixture(t, name))
 		var page bytes.Buffer
-		if err := r.HTML(&page); err != nil {
+		if err := HTML(&page, r); err != nil {
 			t.Fatal(err)
 		}
 		rows := table(t, name)

@@ -84,8 +84,8 @@ func (s *Set) Report(o Options) (*Report, error) {
 	return r, nil
 }
 
-// plain is the report on records at hand, as a first look shows them.
-func plain(records []results.Record) *Report {
+// FirstLook is the report on records at hand that nobody asked more of.
+func FirstLook(records []results.Record) *Report {
 	r, err := Of(records).Report(Options{})
 	if err != nil {
 		panic(err) // no options, no error

@@ -131,9 +131,9 @@ func FuzzReport(f *testing.F) {
 			}
 		}
 		for _, r := range reports {
-			for _, format := range Formats() {
+			for _, format := range formats() {
 				var b bytes.Buffer
-				if err := r.Write(&b, format); err != nil {
+				if err := write(&b, r, format); err != nil {
 					t.Fatalf("%s: %v", format, err)
 				}
 				if format != "json" && format != "html" && strings.ContainsAny(b.String(), "\x1b\x00\r\u202e") {
@@ -142,14 +142,14 @@ func FuzzReport(f *testing.F) {
 			}
 			for _, c := range r.cells {
 				var b bytes.Buffer
-				if err := r.Explain(&b, c.id); err != nil && !errors.Is(err, ErrWhichCell) {
+				if err := Explain(&b, r, c.id); err != nil && !errors.Is(err, ErrWhichCell) {
 					t.Fatal(err)
 				}
 			}
 		}
 		if c, err := Compare(set, set, CompareOptions{}); err == nil {
 			for _, format := range CompareFormats() {
-				if err := c.Write(io.Discard, format); err != nil {
+				if err := WriteComparison(io.Discard, c, format); err != nil {
 					t.Fatalf("compare as %s: %v", format, err)
 				}
 			}
@@ -168,7 +168,7 @@ func BenchmarkReport(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, format := range Formats() {
+	for _, format := range formats() {
 		b.Run(format, func(b *testing.B) {
 			peak := uint64(0)
 			for b.Loop() {
@@ -194,7 +194,7 @@ func BenchmarkReport(b *testing.B) {
 					b.Fatal(err)
 				}
 				out := &counting{w: io.Discard}
-				if err := r.Write(out, format); err != nil {
+				if err := write(out, r, format); err != nil {
 					b.Fatal(err)
 				}
 				close(done)

@@ -113,8 +113,8 @@ func TestManyRunsInDetail(t *testing.T) {
 			records = append(records, r)
 		}
 	}
-	r := plain(records)
-	d := r.drawing().detail()
+	r := FirstLook(records)
+	d := drawingOf(r).detail()
 	if d.Shown >= d.Runs || d.Shown < 100 {
 		t.Fatalf("%d of %d runs", d.Shown, d.Runs)
 	}
@@ -124,7 +124,7 @@ func TestManyRunsInDetail(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := r.HTML(&b); err != nil {
+	if err := HTML(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	if want := fmt.Sprintf("%d of %d runs in detail", d.Shown, d.Runs); !strings.Contains(b.String(), want) || b.Len() > 8<<20 {
@@ -147,7 +147,7 @@ func TestDetailOfAChangedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := r.HTML(&b); err != nil {
+	if err := HTML(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	if s := b.String(); !strings.Contains(s, "read run 0000000000000004 again from") || strings.Count(s, `<rect class="bar `) == 0 {

@@ -5,16 +5,11 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
-
-	"zcbench/results"
 )
-
-// Table writes what a first look at records shows; see Report.Table.
-func Table(w io.Writer, records []results.Record) error { return plain(records).Table(w) }
 
 // Table writes a line for each cell: means with their 95% intervals, and
 // below them what cannot be seen in a mean. It fits 100 columns.
-func (r *Report) Table(w io.Writer) error {
+func Table(w io.Writer, r *Report) error {
 	if len(r.runs) == 0 {
 		_, err := io.WriteString(w, "no runs\n")
 		return err
@@ -35,7 +30,7 @@ func (r *Report) Table(w io.Writer) error {
 		}
 		b.WriteString(wrap("", "Every run: "+strings.Join(parts, ", ")))
 	}
-	r.grid(&b)
+	writeGrid(&b, r)
 	b.WriteByte('\n')
 	b.WriteString(wrap("", r.legend()))
 	for _, n := range r.notes {
@@ -52,8 +47,8 @@ func (r *Report) Table(w io.Writer) error {
 	return err
 }
 
-// grid writes the aligned part, in blocks of columns that fit the line.
-func (r *Report) grid(b *strings.Builder) {
+// writeGrid writes the aligned part, in blocks of columns that fit the line.
+func writeGrid(b *strings.Builder, r *Report) {
 	heads := r.heads()
 	keys := make([]int, len(heads)) // widths
 	for i, h := range heads {

@@ -107,7 +107,7 @@ func TestCodesStayApart(t *testing.T) {
 	for i := range list {
 		list[i].Warnings = []string{caveat.Warn([]caveat.Code{caveat.WindowShort, caveat.FlowStalled}[i%2], "rx: %d %% is missing", i)}
 	}
-	r := plain(list)
+	r := FirstLook(list)
 	var got []string
 	for _, n := range r.notes {
 		got = append(got, n.text)
@@ -129,7 +129,7 @@ func TestGroupsSayWhatAllRunsHave(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := r.Table(&b); err != nil {
+	if err := Table(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	if text := b.String(); strings.Contains(text, "Every run: length") || !strings.Contains(text, "MTU 1500 / 9000") {
@@ -146,7 +146,7 @@ func TestPairsAreCellsOfTheirOwn(t *testing.T) {
 	for i := range 3 {
 		list[i].Pair = "x"
 	}
-	r := plain(list)
+	r := FirstLook(list)
 	if len(r.cells) != 2 || len(r.cells[0].runs) != 3 || r.cells[0].differs != "pair x" || r.cells[1].differs != "pair y" {
 		t.Errorf("%d cells, the first %q", len(r.cells), r.cells[0].label())
 	}
@@ -212,11 +212,11 @@ func TestCompareTellsOfConditions(t *testing.T) {
 func TestOneTimeZone(t *testing.T) {
 	list := sixOf("c", nil)[:2]
 	list[0].Started, list[1].Started = "2026-11-21T23:30:00+01:00", "2026-11-21T22:45:00Z"
-	r := plain(list)
+	r := FirstLook(list)
 	if from, to := span(r.runs); from != "2026-11-21 23:30 +01:00" || to != "23:45" {
 		t.Errorf("from %q to %q", from, to)
 	}
-	rows, _ := r.runLog()
+	rows, _ := runLog(r)
 	if rows[0].Started != "2026-11-21 23:30:00 +01:00" || rows[1].Started != "2026-11-21 23:45:00 +01:00" {
 		t.Errorf("%q and %q", rows[0].Started, rows[1].Started)
 	}
@@ -237,7 +237,7 @@ func TestUnknownCopiesAreABound(t *testing.T) {
 	}{{"unknown", some, true}, {"known", sixOf("c", nil), false}} {
 		for _, format := range []string{"table", "markdown", "html"} {
 			var b bytes.Buffer
-			if err := plain(c.records).Write(&b, format); err != nil {
+			if err := write(&b, FirstLook(c.records), format); err != nil {
 				t.Fatal(err)
 			}
 			if told := strings.Contains(b.String(), "≥25.0"); told != c.bound || !c.bound && strings.Contains(b.String(), "≥") {
@@ -276,7 +276,7 @@ func TestClocksAreTold(t *testing.T) {
 	}
 	text := func(records []results.Record) string {
 		var b bytes.Buffer
-		if err := Table(&b, records); err != nil {
+		if err := Table(&b, FirstLook(records)); err != nil {
 			t.Fatal(err)
 		}
 		return strings.Join(strings.Fields(b.String()), " ")
@@ -301,7 +301,7 @@ func TestClocksAreTold(t *testing.T) {
 	}
 	for _, name := range []string{"table", "markdown", "html"} {
 		var b bytes.Buffer
-		if err := plain(stated).Write(&b, name); err != nil {
+		if err := write(&b, FirstLook(stated), name); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(got, "By the clock idle (± 2.0 %), by the clock threads.") {
@@ -312,7 +312,7 @@ func TestClocksAreTold(t *testing.T) {
 	if got := text(stated); !strings.Contains(got, "By the clock idle (± 2.0 %, of 1 figures not known)") {
 		t.Errorf("of one nothing is known: %s", got)
 	}
-	if list := plain(mixed).bests(); len(list) != 1 {
+	if list := bests(FirstLook(mixed)); len(list) != 1 {
 		t.Errorf("a winner in ROI of clocks that do not compare: %+v", list)
 	}
 	for _, c := range []struct {

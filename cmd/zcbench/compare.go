@@ -54,7 +54,7 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 		if err != nil {
 			return fault.Wrap(fault.Usage, err)
 		}
-		return cmp.Write(w, *format)
+		return reports.WriteComparison(w, cmp, *format)
 	})
 	if err != nil {
 		return err

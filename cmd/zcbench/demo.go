@@ -69,7 +69,7 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	page := filepath.Join(*dir, "report.html")
-	if err := writeTo(ctx, c, page, func(w io.Writer) error { return reports.HTML(w, all) }); err != nil {
+	if err := writeTo(ctx, c, page, func(w io.Writer) error { return reports.HTML(w, reports.FirstLook(all)) }); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "page:    %s\n", page)

@@ -17,7 +17,7 @@ import (
 // runReport shows what records hold.
 func runReport(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "report", "report DIR|FILE… [flags]")
-	format := f.String("format", "", strings.Join(reports.Formats(), ", ")+" (default by -o's ending, else table)")
+	format := f.String("format", "", strings.Join(formatNames(), ", ")+" (default by -o's ending, else table)")
 	output := f.StringP("output", "o", "", "file to write; .html, .md, .csv, .json, .jsonl (records) and .txt (table) say the format")
 	groupBy := f.StringSlice("group-by", nil, "what runs of one group share: axes, settings, or facts such as kernel.release (default: the cell)")
 	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
@@ -42,9 +42,11 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	*format = first(*format, "table")
-	if !slices.Contains(reports.Formats(), *format) {
-		return fault.Errorf(fault.Usage, "report has no format %q; it has %s", *format, strings.Join(reports.Formats(), ", "))
+	known := slices.IndexFunc(reportFormats(), func(f reports.Format) bool { return f.Name == *format })
+	if known < 0 {
+		return fault.Errorf(fault.Usage, "report has no format %q; it has %s", *format, strings.Join(formatNames(), ", "))
 	}
+	chosen := reportFormats()[known]
 	switch *format {
 	case "runs":
 		if err := refuse(f, idle{"group-by reference", "--format runs has a line for each run, and neither groups nor other figures"}); err != nil {
@@ -72,18 +74,28 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		if err != nil {
 			return fault.Wrap(fault.Usage, err)
 		}
-		if *explain != "" || !reports.TellsPlan(*format) {
+		if *explain != "" || !chosen.TellsPlan {
 			tellPlan(c, "report", set)
 		}
 		if *explain == "" {
-			return r.Write(w, *format)
+			return chosen.Write(w, r)
 		}
-		err = r.Explain(w, *explain)
+		err = reports.Explain(w, r, *explain)
 		if errors.Is(err, reports.ErrWhichCell) {
 			return fault.Wrap(fault.Usage, err)
 		}
 		return err
 	})
+}
+
+// reportFormats are those that report writes.
+func reportFormats() []reports.Format { return reports.Formats() }
+
+func formatNames() (names []string) {
+	for _, f := range reportFormats() {
+		names = append(names, f.Name)
+	}
+	return names
 }
 
 // endings of files say a format.

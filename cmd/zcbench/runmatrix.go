@@ -113,7 +113,7 @@ func table(w io.Writer, store string) error {
 	if err != nil {
 		return err
 	}
-	if err := reports.Table(w, all); err != nil {
+	if err := reports.Table(w, reports.FirstLook(all)); err != nil {
 		return fmt.Errorf("print the table: %w", err)
 	}
 	fmt.Fprintf(w, "\nrecords: %s\n", store)

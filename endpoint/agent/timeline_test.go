@@ -155,8 +155,8 @@ func TestDaysOfSamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, format := range reports.Formats() {
-		if err := r.Write(io.Discard, format); err != nil {
-			t.Errorf("%s: %v", format, err)
+		if err := format.Write(io.Discard, r); err != nil {
+			t.Errorf("%s: %v", format.Name, err)
 		}
 	}
 	if err := reports.Run(io.Discard, got); err != nil {

@@ -1,7 +1,6 @@
 package endpoint
 
 import (
-	"errors"
 	"math"
 	"os"
 	"slices"
@@ -47,15 +46,10 @@ func OpenMemory(o Settings, size int) (*udmabuf.Buffer, error) {
 			b.Close()
 		}
 	}
-	switch {
-	case err == nil:
-		return b, nil
-	case errors.Is(err, udmabuf.ErrNoDMABuf):
-		return nil, fault.Errorf(fault.Usage, "%w", err)
-	case errors.Is(err, udmabuf.ErrUnsupported):
-		return nil, fault.Errorf(fault.Unsupported, "%w", err)
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	return b, nil
 }
 
 // Inherited says that the dma-buf is one that somebody else made.

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 )
 
 // Buffer is a dma-buf. Whatever exports one, a GPU or a VFIO device too, is a
@@ -26,29 +27,12 @@ type Buffer struct {
 	mem  []byte // mapped, nil until Map
 }
 
-// Kinds of errors, for errors.Is; the others are of things that should have worked.
-var (
-	// ErrUnsupported: this host has no such memory, or this user not the right.
-	ErrUnsupported = errors.New("no such memory here")
-	// ErrNoDMABuf: what FromFD was given is none.
-	ErrNoDMABuf = errors.New("no dma-buf")
-)
-
-// kindError is an error that errors.Is finds to be of a kind, though its text
-// does not repeat it.
-type kindError struct{ kind, err error }
-
-func (e *kindError) Error() string        { return e.err.Error() }
-func (e *kindError) Unwrap() error        { return e.err }
-func (e *kindError) Is(target error) bool { return target == e.kind }
-
-// lacking gives the kind ErrUnsupported to answers of a kernel that does not know
-// the call, the driver or the size of page.
-func lacking(err error) error {
-	for _, e := range []unix.Errno{unix.ENOSYS, unix.EOPNOTSUPP, unix.ENOTTY, unix.ENOENT, unix.ENXIO, unix.ENODEV, unix.EINVAL, unix.EACCES, unix.EPERM} {
-		if errors.Is(err, e) {
-			return &kindError{ErrUnsupported, err}
-		}
+// lacking makes err one of what this host lacks where it is one of the answers that a
+// kernel gives that does not know the call, the driver or the size of page, or that does
+// not let this user.
+func lacking(err error, answers ...unix.Errno) error {
+	if slices.ContainsFunc(append(answers, unix.EPERM, unix.EACCES), func(e unix.Errno) bool { return errors.Is(err, e) }) {
+		return fault.Wrap(fault.Unsupported, err)
 	}
 	return err
 }
@@ -79,7 +63,7 @@ func New(size int, huge bool) (*Buffer, error) {
 	defer unix.Close(dev)
 	memfd, err := unix.MemfdCreate("zcbench", flags)
 	if err != nil {
-		return nil, lacking(fmt.Errorf("make a file in %s: %w", kind, err))
+		return nil, lacking(fmt.Errorf("make a file in %s: %w", kind, err), unix.ENOSYS, unix.EINVAL, unix.ENODEV)
 	}
 	// The dma-buf holds the pages by itself.
 	defer unix.Close(memfd)
@@ -98,7 +82,11 @@ func New(size int, huge bool) (*Buffer, error) {
 	}
 	fd, e := abi.CreateUdmabuf(dev, memfd, size)
 	if e != 0 {
-		return nil, lacking(fmt.Errorf("make a dma-buf of %d bytes of %s: %w", size, kind, e))
+		err := fmt.Errorf("make a dma-buf of %d bytes of %s: %w", size, kind, e)
+		if huge { // a kernel that makes them of ordinary pages alone says EINVAL
+			return nil, lacking(err, unix.ENOTTY, unix.EINVAL)
+		}
+		return nil, lacking(err, unix.ENOTTY)
 	}
 	return &Buffer{fd: fd, size: size}, nil
 }
@@ -139,8 +127,7 @@ func checkSize(size int, huge bool) error {
 			return fmt.Errorf("read %s: %w", sizeLimit, err)
 		}
 		if mib > limit {
-			err := fmt.Errorf("a dma-buf of %d MiB is more than udmabuf allows, %d MiB: raise it: echo %d > %s", mib, limit, mib, sizeLimit)
-			return &kindError{ErrUnsupported, err}
+			return fault.Errorf(fault.Unsupported, "a dma-buf of %d MiB is more than udmabuf allows, %d MiB: raise it: echo %d > %s", mib, limit, mib, sizeLimit)
 		}
 	}
 	if huge {
@@ -172,7 +159,7 @@ func FromHeap(name string, size int) (*Buffer, error) {
 	defer unix.Close(heap)
 	fd, e := abi.AllocDMAHeap(heap, size)
 	if e != 0 {
-		return nil, lacking(fmt.Errorf("take a dma-buf of %d bytes from the heap %s: %w", size, name, e))
+		return nil, lacking(fmt.Errorf("take a dma-buf of %d bytes from the heap %s: %w", size, name, e), unix.ENOTTY)
 	}
 	return &Buffer{fd: fd, size: size}, nil
 }
@@ -193,10 +180,10 @@ func heaps() string {
 
 func openError(path string, err error, cure string) error {
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ENODEV) {
-		return lacking(fmt.Errorf("%s: %w: %s", path, err, cure))
+		return fault.Errorf(fault.Unsupported, "%s: %w: %s", path, err, cure)
 	}
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		return lacking(fmt.Errorf("%s: %w: run as root", path, err))
+		return fault.Errorf(fault.Unsupported, "%s: %w: run as root", path, err)
 	}
 	return fmt.Errorf("open %s: %w", path, err)
 }
@@ -206,7 +193,7 @@ func openError(path string, err error, cure string) error {
 func FromFD(fd int) (*Buffer, error) {
 	// Nothing but a dma-buf knows the call.
 	if e := abi.SyncDMABuf(fd, abi.DMA_BUF_SYNC_START|abi.DMA_BUF_SYNC_READ); e != 0 {
-		return nil, &kindError{ErrNoDMABuf, fmt.Errorf("descriptor %d is no dma-buf: %w", fd, e)}
+		return nil, fault.Errorf(fault.Usage, "descriptor %d is no dma-buf: %w", fd, e)
 	}
 	if e := abi.SyncDMABuf(fd, abi.DMA_BUF_SYNC_END|abi.DMA_BUF_SYNC_READ); e != 0 {
 		return nil, fmt.Errorf("end the access to the dma-buf %d: %w", fd, e)

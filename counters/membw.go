@@ -26,7 +26,7 @@ func membw(root string) instrument.Meter {
 				for i := range units {
 					if err := r.unit(&units[i], names); err != nil {
 						_ = r.Close()
-						return nil, lacking(err)
+						return nil, err
 					}
 				}
 				if len(r.q) > 0 {
@@ -35,7 +35,7 @@ func membw(root string) instrument.Meter {
 			}
 			if err := r.umc(root); err != nil {
 				_ = r.Close()
-				return nil, lacking(err)
+				return nil, err
 			}
 			if len(r.q) > 0 {
 				return r, nil

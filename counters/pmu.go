@@ -9,7 +9,6 @@ import (
 
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
-	"zcbench/internal/fault"
 	"zcbench/internal/perf"
 	"zcbench/results/caveat"
 )
@@ -36,7 +35,7 @@ func pmu() instrument.Meter {
 					}
 					if err != nil {
 						_ = r.Close()
-						return nil, lacking(err)
+						return nil, err
 					}
 					r.add(c, instrument.Quantity{Name: e.name, PerByte: true})
 				}
@@ -44,14 +43,6 @@ func pmu() instrument.Meter {
 			return r, nil
 		},
 	}
-}
-
-// lacking gives an error its kind.
-func lacking(err error) error {
-	if e, ok := errors.AsType[*perf.Error](err); ok && e.Lacking {
-		return fault.Errorf(fault.Unsupported, "%w", err)
-	}
-	return err
 }
 
 // perfReader reads counters of the kernel's performance events.

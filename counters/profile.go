@@ -75,7 +75,7 @@ func openProfile(s instrument.Site) (instrument.Recording, error) {
 			break
 		}
 	}
-	return nil, lacking(err)
+	return nil, err
 }
 
 func (p *profiler) open(e perf.Event, noIdle bool, cpus []int) error {

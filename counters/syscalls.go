@@ -54,11 +54,11 @@ type traced struct {
 func openTracer(s instrument.Site) (instrument.Recording, error) {
 	enter, _, err := perf.Tracepoint("raw_syscalls/sys_enter")
 	if err != nil {
-		return nil, lacking(err)
+		return nil, err
 	}
 	exit, fields, err := perf.Tracepoint("raw_syscalls/sys_exit")
 	if err != nil {
-		return nil, lacking(err)
+		return nil, err
 	}
 	t := &tracer{id: fields["id"], ret: fields["ret"]}
 	if t.id.Size != 8 || t.ret.Size != 8 {
@@ -69,7 +69,7 @@ func openTracer(s instrument.Site) (instrument.Recording, error) {
 	}
 	for _, tid := range s.Threads {
 		if err := t.add(tid, enter, exit); err != nil {
-			return nil, errors.Join(lacking(err), t.Close())
+			return nil, errors.Join(err, t.Close())
 		}
 	}
 	return t, nil

@@ -1,16 +1,19 @@
 package perf
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 )
 
 // CountCalls begins to count how often the calling thread enters a function of
-// the kernel. A compiler may have made several of it, or none; then it is Lacking.
+// the kernel. A compiler may have made several of it, or none; then it is Unsupported.
 func CountCalls(function string) (*Counter, error) {
 	fd, err := probe(function, false)
 	if err != nil {
@@ -23,8 +26,11 @@ func CountCalls(function string) (*Counter, error) {
 // returns from it.
 func probe(function string, returns bool) (fd int, err error) {
 	b, err := os.ReadFile("/sys/bus/event_source/devices/kprobe/type")
+	if errors.Is(err, fs.ErrNotExist) {
+		return -1, fault.Errorf(fault.Unsupported, "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)")
+	}
 	if err != nil {
-		return -1, &Error{Lacking: true, text: "this kernel has no kprobes (CONFIG_KPROBE_EVENTS)"}
+		return -1, fmt.Errorf("type of kprobes: %w", err)
 	}
 	pmu, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 32)
 	if err != nil {
@@ -36,7 +42,7 @@ func probe(function string, returns bool) (fd int, err error) {
 	}
 	names := bodies(string(symbols), function)
 	if len(names) != 1 {
-		return -1, &Error{Lacking: true, text: fmt.Sprintf("this kernel has %d functions %s", len(names), function)}
+		return -1, fault.Errorf(fault.Unsupported, "this kernel has %d functions %s", len(names), function)
 	}
 	fd, err = abi.OpenKprobe(uint32(pmu), names[0], returns)
 	if err != nil {

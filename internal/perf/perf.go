@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/fault"
 )
 
 // Event says what is counted: type and config of perf_event_attr.
@@ -28,18 +30,16 @@ func (e Event) attr() unix.PerfEventAttr {
 // Any, in place of a thread or a CPU, is any of them.
 const Any = -1
 
-// Error is a refusal, with the cure in its text. Lacking says that this host
-// does not have the event at all.
-type Error struct {
-	Lacking bool
-	text    string
-	errno   unix.Errno
+// refusal is what the kernel answered, with the cure in its text.
+type refusal struct {
+	text  string
+	errno unix.Errno
 }
 
-func (e *Error) Error() string { return e.text }
+func (e *refusal) Error() string { return e.text }
 
 // Unwrap gives the errno to errors.Is.
-func (e *Error) Unwrap() error { return e.errno }
+func (e *refusal) Unwrap() error { return e.errno }
 
 func open(attr *unix.PerfEventAttr, tid, cpu int) (int, error) {
 	fd, err := unix.PerfEventOpen(attr, tid, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
@@ -63,7 +63,7 @@ func explain(err error, paranoid string) error {
 	if !errors.As(err, &errno) {
 		return err
 	}
-	e := &Error{errno: errno, Lacking: true}
+	e, kind := &refusal{errno: errno}, fault.Unsupported
 	switch errno {
 	case unix.EACCES, unix.EPERM:
 		e.text = fmt.Sprintf("this user may not use such performance events (%v, kernel.perf_event_paranoid is %s): run as root, or give the program the right (setcap cap_perfmon+ep), or allow all users: sysctl kernel.perf_event_paranoid=-1; in a container the seccomp profile must let perf_event_open through", errno, paranoid)
@@ -72,16 +72,16 @@ func explain(err error, paranoid string) error {
 	case unix.ENOSYS:
 		e.text = "this kernel has no performance events (CONFIG_PERF_EVENTS)"
 	case unix.EBUSY:
-		e.Lacking = false
+		kind = fault.Failed
 		e.text = fmt.Sprintf("another program holds the performance counters alone (%v): end it", errno)
 	case unix.EMFILE:
-		e.Lacking = false
+		kind = fault.Failed
 		e.text = fmt.Sprintf("too many open files (%v): raise ulimit -n", errno)
 	default:
-		e.Lacking = false
+		kind = fault.Failed
 		e.text = fmt.Sprintf("perf_event_open: %v", errno)
 	}
-	return e
+	return fault.Wrap(kind, e)
 }
 
 // Counter is an event that is counted from Open on.

@@ -14,13 +14,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/fault"
 )
 
 // refused skips a test for a right or an event that is missing.
 func refused(t *testing.T, err error) {
 	t.Helper()
-	var e *Error
-	if errors.As(err, &e) && e.Lacking {
+	if err != nil && fault.Of(err) == fault.Unsupported {
 		t.Skip(err)
 	}
 	if err != nil {
@@ -43,8 +44,7 @@ func TestExplain(t *testing.T) {
 		{unix.EINVAL, false, "perf_event_open: invalid argument"},
 	} {
 		err := explain(c.errno, "2")
-		var e *Error
-		if !errors.As(err, &e) || e.Lacking != c.lacking || !strings.Contains(err.Error(), c.text) || !errors.Is(err, c.errno) {
+		if (fault.Of(err) == fault.Unsupported) != c.lacking || !strings.Contains(err.Error(), c.text) || !errors.Is(err, c.errno) {
 			t.Errorf("%v: %v", c.errno, err)
 		}
 	}
@@ -232,7 +232,7 @@ func TestKallsyms(t *testing.T) {
 			t.Errorf("%x: %s %s, want %s", addr, name, module, want)
 		}
 	}
-	if _, err := parseKallsyms(strings.NewReader("0000000000000000 T _stext\n0000000000000000 t b\n")); !errors.Is(err, ErrHidden) {
+	if _, err := parseKallsyms(strings.NewReader("0000000000000000 T _stext\n0000000000000000 t b\n")); !errors.Is(err, errHidden) {
 		t.Errorf("hidden: %v", err)
 	}
 	if _, _, ok := (*Symbols)(nil).Lookup(1); ok {

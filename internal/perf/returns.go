@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 )
 
 // Returns sums what a function of the kernel returned to one thread, by a small
@@ -27,7 +28,7 @@ const (
 )
 
 // SumReturns begins to sum what a function that gives a long returns to the calling
-// thread. As with CountCalls it may be Lacking.
+// thread. As with CountCalls it may be Unsupported.
 func SumReturns(function string) (_ *Returns, err error) {
 	r := &Returns{event: -1}
 	if r.words, err = abi.NewBPFWords(returnWords); err != nil {
@@ -89,7 +90,7 @@ const (
 func sumReturns(array int) ([]abi.BPFInsn, error) {
 	value, ok := returnValue[runtime.GOARCH]
 	if !ok {
-		return nil, &Error{Lacking: true, text: "where a function's return value is on " + runtime.GOARCH + " is not known here"}
+		return nil, fault.Errorf(fault.Unsupported, "where a function's return value is on %s is not known here", runtime.GOARCH)
 	}
 	info, err := os.Stat("/proc/self/ns/pid")
 	if err != nil {

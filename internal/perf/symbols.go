@@ -23,8 +23,8 @@ type symbol struct{ name, module string }
 // Kernel is the module of functions that are in the kernel itself.
 const Kernel = "kernel"
 
-// ErrHidden is a kernel that shows this user no addresses.
-var ErrHidden = errors.New("the kernel hides its symbols' addresses from this user: run as root, or sysctl kernel.kptr_restrict=0 and kernel.perf_event_paranoid=1")
+// errHidden is a kernel that shows this user no addresses.
+var errHidden = errors.New("the kernel hides its symbols' addresses from this user: run as root, or sysctl kernel.kptr_restrict=0 and kernel.perf_event_paranoid=1")
 
 // KernelSymbols reads /proc/kallsyms.
 func KernelSymbols() (*Symbols, error) {
@@ -70,7 +70,7 @@ func parseKallsyms(r io.Reader) (*Symbols, error) {
 		return nil, fmt.Errorf("kernel symbols: %w", err)
 	}
 	if len(all) == 0 && functions > 0 {
-		return nil, ErrHidden
+		return nil, errHidden
 	}
 	// Of aliases the first in the file stands for all.
 	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(a.addr, b.addr) })

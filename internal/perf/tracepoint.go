@@ -74,7 +74,7 @@ func tracefs() (*os.File, error) {
 }
 
 func tracefsError(err error) error {
-	e := &Error{Lacking: !fault.Exhausted(err), text: fmt.Sprintf("tracefs, which names the kernel's tracepoints, cannot be used (%v)", err)}
+	e := &refusal{text: fmt.Sprintf("tracefs, which names the kernel's tracepoints, cannot be used (%v)", err)}
 	errors.As(err, &e.errno)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -82,14 +82,14 @@ func tracefsError(err error) error {
 	case errors.Is(err, unix.ENODEV):
 		e.text = "this kernel has no tracefs (CONFIG_EVENT_TRACING)"
 	}
-	return e
+	return fault.Wrap(fault.Unsupported, e)
 }
 
 func readAt(dir *os.File, path string) (string, error) {
 	fd, err := unix.Openat(int(dir.Fd()), path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return "", &Error{Lacking: true, errno: unix.ENOENT, text: fmt.Sprintf("this kernel has no tracefs %s (CONFIG_FTRACE_SYSCALLS)", path)}
+			return "", fault.Errorf(fault.Unsupported, "this kernel has no tracefs %s (CONFIG_FTRACE_SYSCALLS)", path)
 		}
 		if errors.Is(err, fs.ErrPermission) {
 			return "", tracefsError(err)

@@ -120,7 +120,7 @@ func (s *Spec) Expand(at map[string]results.Pair[Survey], resolve Resolver) (*Pl
 				c.Trial, err = resolve(*pair, flags, survey)
 			}
 			if err != nil {
-				return nil, fault.Errorf(fault.Of(err), "cell %s: %w", c.String(), err)
+				return nil, fmt.Errorf("cell %s: %w", c.String(), err)
 			}
 			if c.Trial.Command == "" {
 				c.Trial.Command = c.alone(s.path)

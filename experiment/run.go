@@ -228,9 +228,9 @@ func (s *state) queue(ctx, stop context.Context, i int) (gone, fatal error) {
 		}
 		if err != nil {
 			if pair != "" {
-				err = fault.Errorf(fault.Of(err), "pair %s: %w", pair, err)
+				err = fmt.Errorf("pair %s: %w", pair, err)
 			}
-			errs = append(errs, fault.Errorf(fault.Of(err), "%w; what is left can be run with --resume", err))
+			errs = append(errs, fmt.Errorf("%w; what is left can be run with --resume", err))
 			away = append(away, pair)
 			s.pop(i)
 			continue

@@ -94,11 +94,10 @@ func (r *reach) unreachable(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	kind := fault.Unreachable
-	if errors.Is(err, remote.ErrHost) {
-		kind = fault.Unsupported
+	if err = fmt.Errorf("%s: %w", r.name, err); fault.Known(err) {
+		return err
 	}
-	return fault.Errorf(kind, "%s: %w", r.name, err)
+	return fault.Wrap(fault.Unreachable, err)
 }
 
 // agent shakes hands with an agent there, which may be asked for some meters. The

@@ -11,7 +11,6 @@ import (
 
 	"zcbench/endpoint"
 	"zcbench/experiment"
-	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -36,7 +35,7 @@ func (p *Program) Open(ctx context.Context, spec *experiment.Spec) (_ Sites, err
 		s, err := p.open(ctx, pair, ticket)
 		if err != nil {
 			if pair.Name != "" {
-				err = fault.Errorf(fault.Of(err), "pair %s: %w", pair.Name, err)
+				err = fmt.Errorf("pair %s: %w", pair.Name, err)
 			}
 			errs = append(errs, err)
 			continue

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"zcbench/internal/fault"
 )
 
 // Link is a program's stdin and stdout. Closing it lets the program end by
@@ -35,13 +37,13 @@ type Link struct {
 func Command(cmd *exec.Cmd, stderr io.Writer) (*Link, error) {
 	theirIn, in, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("make a pipe: %w", err)
+		return nil, fault.Errorf(fault.Failed, "make a pipe: %w", err)
 	}
 	out, theirOut, err := os.Pipe()
 	if err != nil {
 		theirIn.Close()
 		in.Close()
-		return nil, fmt.Errorf("make a pipe: %w", err)
+		return nil, fault.Errorf(fault.Failed, "make a pipe: %w", err)
 	}
 	l := &Link{cmd: cmd, in: in, out: out, read: out, said: &said{to: stderr}, ended: make(chan struct{})}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirIn, theirOut, l.said
@@ -54,13 +56,21 @@ func Command(cmd *exec.Cmd, stderr io.Writer) (*Link, error) {
 	if err != nil {
 		in.Close()
 		out.Close()
-		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
+		return nil, here(fmt.Errorf("start %s: %w", cmd.Path, err))
 	}
 	go func() {
 		_ = cmd.Wait() // how it ended matters only where its words do
 		close(l.ended)
 	}()
 	return l, nil
+}
+
+// here tells what this process has no more of from a host that does not answer.
+func here(err error) error {
+	if fault.Exhausted(err) {
+		return fault.Wrap(fault.Failed, err)
+	}
+	return err
 }
 
 // await reads up to a line that is the mark: what comes before it is a login

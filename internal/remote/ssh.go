@@ -16,6 +16,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"zcbench/internal/fault"
 )
 
 // CommandEnv names the environment variable with the ssh command to use, words
@@ -42,9 +44,6 @@ var sshOptions = []string{
 	"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
 }
 
-// ErrHost is a host that cannot take part, though ssh reaches it.
-var ErrHost = errors.New("host does not fit")
-
 // Open makes sure that a host has this very program, in a cache of the user
 // that ssh logs in as, and copies it there if not. With sudo, the program is run
 // as root. What agents there say on stderr goes to stderr.
@@ -52,13 +51,13 @@ func Open(ctx context.Context, destination string, sudo bool, stderr io.Writer) 
 	h := &Host{destination: destination, sudo: sudo, stderr: stderr}
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
-		return nil, fmt.Errorf("open this program: %w", err)
+		return nil, fault.Errorf(fault.Failed, "open this program: %w", err)
 	}
 	defer self.Close()
 	sum := sha256.New()
 	size, err := io.Copy(sum, self)
 	if err != nil {
-		return nil, fmt.Errorf("read this program: %w", err)
+		return nil, fault.Errorf(fault.Failed, "read this program: %w", err)
 	}
 	name := "zcbench-" + hex.EncodeToString(sum.Sum(nil)[:8])
 	out, err := h.shell(ctx, connectWait, nil, `d=${XDG_CACHE_HOME:-$HOME/.cache}/zcbench
@@ -70,7 +69,7 @@ echo zcbench-host; uname -s; uname -m; pwd; if [ -x `+name+` ]; then touch `+nam
 	_, out, _ = strings.Cut("\n"+out, "\nzcbench-host\n")
 	said := strings.Split(strings.TrimSpace(out), "\n")
 	if len(said) < 3 {
-		return nil, fmt.Errorf("%w: its shell does not do what it is told", ErrHost)
+		return nil, fault.Errorf(fault.Unsupported, "host does not fit: its shell does not do what it is told")
 	}
 	if err := suits(said[0], said[1]); err != nil {
 		return nil, err
@@ -80,7 +79,7 @@ echo zcbench-host; uname -s; uname -m; pwd; if [ -x `+name+` ]; then touch `+nam
 		return h, nil
 	}
 	if _, err := self.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("read this program: %w", err)
+		return nil, fault.Errorf(fault.Failed, "read this program: %w", err)
 	}
 	// Only a whole copy gets the name, also when two come at once. Copies that
 	// nobody has used for a month go.
@@ -102,7 +101,7 @@ func suits(system, machine string) error {
 		want = runtime.GOARCH
 	}
 	if system != "Linux" || machine != want {
-		return fmt.Errorf("%w: it is %s on %s, this program is for Linux on %s; build one for it, and run it there with agent --listen", ErrHost, system, machine, want)
+		return fault.Errorf(fault.Unsupported, "host does not fit: it is %s on %s, this program is for Linux on %s; build one for it, and run it there with agent --listen", system, machine, want)
 	}
 	return nil
 }
@@ -143,7 +142,7 @@ func (h *Host) shell(ctx context.Context, limit time.Duration, stdin io.Reader, 
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, said
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
+		if err = here(err); ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		if text := said.last(); text != "" {

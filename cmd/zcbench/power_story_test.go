@@ -47,7 +47,7 @@ func TestStoryPower(t *testing.T) {
 	about(t, "the receiver's power", r.RX.Watts, power(open+r.Window/2))
 	about(t, "the sender's power", r.TX.Watts, 75)
 	about(t, "both ends' power", r.Total.Watts, 300)
-	if r.RX.Watts == nil || r.TX.Watts == nil || r.Total.Watts == nil {
+	if r.RX.Watts == nil || r.TX.Watts == nil || r.Total.Watts == nil || r.RX.Power.JoulesPerG == nil || r.TX.Power.JoulesPerG == nil {
 		t.Fatalf("warnings: %q", r.Warnings)
 	}
 	about(t, "the receiver's energy", &r.RX.Power.Joules, power(open+r.Window/2)*r.Window)

@@ -157,6 +157,30 @@ type Layout struct {
 	Unreadable bool
 	// Discards says that the payload is dropped, and no program gets it.
 	Discards bool
+	// NoPayload says that none is moved: what is measured is zcbench.
+	NoPayload bool
+}
+
+// What an engine is, in words that records keep.
+const (
+	TraitZeroCopy   = "zero-copy"
+	TraitUnreadable = "unreadable"
+	TraitDiscards   = "discards"
+	TraitNoPayload  = "no-payload"
+)
+
+// Traits are what the engine is, in these words.
+func (l Layout) Traits() []string {
+	var all []string
+	for _, t := range []struct {
+		is   bool
+		word string
+	}{{l.ZeroCopy, TraitZeroCopy}, {l.Unreadable, TraitUnreadable}, {l.Discards, TraitDiscards}, {l.NoPayload, TraitNoPayload}} {
+		if t.is {
+			all = append(all, t.word)
+		}
+	}
+	return all
 }
 
 // Check reports a Layout that does not fit Counters.

@@ -110,7 +110,10 @@ type End struct {
 	Socket     *Socket  `json:"socket,omitempty"`     // what else they had
 	// Options are those of the engine that it rounds, bounds or chooses, with
 	// the values that took effect.
-	Options  map[string]int    `json:"options,omitempty"`
+	Options map[string]int `json:"options,omitempty"`
+	// Traits say what the engine is: zero-copy, discards the payload, moves none
+	// (no-payload), or has it where no CPU can read it (unreadable).
+	Traits   []string          `json:"traits,omitempty"`
 	Syscalls map[string]uint64 `json:"syscalls"`
 	Watts    *float64          `json:"watts"`
 	Power    *Power            `json:"power,omitempty"` // how Watts was measured

@@ -52,17 +52,17 @@ const (
 func (devmemEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		ZeroCopy: true,
-		Syscalls: []string{"recvmsg", "setsockopt", "ioctl"},
+		Syscalls: []string{devmemRecvmsg: "recvmsg", devmemSetsockopt: "setsockopt", devmemIoctl: "ioctl"},
 		Extra: []string{
 			// Pieces of the dma-buf, entries they were given back by, and
 			// calls that freed not all of theirs.
-			"tokens", "token_ranges", "partial_frees",
+			devmemTokens: "tokens", devmemRanges: "token_ranges", devmemPartial: "partial_frees",
 			// Bytes beside pieces in the dma-buf; bytes of which nothing
 			// was in it, so that they came by another queue.
-			"linear_bytes", "plain_bytes",
-			"control_full",
+			devmemLinear: "linear_bytes", devmemPlain: "plain_bytes",
+			devmemControlFull: "control_full",
 			// Calls of recvmsg by the pieces they gave.
-			"recvmsg_frags_below_512", "recvmsg_frags_512_to_1024", "recvmsg_frags_above_1024",
+			devmemFew: "recvmsg_frags_below_512", devmemSome: "recvmsg_frags_512_to_1024", devmemMany: "recvmsg_frags_above_1024",
 		},
 	}
 }

@@ -35,10 +35,15 @@ const (
 
 func (mmap) Layout() endpoint.Layout {
 	return endpoint.Layout{
-		Syscalls: []string{"getsockopt", "recvfrom", "poll", "madvise"},
+		Syscalls: []string{
+			mmapGetsockopt: "getsockopt",
+			mmapRecvfrom:   "recvfrom",
+			mmapPoll:       "poll",
+			mmapMadvise:    "madvise",
+		},
 		// Copied within TCP_ZEROCOPY_RECEIVE; read because of its
 		// recv_skip_hint; calls that gave neither.
-		Extra:    []string{"copybuf_bytes", "skip_hint_bytes", "empty_calls"},
+		Extra:    []string{mmapCopybuf: "copybuf_bytes", mmapSkipped: "skip_hint_bytes", mmapEmpty: "empty_calls"},
 		ZeroCopy: true,
 		Copied:   "the kernel maps whole pages and copies what lies beside them: it takes segments of a multiple of 4096 bytes (an MTU of 4148) and a NIC that splits headers off",
 	}

@@ -34,7 +34,12 @@ const (
 func (uringEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		Syscalls: []string{"io_uring_enter"},
-		Extra:    []string{"cqes", "rearms", "enobufs", "cq_overflows"},
+		Extra: []string{
+			uringCQEs:      "cqes",
+			uringRearms:    "rearms",
+			uringNoBuffers: "enobufs",
+			uringOverflows: "cq_overflows",
+		},
 	}
 }
 

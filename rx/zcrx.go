@@ -64,18 +64,18 @@ func (zcrxEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		ZeroCopy: true,
 		Copied:   "without a hardware queue all is; with one, what came by another queue (ethtool -n, -x) and what header split missed (ethtool -g, and -S for the NIC's own count)",
-		Syscalls: []string{"io_uring_enter", "io_uring_register", "ioctl"},
+		Syscalls: []string{zcrxEnter: "io_uring_enter", zcrxRegister: "io_uring_register", zcrxIoctl: "ioctl"},
 		Extra: []string{
-			"cqes", "rearms", "enospc", "enomem", "cq_overflows",
-			"refill_flushes", "refill_stalls", "refill_depth_max",
+			zcrxCQEs: "cqes", zcrxRearms: "rearms", zcrxNoSpace: "enospc", zcrxNoMemory: "enomem", zcrxOverflows: "cq_overflows",
+			zcrxFlushes: "refill_flushes", zcrxStalls: "refill_stalls", zcrxDepthMax: "refill_depth_max",
 			// How often the kernel said that the NIC found no free buffer
 			// (Linux 7.2): once at most between two wake-ups.
-			"area_empty_events",
+			zcrxEmpty: "area_empty_events",
 			// Likewise, that it copied what another queue had received.
-			"copy_events",
+			zcrxCopy: "copy_events",
 			// How often the option grow added memory, and how much the area
 			// of a queue has with that.
-			"area_grown", "area_bytes_max",
+			zcrxGrown: "area_grown", zcrxAreaMax: "area_bytes_max",
 		},
 	}
 }

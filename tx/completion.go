@@ -32,8 +32,15 @@ const (
 // zcLayout is the layout of such an engine.
 func zcLayout(send string) endpoint.Layout {
 	return endpoint.Layout{
-		Syscalls: []string{send, "recvmsg", "poll"},
-		Extra:    []string{"completions", "completion_ranges", "enobufs", "short_sends", "window_full", "outstanding_max"},
+		Syscalls: []string{zcSend: send, zcRecvmsg: "recvmsg", zcPoll: "poll"},
+		Extra: []string{
+			zcCompletions: "completions",
+			zcRanges:      "completion_ranges",
+			zcENOBUFS:     "enobufs",
+			zcShort:       "short_sends",
+			zcFull:        "window_full",
+			zcOutstanding: "outstanding_max",
+		},
 		ZeroCopy: true,
 		Copied:   egress.Delivery,
 		Unknown:  "the kernel tells of many sends at once, and copying began or ended among these, or the connection ended before it had told: see whether packets were captured for a while (/proc/net/packet), and take a longer --time",

@@ -18,7 +18,7 @@ func (null) Name() string { return "null" }
 const nullIterations = 0
 
 func (null) Layout() endpoint.Layout {
-	return endpoint.Layout{Extra: []string{"iterations"}}
+	return endpoint.Layout{Extra: []string{"iterations"}, NoPayload: true}
 }
 
 func (null) Options() []endpoint.Option { return nil }

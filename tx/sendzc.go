@@ -48,7 +48,14 @@ const (
 func (sendZCEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		Syscalls: []string{"io_uring_enter"},
-		Extra:    []string{"cqes", "notifs", "notifs_copied", "short_sends", "cq_overflows", "outstanding_max"},
+		Extra: []string{
+			sendZCCQEs:           "cqes",
+			sendZCNotifs:         "notifs",
+			sendZCNotifsCopied:   "notifs_copied",
+			sendZCShort:          "short_sends",
+			sendZCOverflows:      "cq_overflows",
+			sendZCOutstandingMax: "outstanding_max",
+		},
 		ZeroCopy: true,
 		Copied:   egress.Delivery,
 		Unknown:  "sends shared packets, and of each packet the kernel tells the fate of the first send only (Linux 6.10): --length 64K or more has packets of its own, and --tx-opt call=sendmsg sends a batch as one",

@@ -33,7 +33,7 @@ const (
 func (uringEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		Syscalls: []string{"io_uring_enter"},
-		Extra:    []string{"cqes", "short_sends", "cq_overflows"},
+		Extra:    []string{uringCQEs: "cqes", uringShort: "short_sends", uringOverflows: "cq_overflows"},
 	}
 }
 

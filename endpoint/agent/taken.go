@@ -159,7 +159,7 @@ func (r *run) settle(res *wire.Result, first, last taken) {
 	if asked := r.p.Congestion; asked != "" && asked != last.congestion {
 		warn(caveat.SettingNotTaken, "--congestion %s was asked for, and the connections used %s", asked, last.congestion)
 	}
-	res.Options = r.took.all()
+	res.Options, res.Traits = r.took.all(), r.engine.Layout().Traits()
 	for _, name := range slices.Sorted(maps.Keys(res.Options)) {
 		given, ok := r.p.Options[name]
 		if !ok {

@@ -130,12 +130,17 @@ func Fill(rec *results.Record, rx, tx *Side) error {
 		}
 	}
 	if rec.Bytes == 0 {
-		if rx.Want.Engine != "null" && tx.Want.Engine != "null" {
+		if !movesNothing(rx) && !movesNothing(tx) {
 			return fault.Errorf(fault.Failed, "no payload crossed in the window")
 		}
 		rec.Notes = append(rec.Notes, caveat.Warn(caveat.NullEngine, "the null engine moves no payload: the CPU figures are zcbench's own"))
 	}
 	return nil
+}
+
+// movesNothing says that the engine of an end is none that moves payload.
+func movesNothing(s *Side) bool {
+	return s.Result != nil && slices.Contains(s.Result.Traits, endpoint.TraitNoPayload)
 }
 
 // ofBoth says once what is so of both ends.
@@ -245,7 +250,7 @@ func describe(r *wire.Result, v *results.End, e *Side) {
 		idle = Percent(a, b, *a.Idle, *b.Idle)
 	}
 	v.Verify = a.Verify
-	v.Congestion, v.Socket, v.Options = r.Congestion, r.Socket, r.Options
+	v.Congestion, v.Socket, v.Options, v.Traits = r.Congestion, r.Socket, r.Options, r.Traits
 	v.CPUs, v.SyscallCosts, v.Profile = r.CPUs, r.SyscallCosts, r.Profile
 	v.Syscalls = r.Syscalls
 	v.Counters = maps.Clone(r.Counters)

@@ -239,6 +239,7 @@ type Result struct {
 	Congestion string          `json:"congestion,omitempty"`
 	Socket     *results.Socket `json:"socket,omitempty"`
 	Options    map[string]int  `json:"options,omitempty"` // of the engine, as results.End has them
+	Traits     []string        `json:"traits,omitempty"`  // of the engine, likewise
 
 	// What meters and recorders saw: a series for each interval between
 	// Samples, CPUs and the rest for the window.

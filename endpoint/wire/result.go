@@ -41,6 +41,11 @@ func (r *Result) Check() error {
 			return fmt.Errorf("sample %d of the result runs backwards", i)
 		}
 	}
+	for _, t := range r.Traits {
+		if !isText(t, maxWord) || len(r.Traits) > maxOptions {
+			return fmt.Errorf("a result with %d traits of its engine, one of them %q", len(r.Traits), Clip(t))
+		}
+	}
 	if len(r.Congestion) > maxControls || len(r.Options) > maxOptions {
 		return fmt.Errorf("a result with a congestion control of %d characters and %d options", len(r.Congestion), len(r.Options))
 	}

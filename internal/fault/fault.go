@@ -73,12 +73,18 @@ func Errorf(kind Kind, format string, args ...any) error {
 	return Wrap(kind, fmt.Errorf(format, args...))
 }
 
-// Wrap gives err the kind, in place of one that it has. Two stay what they are, for a run
-// that is Unsupported is skipped and never tried again: what has a part of the kind
-// Failed, and what ended for want of memory, descriptors or the like.
+// Wrap gives err the kind, in place of one that it has. Failed stays what it is, as a
+// run that is Unsupported is skipped and never tried again; and so does what ended for
+// want of memory, descriptors or the like, which is no matter of what was asked for either.
 func Wrap(kind Kind, err error) error {
-	if kind == Unsupported {
-		if is, known := find(err); known && is == Failed || Exhausted(err) {
+	is, known := find(err)
+	switch kind {
+	case Unsupported:
+		if known && is == Failed || Exhausted(err) {
+			kind = Failed
+		}
+	case Usage:
+		if Exhausted(err) {
 			kind = Failed
 		}
 	}

@@ -30,6 +30,7 @@ func TestOf(t *testing.T) {
 		"failed, and called lacking":  {Errorf(Unsupported, "a: %w", errors.Join(lacks, failed)), Failed},
 		"no memory":                   {Errorf(Unsupported, "a: %w", unix.ENOMEM), Failed},
 		"no descriptors":              {Wrap(Unsupported, &os.PathError{Op: "open", Path: "/dev/x", Err: unix.EMFILE}), Failed},
+		"no descriptors to look with": {Errorf(Usage, "interface eth0: %w", os.NewSyscallError("socket", unix.EMFILE)), Failed},
 		"interrupted, and failed":     {errors.Join(Errorf(Interrupted, "a"), failed), Interrupted},
 	} {
 		if got := Of(c.err); got != c.want {

@@ -24,11 +24,11 @@ func pagepool() instrument.Meter {
 			}
 			pools, err := c.PagePools(index)
 			if err == nil && len(pools) == 0 {
-				err = fmt.Errorf("the driver of %s made none", s.Interface)
+				err = fault.Errorf(fault.Unsupported, "the driver of %s made none", s.Interface)
 			}
 			if err != nil {
 				c.Close()
-				return nil, fault.Errorf(fault.Unsupported, "page pools (Linux 6.8): %w", err)
+				return nil, lacking(fmt.Errorf("page pools (Linux 6.8): %w", err))
 			}
 			r := &netdevReader{conn: c, read: func() (netdev.Counters, error) { return poolStats(c, index) }}
 			first, err := r.read()

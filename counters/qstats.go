@@ -1,11 +1,14 @@
 package counters
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint/instrument"
 	"zcbench/internal/fault"
@@ -26,11 +29,11 @@ func qstats() instrument.Meter {
 			r := &netdevReader{conn: c, read: func() (netdev.Counters, error) { return c.Stats(index) }}
 			first, err := r.read()
 			if err == nil && len(first) == 0 {
-				err = fmt.Errorf("the driver of %s has none", s.Interface)
+				err = fault.Errorf(fault.Unsupported, "the driver of %s has none", s.Interface)
 			}
 			if err != nil {
 				c.Close()
-				return nil, fault.Errorf(fault.Unsupported, "per-queue statistics (qstats, Linux 6.9 and a driver with netdev_stat_ops): %w", err)
+				return nil, lacking(fmt.Errorf("per-queue statistics (qstats, Linux 6.9 and a driver with netdev_stat_ops): %w", err))
 			}
 			r.name(first, "qstat_", func(name string) bool {
 				return strings.Contains(name, "csum") || strings.HasSuffix(name, "bytes")
@@ -38,6 +41,14 @@ func qstats() instrument.Meter {
 			return r, nil
 		},
 	}
+}
+
+// lacking makes err one of what this host lacks where the kernel, or the driver, says so.
+func lacking(err error) error {
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return fault.Wrap(fault.Unsupported, err)
+	}
+	return err
 }
 
 func dial(iface string) (*netdev.Conn, int, error) {
@@ -50,7 +61,7 @@ func dial(iface string) (*netdev.Conn, int, error) {
 	}
 	c, err := netdev.Dial()
 	if err != nil {
-		return nil, 0, fault.Errorf(fault.Unsupported, "%w (Linux 6.3 has it)", err)
+		return nil, 0, fmt.Errorf("%w (Linux 6.3 has it)", err)
 	}
 	return c, i.Index, nil
 }

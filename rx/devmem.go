@@ -259,7 +259,7 @@ func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
 		return err
 	}
 	if s.netdev, err = netdev.Dial(); err != nil {
-		return fault.Errorf(fault.Unsupported, "%w (devmem needs Linux 6.12)", err)
+		return fmt.Errorf("%w (devmem needs Linux 6.12)", err)
 	}
 	if s.binding, err = s.netdev.BindRX(s.iface.Index, s.buffer.FD(), s.queues, uint32(s.bufLen)); err != nil {
 		return s.refused(err)

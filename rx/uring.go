@@ -110,14 +110,6 @@ func (e uringEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	}), nil
 }
 
-// ringError tells what this kernel lacks from what failed.
-func ringError(c uring.Config, err error) error {
-	if c.BusyPoll > 0 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)) {
-		return fault.Errorf(fault.Unsupported, "busy-poll: %w", err)
-	}
-	return err
-}
-
 // usable refuses an engine that its own Probe knows to be impossible.
 func usable(e endpoint.Engine) error { return unsupported(e.Probe("")) }
 
@@ -153,7 +145,7 @@ func (w uringReceiver) open(minWait, busyPoll time.Duration) (*uringReceiver, er
 	config := uring.Config{Entries: 1, CQEntries: uint32(max(64, 2*w.count)), MinWait: minWait, BusyPoll: busyPoll}
 	w.ring, err = ring.New(config)
 	if err != nil {
-		return nil, ringError(config, err)
+		return nil, err
 	}
 	if !w.ring.CanBatch() {
 		w.want = 1

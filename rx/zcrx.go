@@ -342,7 +342,7 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	s.fds = make([]atomic.Int32, s.flows)
 	s.watches = make([]watch, s.rings)
 	if s.netdev, err = netdev.Dial(); err != nil {
-		return nil, fault.Errorf(fault.Unsupported, "%w (zcrx needs Linux 6.15)", err)
+		return nil, fmt.Errorf("%w (zcrx needs Linux 6.15)", err)
 	}
 	return s, nil
 }
@@ -696,7 +696,7 @@ func (w *zcrxReceiver) open(s *zcrxSession, i int) error {
 		BusyPoll:  s.busyPoll,
 	}
 	if w.ring, err = uring.New(config); err != nil {
-		return ringError(config, err)
+		return err
 	}
 	if !w.ring.CanBatch() {
 		w.want = 1

@@ -115,7 +115,7 @@ func noRoom(c endpoint.Conn) error {
 	if err != nil {
 		optmem = []byte("unknown")
 	}
-	return fault.Errorf(fault.Unsupported,
+	return fault.Errorf(fault.Failed,
 		"send with MSG_ZEROCOPY on flow %d: %w with nothing in flight: raise net.core.optmem_max, now %s (sysctl net.core.optmem_max=131072), or the limit on locked memory (ulimit -l)",
 		c.Index+1, unix.ENOBUFS, strings.TrimSpace(string(optmem)))
 }

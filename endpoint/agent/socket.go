@@ -63,7 +63,11 @@ func openSocket(family int, p *wire.Prepare) (int, error) {
 func noCongestion(name string, err error) error {
 	have, e := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
 	if e != nil || !errors.Is(err, unix.ENOENT) {
-		return fault.Errorf(fault.Unsupported, "congestion control %q: %w (available: sysctl net.ipv4.tcp_available_congestion_control)", name, err)
+		kind := fault.Failed
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPERM) { // that, or not this user's
+			kind = fault.Unsupported
+		}
+		return fault.Errorf(kind, "congestion control %q: %w (available: sysctl net.ipv4.tcp_available_congestion_control)", name, err)
 	}
 	return fault.Errorf(fault.Unsupported, "this host has no congestion control %q; it has %s, and others as modules (modprobe tcp_NAME)", name, strings.TrimSpace(string(have)))
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/answers"
+	"zcbench/internal/fault"
 )
 
 // headers is the bytes before the first attribute of a request.
@@ -60,7 +61,7 @@ func DialFrom(from *answers.Source, name string) (*Conn, error) {
 	if err != nil {
 		c.Close()
 		if errors.Is(err, unix.ENOENT) {
-			return nil, fmt.Errorf("this kernel has no netlink family %q: %w", name, err)
+			return nil, fault.Errorf(fault.Unsupported, "this kernel has no netlink family %q: %w", name, err)
 		}
 		return nil, fmt.Errorf("netlink family %s: %w", name, err)
 	}

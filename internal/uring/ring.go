@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 )
 
 // Config is what a Ring is made with.
@@ -102,7 +103,11 @@ func New(c Config) (*Ring, error) {
 	if c.BusyPoll > 0 {
 		napi := abi.IOUringNAPI{BusyPollTo: uint32(c.BusyPoll.Microseconds())}
 		if _, e := r.register(abi.IORING_REGISTER_NAPI, unsafe.Pointer(&napi), 1); e != 0 {
-			return nil, errors.Join(fmt.Errorf("poll NIC queues (IORING_REGISTER_NAPI, Linux 6.9 with CONFIG_NET_RX_BUSY_POLL): %w", e), r.Close())
+			err := fmt.Errorf("poll NIC queues (IORING_REGISTER_NAPI, Linux 6.9 with CONFIG_NET_RX_BUSY_POLL): %w", e)
+			if e == unix.EINVAL || e == unix.EOPNOTSUPP {
+				err = fault.Errorf(fault.Unsupported, "busy-poll: %w", err)
+			}
+			return nil, errors.Join(err, r.Close())
 		}
 	}
 	// A registered ring spares every Enter a reference on the file. It is

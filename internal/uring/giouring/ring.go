@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/internal/abi"
+	"zcbench/internal/fault"
 	"zcbench/internal/uring"
 )
 
@@ -83,6 +84,9 @@ func New(c uring.Config) (*Ring, error) {
 	if c.BusyPoll > 0 {
 		napi := abi.IOUringNAPI{BusyPollTo: uint32(c.BusyPoll.Microseconds())}
 		if err := r.register("busy polling", abi.IORING_REGISTER_NAPI, unsafe.Pointer(&napi), 1); err != nil {
+			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+				err = fault.Errorf(fault.Unsupported, "busy-poll: %w", err)
+			}
 			return nil, errors.Join(err, r.Close())
 		}
 	}

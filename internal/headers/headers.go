@@ -9,7 +9,6 @@ import (
 	"net/netip"
 
 	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
 )
 
 // Flow is one direction of a TCP connection.
@@ -61,59 +60,52 @@ type frame struct {
 
 // decoder takes headers apart without allocating.
 type decoder struct {
-	eth    layers.Ethernet
-	vlan   layers.Dot1Q
-	ip4    layers.IPv4
-	ip6    layers.IPv6
-	tcp    layers.TCP
-	parser *gopacket.DecodingLayerParser
-	found  []gopacket.LayerType
+	ethernet, vlan, ip4, ip6, tcp layer
+
+	header, end int // where the frame's headers end, and where the frame does by what they say
+	parser      *gopacket.DecodingLayerParser
+	found       []gopacket.LayerType
 }
 
 func newDecoder() *decoder {
 	d := &decoder{}
-	d.parser = gopacket.NewDecodingLayerParser(layers.LayerTypeEthernet, &d.eth, &d.vlan, &d.ip4, &d.ip6, &d.tcp)
+	d.ethernet = layer{of: d, kind: ethernet, read: readEthernet}
+	d.vlan = layer{of: d, kind: vlan, read: readVLAN}
+	d.ip4 = layer{of: d, kind: ip4, read: readIPv4}
+	d.ip6 = layer{of: d, kind: ip6, read: readIPv6}
+	d.tcp = layer{of: d, kind: tcp, read: readTCP}
+	d.parser = gopacket.NewDecodingLayerParser(ethernet, &d.ethernet, &d.vlan, &d.ip4, &d.ip6, &d.tcp)
 	d.parser.IgnoreUnsupported = true // what follows the headers
 	return d
 }
 
-// add counts a frame. A frame of more than 64 KiB over IPv6 has a length of
-// zero in its header, which the decoder takes for a frame cut short.
-func (s *Summary) add(d *decoder, f frame) {
-	if len(f.head) > ipv6LengthEnd && binary.BigEndian.Uint16(f.head[12:]) == uint16(layers.EthernetTypeIPv6) {
-		if length := f.head[ipv6LengthEnd-2 : ipv6LengthEnd]; length[0] == 0 && length[1] == 0 {
-			length[0], length[1] = 0xff, 0xff
-		}
-	}
-	// A decoding error of what follows TCP is none of ours.
+// decode tells the flow of a frame of TCP's, and the bytes of its payload.
+func (d *decoder) decode(f frame) (flow Flow, payload int, isTCP bool) {
+	d.header, d.end = 0, f.length
+	// What a frame has that cannot be decoded is no TCP.
 	_ = d.parser.DecodeLayers(f.head, &d.found)
-	var src, dst netip.Addr
-	header, isTCP := 0, false
-	for _, t := range d.found {
-		switch t {
-		case layers.LayerTypeEthernet:
-			header = 14
-		case layers.LayerTypeDot1Q:
-			header += 4
-		case layers.LayerTypeIPv4:
-			header += int(d.ip4.IHL) * 4
-			src, _ = netip.AddrFromSlice(d.ip4.SrcIP)
-			dst, _ = netip.AddrFromSlice(d.ip4.DstIP)
-		case layers.LayerTypeIPv6:
-			header += 40
-			src, _ = netip.AddrFromSlice(d.ip6.SrcIP)
-			dst, _ = netip.AddrFromSlice(d.ip6.DstIP)
-		case layers.LayerTypeTCP:
-			header += int(d.tcp.DataOffset) * 4
-			isTCP = true
-		}
+	n := len(d.found) - 1
+	if n < 2 || d.found[n] != tcp || d.header > d.end {
+		return Flow{}, 0, false
 	}
-	flow := Flow{netip.AddrPortFrom(src, uint16(d.tcp.SrcPort)), netip.AddrPortFrom(dst, uint16(d.tcp.DstPort))}
-	if !isTCP || header > f.length || s.keep != nil && !s.keep(flow) {
+	var src, dst netip.Addr
+	if d.found[n-1] == ip4 {
+		src, dst = netip.AddrFrom4([4]byte(d.ip4.contents[12:])), netip.AddrFrom4([4]byte(d.ip4.contents[16:]))
+	} else {
+		src, dst = netip.AddrFrom16([16]byte(d.ip6.contents[8:])), netip.AddrFrom16([16]byte(d.ip6.contents[24:]))
+	}
+	ports := d.tcp.contents
+	flow = Flow{netip.AddrPortFrom(src, binary.BigEndian.Uint16(ports)), netip.AddrPortFrom(dst, binary.BigEndian.Uint16(ports[2:]))}
+	return flow, d.end - d.header, true
+}
+
+// add counts a frame.
+func (s *Summary) add(d *decoder, f frame) {
+	flow, payload, isTCP := d.decode(f)
+	if !isTCP || s.keep != nil && !s.keep(flow) {
 		s.Other++
 		return
 	}
-	payload := f.length - header
 	s.Frames++
 	s.Bytes += uint64(payload)
 	of := s.Flows[flow]
@@ -128,20 +120,15 @@ func (s *Summary) add(d *decoder, f frame) {
 		return // an acknowledgement says nothing of segments
 	}
 	s.Sizes[powerOfTwo(payload)]++
-	s.HeaderBytes[header]++
+	s.HeaderBytes[d.header]++
 	if f.segment == 0 {
 		f.segment = payload
 	}
 	s.Segments[f.segment]++
-	for _, o := range d.tcp.Options {
-		if o.OptionType != layers.TCPOptionKindNop && o.OptionType != layers.TCPOptionKindEndList {
-			s.Options[o.OptionType.String()]++
-		}
+	for kind := range tcpOptions(d.tcp.contents) {
+		s.Options[optionName(kind)]++
 	}
 }
-
-// ipv6LengthEnd is where the payload length of an IPv6 header ends.
-const ipv6LengthEnd = 14 + 6
 
 // powerOfTwo rounds up.
 func powerOfTwo(n int) int {

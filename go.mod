@@ -30,6 +30,8 @@ require github.com/bougou/go-ipmi v0.9.1
 
 require github.com/eclipse/paho.mqtt.golang v1.5.1
 
+require github.com/DataDog/datadog-agent/pkg/template v0.85.4
+
 require (
 	github.com/chromedp/cdproto v0.0.0-20250724212937-08a3db8b4327
 	github.com/chromedp/chromedp v0.14.2

@@ -6,12 +6,15 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"fmt"
-	"html/template"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	// Go's html/template without calls of methods: those keep every exported
+	// method of the program's types in it, 3 MB.
+	template "github.com/DataDog/datadog-agent/pkg/template/html"
 
 	"zcbench/internal/digits"
 	"zcbench/internal/printable"
@@ -53,7 +56,7 @@ type page struct {
 	ChartNotes     []string
 	Key, Explain   string
 	Over           []overHead
-	Heads          []column
+	Heads          []string
 	Rows           []tableRow
 	Legend         string
 	Notes          []pageNote
@@ -75,9 +78,6 @@ type overHead struct {
 	Text string
 	Span int
 }
-
-// Head is the column's own heading.
-func (c column) Head() string { return c.head }
 
 // best is a figure worth a headline.
 type best struct {
@@ -161,12 +161,13 @@ func pageOf(r *Report) page {
 		p.ChartNotes = append(p.ChartNotes, fmt.Sprintf("The charts show the first %d of %d cells; the table has all, and --filter or --group-by chooses others.", len(cells)-l.left, len(cells)))
 	}
 	p.Key, p.Explain = strings.Join(r.heads(), ", "), r.legend()
-	p.Heads = r.columns()
-	for i := 0; i < len(p.Heads); {
+	columns := r.columns()
+	for i := 0; i < len(columns); {
 		k := i
-		for ; k < len(p.Heads) && (k == i || p.Heads[k].over != "" && p.Heads[k].over == p.Heads[i].over); k++ {
+		for ; k < len(columns) && (k == i || columns[k].over != "" && columns[k].over == columns[i].over); k++ {
+			p.Heads = append(p.Heads, columns[k].head)
 		}
-		p.Over = append(p.Over, overHead{p.Heads[i].over, k - i})
+		p.Over = append(p.Over, overHead{columns[i].over, k - i})
 		i = k
 	}
 	for i, c := range cells {
@@ -176,7 +177,7 @@ func pageOf(r *Report) page {
 			row.Missing = string(status)
 			p.Missing = append(p.Missing, missing{r.named(c), c.differs, string(status), why})
 		}
-		for _, h := range p.Heads {
+		for _, h := range columns {
 			one := h.cells[i]
 			f := tableFigure{Text: one.text, Around: one.around, Metric: h.of.name, N: one.figure.n}
 			if f.N > 0 {

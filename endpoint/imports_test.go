@@ -28,6 +28,8 @@ func TestImports(t *testing.T) {
 		{"the protocol", is("endpoint/wire"), []string{"endpoint/"}},
 		{"a counter", under("counters", "endpoint/instrument"), []string{"rx", "tx", "endpoint/agent", "endpoint/driver", "endpoint/summary"}},
 		{"an agent", is("endpoint/agent"), []string{"rx", "tx", "counters", "endpoint/driver", "experiment", "reports"}},
+		{"a part of an agent", func(pkg string) bool { return strings.HasPrefix(pkg, "endpoint/agent/") },
+			[]string{"rx", "tx", "counters", "endpoint/agent", "endpoint/driver", "endpoint/instrument"}},
 		{"a driver", is("endpoint/driver"), []string{"rx", "tx", "counters", "endpoint/agent", "endpoint/instrument", "experiment", "reports"}},
 		{"a plan", is("experiment"), []string{"rx", "tx", "counters", "endpoint/agent", "experiment/", "reports"}},
 		{"the table of a run", is("experiment/ask"), []string{"rx", "tx", "counters", "endpoint/agent", "experiment/site", "reports"}},

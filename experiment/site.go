@@ -19,7 +19,7 @@ type Survey struct {
 	Engines map[string]feature.Verdict `json:"engines"` // of the end's own direction, by name
 	View    ringcfg.View               `json:"settings"`
 	CPUs    []int                      `json:"cpus"`            // that the end may run on
-	Cores   []int                      `json:"cores,omitempty"` // of each of CPUs, as agent.Cores gives them
+	Cores   []int                      `json:"cores,omitempty"` // of each of CPUs, as procfile.Cores gives them
 	BootID  string                     `json:"boot_id"`
 	// Shared says whether both ends run on one kernel.
 	Shared    driver.Sharing `json:"shared,omitempty"`

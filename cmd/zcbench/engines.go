@@ -7,6 +7,7 @@ import (
 	"zcbench/endpoint/agent"
 	"zcbench/experiment/ask"
 	"zcbench/experiment/site"
+	"zcbench/internal/procfile"
 	"zcbench/rx"
 	"zcbench/tx"
 )
@@ -37,5 +38,5 @@ func thisProgram(c *cli) *site.Program {
 // hereCPUs are those that this process may run on.
 func hereCPUs(asked []int) ask.CPUs {
 	allowed := agent.AllowedCPUs()
-	return ask.CPUs{Allowed: allowed, Cores: agent.Cores(allowed), Asked: asked}
+	return ask.CPUs{Allowed: allowed, Cores: procfile.Cores(allowed), Asked: asked}
 }

@@ -23,6 +23,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/fault"
 	"zcbench/internal/netif"
+	"zcbench/internal/procfile"
 	"zcbench/results"
 	"zcbench/ringcfg"
 )
@@ -326,7 +327,7 @@ func (c *conversation) handshake() error {
 		return c.turnAway(wire.ErrGarbage)
 	}
 	cpus := AllowedCPUs()
-	w := wire.Welcome{BootID: BootID(), CPUs: cpus, Cores: Cores(cpus), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Process: wire.ThisProcess(), Power: len(a.Power)}
+	w := wire.Welcome{BootID: BootID(), CPUs: cpus, Cores: procfile.Cores(cpus), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Process: wire.ThisProcess(), Power: len(a.Power)}
 	if len(a.Token) > 0 {
 		if !hmac.Equal(m.Auth.MAC, wire.MAC(a.Token, "driver", theirs.Nonce, nonce)) {
 			return c.turnAway(fault.Errorf(fault.Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))

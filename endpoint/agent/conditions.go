@@ -2,14 +2,12 @@ package agent
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"zcbench/endpoint"
 	"zcbench/internal/cpulist"
-	"zcbench/internal/procfile"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
@@ -86,32 +84,4 @@ func distanceOf(list, node string) string {
 		return ""
 	}
 	return ", distance " + all[n]
-}
-
-// A thread's sibling slows it down when it is busy for more than this share of
-// the window; housekeeping stays below.
-const siblingBusy = 0.1
-
-// siblings says which CPUs that share a core with a worker's were busy. core
-// gives the core of each CPU.
-func (o *others) siblings(seconds float64, core []int) (busy []int) {
-	for n := range min(len(o.first), len(o.last), len(core)) {
-		shares := slices.ContainsFunc(o.workers, func(w int) bool { return w != n && w < len(core) && core[w] == core[n] })
-		if shares && o.ticks([]int{n}, (*procfile.CPU).Busy)/100 > siblingBusy*seconds {
-			busy = append(busy, n)
-		}
-	}
-	return busy
-}
-
-// coresOfAll are the cores of CPUs 0 to n-1.
-func coresOfAll(n int) []int {
-	if _, err := os.Stat("/sys/devices/system/cpu/cpu0/topology"); err != nil {
-		return nil
-	}
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	return Cores(all)
 }

@@ -127,13 +127,6 @@ func (processClock) of(int) (float64, bool) { return 0, false }
 
 func (processClock) close() {}
 
-// sleepUntil waits for a time of CLOCK_MONOTONIC on this thread.
-func sleepUntil(at int64) {
-	ts := unix.NsecToTimespec(at)
-	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil) == unix.EINTR {
-	}
-}
-
 // ownCounters are totals of this process that explain a result.
 func ownCounters() map[string]float64 {
 	m := map[string]float64{}

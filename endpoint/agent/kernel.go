@@ -37,7 +37,7 @@ func kernelTotals() []uint64 {
 
 // ofProc reads a file of procfs itself, and not what may be mounted over it.
 func ofProc(path string) []byte {
-	if masked(path) != "" {
+	if procfile.Masked(path) != "" {
 		return nil
 	}
 	b, err := os.ReadFile(path)

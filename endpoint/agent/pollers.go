@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent/others"
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/genl/netdev"
@@ -206,7 +207,7 @@ func (c *pollers) report(role endpoint.Role, res *wire.Result) {
 	switch other := 100 * max(peer, unsure) / seconds; {
 	case c.hidden > 0:
 		res.Warnings = append(res.Warnings, caveat.Warn(caveat.NAPIThread, "%s: %d NAPI threads handle packets and cannot be seen from inside this PID namespace: what they used outside the CPUs that are counted is missing in cpu_percent", role, c.hidden))
-	case matters(other, figure, true):
+	case others.Matters(other, figure, true):
 		res.Warnings = append(res.Warnings, caveat.Warn(caveat.NAPIThread, "%s: NAPI threads of this end spent %.1f%% of a CPU where the other end counts it, or wandered between counted CPUs and others (most %s, pid %d): keep each on CPUs of its own end (taskset -p)",
 			role, other, most.name, most.pid))
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent/others"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/abi"
@@ -235,10 +236,10 @@ func (r *run) measure(at int64, live func(wire.Sample)) (*wire.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.others.close()
+	defer s.others.Close()
 	defer s.changes.close()
-	if r.p.Omit < lookAhead {
-		s.others.before = s.others.look(nil)
+	if r.p.Omit < others.Ahead {
+		s.others.Before()
 	}
 	if r.p.Raw && r.p.Role == endpoint.RX && r.p.Omit == 0 {
 		// The payload may be there already, and all of it.
@@ -250,7 +251,7 @@ func (r *run) measure(at int64, live func(wire.Sample)) (*wire.Result, error) {
 	listened := make(chan struct{})
 	go func() {
 		defer close(listened)
-		s.others.listen(at)
+		s.others.Listen(at)
 	}()
 	s.sight = r.verify(at)
 	connected, unread := readBack(r.conns)
@@ -375,7 +376,7 @@ func (r *run) hand(at int64) {
 		parts[i%n] = append(parts[i%n], endpoint.Conn{FD: fd, Index: i, Counters: r.counters[i], Consume: consume})
 	}
 	if r.p.Role == endpoint.TX {
-		sleepUntil(at)
+		wire.SleepUntil(at)
 	}
 	for i, w := range r.workers {
 		w.conns <- parts[i]

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent/others"
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/alarm"
@@ -47,7 +48,7 @@ type sampler struct {
 	astray  string // the interface that the payload goes by, where it is not the run's
 	changes *changes
 	sight   *sight
-	others  *others
+	others  *others.Watch
 	alarm   *alarm.Alarm
 	sockets taken    // when the window closed
 	unread  error    // why they could not be looked at
@@ -99,7 +100,7 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(wire.Sample)) (*samp
 		}
 	}
 	return &sampler{
-		busy: busy, others: newOthers(&r.p, r.site().CPUs, r.workerCPUs()),
+		busy: busy, others: others.Open(&r.p, r.site().CPUs, r.workerCPUs()),
 		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
 		timeline: line, flows: flows, curve: newCurve(),
 		late: lateness{much: late(&r.p)}, changes: watchChanges(r.conns, open),
@@ -128,8 +129,8 @@ func (s *sampler) run(done *outcome) (err error) {
 			_, _, _ = s.look() // so that the rate is known
 		}
 		s.late = lateness{much: s.late.much}
-		if p.Omit >= lookAhead && s.until(s.open-int64(lookAhead), done) {
-			s.others.before = s.others.look(nil)
+		if p.Omit >= others.Ahead && s.until(s.open-int64(others.Ahead), done) {
+			s.others.Before()
 		}
 		if !s.until(s.open, done) {
 			s.early = true
@@ -164,7 +165,7 @@ func (s *sampler) run(done *outcome) (err error) {
 		s.early = !whole
 		if !whole || p.Time > 0 && at == end {
 			s.closed = true
-			s.others.closes(s.r.stat)
+			s.others.Closes(s.r.stat)
 			s.last = s.edge()
 			s.r.meters.End()
 			s.last.own["sampler_cpu_seconds"] = float64(threadTime()-s.cost) / 1e9
@@ -178,7 +179,7 @@ func (s *sampler) run(done *outcome) (err error) {
 				return err
 			}
 			err := s.observe()
-			s.others.after = s.others.look(&s.others.before)
+			s.others.After()
 			return err
 		}
 	}
@@ -199,7 +200,7 @@ func (s *sampler) begin() error {
 	if err := s.take(); err != nil {
 		return err
 	}
-	s.others.opens(s.r.stat)
+	s.others.Opens(s.r.stat)
 	if o, ok := s.r.session.(endpoint.Observer); ok {
 		return o.Begin()
 	}
@@ -421,7 +422,7 @@ func (s *sampler) finish(cut bool) (*wire.Result, error) {
 		s.r.clock.report(s.r.p.Role, &res)
 	}
 	s.r.meters.Report(s.r.p.Role, &res, s.busyCPU)
-	s.others.report(&res)
+	s.others.Report(&res)
 	for _, o := range s.r.recordings {
 		notes, warnings, err := o.Report(&res)
 		if err != nil {
@@ -622,15 +623,15 @@ func (s *sampler) timing() (warnings []string) {
 			p.Role, float64(length)/1e9, p.Time.Seconds(), float64(first)/1e9, float64(last-int64(p.Time))/1e9))
 	}
 	if l := s.late; l.times > 0 {
-		idle, others := "took nothing of what arrived", ""
+		idle, more := "took nothing of what arrived", ""
 		if p.Role == endpoint.TX {
 			idle = "sent nothing but what the kernel had"
 		}
 		if l.times > 1 {
-			others = fmt.Sprintf(", the longest of %d such times, %.2f s together", l.times, float64(l.sum)/1e9)
+			more = fmt.Sprintf(", the longest of %d such times, %.2f s together", l.times, float64(l.sum)/1e9)
 		}
 		warnings = append(warnings, caveat.Warn(caveat.SamplerLate, "%s: this process did not run for %.2f to %.2f s, somewhere from %.2f to %.2f s into the window%s (it was stopped, or had no CPU): its engine %s then, and it sampled late; the figures hold for what is left of the window, and a flow that stood still meanwhile may not have been seen",
-			p.Role, float64(l.by)/1e9, float64(l.to-l.from)/1e9, float64(l.from-s.open)/1e9, float64(l.to-s.open)/1e9, others, idle))
+			p.Role, float64(l.by)/1e9, float64(l.to-l.from)/1e9, float64(l.from-s.open)/1e9, float64(l.to-s.open)/1e9, more, idle))
 	}
 	return warnings
 }

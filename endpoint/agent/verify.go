@@ -54,7 +54,7 @@ func (r *run) verify(at int64) *sight {
 	s := &sight{over: make(chan struct{})}
 	go func() {
 		defer close(s.over)
-		sleepUntil(at)
+		wire.SleepUntil(at)
 		length := min(maxLook, r.p.Omit/2)
 		ctx, cancel := context.WithTimeout(r.ctx, length-time.Duration(wire.Monotonic()-at))
 		defer cancel()

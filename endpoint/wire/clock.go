@@ -15,6 +15,13 @@ func Monotonic() int64 {
 	return ts.Nano()
 }
 
+// SleepUntil waits for a time of CLOCK_MONOTONIC on this thread.
+func SleepUntil(at int64) {
+	ts := unix.NsecToTimespec(at)
+	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil) == unix.EINTR {
+	}
+}
+
 // Readings of meters carry time.Time in this process and CLOCK_MONOTONIC between
 // two.
 

@@ -100,7 +100,7 @@ type Welcome struct {
 	MAC     []byte  `json:"mac,omitempty"`
 	BootID  string  `json:"boot_id"` // equal on both ends: one shared host, but see driver.Shared
 	CPUs    []int   `json:"cpus"`    // that the agent may run on
-	Cores   []int   `json:"cores"`   // of each of CPUs, as agent.Cores gives them
+	Cores   []int   `json:"cores"`   // of each of CPUs, as procfile.Cores gives them
 	Pinned  Pins    `json:"pinned"`
 	Limits  Limits  `json:"limits"`
 	Version string  `json:"version"`

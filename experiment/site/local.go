@@ -19,6 +19,7 @@ import (
 	"zcbench/experiment"
 	"zcbench/internal/fault"
 	"zcbench/internal/netpair"
+	"zcbench/internal/procfile"
 	"zcbench/internal/remote"
 	"zcbench/results"
 )
@@ -66,7 +67,7 @@ func (h *Local) Close() error { return h.pair.Close() }
 func (h *Local) Outline() results.Pair[experiment.Survey] {
 	end := func(e *netpair.End) experiment.Survey {
 		s := experiment.Survey{CPUs: agent.AllowedCPUs(), BootID: agent.BootID(), Shared: driver.OneHost, Interface: e.Interface, Transport: h.transport}
-		s.Cores = agent.Cores(s.CPUs)
+		s.Cores = procfile.Cores(s.CPUs)
 		if e.Addr4.IsValid() {
 			s.Addr4 = e.Addr4.String()
 		}

@@ -16,6 +16,7 @@ import (
 	"zcbench/internal/feature"
 	"zcbench/internal/hostfacts"
 	"zcbench/internal/netif"
+	"zcbench/internal/procfile"
 	"zcbench/ringcfg"
 )
 
@@ -24,7 +25,7 @@ import (
 func (p *Program) Survey(ctx context.Context, q wire.Survey) (any, error) {
 	p.Recover(ctx)
 	s := experiment.Survey{CPUs: agent.AllowedCPUs(), BootID: agent.BootID(), Transport: "tcp"}
-	s.Cores = agent.Cores(s.CPUs)
+	s.Cores = procfile.Cores(s.CPUs)
 	if err := locate(&q, &s); err != nil {
 		return nil, err
 	}

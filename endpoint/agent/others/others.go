@@ -1,4 +1,6 @@
-package agent
+// Package others finds out what else had the CPUs and the network that an end's figures
+// are of: programs that are not of the run, a hypervisor, a quota, packets of others.
+package others
 
 import (
 	"cmp"
@@ -21,11 +23,11 @@ import (
 	"zcbench/results/caveat"
 )
 
-// others finds out what else took the CPU time that is counted for this end:
+// Watch finds out what else took the CPU time that is counted for one end of a run:
 // programs that are not of the run, a hypervisor, a cgroup's quota; and softirq
 // that worked for the run on CPUs that nobody counts. The processes of the host
-// are read twice, just outside the window.
-type others struct {
+// are read twice, just outside the window: Before and After.
+type Watch struct {
 	p             *wire.Prepare
 	set           []int // CPUs that are counted, in order
 	workers       []int // CPUs that the workers are pinned to
@@ -46,11 +48,11 @@ type look struct {
 	throttles []throttle
 }
 
-// lookAhead is how long before the window the processes are read, and lookLimit
+// Ahead is how long before the window the processes are to be read, and lookLimit
 // how long that may take, with their threads; a host of so many that it is not
 // enough has the oldest left out.
 const (
-	lookAhead = 150 * time.Millisecond
+	Ahead     = 150 * time.Millisecond
 	lookLimit = 100 * time.Millisecond
 )
 
@@ -65,24 +67,27 @@ const (
 	foreignMuch  = 0.25
 )
 
-// matters says that foreign time in a figure is worth a word. What is counted in
+// Matters says that foreign time in a figure is worth a word. What is counted in
 // ticks is not known well enough to tell of little.
-func matters(percent, figure float64, exact bool) bool {
+func Matters(percent, figure float64, exact bool) bool {
 	if percent <= foreignShare*figure {
 		return false
 	}
 	return percent > foreignLeast || exact && percent > foreignSmall && percent > foreignMuch*figure
 }
 
-func newOthers(p *wire.Prepare, set, workers []int) *others {
-	o := &others{p: p, set: set, workers: workers, cgroups: ownCgroups(), namespace: wire.PIDNamespace()}
+// Open watches for a run: its end counts the CPUs of set, and has its workers pinned to
+// some. It is used from one goroutine, but for Listen.
+func Open(p *wire.Prepare, set, workers []int) *Watch {
+	o := &Watch{p: p, set: set, workers: workers, cgroups: ownCgroups(), namespace: wire.PIDNamespace()}
 	if o.counted() {
 		o.tasks = openTasks(set)
 	}
 	return o
 }
 
-func (o *others) close() {
+// Close ends it.
+func (o *Watch) Close() {
 	for _, g := range o.cgroups {
 		_ = g.stat.Close() // nothing was written
 	}
@@ -90,11 +95,17 @@ func (o *others) close() {
 }
 
 // counted says that the CPU figure holds all that the CPUs of the scope do.
-func (o *others) counted() bool { return o.p.Scope != wire.ScopeThread }
+func (o *Watch) counted() bool { return o.p.Scope != wire.ScopeThread }
+
+// Before reads the processes before the window.
+func (o *Watch) Before() { o.before = o.look(nil) }
+
+// After reads them once it has closed.
+func (o *Watch) After() { o.after = o.look(&o.before) }
 
 // look reads the processes; the second look, given the first, reads the threads of
 // those that have used time since.
-func (o *others) look(first *look) look {
+func (o *Watch) look(first *look) look {
 	l := look{at: wire.Monotonic(), throttles: readThrottles(o.cgroups)}
 	if !o.counted() {
 		return l
@@ -160,14 +171,15 @@ func readTasks(pids []int, end int64) map[int]map[int]procfile.Task {
 	return all
 }
 
-// opens and closes take what the CPUs did at the edges of the window.
-func (o *others) opens(s *procfile.Stat) {
+// Opens and Closes take what the CPUs did at the edges of the window.
+func (o *Watch) Opens(s *procfile.Stat) {
 	o.first = append(o.first[:0], s.CPUs...)
 	o.tasks.opens()
 	o.came[0] = readArrivals()
 }
 
-func (o *others) closes(s *procfile.Stat) {
+// Closes: see Opens.
+func (o *Watch) Closes(s *procfile.Stat) {
 	o.last = append(o.last[:0], s.CPUs...)
 	o.tasks.closes()
 	o.came[1] = readArrivals()
@@ -249,7 +261,7 @@ func forNetwork(name string) bool {
 
 // foreign holds the programs that are not of the run to the time that they can
 // have had: rest, in percent of one CPU.
-func (o *others) foreign(rest float64) (f foreign) {
+func (o *Watch) foreign(rest float64) (f foreign) {
 	seconds := float64(o.after.at-o.before.at) / 1e9
 	if seconds <= 0 || o.before.processes == nil || o.after.processes == nil {
 		return f
@@ -309,7 +321,7 @@ func (o *others) foreign(rest float64) (f foreign) {
 // grown is the CPU time in ticks that a process used between the looks, and that
 // of children it has waited for: those that began and ended in between are seen in
 // their parent alone.
-func (o *others) grown(pid int, p procfile.Task, gone map[int]uint64) (used, children uint64) {
+func (o *Watch) grown(pid int, p procfile.Task, gone map[int]uint64) (used, children uint64) {
 	was, known := o.before.processes[pid]
 	if !known || was.Start != p.Start {
 		if !o.began(p) {
@@ -323,7 +335,7 @@ func (o *others) grown(pid int, p procfile.Task, gone map[int]uint64) (used, chi
 }
 
 // began says that a process or thread began between the looks.
-func (o *others) began(p procfile.Task) bool {
+func (o *Watch) began(p procfile.Task) bool {
 	const slack = 2 // ticks: the two clocks are read one after the other
 	return p.Start+slack >= startTicks(o.before.at)
 }
@@ -331,7 +343,7 @@ func (o *others) began(p procfile.Task) bool {
 // place says what of the ticks that a process used between the looks was on the
 // CPUs that are counted, as far as the CPUs that its threads ran on at the looks
 // can tell, and what threads used that were not seen at both.
-func (o *others) place(pid int, p procfile.Task, used float64) (in, unplaced float64) {
+func (o *Watch) place(pid int, p procfile.Task, used float64) (in, unplaced float64) {
 	if o.p.Scope == wire.ScopeHost {
 		return used, 0
 	}
@@ -376,7 +388,7 @@ func (o *others) place(pid int, p procfile.Task, used float64) (in, unplaced flo
 // gone is what processes that have ended had used when they were seen, by the
 // next one above each that is still there: who waits for a process is charged
 // with all that it ever used.
-func (o *others) gone() map[int]uint64 {
+func (o *Watch) gone() map[int]uint64 {
 	alive := func(pid int) bool {
 		now, ok := o.after.processes[pid]
 		return ok && now.Start == o.before.processes[pid].Start
@@ -411,7 +423,7 @@ func startTicks(at int64) uint64 {
 
 // kin says that a process belongs to the run: this one, its driver, the other
 // end, and what they have started.
-func (o *others) kin(pid int) bool {
+func (o *Watch) kin(pid int) bool {
 	const deep = 16 // generations
 	for range deep {
 		p, ok := o.after.processes[pid]
@@ -433,8 +445,8 @@ func seesAll() bool {
 	return wire.PIDNamespace() == initial && first
 }
 
-// report adds what was found to the result of the window.
-func (o *others) report(res *wire.Result) {
+// Report adds what was found to the result of the window.
+func (o *Watch) Report(res *wire.Result) {
 	a, b := res.Edges()
 	seconds := float64(b.At-a.At) / 1e9
 	if seconds <= 0 {
@@ -451,9 +463,9 @@ func (o *others) report(res *wire.Result) {
 		return
 	}
 	figure := *summary.Percent(a, b, a.Busy, b.Busy)
-	told := func(percent float64) bool { return matters(percent, figure, false) }
+	told := func(percent float64) bool { return Matters(percent, figure, false) }
 
-	if kind := masked("/proc/stat"); kind != "" {
+	if kind := procfile.Masked("/proc/stat"); kind != "" {
 		warn(caveat.ProcMasked, "/proc/stat is not the kernel's: %s is mounted over it and may leave out softirq and what others use, so cpu_percent may be too low; run this end outside the container, or unmount it (umount /proc/stat)", kind)
 	}
 	figure -= res.Counters["napi_elsewhere_seconds"] / seconds * 100 // what follows is of the CPUs that are counted
@@ -467,16 +479,16 @@ func (o *others) report(res *wire.Result) {
 	// Sampled by ticks, so it has to be more to be told.
 	hides := hidden > 2*foreignLeast && hidden > 2*foreignShare*figure
 	if exact {
-		hides = matters(gone, figure, true)
+		hides = Matters(gone, figure, true)
 	} else {
 		gone = min(hidden, max(0, figure-own))
 	}
 	switch {
-	case matters(f.sum, figure, true):
+	case Matters(f.sum, figure, true):
 		most, bound, more := f.list[0], "about", ""
 		if f.bounded {
 			bound = "at most"
-		} else if matters(f.unplaced, figure, true) {
+		} else if Matters(f.unplaced, figure, true) {
 			more = fmt.Sprintf("; what ended meanwhile, or was not read in time, used up to %.1f%% more, on CPUs that are not known", f.unplaced)
 		}
 		warn(caveat.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable.Line(most.name), most.pid, most.cpu, more, named(o.set))
@@ -488,7 +500,7 @@ func (o *others) report(res *wire.Result) {
 	case exact && hides:
 		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to tasks that are not of the run and that nothing tells of any more: programs that began and ended meanwhile on %s, one after the other (execsnoop, or perf trace -s, shows who starts them); end what starts them, or keep it off %s", gone, figure, named(o.set), named(o.set))
 	}
-	if k := f.kernel; matters(k.sum, figure, true) {
+	if k := f.kernel; Matters(k.sum, figure, true) {
 		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to kernel threads that handle no packets, most to %s (%.1f%%): work that others gave the kernel, such as writing files back or encrypting; end what causes it, or keep it off %s", k.sum, figure, printable.Line(k.most.name), k.most.cpu, named(o.set))
 	}
 	o.traffic(warn, res, seconds, figure)
@@ -503,12 +515,12 @@ func (o *others) report(res *wire.Result) {
 
 // hidden is the time of the scope's tasks by ticks that is neither this process's
 // nor that of a program that can be seen, in percent of one CPU.
-func (o *others) hidden(own, seconds float64) float64 {
+func (o *Watch) hidden(own, seconds float64) float64 {
 	return o.ticks(o.set, func(c *procfile.CPU) uint64 { return c.User + c.Nice + c.System })/seconds - own
 }
 
 // outside are the CPUs that neither end counts.
-func (o *others) outside() []int {
+func (o *Watch) outside() []int {
 	var cpus []int
 	if o.p.Scope == wire.ScopeHost {
 		return nil
@@ -522,7 +534,7 @@ func (o *others) outside() []int {
 }
 
 // ticks sums a state's growth over CPUs, in hundredths of a second.
-func (o *others) ticks(cpus []int, of func(*procfile.CPU) uint64) float64 {
+func (o *Watch) ticks(cpus []int, of func(*procfile.CPU) uint64) float64 {
 	sum := 0.0
 	for _, n := range cpus {
 		if n < len(o.first) && n < len(o.last) {

@@ -1,4 +1,4 @@
-package agent
+package others
 
 import (
 	"fmt"
@@ -146,7 +146,7 @@ func parseThrottle(b []byte) (t throttle) {
 
 // throttled tells of quotas that stopped this end in more than a hundredth of
 // the window: less does not move a figure.
-func (o *others) throttled(warn func(caveat.Code, string, ...any), seconds float64) {
+func (o *Watch) throttled(warn func(caveat.Code, string, ...any), seconds float64) {
 	for i, g := range o.cgroups {
 		if i >= len(o.before.throttles) || i >= len(o.after.throttles) {
 			return

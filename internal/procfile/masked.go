@@ -1,4 +1,4 @@
-package agent
+package procfile
 
 import (
 	"os"
@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// masked names the file system that covers a file of /proc with something that
+// Masked names the file system that covers a file of /proc with something that
 // is not the kernel's own, as lxcfs does to show a container its share only; ""
 // for a file of procfs.
-func masked(path string) string {
+func Masked(path string) string {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(path, &fs); err != nil || fs.Type == unix.PROC_SUPER_MAGIC {
 		return ""

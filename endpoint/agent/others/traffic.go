@@ -1,4 +1,4 @@
-package agent
+package others
 
 import (
 	"os"
@@ -76,20 +76,20 @@ const (
 	calm = int64(50e6)
 )
 
-// listen counts what comes while nothing of the run is sent, which is until a time.
-func (o *others) listen(until int64) {
+// Listen counts what comes while nothing of the run is sent, which is until a time.
+func (o *Watch) Listen(until int64) {
 	const margin = 5e6 // the other end's clock is another
 	if !o.counted() || until-margin-wire.Monotonic() < calm {
 		return
 	}
 	a := readArrivals()
-	sleepUntil(until - margin)
+	wire.SleepUntil(until - margin)
 	o.still = [2]arrivals{a, readArrivals()}
 }
 
 // traffic tells of packets that are not of the run: those that came before it sent
 // any, or beyond what its interface had.
-func (o *others) traffic(warn func(caveat.Code, string, ...any), res *wire.Result, seconds, figure float64) {
+func (o *Watch) traffic(warn func(caveat.Code, string, ...any), res *wire.Result, seconds, figure float64) {
 	all, known := rate(o.came[0], o.came[1], o.set)
 	if !known || all == 0 {
 		return
@@ -107,7 +107,7 @@ func (o *others) traffic(warn func(caveat.Code, string, ...any), res *wire.Resul
 	if v, known := o.tasks.percent(seconds); known {
 		handled = max(handled, figure-v)
 	}
-	if used := handled * min(1, foreign/all); matters(used, figure, false) {
+	if used := handled * min(1, foreign/all); Matters(used, figure, false) {
 		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to packets that are not of the run: %.0f a second came to %s %s; steer them to other CPUs (the interrupts of their interface, or receive packet steering), or give --affinity others", used, figure, foreign, named(o.set), when)
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package others
 
 import (
 	"zcbench/internal/cpuclock"

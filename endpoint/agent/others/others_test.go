@@ -1,4 +1,4 @@
-package agent
+package others
 
 import (
 	"os"
@@ -14,8 +14,8 @@ import (
 )
 
 // looked is an end on CPU 1 of two, with 10 s between the looks.
-func looked(scope wire.Scope, before, after map[int]procfile.Task) *others {
-	o := &others{p: &wire.Prepare{Role: endpoint.RX, Scope: scope, PeerSet: []int{0}}, set: []int{1}}
+func looked(scope wire.Scope, before, after map[int]procfile.Task) *Watch {
+	o := &Watch{p: &wire.Prepare{Role: endpoint.RX, Scope: scope, PeerSet: []int{0}}, set: []int{1}}
 	now := wire.Monotonic()
 	o.before, o.after = look{at: now - 10e9, processes: before}, look{at: now, processes: after}
 	return o
@@ -180,7 +180,7 @@ func TestForeignWords(t *testing.T) {
 		o.set = c.set
 		o.first, o.last = make([]procfile.CPU, 2), []procfile.CPU{{}, {System: c.system}}
 		res := &wire.Result{Samples: []wire.Sample{{}, {At: 10e9, Busy: c.busy}}, Counters: map[string]float64{"rusage_user_seconds": c.own / 2, "rusage_system_seconds": c.own / 2}}
-		o.report(res)
+		o.Report(res)
 		if got := res.Counters["foreign_cpu_percent"]; got < c.sum-0.1 || got > c.sum+0.1 {
 			t.Errorf("%s: %.1f%% foreign, want %.1f%%", c.name, got, c.sum)
 		}
@@ -224,7 +224,7 @@ func TestOthersReport(t *testing.T) {
 		o.p.PeerSet = c.peer
 		o.first, o.last = make([]procfile.CPU, 2), c.cpus[:]
 		res := window(c.busy)
-		o.report(res)
+		o.Report(res)
 		var codes []caveat.Code
 		for _, w := range res.Warnings {
 			codes = append(codes, caveat.CodeOf(w))
@@ -291,7 +291,7 @@ func TestForeignUnseen(t *testing.T) {
 		if c.link >= 0 {
 			res.Counters["link_rx_packets"], res.Counters["link_tx_packets"] = c.link, 0
 		}
-		o.report(res)
+		o.Report(res)
 		all := strings.Join(res.Warnings, "\n")
 		if len(c.words) == 0 && all != "" && seesAll() || len(c.words) > 0 && len(res.Warnings) != 1 {
 			t.Errorf("%s: %q", c.name, res.Warnings)

@@ -9,13 +9,19 @@ SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -pa
 
 all: bin/zcbench
 
+# Small, as it is copied to hosts: without symbols, which the stack trace of a panic
+# does not need, and without HTTP/2, as meters that speak HTTP speak 1.1 too.
+# STRIP= leaves symbols in, for perf and debuggers.
+STRIP = -s -w
+BUILD = $(GO) build -trimpath -tags nethttpomithttp2 -ldflags='$(STRIP)'
+
 # Static, so that the one file runs on any machine it is copied to.
 bin/zcbench: $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto -o $@ ./cmd/zcbench
+	CGO_ENABLED=0 $(BUILD) -buildvcs=auto -o $@ ./cmd/zcbench
 
 # With the rings of the copying engines and of sendzc on another library, to
 # compare. Go links that library only when told not to check.
-GIOURING = -tags giouring -ldflags=-checklinkname=0
+GIOURING = -tags giouring,nethttpomithttp2 -ldflags='$(STRIP) -checklinkname=0'
 giouring: bin/zcbench-giouring
 bin/zcbench-giouring: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=auto $(GIOURING) -o $@ ./cmd/zcbench

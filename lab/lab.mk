@@ -10,7 +10,7 @@ ZCLAB = bin/zclab $(if $(KERNEL),-kernel $(KERNEL)) $(if $(LIKE),-like "$(LIKE)"
 	-add bin/zcbench:/usr/bin/zcbench -add experiments:/experiments
 
 bin/zclab: $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./lab/zclab
+	CGO_ENABLED=0 $(BUILD) -o $@ ./lab/zclab
 
 lab-prepare: bin/zclab bin/zcbench
 	$(ZCLAB) prepare

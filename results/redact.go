@@ -26,6 +26,7 @@ type Redactor struct {
 	names  []name            // that are also replaced within texts, the longest first
 	listed map[string]bool
 	cells  map[string]bool   // what is no MAC address, though it looks like one
+	engine map[string]bool   // names of engines, which a command may have too
 	said   map[string]string // what became of short texts, by all names learned so far
 }
 
@@ -36,6 +37,7 @@ type name struct{ is, becomes string }
 func (r *Redactor) standIn(kind, of string) string {
 	if r.known == nil {
 		r.known, r.count, r.listed, r.cells = map[string]string{}, map[string]int{}, map[string]bool{}, map[string]bool{}
+		r.engine = map[string]bool{}
 	}
 	if kind == "mac" {
 		of = bare(of)
@@ -189,6 +191,9 @@ func (r *Redactor) note(path []string, s string) {
 	case key == "cell" || key == "id":
 		r.standIn("id", s) // makes the maps
 		r.cells[s] = true
+	case key == "engine" && hostName.MatchString(s):
+		r.standIn("engine", s) // likewise
+		r.engine[s] = true
 	case kind == "host" || kind == "user" || kind == "pair":
 		to := r.standIn(kind, s)
 		r.learn(s, to)
@@ -204,7 +209,7 @@ func (r *Redactor) note(path []string, s string) {
 	case key == "command":
 		words := strings.Fields(s)
 		for i, w := range words {
-			if plain := plainValue.MatchString(w) || slices.Contains(keptWords, w) || !hostName.MatchString(w); i > 0 && !plain && (words[i-1] == "tx" || strings.Contains(w, ".")) {
+			if plain := plainValue.MatchString(w) || r.keeps(w) || !hostName.MatchString(w); i > 0 && !plain && (words[i-1] == "tx" || strings.Contains(w, ".")) {
 				r.learn(w, r.standIn("host", w))
 			}
 		}
@@ -242,7 +247,8 @@ var (
 	meterKind  = regexp.MustCompile(`^[a-z+]+$`)
 	optionName = regexp.MustCompile(`^[A-Za-z0-9_.?-]+$`)
 	// keptWords are values of flags that name nobody.
-	keptWords = []string{"zcbench", "local", "tx", "rx", "run", "demo", "agent", "on", "off", "auto", "all", "none", "baseline", "msgzc", "devmem", "iouring", "sendfile", "uring", "sendzc", "null", "trunc", "mmap", "zcrx",
+	keptWords = []string{"zcbench", "local", "tx", "rx", "run", "demo", "agent", "on", "off", "auto", "all", "none",
+		"baseline", "msgzc", "devmem", "iouring", // modes
 		"udmabuf", "hugepages", "normal", "huge", "dmabuf", "bbr", "cubic", "reno", "dctcp", "netdev-0x19", "bigtcp", "latency-safe"}
 )
 
@@ -259,12 +265,15 @@ func (r *Redactor) command(s string) string {
 	return strings.Join(words, " ")
 }
 
+// keeps says that a word names nobody.
+func (r *Redactor) keeps(w string) bool { return slices.Contains(keptWords, w) || r.engine[w] }
+
 func (r *Redactor) word(w string) string {
 	name, value, pair := strings.Cut(w, "=")
 	switch {
 	case pair && optionName.MatchString(name) && value != "":
 		return name + "=" + r.word(value)
-	case strings.HasPrefix(w, "-") && optionName.MatchString(w) || plainValue.MatchString(w) || slices.Contains(keptWords, w):
+	case strings.HasPrefix(w, "-") && optionName.MatchString(w) || plainValue.MatchString(w) || r.keeps(w):
 		return r.words(w)
 	}
 	if kind, address, ok := strings.Cut(w, ":"); ok && meterKind.MatchString(kind) && address != "" && !isAddress(w) {

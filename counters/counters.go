@@ -1,5 +1,5 @@
 // Package counters reads what the kernel and the hardware count beside the
-// payload, one source to a file, as the meters and recorders of a run.
+// payload, one source to a file, as the counters and recorders of a run.
 package counters
 
 import (
@@ -11,9 +11,9 @@ import (
 	"zcbench/internal/procfile"
 )
 
-// All lists the meters. root is "/", but for tests.
-func All(root string) []instrument.Meter {
-	return []instrument.Meter{
+// All lists the counters. root is "/", but for tests.
+func All(root string) []instrument.Counter {
+	return []instrument.Counter{
 		cpu(),
 		cpuidle(root),
 		cpufreq(root),

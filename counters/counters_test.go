@@ -36,7 +36,7 @@ func tree(t *testing.T, files map[string]string) string {
 	return root
 }
 
-// reading is what a meter shows, by name and CPU, what has the same added up.
+// reading is what a counter shows, by name and CPU, what has the same added up.
 type reading map[string]map[int]float64
 
 func read(t *testing.T, r instrument.Reader) reading {
@@ -60,7 +60,7 @@ func read(t *testing.T, r instrument.Reader) reading {
 	return all
 }
 
-func open(t *testing.T, m instrument.Meter, s instrument.Site) instrument.Reader {
+func open(t *testing.T, m instrument.Counter, s instrument.Place) instrument.Reader {
 	t.Helper()
 	r, err := m.Open(s)
 	if err != nil {
@@ -81,7 +81,7 @@ func (r reading) want(t *testing.T, name string, cpu int, v float64) {
 	}
 }
 
-func site(cpus ...int) instrument.Site { return instrument.Site{CPUs: cpus} }
+func site(cpus ...int) instrument.Place { return instrument.Place{CPUs: cpus} }
 
 const cpuN = "sys/devices/system/cpu/cpu"
 
@@ -124,7 +124,7 @@ func TestCPUIdle(t *testing.T) {
 	unsupported(t, cpuidle(root), site(5), "idle=poll")
 }
 
-func unsupported(t *testing.T, m instrument.Meter, s instrument.Site, cure string) {
+func unsupported(t *testing.T, m instrument.Counter, s instrument.Place, cure string) {
 	t.Helper()
 	_, err := m.Open(s)
 	if err == nil || fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), cure) {
@@ -241,7 +241,7 @@ const devText = "Inter-|   Receive                                              
 
 func TestLink(t *testing.T) {
 	root := tree(t, map[string]string{"proc/thread-self/net/dev": devText})
-	at := func(iface string) instrument.Site { return instrument.Site{Interface: iface} }
+	at := func(iface string) instrument.Place { return instrument.Place{Interface: iface} }
 	v := read(t, open(t, link(root), at("eth0")))
 	for name, n := range map[string]float64{"link_rx_packets": 12, "link_rx_errors": 3, "link_rx_dropped": 4, "link_rx_fifo": 5, "link_rx_frame": 6,
 		"link_tx_bytes": 9, "link_tx_packets": 10, "link_tx_errors": 11, "link_tx_dropped": 12, "link_tx_fifo": 13, "link_tx_carrier": 15} {
@@ -281,7 +281,7 @@ func TestTCP(t *testing.T) {
 		defer f.Close()
 		fds = append(fds, int(f.Fd()))
 	}
-	r := open(t, tcp(), instrument.Site{Flows: func() []int { return fds }})
+	r := open(t, tcp(), instrument.Place{Flows: func() []int { return fds }})
 	before := read(t, r)
 	for range 10 {
 		if _, err := a.Write(make([]byte, 1000)); err != nil {
@@ -305,7 +305,7 @@ func TestTCP(t *testing.T) {
 // TestHere reads everything on the real host: what opens reads, never falls
 // back in its totals, and costs no allocation unless it talks to sockets.
 func TestHere(t *testing.T) {
-	s := instrument.Site{Interface: "lo", CPUs: agent.AllowedCPUs(), Flows: func() []int { return nil }, Scope: wire.ScopeHost}
+	s := instrument.Place{Interface: "lo", CPUs: agent.AllowedCPUs(), Flows: func() []int { return nil }, Scope: wire.ScopeHost}
 	var err error
 	if s.Stat, err = procfile.OpenStat("/"); err != nil {
 		t.Fatal(err)
@@ -383,7 +383,7 @@ func TestEthtool(t *testing.T) {
 	}
 	defer pair.Close()
 	err = pair.RX.Do(func() error {
-		r, err := ethtool().Open(instrument.Site{Interface: pair.RX.Interface})
+		r, err := ethtool().Open(instrument.Place{Interface: pair.RX.Interface})
 		if err != nil {
 			return err
 		}
@@ -392,9 +392,9 @@ func TestEthtool(t *testing.T) {
 		if v["ethtool_peer_ifindex"][0] < 1 {
 			t.Errorf("veth's statistics: %v", v)
 		}
-		unsupported(t, ethtool(), instrument.Site{Interface: "lo"}, "no statistics of its own")
-		unsupported(t, qstats(), instrument.Site{Interface: pair.RX.Interface}, "netdev_stat_ops")
-		unsupported(t, pagepool(), instrument.Site{Interface: pair.RX.Interface}, "made none")
+		unsupported(t, ethtool(), instrument.Place{Interface: "lo"}, "no statistics of its own")
+		unsupported(t, qstats(), instrument.Place{Interface: pair.RX.Interface}, "netdev_stat_ops")
+		unsupported(t, pagepool(), instrument.Place{Interface: pair.RX.Interface}, "made none")
 		return nil
 	})
 	if err != nil {
@@ -412,7 +412,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	s := instrument.Site{Interface: "eth0", Scope: wire.ScopeHost}
+	s := instrument.Place{Interface: "eth0", Scope: wire.ScopeHost}
 	stat, irqs, net := "cpu 1 2 3 4 5 6 7 8\n", " ", ""
 	for n := range 128 {
 		s.CPUs = append(s.CPUs, n)
@@ -441,7 +441,7 @@ func BenchmarkRead(b *testing.B) {
 	defer s.Stat.Close()
 	var readers []instrument.Reader
 	var to [][]uint64
-	for _, m := range []instrument.Meter{cpu(), cpuidle(root), cpufreq(root), softirqs(root), softnet(root), link(root)} {
+	for _, m := range []instrument.Counter{cpu(), cpuidle(root), cpufreq(root), softirqs(root), softnet(root), link(root)} {
 		r, err := m.Open(s)
 		if err != nil {
 			b.Fatal(err)

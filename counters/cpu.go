@@ -9,10 +9,10 @@ import (
 
 // cpu is /proc/stat: what each CPU of the scope did, from the very reading that
 // the run's CPU time comes from, and what the whole host did beside.
-func cpu() instrument.Meter {
-	return instrument.Meter{
+func cpu() instrument.Counter {
+	return instrument.Counter{
 		Name: "cpu", About: "each CPU's time by state; interrupts and context switches of the host",
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			return &cpuReader{s.Stat, s.CPUs}, nil
 		},
 	}

@@ -11,10 +11,10 @@ import (
 // cpufreq is the frequency of each CPU as the kernel knows it at the sample:
 // measured by hardware counters where the driver has them, else what was last
 // asked for (Documentation/admin-guide/pm/cpufreq.rst, scaling_cur_freq).
-func cpufreq(root string) instrument.Meter {
-	return instrument.Meter{
+func cpufreq(root string) instrument.Counter {
+	return instrument.Counter{
 		Name: "cpufreq", About: "frequency of each CPU",
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			r := &valueReader{}
 			for _, n := range s.CPUs {
 				f, err := procfile.Open(root, fmt.Sprintf("sys/devices/system/cpu/cpu%d/cpufreq/scaling_cur_freq", n))

@@ -12,10 +12,10 @@ import (
 // cpuidle is the residency of each CPU in each C-state. The kernel counts a
 // stay when it ends: one CPU's figure over a short interval can be above 100 %,
 // or 0 while it sleeps (Documentation/admin-guide/pm/cpuidle.rst).
-func cpuidle(root string) instrument.Meter {
-	return instrument.Meter{
+func cpuidle(root string) instrument.Counter {
+	return instrument.Counter{
 		Name: "cpuidle", About: "time of each CPU in each C-state",
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			r := &valueReader{}
 			for _, n := range s.CPUs {
 				if err := r.cstates(root, n); err != nil {

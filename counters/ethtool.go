@@ -15,10 +15,10 @@ import (
 // ethtool is the driver's own statistics (ethtool -S), those that moved in the
 // window. Some drivers ask the device for them and take milliseconds, so they
 // are read at its edges only.
-func ethtool() instrument.Meter {
-	return instrument.Meter{
+func ethtool() instrument.Counter {
+	return instrument.Counter{
 		Name: "ethtool", About: "the driver's own statistics (ethtool -S), at the window's edges", Edges: true,
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			if s.Interface == "" {
 				return nil, errNoInterface
 			}

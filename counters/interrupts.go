@@ -14,10 +14,10 @@ import (
 // window, by /proc/interrupts. The kernel prints a number for each of the
 // host's CPUs and interrupts, which takes milliseconds on a large host: it is
 // read at the window's edges only, and only when it is asked for.
-func interrupts(root string) instrument.Meter {
-	return instrument.Meter{
+func interrupts(root string) instrument.Counter {
+	return instrument.Counter{
 		Name: "interrupts", About: "interrupts served, by number and name, at the window's edges", Edges: true, Costly: true,
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			return learned(root, "proc/interrupts", func(f *procfile.File) *interruptReader { return &interruptReader{File: f, cpus: s.CPUs} })
 		},
 	}

@@ -11,10 +11,10 @@ import (
 
 // link is what the interface itself has counted: its line of /proc/net/dev, in
 // the run's network namespace.
-func link(root string) instrument.Meter {
-	return instrument.Meter{
+func link(root string) instrument.Counter {
+	return instrument.Counter{
 		Name: "link", About: "packets, bytes, drops and errors of the interface",
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			if s.Interface == "" {
 				return nil, errNoInterface
 			}

@@ -13,10 +13,10 @@ import (
 // and _write) or of clients (data_read and _write), whose sizes the kernel
 // tells, and AMD's amd_umc units (Zen 4 and later). It is the whole host's,
 // whatever the scope.
-func membw(root string) instrument.Meter {
-	return instrument.Meter{
+func membw(root string) instrument.Counter {
+	return instrument.Counter{
 		Name: "membw", About: "memory traffic of the host, by its memory controllers",
-		Open: func(instrument.Site) (instrument.Reader, error) {
+		Open: func(instrument.Place) (instrument.Reader, error) {
 			units, err := perf.PMUs(root, "uncore_imc")
 			if err != nil {
 				return nil, err

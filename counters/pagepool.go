@@ -14,10 +14,10 @@ import (
 // pagepool is the interface's page pools together: what is out of them, and
 // how pages were found and given back (page-pool-get and page-pool-stats-get
 // of netlink's netdev family, 6.8).
-func pagepool() instrument.Meter {
-	return instrument.Meter{
+func pagepool() instrument.Counter {
+	return instrument.Counter{
 		Name: "pagepool", About: "the NIC's page pools: memory in flight, allocations by path, recycling",
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			c, index, err := dial(s.Interface)
 			if err != nil {
 				return nil, err

@@ -19,10 +19,10 @@ import (
 //
 // The kernel's generic event of cache misses is the last level's on Intel and
 // the L2's on AMD Zen, hence its name.
-func pmu() instrument.Meter {
-	return instrument.Meter{
+func pmu() instrument.Counter {
+	return instrument.Counter{
 		Name: "pmu", About: "cycles, instructions and cache misses, over the window and a payload byte", Edges: true,
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			r := &perfReader{}
 			for _, at := range places(s) {
 				for _, e := range [...]struct {
@@ -56,7 +56,7 @@ type perfReader struct {
 // whoever runs there.
 type place struct{ tid, cpu int }
 
-func places(s instrument.Site) []place {
+func places(s instrument.Place) []place {
 	var all []place
 	if s.Scope != wire.ScopeThread {
 		for _, n := range s.CPUs {

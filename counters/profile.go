@@ -52,7 +52,7 @@ type profiler struct {
 	slow  bool // the kernel throttled it
 }
 
-func openProfile(s instrument.Site) (instrument.Recording, error) {
+func openProfile(s instrument.Place) (instrument.Recording, error) {
 	p := &profiler{own: uint32(os.Getpid()), alone: s.Scope == wire.ScopeThread, stack: make([]uint64, 0, maxFrames+1)}
 	p.each = p.record
 	p.table.init()

@@ -18,10 +18,10 @@ import (
 // qstats is what the driver has counted over the interface's queues, by the
 // names of the kernel's specification (qstats-get of netlink's netdev family,
 // 6.9).
-func qstats() instrument.Meter {
-	return instrument.Meter{
+func qstats() instrument.Counter {
+	return instrument.Counter{
 		Name: "qstats", About: "the NIC's queues: packets, drops, failed allocations, hardware GRO and TSO",
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			c, index, err := dial(s.Interface)
 			if err != nil {
 				return nil, err

@@ -12,10 +12,10 @@ import (
 
 // softirqs is /proc/softirqs: how often each kind was served on the scope's
 // CPUs.
-func softirqs(root string) instrument.Meter {
-	return instrument.Meter{
+func softirqs(root string) instrument.Counter {
+	return instrument.Counter{
 		Name: "softirqs", About: "softirqs served, by kind",
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			return learned(root, "proc/softirqs", func(f *procfile.File) *softirqReader { return &softirqReader{File: f, cpus: s.CPUs} })
 		},
 	}

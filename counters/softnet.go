@@ -11,10 +11,10 @@ import (
 
 // softnet is what the network stack's receive side did on each CPU:
 // /proc/net/softnet_stat (softnet_seq_show in net/core/net-procfs.c).
-func softnet(root string) instrument.Meter {
-	return instrument.Meter{
+func softnet(root string) instrument.Counter {
+	return instrument.Counter{
 		Name: "softnet", About: "packets the receive softirq took, dropped, and left for a next round",
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			f, err := procfile.Open(root, "proc/thread-self/net/softnet_stat")
 			if err != nil {
 				return nil, err

@@ -51,7 +51,7 @@ type traced struct {
 	each        func(uint32, []byte)
 }
 
-func openTracer(s instrument.Site) (instrument.Recording, error) {
+func openTracer(s instrument.Place) (instrument.Recording, error) {
 	enter, _, err := perf.Tracepoint("raw_syscalls/sys_enter")
 	if err != nil {
 		return nil, err

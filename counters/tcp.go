@@ -11,10 +11,10 @@ import (
 
 // tcp is TCP_INFO (linux/tcp.h) of the data connections: totals over all of
 // them, states as their mean.
-func tcp() instrument.Meter {
-	return instrument.Meter{
+func tcp() instrument.Counter {
+	return instrument.Counter{
 		Name: "tcp", About: "TCP_INFO of the data connections: round trips, window, retransmits, what limits the sender",
-		Open: func(s instrument.Site) (instrument.Reader, error) { return &tcpReader{flows: s.Flows}, nil },
+		Open: func(s instrument.Place) (instrument.Reader, error) { return &tcpReader{flows: s.Flows}, nil },
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 
 // thermal is how hot the CPU packages are and how often they were slowed down
 // for it. Sensors of single cores are left out: reading one interrupts its core.
-func thermal(root string) instrument.Meter {
-	return instrument.Meter{
+func thermal(root string) instrument.Counter {
+	return instrument.Counter{
 		Name: "thermal", About: "temperature of the CPU packages, and throttling for heat",
-		Open: func(s instrument.Site) (instrument.Reader, error) {
+		Open: func(s instrument.Place) (instrument.Reader, error) {
 			r := &valueReader{}
 			if err := errorOf(r.sensors(root), r.throttling(root, s.CPUs)); err != nil {
 				_ = r.Close()

@@ -30,7 +30,7 @@ func MemoryOptions(size, doc string) []Option {
 
 // OpenMemory takes the dma-buf that the options ask for, of at least size
 // bytes.
-func OpenMemory(o Settings, size int) (*udmabuf.Buffer, error) {
+func OpenMemory(o Values, size int) (*udmabuf.Buffer, error) {
 	var b *udmabuf.Buffer
 	var err error
 	switch memoryKinds[o.Int("mem")] {
@@ -53,11 +53,11 @@ func OpenMemory(o Settings, size int) (*udmabuf.Buffer, error) {
 }
 
 // Inherited says that the dma-buf is one that somebody else made.
-func Inherited(o Settings) bool { return memoryKinds[o.Int("mem")] == "fd" }
+func Inherited(o Values) bool { return memoryKinds[o.Int("mem")] == "fd" }
 
 // MemorySize is how many bytes the dma-buf has that OpenMemory gives: whole pages
 // of its kind, or those of an inherited one.
-func MemorySize(o Settings, size int) (int, error) {
+func MemorySize(o Values, size int) (int, error) {
 	if Inherited(o) {
 		b, err := OpenMemory(o, size)
 		if err != nil {

@@ -35,13 +35,13 @@ func Switch(name string, on bool, doc string) Option {
 	return o
 }
 
-// Settings are the values of all options of an engine: a number, or the
+// Values are the values of all options of an engine: a number, or the
 // index of a word.
-type Settings map[string]int
+type Values map[string]int
 
 // Int is the value of a number. Asking for an option that the engine does not
 // list is a mistake in the engine.
-func (s Settings) Int(name string) int {
+func (s Values) Int(name string) int {
 	v, ok := s[name]
 	if !ok {
 		panic("endpoint: the engine does not list its option " + name)
@@ -50,12 +50,12 @@ func (s Settings) Int(name string) int {
 }
 
 // On is the value of a Switch.
-func (s Settings) On(name string) bool { return s.Int(name) == 1 }
+func (s Values) On(name string) bool { return s.Int(name) == 1 }
 
 // ParseOptions reads the options given to an engine, over the defaults of
 // those it knows. Anything amiss is an Error of kind Usage.
-func ParseOptions(known []Option, given map[string]string) (Settings, error) {
-	s := Settings{}
+func ParseOptions(known []Option, given map[string]string) (Values, error) {
+	s := Values{}
 	for _, o := range known {
 		text, ok := given[o.Name]
 		if !ok {

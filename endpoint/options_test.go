@@ -14,15 +14,15 @@ func TestParseOptions(t *testing.T) {
 		Switch("hint", true, ""),
 		{Name: "mode", Default: "fast", Words: []string{"slow", "fast"}},
 	}
-	defaults := Settings{"chunk": 512 << 10, "hint": 1, "mode": 1}
+	defaults := Values{"chunk": 512 << 10, "hint": 1, "mode": 1}
 	for name, c := range map[string]struct {
 		given map[string]string
-		want  Settings
+		want  Values
 		err   string // part of it
 	}{
 		"defaults": {nil, defaults, ""},
-		"all":      {map[string]string{"chunk": "1m", "hint": "off", "mode": "slow"}, Settings{"chunk": 1 << 20, "hint": 0, "mode": 0}, ""},
-		"lowest":   {map[string]string{"chunk": "4096"}, Settings{"chunk": 4096, "hint": 1, "mode": 1}, ""},
+		"all":      {map[string]string{"chunk": "1m", "hint": "off", "mode": "slow"}, Values{"chunk": 1 << 20, "hint": 0, "mode": 0}, ""},
+		"lowest":   {map[string]string{"chunk": "4096"}, Values{"chunk": 4096, "hint": 1, "mode": 1}, ""},
 		"too low":  {map[string]string{"chunk": "4095"}, nil, "option chunk: 4095 is not within 4096 and 1048576"},
 		"too high": {map[string]string{"chunk": "1G"}, nil, "1G is not within"},
 		"no word":  {map[string]string{"hint": "1"}, nil, `"1" is none of off, on`},

@@ -285,7 +285,7 @@ func (s *state) store(rec *results.Record) error {
 func (s *state) one(ctx context.Context, run *Run) (*results.Record, error) {
 	c := run.Cell
 	t := c.Trial
-	trial := driver.Trial{
+	trial := driver.Run{
 		RXWant: t.RX, TXWant: t.TX, Cell: c.ID, Repeat: run.Repeat, Settings: t.Settings, Command: t.Command,
 		Live: func(role endpoint.Role, v wire.Sample) { s.show(Event{Run: run, Role: role, Live: &v}) },
 	}
@@ -324,7 +324,7 @@ func (s *state) one(ctx context.Context, run *Run) (*results.Record, error) {
 }
 
 // measure runs once, with the hooks around it.
-func (s *state) measure(ctx context.Context, run *Run, trial driver.Trial) (results.Record, error) {
+func (s *state) measure(ctx context.Context, run *Run, trial driver.Run) (results.Record, error) {
 	err := s.hook(ctx, "before-run", s.Plan.Spec.Hooks.BeforeRun, run)
 	if err == nil {
 		var ends Ends

@@ -227,7 +227,7 @@ func checkBufLen(n int) error {
 // GRO packet for each flow, in the queue and with the application.
 const least = 64
 
-func (s *devmemSession) open(o endpoint.Settings, validate bool) error {
+func (s *devmemSession) open(o endpoint.Values, validate bool) error {
 	var err error
 	if s.buffer, err = endpoint.OpenMemory(o, o.Int("mem-size")); err != nil {
 		return err

@@ -60,7 +60,7 @@ func (uringEngine) Probe(string) feature.Verdict {
 const maxUringBuffers = 64 << 20 // bytes
 
 // uringBuffers is how many each flow has.
-func uringBuffers(o endpoint.Settings, p endpoint.Params) int {
+func uringBuffers(o endpoint.Values, p endpoint.Params) int {
 	n := powerOfTwo(o.Int("buffers"))
 	for n > 1 && n*p.Length > maxUringBuffers {
 		n /= 2

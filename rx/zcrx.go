@@ -177,7 +177,7 @@ func knowsRecvZC(from *answers.Source) (v feature.Verdict) {
 }
 
 // queues is how many hardware queues to take; 0 is to receive without.
-func (zcrxEngine) queues(p endpoint.Params, o endpoint.Settings) int {
+func (zcrxEngine) queues(p endpoint.Params, o endpoint.Values) int {
 	n := min(o.Int("rings"), p.Flows)
 	if q := o.Int("queues"); q > 0 {
 		n = min(n, q)
@@ -1052,7 +1052,7 @@ type zcrxArea struct {
 	kind   int
 	size   int // bytes
 	most   int // bytes, with what is added when it runs empty; 0: nothing is
-	memory endpoint.Settings
+	memory endpoint.Values
 	look   bool // somebody reads the payload
 
 	mem    []byte

@@ -164,7 +164,7 @@ type devmemSession struct {
 	binding uint32
 }
 
-func (s *devmemSession) open(o endpoint.Settings) error {
+func (s *devmemSession) open(o endpoint.Values) error {
 	need := s.share * s.params.Flows
 	size := o.Int("mem-size")
 	if size == 0 {

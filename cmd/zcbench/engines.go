@@ -24,7 +24,7 @@ func txEngines() []endpoint.Engine {
 // known is all that a run can name.
 func known() *ask.Known {
 	k := &ask.Known{RX: rxEngines(), TX: txEngines()}
-	for _, m := range instruments().Meters {
+	for _, m := range instruments().Counters {
 		k.Counters = append(k.Counters, m.Name)
 	}
 	return k

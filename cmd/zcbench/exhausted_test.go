@@ -34,8 +34,8 @@ func TestExhaustedIsNoVerdict(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range instruments().Meters {
-		site := instrument.Site{Interface: "lo", CPUs: []int{0}}
+	for _, m := range instruments().Counters {
+		site := instrument.Place{Interface: "lo", CPUs: []int{0}}
 		r, before := m.Open(site)
 		if before == nil {
 			r.Close()

@@ -135,7 +135,7 @@ func TestKindsAllTheWay(t *testing.T) {
 				if want == fault.Unsupported {
 					status = results.Skipped
 				}
-				rec, got := driver.Drive(t.Context(), driver.Trial{Refused: err})
+				rec, got := driver.Drive(t.Context(), driver.Run{Refused: err})
 				if rec.Status != status || rec.Reason != err.Error() || fault.Of(got) != want {
 					t.Errorf("%s: the record is %s: %s; want %s", name, rec.Status, rec.Reason, status)
 				}

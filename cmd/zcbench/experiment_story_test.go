@@ -510,7 +510,7 @@ func TestStoryAgentAbandoned(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.AfterFunc(time.Duration(i)*3*time.Millisecond, func() { link.Close() })
-		_, err = driver.Drive(t.Context(), driver.Trial{RX: client, RXWant: wire.Prepare{
+		_, err = driver.Drive(t.Context(), driver.Run{RX: client, RXWant: wire.Prepare{
 			Role: endpoint.RX, Engine: "null", Flows: 1, Length: 1, Pattern: endpoint.Pattern{Period: 1}, Time: time.Second, Scope: wire.ScopeThread,
 			Interface: "lo", Bind: "127.0.0.1", DataPort: freePort(t), Settings: map[string]string{"sysctl.vm.max_map_count": strconv.Itoa(n + 1)},
 		}})

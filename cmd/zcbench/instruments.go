@@ -15,7 +15,7 @@ import (
 // instruments are what this program can read and record beside the payload;
 // nothing else in the program lists them.
 func instruments() instrument.Instruments {
-	return instrument.Instruments{Meters: counters.All("/"), Profiler: counters.Profiler(), Tracer: counters.Tracer()}
+	return instrument.Instruments{Counters: counters.All("/"), Profiler: counters.Profiler(), Tracer: counters.Tracer()}
 }
 
 // reader is what probe says of one thing to read or record.
@@ -38,7 +38,7 @@ func probeInstruments(iface string) ([]reader, error) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	site := instrument.Site{Interface: iface, Scope: wire.ScopeHost, Stat: stat, Threads: []int{unix.Gettid()}, Flows: func() []int { return nil }}
+	site := instrument.Place{Interface: iface, Scope: wire.ScopeHost, Stat: stat, Threads: []int{unix.Gettid()}, Flows: func() []int { return nil }}
 	for n, on := range stat.Online {
 		if on {
 			site.CPUs = append(site.CPUs, n)
@@ -56,7 +56,7 @@ func probeInstruments(iface string) ([]reader, error) {
 		all = append(all, r)
 	}
 	in := instruments()
-	for _, m := range in.Meters {
+	for _, m := range in.Counters {
 		r, err := m.Open(site)
 		add(m.Name, m.About, r, err)
 	}

@@ -135,7 +135,7 @@ func measure(ctx context.Context, h *site.Local, r *ask.Run, out *screen) (resul
 			out.started(t.Settings)
 		}
 	}
-	return driver.Drive(ctx, driver.Trial{
+	return driver.Drive(ctx, driver.Run{
 		RX: ends.RX, TX: ends.TX, RXWant: t.RX, TXWant: t.TX,
 		Settings: t.Settings, Command: commandLine(), Refused: err,
 		Live: out.live, LiveRX: ends.LiveRX, LiveTX: ends.LiveTX,

@@ -181,7 +181,7 @@ func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error 
 	out := newScreen(c, flags)
 	settings := flags.Settings(&want, nil, "tcp")
 	out.started(settings)
-	rec, err := driver.Drive(ctx, driver.Trial{
+	rec, err := driver.Drive(ctx, driver.Run{
 		RX: client, RXWant: want, Settings: settings, Command: commandLine(), Live: out.live, LiveRX: true,
 		Power: readers.Wanted, Baseline: time.Duration(flags.Baseline),
 	})

@@ -68,7 +68,7 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	}
 	defer func() { end() }()
 	var hosts []netip.Addr // of a plain TCP peer, in the order to try them
-	trial := driver.Trial{TX: client, LiveTX: true, Command: commandLine()}
+	trial := driver.Run{TX: client, LiveTX: true, Command: commandLine()}
 	if flags.Raw {
 		if flags.RX != "" {
 			return fault.Errorf(fault.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")

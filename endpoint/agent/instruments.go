@@ -10,9 +10,9 @@ import (
 	"zcbench/internal/fault"
 )
 
-// site is what this end's meters look at.
-func (r *run) site() instrument.Site {
-	s := instrument.Site{Interface: r.p.Interface, Scope: r.p.Scope, Stat: r.stat, Flows: func() []int { return r.conns }}
+// site is what this end's counters look at.
+func (r *run) site() instrument.Place {
+	s := instrument.Place{Interface: r.p.Interface, Scope: r.p.Scope, Stat: r.stat, Flows: func() []int { return r.conns }}
 	for _, w := range r.workers {
 		s.Threads = append(s.Threads, w.tid)
 	}
@@ -35,7 +35,7 @@ func (r *run) site() instrument.Site {
 	return s
 }
 
-// instrument opens the meters and the recorders that the run asks for.
+// instrument opens the counters and the recorders that the run asks for.
 func (r *run) instrument(in *instrument.Instruments) (err error) {
 	site := r.site()
 	clock, err := newCPUClock(r.p.Scope, site.CPUs, r.stat, r.calibration)
@@ -46,7 +46,7 @@ func (r *run) instrument(in *instrument.Instruments) (err error) {
 		clock.close()
 		return err
 	}
-	if r.meters, err = instrument.Open(in, r.p.Counters, site); err != nil {
+	if r.beside, err = instrument.Open(in, r.p.Counters, site); err != nil {
 		return fmt.Errorf("%s: %w", r.p.Role, err)
 	}
 	for _, rec := range []struct {
@@ -71,7 +71,7 @@ func (r *run) instrument(in *instrument.Instruments) (err error) {
 
 // putAway closes what instrument opened.
 func (r *run) putAway() error {
-	err := r.meters.Close()
+	err := r.beside.Close()
 	for _, o := range r.recordings {
 		err = errors.Join(err, o.Close())
 	}

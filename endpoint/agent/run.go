@@ -51,7 +51,7 @@ type run struct {
 	calibration cpuclock.Calibration
 	clock       *pollers
 
-	meters     *instrument.Set
+	beside     *instrument.Set
 	recordings []instrument.Recording
 
 	began time.Time    // when the window opened

@@ -87,8 +87,8 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(wire.Sample)) (*samp
 	if r.p.Interval > 0 && r.p.Time > 0 {
 		n += int(r.p.Time / r.p.Interval)
 	}
-	line := newTimeline(n, r.meters.Width())
-	r.meters.Expect(min(n, line.most))
+	line := newTimeline(n, r.beside.Width())
+	r.beside.Expect(min(n, line.most))
 	flows, err := newFlows(r.p.Role, r.conns, r.counters, open)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.p.Role, err)
@@ -167,7 +167,7 @@ func (s *sampler) run(done *outcome) (err error) {
 			s.closed = true
 			s.others.Closes(s.r.stat)
 			s.last = s.edge()
-			s.r.meters.End()
+			s.r.beside.End()
 			s.last.own["sampler_cpu_seconds"] = float64(threadTime()-s.cost) / 1e9
 			s.sockets, s.unread = readBack(s.r.conns)
 			for _, o := range s.r.recordings {
@@ -311,7 +311,7 @@ func (s *sampler) take() error {
 		v.Verify = s.sight.seen
 	}
 	if len(s.samples) == 0 {
-		s.r.meters.Begin()
+		s.r.beside.Begin()
 		s.start(v, n)
 	} else {
 		s.interval(v, n)
@@ -326,9 +326,9 @@ func (s *sampler) take() error {
 func (s *sampler) interval(v wire.Sample, crossed uint64) {
 	if s.full() {
 		s.halve()
-		s.r.meters.Halve()
+		s.r.beside.Halve()
 	}
-	s.r.meters.Take(s.joins(v.At))
+	s.r.beside.Take(s.joins(v.At))
 	s.add(v, crossed)
 }
 
@@ -421,7 +421,7 @@ func (s *sampler) finish(cut bool) (*wire.Result, error) {
 	if s.r.clock != nil {
 		s.r.clock.report(s.r.p.Role, &res)
 	}
-	s.r.meters.Report(s.r.p.Role, &res, s.busyCPU)
+	s.r.beside.Report(s.r.p.Role, &res, s.busyCPU)
 	s.others.Report(&res)
 	for _, o := range s.r.recordings {
 		notes, warnings, err := o.Report(&res)

@@ -352,7 +352,7 @@ func (s *stranger) connect() {
 
 // strangeAgent is one whose engines, meters and instruments do no harm.
 func strangeAgent(token []byte, port int, opened *atomic.Int64) *Agent {
-	meter := instrument.Meter{Name: "meter", Open: func(instrument.Site) (instrument.Reader, error) { return idleReader{opened}, nil }}
+	meter := instrument.Counter{Name: "meter", Open: func(instrument.Place) (instrument.Reader, error) { return idleReader{opened}, nil }}
 	return &Agent{
 		Version: "test", Token: token, DataPort: port, Bind: "127.0.0.1", NoTune: true,
 		RX:     []endpoint.Engine{endpointtest.Plain{Role: endpoint.RX, Opened: opened, Known: []endpoint.Option{endpoint.Switch("switch", false, "")}}},
@@ -360,8 +360,8 @@ func strangeAgent(token []byte, port int, opened *atomic.Int64) *Agent {
 		Limits: wire.Limits{Time: 100 * time.Millisecond, Flows: 4, Memory: 1 << 20},
 		Facts:  func(string) results.Facts { return results.Facts{} },
 		Survey: func(context.Context, wire.Survey) (any, error) { return 1, nil },
-		Instruments: instrument.Instruments{Meters: []instrument.Meter{meter},
-			Profiler: instrument.Recorder{Name: "none", Open: func(instrument.Site) (instrument.Recording, error) {
+		Instruments: instrument.Instruments{Counters: []instrument.Counter{meter},
+			Profiler: instrument.Recorder{Name: "none", Open: func(instrument.Place) (instrument.Recording, error) {
 				return nil, fault.Errorf(fault.Unsupported, "no profiler")
 			}}},
 	}

@@ -41,8 +41,8 @@ func (r *ticking) Close() error { return nil }
 
 func openTicking(t *testing.T) *instrument.Set {
 	t.Helper()
-	m, err := instrument.Open(&instrument.Instruments{Meters: []instrument.Meter{{Name: "ticking",
-		Open: func(instrument.Site) (instrument.Reader, error) { return &ticking{}, nil }}}}, nil, instrument.Site{})
+	m, err := instrument.Open(&instrument.Instruments{Counters: []instrument.Counter{{Name: "ticking",
+		Open: func(instrument.Place) (instrument.Reader, error) { return &ticking{}, nil }}}}, nil, instrument.Place{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestDaysOfSamples(t *testing.T) {
 	results48 := map[endpoint.Role]*wire.Result{}
 	for _, role := range []endpoint.Role{endpoint.RX, endpoint.TX} {
 		m := openTicking(t)
-		s := &sampler{timeline: newTimeline(intervals, m.Width()), r: &run{p: wire.Prepare{Role: role}, meters: m}}
+		s := &sampler{timeline: newTimeline(intervals, m.Width()), r: &run{p: wire.Prepare{Role: role}, beside: m}}
 		m.Expect(s.most)
 		samples := cap(s.samples)
 		v, n := at(0)
@@ -212,7 +212,7 @@ func TestTimelineEdges(t *testing.T) {
 // ended then, is a part of the interval before it, with its bytes and readings.
 func TestSliver(t *testing.T) {
 	m := openTicking(t)
-	s := &sampler{timeline: newTimeline(3, m.Width()), r: &run{meters: m}}
+	s := &sampler{timeline: newTimeline(3, m.Width()), r: &run{beside: m}}
 	m.Expect(3)
 	m.Begin()
 	s.start(wire.Sample{}, 0)

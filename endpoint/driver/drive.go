@@ -20,9 +20,9 @@ import (
 	"zcbench/results/caveat"
 )
 
-// Trial is one run as its driver wants it. A nil client is a raw end: a plain
+// Run is one run as its driver wants it. A nil client is a raw end: a plain
 // TCP peer that is not ours.
-type Trial struct {
+type Run struct {
 	RX, TX         *Client
 	RXWant, TXWant wire.Prepare
 	Cell           string         // "": the hash of Settings
@@ -53,7 +53,7 @@ const lead = 200 * time.Millisecond
 // Drive runs a trial once and returns its record. On an error the record says
 // failed or, for Unsupported, skipped, with the reason; the error carries the
 // kind for the exit code. The clients of a failed trial are closed.
-func Drive(ctx context.Context, t Trial) (results.Record, error) {
+func Drive(ctx context.Context, t Run) (results.Record, error) {
 	started := time.Now()
 	if t.Cell == "" {
 		t.Cell = CellID(t.Settings)
@@ -101,7 +101,7 @@ func CellID(settings map[string]any) string {
 }
 
 // busy tells both ends that it takes so long until they are asked something.
-func (t *Trial) busy(most time.Duration) {
+func (t *Run) busy(most time.Duration) {
 	for _, c := range []*Client{t.RX, t.TX} {
 		if c != nil {
 			c.link.Busy(most)
@@ -117,7 +117,7 @@ type end struct {
 	marks [][]byte // that data connections have, which are the run's
 }
 
-func drive(ctx context.Context, t *Trial) (results.Record, error) {
+func drive(ctx context.Context, t *Run) (results.Record, error) {
 	rx := &end{Side: summary.Side{Role: endpoint.RX, Want: &t.RXWant}, c: t.RX, live: t.LiveRX}
 	tx := &end{Side: summary.Side{Role: endpoint.TX, Want: &t.TXWant}, c: t.TX, live: t.LiveTX}
 	var ends []*end
@@ -222,7 +222,7 @@ func drive(ctx context.Context, t *Trial) (results.Record, error) {
 
 // compareHosts holds what the run was placed for against what the two ends'
 // kernels show: CPU time of one host must not be counted for both ends.
-func (t *Trial) compareHosts(ctx context.Context, rec *results.Record) (err error) {
+func (t *Run) compareHosts(ctx context.Context, rec *results.Record) (err error) {
 	if t.RX == nil || t.TX == nil {
 		return nil
 	}
@@ -240,7 +240,7 @@ func (t *Trial) compareHosts(ctx context.Context, rec *results.Record) (err erro
 }
 
 // notes are what is to be known of every run over such a pair.
-func (t *Trial) notes(rec *results.Record) (notes []string) {
+func (t *Run) notes(rec *results.Record) (notes []string) {
 	nic, _ := rec.Facts.RX["nic"].(map[string]any)
 	steered := func(name string) bool { return strings.Contains(name, "rps") }
 	if t.shared == OneHost && t.RXWant.Scope == wire.ScopeCPUSet && nic["kind"] == "veth" &&
@@ -251,7 +251,7 @@ func (t *Trial) notes(rec *results.Record) (notes []string) {
 }
 
 // measure starts all ends at one time and waits for all results.
-func (t *Trial) measure(ctx context.Context, ends []*end, live func(endpoint.Role, wire.Sample)) error {
+func (t *Run) measure(ctx context.Context, ends []*end, live func(endpoint.Role, wire.Sample)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	slack := int64(lead)

@@ -37,14 +37,14 @@ func pipeAgent(t *testing.T, name string, a *agent.Agent) *Client {
 	return c
 }
 
-func trial(t *testing.T, flows int, rx, tx endpoint.Engine) Trial {
+func trial(t *testing.T, flows int, rx, tx endpoint.Engine) Run {
 	t.Helper()
 	p := wire.Prepare{
 		Engine: "plain", Flows: flows, Length: 10000, Pattern: endpoint.Pattern{Seed: 7, Period: 30000},
 		Time: 300 * time.Millisecond, Omit: 50 * time.Millisecond, Interval: 100 * time.Millisecond,
 		Scope: wire.ScopeThread, DataPort: endpointtest.FreePorts(t, flows), Host: "127.0.0.1",
 	}
-	tr := Trial{RXWant: p, TXWant: p, Settings: map[string]any{"flows": flows}}
+	tr := Run{RXWant: p, TXWant: p, Settings: map[string]any{"flows": flows}}
 	tr.RXWant.Role, tr.RXWant.Host, tr.RXWant.Bind = endpoint.RX, "", "127.0.0.1"
 	tr.TXWant.Role = endpoint.TX
 	tr.RX = pipeAgent(t, "receiver", &agent.Agent{RX: []endpoint.Engine{rx}})
@@ -116,7 +116,7 @@ func TestDriveFailures(t *testing.T) {
 	unsupported := fault.Errorf(fault.Unsupported, "no such hardware; buy it")
 	for name, tc := range map[string]struct {
 		rx, tx endpointtest.Plain
-		change func(*Trial)
+		change func(*Run)
 		kind   fault.Kind
 		text   string
 		status results.Status
@@ -127,12 +127,12 @@ func TestDriveFailures(t *testing.T) {
 			text: "receiver: rx engine plain, worker 0: boom", status: results.Failed},
 		"receiver fails in mid-run": {rx: endpointtest.Plain{RunErr: boom}, kind: fault.Failed, text: "boom", status: results.Failed},
 		"sender fails in mid-run":   {tx: endpointtest.Plain{RunErr: boom}, kind: fault.Failed, status: results.Failed},
-		"payload is corrupted":      {rx: endpointtest.Plain{Corrupt: true}, change: func(t *Trial) { t.RXWant.Validate = true }, kind: fault.Failed, text: "payload differs at byte", status: results.Failed},
+		"payload is corrupted":      {rx: endpointtest.Plain{Corrupt: true}, change: func(t *Run) { t.RXWant.Validate = true }, kind: fault.Failed, text: "payload differs at byte", status: results.Failed},
 		"ends count differently":    {tx: endpointtest.Plain{Skew: 1}, kind: fault.Failed, text: "one of them is wrong", status: results.Failed},
-		"unknown engine":            {change: func(t *Trial) { t.RXWant.Engine = "warp" }, kind: fault.Usage, text: `unknown rx engine "warp"; there are: plain`, status: results.Failed},
-		"length zero":               {change: func(t *Trial) { t.TXWant.Length = 0 }, kind: fault.Usage, text: "length", status: results.Failed},
-		"no such CPU":               {change: func(t *Trial) { t.RXWant.CPUs = []int{9999} }, kind: fault.Usage, text: "CPU 9999", status: results.Failed},
-		"nobody listens":            {change: func(t *Trial) { t.TXWant.Host = "127.0.0.2" }, kind: fault.Unreachable, text: "127.0.0.2", status: results.Failed},
+		"unknown engine":            {change: func(t *Run) { t.RXWant.Engine = "warp" }, kind: fault.Usage, text: `unknown rx engine "warp"; there are: plain`, status: results.Failed},
+		"length zero":               {change: func(t *Run) { t.TXWant.Length = 0 }, kind: fault.Usage, text: "length", status: results.Failed},
+		"no such CPU":               {change: func(t *Run) { t.RXWant.CPUs = []int{9999} }, kind: fault.Usage, text: "CPU 9999", status: results.Failed},
+		"nobody listens":            {change: func(t *Run) { t.TXWant.Host = "127.0.0.2" }, kind: fault.Unreachable, text: "127.0.0.2", status: results.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.rx.Role, tc.tx.Role = endpoint.RX, endpoint.TX

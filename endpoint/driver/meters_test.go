@@ -21,7 +21,7 @@ import (
 type tape struct {
 	mu      sync.Mutex
 	log     []string
-	site    instrument.Site
+	site    instrument.Place
 	openErr error
 	runErr  error
 }
@@ -46,7 +46,7 @@ func (p *tape) Report(res *wire.Result) (notes, warnings []string, err error) {
 }
 
 func (p *tape) recorder() instrument.Recorder {
-	return instrument.Recorder{Name: "tape", Open: func(s instrument.Site) (instrument.Recording, error) {
+	return instrument.Recorder{Name: "tape", Open: func(s instrument.Place) (instrument.Recording, error) {
 		p.site = s
 		if p.openErr != nil {
 			return nil, p.openErr
@@ -60,7 +60,7 @@ func (p *tape) recorder() instrument.Recorder {
 func TestInstruments(t *testing.T) {
 	tr := trial(t, 2, endpointtest.Plain{Role: endpoint.RX}, endpointtest.Plain{Role: endpoint.TX})
 	var reading atomic.Uint64
-	ticking := instrument.Meter{Name: "ticks", Open: func(s instrument.Site) (instrument.Reader, error) {
+	ticking := instrument.Counter{Name: "ticks", Open: func(s instrument.Place) (instrument.Reader, error) {
 		if len(s.Threads) != 2 || len(s.CPUs) == 0 || s.Stat == nil {
 			t.Errorf("site %+v", s)
 		}
@@ -72,13 +72,13 @@ func TestInstruments(t *testing.T) {
 			return nil
 		}}, nil
 	}}
-	absent := instrument.Meter{Name: "absent", Open: func(instrument.Site) (instrument.Reader, error) {
+	absent := instrument.Counter{Name: "absent", Open: func(instrument.Place) (instrument.Reader, error) {
 		return nil, fault.Errorf(fault.Unsupported, "buy one")
 	}}
 	taped := &tape{}
 	tr.RX = pipeAgent(t, "receiver", &agent.Agent{RX: []endpoint.Engine{endpointtest.Plain{Role: endpoint.RX}},
 		Facts:       func(string) results.Facts { return results.Facts{"missing": map[string]any{}} },
-		Instruments: instrument.Instruments{Meters: []instrument.Meter{ticking, absent}, Tracer: taped.recorder()}})
+		Instruments: instrument.Instruments{Counters: []instrument.Counter{ticking, absent}, Tracer: taped.recorder()}})
 	tr.RXWant.Syscalls = true
 	r, err := Drive(t.Context(), tr)
 	if err != nil {

@@ -39,7 +39,7 @@ type reader struct {
 
 // openPower has all meters of a trial read from now on. What cannot be opened
 // fails the trial: its user asked for it.
-func (t *Trial) openPower(ctx context.Context) (*meterings, error) {
+func (t *Run) openPower(ctx context.Context) (*meterings, error) {
 	ms := &meterings{shared: t.shared}
 	of := func(c *Client) *reader {
 		for _, r := range ms.readers {
@@ -118,7 +118,7 @@ func (t *Trial) openPower(ctx context.Context) (*meterings, error) {
 // CheckMeters opens meters and reads each once. An error is what a run with them
 // would fail with.
 func CheckMeters(ctx context.Context, all []Metering) error {
-	t := Trial{Power: all}
+	t := Run{Power: all}
 	ms, err := t.openPower(ctx)
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func CheckMeters(ctx context.Context, all []Metering) error {
 
 // quiet is how long an agent that only reads meters is asked nothing: while the others
 // open theirs, and until the run is over.
-func (t *Trial) quiet() time.Duration {
+func (t *Run) quiet() time.Duration {
 	long := t.Baseline + time.Duration(len(t.Power))*wire.PrepareWait
 	for _, p := range []*wire.Prepare{&t.RXWant, &t.TXWant} {
 		if p.Raw && p.Time == 0 {

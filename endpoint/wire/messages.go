@@ -150,7 +150,7 @@ type Prepare struct {
 	ScopeSet []int             `json:"scope_cpus,omitempty"` // CPUs of a cpuset scope
 	PeerSet  []int             `json:"peer_cpus,omitempty"`  // CPUs of the other end's cpuset scope, where it is on this host
 	Kin      []Process         `json:"kin,omitempty"`        // processes of the run, which may be on this host
-	Counters []string          `json:"counters,omitempty"`   // meters by name, all or none; empty: those that are cheap
+	Counters []string          `json:"counters,omitempty"`   // counters by name, all or none; empty: those that are cheap
 
 	// Only a trusted driver (a pipe, or a token) may set these.
 	Host       string `json:"host,omitempty"` // sender: where to connect
@@ -241,13 +241,13 @@ type Result struct {
 	Options    map[string]int  `json:"options,omitempty"` // of the engine, as results.End has them
 	Traits     []string        `json:"traits,omitempty"`  // of the engine, likewise
 
-	// What meters and recorders saw: a series for each interval between
+	// What counters and recorders saw: a series for each interval between
 	// Samples, CPUs and the rest for the window.
 	Series       []map[string]float64  `json:"series,omitempty"`
 	CPUs         []results.CPUTime     `json:"cpus,omitempty"`
 	SyscallCosts []results.SyscallCost `json:"syscall_costs,omitempty"`
 	Profile      *results.Profile      `json:"profile,omitempty"`
-	// Missing says why a meter could not be read, for the facts.
+	// Missing says why a counter could not be read, for the facts.
 	Missing map[string]string `json:"missing,omitempty"`
 }
 

@@ -8,24 +8,24 @@ import (
 	"zcbench/results/caveat"
 )
 
-// Meter reads something that the kernel or the hardware counts beside the
-// payload. Meters are values handed in by cmd, as engines are.
-type Meter struct {
+// Counter reads something that the kernel or the hardware counts beside the
+// payload. Counters are values handed in by cmd, as engines are.
+type Counter struct {
 	Name  string // in flags and in the facts that say what is missing
 	About string // a line of help
-	// Costly meters are read only when they are asked for.
+	// Costly counters are read only when they are asked for.
 	Costly bool
-	// Edges is set for a meter that is read only where the window opens and
+	// Edges is set for a counter that is read only where the window opens and
 	// closes, because a reading takes long or says little.
 	Edges bool
 	// Open readies one end's reading, before the connections exist. What this
 	// host lacks is an error of kind Unsupported, with the cure where there
 	// is one.
-	Open func(Site) (Reader, error)
+	Open func(Place) (Reader, error)
 }
 
-// Site is what a meter may look at.
-type Site struct {
+// Place is what a counter may look at.
+type Place struct {
 	Interface string // that carries the payload, "" where it is not known
 	Scope     wire.Scope
 	// CPUs are those of the scope, in order: of the host, of the set, or, where
@@ -39,12 +39,12 @@ type Site struct {
 	Flows func() []int
 }
 
-// Reader is an open Meter. Read is called from one thread, the sampler's, which
+// Reader is an open Counter. Read is called from one thread, the sampler's, which
 // shares the CPUs that are measured: it allocates as little as it can.
 type Reader interface {
 	// Quantities say what Read gives; they never change.
 	Quantities() []Quantity
-	// Read puts the raw value of each quantity into to. A meter whose Read
+	// Read puts the raw value of each quantity into to. A counter whose Read
 	// fails is not read again, and the run says so and goes on.
 	Read(to []uint64) error
 	Close() error
@@ -56,7 +56,7 @@ type Warner interface {
 	Warnings() []string
 }
 
-// Quantity is one value of a meter. Several of one name, of different CPUs or
+// Quantity is one value of a counter. Several of one name, of different CPUs or
 // sensors, are shown as one.
 type Quantity struct {
 	Name string // as in results.End.Counters, with the unit where it is no count
@@ -109,7 +109,7 @@ type Recorder struct {
 	Name string
 	// Open readies it, after the engine's threads were made, so that whatever
 	// fails does so before any payload.
-	Open func(Site) (Recording, error)
+	Open func(Place) (Recording, error)
 }
 
 // Recording is an open Recorder, used from one goroutine at a time.
@@ -125,7 +125,7 @@ type Recording interface {
 
 // Instruments are what an agent can read and record beside the payload.
 type Instruments struct {
-	Meters   []Meter
+	Counters []Counter
 	Profiler Recorder // --profile
 	Tracer   Recorder // --syscalls
 }

@@ -17,23 +17,23 @@ import (
 	"zcbench/results/caveat"
 )
 
-// Names that Prepare.Counters may have instead of meters'.
+// Names that Prepare.Counters may have instead of counters'.
 const (
 	AllCounters = "all"
 	NoCounters  = "none"
 )
 
-// chosen gives the meters that names ask for. Without names it is those that
+// chosen gives the counters that names ask for. Without names it is those that
 // are cheap.
-func (in *Instruments) chosen(names []string) ([]Meter, error) {
-	var list []Meter
-	for _, m := range in.Meters {
+func (in *Instruments) chosen(names []string) ([]Counter, error) {
+	var list []Counter
+	for _, m := range in.Counters {
 		if slices.Contains(names, m.Name) || slices.Contains(names, AllCounters) || len(names) == 0 && !m.Costly {
 			list = append(list, m)
 		}
 	}
 	for _, n := range names {
-		if n != AllCounters && n != NoCounters && !slices.ContainsFunc(in.Meters, func(m Meter) bool { return m.Name == n }) {
+		if n != AllCounters && n != NoCounters && !slices.ContainsFunc(in.Counters, func(m Counter) bool { return m.Name == n }) {
 			return nil, fault.Errorf(fault.Usage, "no counters %q; there are: %s", wire.Clip(n), in.names())
 		}
 	}
@@ -42,15 +42,15 @@ func (in *Instruments) chosen(names []string) ([]Meter, error) {
 
 func (in *Instruments) names() string {
 	var names []string
-	for _, m := range in.Meters {
+	for _, m := range in.Counters {
 		names = append(names, m.Name)
 	}
 	return strings.Join(names, " ")
 }
 
-// Set are the open meters of one end and what they have shown in its window.
+// Set are the open counters of one end and what they have shown in its window.
 type Set struct {
-	list    []*openMeter
+	list    []*openCounter
 	series  []string  // names, as in results.Sample.Series
 	joins   []join    // for each of series
 	rows    []float64 // a value for each of series, for each interval
@@ -59,8 +59,8 @@ type Set struct {
 	absent  []string // of those that all asked for
 }
 
-type openMeter struct {
-	Meter
+type openCounter struct {
+	Counter
 	reader  Reader
 	columns []column
 	now     []uint64
@@ -78,10 +78,10 @@ type column struct {
 	peers  int // columns of that series
 }
 
-// Open opens what names ask for. A meter that was asked for by its own
+// Open opens what names ask for. A counter that was asked for by its own
 // name must open; of the others the facts say why not, and where the user wants
 // all, a note which.
-func Open(in *Instruments, names []string, site Site) (_ *Set, err error) {
+func Open(in *Instruments, names []string, site Place) (_ *Set, err error) {
 	chosen, err := in.chosen(names)
 	if err != nil {
 		return nil, err
@@ -109,8 +109,8 @@ func Open(in *Instruments, names []string, site Site) (_ *Set, err error) {
 	return m, nil
 }
 
-func (m *Set) add(c Meter, r Reader) {
-	o := &openMeter{Meter: c, reader: r}
+func (m *Set) add(c Counter, r Reader) {
+	o := &openCounter{Counter: c, reader: r}
 	for _, q := range r.Quantities() {
 		if q.Scale == 0 {
 			q.Scale = 1
@@ -223,7 +223,7 @@ func (m *Set) Halve() {
 	m.rows = to
 }
 
-// End closes the window for the meters that are read at its edges only.
+// End closes the window for the counters that are read at its edges only.
 func (m *Set) End() {
 	for _, o := range m.list {
 		if o.Edges {
@@ -232,14 +232,14 @@ func (m *Set) End() {
 	}
 }
 
-func (o *openMeter) read() bool {
+func (o *openCounter) read() bool {
 	if o.err == nil {
 		o.err = o.reader.Read(o.now)
 	}
 	return o.err == nil
 }
 
-func (o *openMeter) take(row []float64) {
+func (o *openCounter) take(row []float64) {
 	if !o.read() {
 		return
 	}
@@ -333,7 +333,7 @@ func (m *Set) Report(role endpoint.Role, res *wire.Result, busy func(cpu int) *f
 
 // counters adds the totals and the means of the window, those of one name
 // together.
-func (o *openMeter) counters(role endpoint.Role, res *wire.Result, bytes float64) {
+func (o *openCounter) counters(role endpoint.Role, res *wire.Result, bytes float64) {
 	type figure struct {
 		*Quantity
 		total, sum float64

@@ -13,7 +13,7 @@ import (
 	"zcbench/results/caveat"
 )
 
-// script is a meter that shows given readings.
+// script is a counter that shows given readings.
 type script struct {
 	q      []Quantity
 	rows   [][]uint64
@@ -33,14 +33,14 @@ func (s *script) Read(to []uint64) error {
 	return nil
 }
 
-func (s *script) meter(name string) Meter {
-	return Meter{Name: name, Open: func(Site) (Reader, error) { return s, nil }}
+func (s *script) counter(name string) Counter {
+	return Counter{Name: name, Open: func(Place) (Reader, error) { return s, nil }}
 }
 
-// window reads the meters at 0, 1 and 3 s.
-func window(t *testing.T, in ...Meter) (*wire.Result, *Set) {
+// window reads the counters at 0, 1 and 3 s.
+func window(t *testing.T, in ...Counter) (*wire.Result, *Set) {
 	t.Helper()
-	m, err := Open(&Instruments{Meters: in}, nil, Site{})
+	m, err := Open(&Instruments{Counters: in}, nil, Place{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestTotals(t *testing.T) {
 			{20, 1300, 4, 9000, 3, 7},
 		},
 	}
-	res, _ := window(t, s.meter("nic"))
+	res, _ := window(t, s.counter("nic"))
 	same(t, "counters", res.Counters, map[string]float64{"packets": 310, "drops": 6, "cycles": 4000, "cycles_per_byte": 4, "bytes": 192, "still": 0})
 	if len(res.Series) != 2 {
 		t.Fatalf("%d series", len(res.Series))
@@ -97,7 +97,7 @@ func TestGauges(t *testing.T) {
 			{30, 60, 55000, 52000, uint64(below), 4000000},
 		},
 	}
-	res, _ := window(t, s.meter("all"))
+	res, _ := window(t, s.counter("all"))
 	same(t, "counters", res.Counters, map[string]float64{"rtt_us": 30, "celsius_max": 60, "outside": -5})
 	same(t, "first", res.Series[0], map[string]float64{"rtt_us": 30, "celsius_max": 60, "outside": -5, "cpu_mhz": 3000})
 	same(t, "second", res.Series[1], map[string]float64{"rtt_us": 45, "celsius_max": 55, "outside": -5, "cpu_mhz": 4000})
@@ -115,7 +115,7 @@ func TestCPUStates(t *testing.T) {
 			{150, 150, 52, 1, 299, 600_000},
 		},
 	}
-	res, _ := window(t, s.meter("cpu"))
+	res, _ := window(t, s.counter("cpu"))
 	if len(res.CPUs) != 1 || res.CPUs[0].CPU != 0 {
 		t.Fatalf("CPU 2 was idle: %+v", res.CPUs)
 	}
@@ -147,12 +147,12 @@ func TestGap(t *testing.T) {
 	}
 }
 
-// A meter that fails or is reset costs its figures, never the run.
-func TestMeterFails(t *testing.T) {
+// A counter that fails or is reset costs its figures, never the run.
+func TestCounterFails(t *testing.T) {
 	dying := &script{q: []Quantity{{Name: "a"}}, rows: [][]uint64{{1}, {2}}}
 	reset := &script{q: []Quantity{{Name: "b"}}, rows: [][]uint64{{1000}, {1100}, {3}}}
 	good := &script{q: []Quantity{{Name: "c"}}, rows: [][]uint64{{1}, {2}, {3}}}
-	res, _ := window(t, dying.meter("dying"), reset.meter("nic"), good.meter("good"))
+	res, _ := window(t, dying.counter("dying"), reset.counter("nic"), good.counter("good"))
 	same(t, "counters", res.Counters, map[string]float64{"c": 2})
 	for i, want := range []string{"counters dying are missing: the sensor fell off", "b of counters nic ran backwards"} {
 		if len(res.Warnings) != 2 || !strings.Contains(res.Warnings[i], want) {
@@ -160,14 +160,14 @@ func TestMeterFails(t *testing.T) {
 		}
 	}
 	if _, ok := res.Series[0]["a_per_second"]; ok {
-		t.Errorf("series of a meter that died: %v", res.Series)
+		t.Errorf("series of a counter that died: %v", res.Series)
 	}
 }
 
-// A meter that is read at the edges is read twice.
+// A counter that is read at the edges is read twice.
 func TestEdges(t *testing.T) {
 	s := &script{q: []Quantity{{Name: "a"}}, rows: [][]uint64{{1}, {5}}}
-	m := s.meter("edges")
+	m := s.counter("edges")
 	m.Edges = true
 	res, _ := window(t, m)
 	same(t, "counters", res.Counters, map[string]float64{"a": 4})
@@ -178,10 +178,10 @@ func TestEdges(t *testing.T) {
 
 func TestChoice(t *testing.T) {
 	lacks := errors.New("no such thing here")
-	mk := func(name string, err error, costly bool) Meter {
-		return Meter{Name: name, Costly: costly, Open: func(Site) (Reader, error) { return &script{}, err }}
+	mk := func(name string, err error, costly bool) Counter {
+		return Counter{Name: name, Costly: costly, Open: func(Place) (Reader, error) { return &script{}, err }}
 	}
-	in := &Instruments{Meters: []Meter{mk("a", nil, false), mk("b", lacks, false), mk("c", nil, true), mk("d", lacks, true)}}
+	in := &Instruments{Counters: []Counter{mk("a", nil, false), mk("b", lacks, false), mk("c", nil, true), mk("d", lacks, true)}}
 	for _, c := range []struct {
 		names   string
 		open    string
@@ -197,7 +197,7 @@ func TestChoice(t *testing.T) {
 		{"a d", "", 0, "", "counters d: no such thing here"},
 		{"nosuch", "", 0, "", "there are: a b c d"},
 	} {
-		m, err := Open(in, strings.Fields(c.names), Site{})
+		m, err := Open(in, strings.Fields(c.names), Place{})
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) {
 				t.Errorf("%s: %v, want %s", c.names, err, c.err)
@@ -220,7 +220,7 @@ func TestTakeAllocatesNothing(t *testing.T) {
 	for range 200 {
 		s.rows = append(s.rows, row)
 	}
-	m, err := Open(&Instruments{Meters: []Meter{s.meter("a")}}, nil, Site{})
+	m, err := Open(&Instruments{Counters: []Counter{s.counter("a")}}, nil, Place{})
 	if err != nil {
 		t.Fatal(err)
 	}

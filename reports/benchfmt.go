@@ -99,7 +99,7 @@ func benchWord(s string) string {
 // table of each.
 func benchUnit(m metric) string {
 	if m.name == "gbps" {
-		return unitSpeed
+		return m.unit
 	}
 	return benchWord(m.name)
 }

@@ -105,18 +105,18 @@ const (
 )
 
 // draw makes a chart with a panel for each facet and panel of the layout.
-func (r *drawing) draw(id, title, unit string, l layout, facets []facet, top float64) chart {
-	c := chart{ID: id, Title: title, Unit: unit, Columns: len(facets)}
+func (r *drawing) draw(id, title string, l layout, facets []facet, top float64) chart {
+	c := chart{ID: id, Title: title, Unit: facets[0].of.unit, Columns: len(facets)}
 	if len(facets) == 1 {
 		c.Columns = min(len(l.panels), 2)
 	}
 	highest, farthest := 0.0, 0.0
 	for _, k := range l.at {
 		for _, f := range facets {
-			if shown := over(k.measured(), f.of); shown.n > 0 {
+			if shown := f.of.over(k.measured()); shown.n > 0 {
 				highest = max(highest, shown.max)
 			}
-			if m := over(k.runs, f.of); m.n > 1 {
+			if m := f.of.over(k.runs); m.n > 1 {
 				farthest = max(farthest, m.hi)
 			}
 		}
@@ -132,7 +132,7 @@ func (r *drawing) draw(id, title, unit string, l layout, facets []facet, top flo
 	for p, name := range l.panels {
 		for f, one := range facets {
 			d := panel{ID: fmt.Sprintf("%s-%d-%d", id, p, f), Title: strings.Join(nonEmpty(one.title, name), ", ")}
-			r.fill(&d, l, p, one, unit, top, one.of.places(each(r.cells, one.of)...))
+			r.fill(&d, l, p, one, top, r.places(one.of))
 			c.Panels = append(c.Panels, d)
 		}
 	}
@@ -156,7 +156,7 @@ func nonEmpty(texts ...string) []string {
 	return list
 }
 
-func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top float64, places int) {
+func (r *drawing) fill(d *panel, l layout, p int, f facet, top float64, places int) {
 	step := tickStep(top)
 	for i := range 6 {
 		v := float64(i) * step
@@ -199,7 +199,7 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top floa
 				d.Labels = append(d.Labels, label{Class: "series", Text: printable.Clip(l.series[s], mostSeriesName), DX: -8, Y: y + height/2 + 4, End: true})
 			}
 			if c != nil {
-				b := r.slot(c, f, unit, top, places, y, height)
+				b := r.slot(c, f, top, places, y, height)
 				b.Class = fmt.Sprintf("c%d", group.colour)
 				if s < len(l.series)-1 {
 					b.Pattern = fmt.Sprintf("p%d", s+1)
@@ -220,7 +220,7 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, unit string, top floa
 }
 
 // slot is a cell's bar, with its interval, its runs, and what was published.
-func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, height int) slot {
+func (r *drawing) slot(c *cell, f facet, top float64, places, y, height int) slot {
 	s := slot{Cell: r.numbers[c], Y: y - 1, Height: height + 2, BarY: y, BarH: height, Mid: y + height/2, TextY: y + height/2 + 5, TextX: "0%"}
 	head := r.labelled(c)
 	if f.title != "" {
@@ -234,11 +234,11 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 			return s
 		}
 	}
-	m := over(c.runs, f.of)
+	m := f.of.over(c.runs)
 	end := 0.0
 	if m.n > 0 {
 		s.Text, s.Width, end = m.text(places)+r.mark(c, f.of), at(m.mean, top), m.mean
-		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, unit, m.n, printable.Plural(m.n, "run", "runs"))
+		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, f.of.unit, m.n, printable.Plural(m.n, "run", "runs"))
 		if m.n > 1 {
 			s.Interval = &reach{From: at(m.lo, top), To: at(m.hi, top), FromIn: m.lo >= 0, In: m.hi <= top}
 			s.Tip += fmt.Sprintf("\n95%% interval %s to %s", digits.Fixed(m.lo, places), digits.Fixed(m.hi, places))
@@ -248,7 +248,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 		s.Missing, s.Text, s.Tip = true, "not measured", head+"\nnot measured"
 	}
 	if f.idle != nil {
-		if w := over(c.runs, *f.idle); w.n > 0 && w.mean > 0 {
+		if w := f.idle.over(c.runs); w.n > 0 && w.mean > 0 {
 			s.Idle = &reach{From: at(m.mean, top), Length: at(min(w.mean, top-m.mean), top)}
 			s.Tip += fmt.Sprintf("\nand %s %% iowait, which is idle time", digits.Fixed(w.mean, 1))
 			end = max(end, min(m.mean+w.mean, top))
@@ -272,7 +272,7 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 		end = max(end, *v)
 	}
 	if len(said) > 0 {
-		s.Tip += "\nruns: " + strings.Join(shorten(said), ", ")
+		s.Tip += "\nruns: " + strings.Join(printable.Shorten(said), ", ")
 	}
 	if len(c.dropped) > 0 && len(said) > 0 {
 		s.Tip += " (in brackets: left out)"
@@ -293,8 +293,8 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 			}
 		}
 	}
-	if e := map[string]func(*results.Record) *results.End{"tx.watts": txEnd, "rx.watts": rxEnd}[f.of.name]; e != nil {
-		if rest := over(c.runs, resting(e)); rest.n > 0 {
+	if role, ok := strings.CutSuffix(f.of.name, ".watts"); ok && role != "total" {
+		if rest := resting(role).over(c.runs); rest.n > 0 {
 			s.Rest = at(rest.mean, top)
 			s.Tip += fmt.Sprintf("\nat rest before the run: %s W", digits.Fixed(rest.mean, 1))
 		}
@@ -304,13 +304,17 @@ func (r *drawing) slot(c *cell, f facet, unit string, top float64, places, y, he
 }
 
 // resting is an end's power before the run, where it was measured.
-func resting(end func(*results.Record) *results.End) metric {
-	return metric{of: endMetric(end, func(e *results.End) *float64 {
-		if e.Power == nil {
+func resting(role string) metric {
+	return metric{of: func(r *results.Record) *float64 {
+		e := r.TX
+		if role == "rx" {
+			e = r.RX
+		}
+		if e == nil || e.Power == nil {
 			return nil
 		}
 		return e.Power.Baseline
-	})}
+	}}
 }
 
 // point is a published figure with its study's name.
@@ -370,7 +374,7 @@ func trim(v float64) string { return fmt.Sprintf("%.6g", v) }
 // power, and what comes of it; and whether it was zero-copy at all.
 func (r *drawing) charts(l layout) []chart {
 	has := func(name string) bool {
-		return slices.ContainsFunc(r.cells, func(c *cell) bool { return over(c.measured(), known(name)).n > 0 })
+		return slices.ContainsFunc(r.cells, func(c *cell) bool { return known(name).over(c.measured()).n > 0 })
 	}
 	// What no cell has takes no room.
 	facets := func(prefix, suffix string, names ...string) []facet {
@@ -383,18 +387,18 @@ func (r *drawing) charts(l layout) []chart {
 		}
 		return list
 	}
-	list := []chart{r.draw("throughput", "Throughput", unitSpeed, l, []facet{{of: known("gbps")}}, 0)}
-	add := func(id, title, unit, note string, top float64, f []facet) {
+	list := []chart{r.draw("throughput", "Throughput", l, []facet{{of: known("gbps")}}, 0)}
+	add := func(id, title, note string, top float64, f []facet) {
 		if len(f) > 0 {
-			c := r.draw(id, title, unit, l, f, top)
+			c := r.draw(id, title, l, f, top)
 			c.Note = note
 			list = append(list, c)
 		}
 	}
-	cpu, note := facets("", ".cpu_percent", "tx", "rx"), "100 % is one CPU; "+legend(r.cells)
+	cpu, note := facets("", ".cpu_percent", "tx", "rx"), "100 % is one CPU; "+r.cpuLegend()
 	for i := range cpu {
 		name := strings.TrimSuffix(cpu[i].of.name, "cpu_percent") + "iowait_percent"
-		if slices.ContainsFunc(r.cells, func(c *cell) bool { return over(c.runs, known(name)).mean > 0 }) {
+		if slices.ContainsFunc(r.cells, func(c *cell) bool { return known(name).over(c.runs).mean > 0 }) {
 			m := known(name)
 			cpu[i].idle = &m
 		}
@@ -402,18 +406,18 @@ func (r *drawing) charts(l layout) []chart {
 	if slices.ContainsFunc(cpu, func(f facet) bool { return f.idle != nil }) {
 		note += " Dashed: iowait, which is idle time."
 	}
-	add("cpu", "CPU", unitCPU, note, 0, cpu)
+	add("cpu", "CPU", note, 0, cpu)
 	watts := facets("", ".watts", "tx", "rx")
 	if len(watts) == 0 {
 		watts = facets("", ".watts", "total") // one meter of both
 	}
-	note = strings.Replace(powerLegend(r.cells), " W: p", "P", 1)
-	if slices.ContainsFunc(r.cells, func(c *cell) bool { return over(c.runs, resting(txEnd)).n+over(c.runs, resting(rxEnd)).n > 0 }) {
+	note = strings.Replace(r.powerLegend(), " W: p", "P", 1)
+	if slices.ContainsFunc(r.cells, func(c *cell) bool { return resting("tx").over(c.runs).n+resting("rx").over(c.runs).n > 0 }) {
 		note += " The gap in a bar: at rest before the run."
 	}
-	add("power", "Power", unitWatts, note, 0, watts)
-	add("roi", "ROI per CPU", unitROICPU, "Return on investment, throughput² / CPU: more is better.", 0, facets("roi.cpu.", "", "tx", "rx", "total"))
-	add("roi-power", "ROI per watt", unitROIPower, "Throughput² / power: more is better.", 0, facets("roi.power.", "", "tx", "rx", "total"))
-	add("zerocopy", "Zero-copied", unitShare, "Payload that no CPU copied on that end, whoever asked for it.", 100, facets("", ".zero_copied_percent", "tx", "rx"))
+	add("power", "Power", note, 0, watts)
+	add("roi", "ROI per CPU", "Return on investment, throughput² / CPU: more is better.", 0, facets("roi.cpu.", "", "tx", "rx", "total"))
+	add("roi-power", "ROI per watt", "Throughput² / power: more is better.", 0, facets("roi.power.", "", "tx", "rx", "total"))
+	add("zerocopy", "Zero-copied", "Payload that no CPU copied on that end, whoever asked for it.", 100, facets("", ".zero_copied_percent", "tx", "rx"))
 	return list
 }

@@ -61,10 +61,9 @@ func (r *Report) columns() []column {
 
 // column is that of one metric.
 func (r *Report) column(over, head string, of metric) column {
-	figures := each(r.cells, of)
-	col := column{over: over, head: head, of: of, places: of.places(figures...)}
-	for i, c := range r.cells {
-		f := figures[i]
+	col := column{over: over, head: head, of: of, places: r.places(of)}
+	for _, c := range r.cells {
+		f := of.over(c.runs)
 		one := columnCell{figure: f}
 		if len(c.runs) > 0 {
 			one.text, one.around = f.text(col.places)+r.mark(c, of), f.around()

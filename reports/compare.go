@@ -12,6 +12,7 @@ import (
 	"golang.org/x/perf/benchmath"
 
 	"zcbench/internal/digits"
+	"zcbench/internal/printable"
 	"zcbench/results"
 )
 
@@ -130,7 +131,7 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 
 // has says whether some run that counts has the metric.
 func (r *Report) has(m metric) bool {
-	return slices.ContainsFunc(r.cells, func(c *cell) bool { return over(c.runs, m).n > 0 })
+	return slices.ContainsFunc(r.cells, func(c *cell) bool { return m.over(c.runs).n > 0 })
 }
 
 // ErrNothingToCompare says that two sets have no cell in common.
@@ -232,7 +233,7 @@ func orUnset(m map[string]string, k string) string {
 
 // compare tests one metric.
 func compare(x, y *cell, m metric) change {
-	c := change{old: over(x.runs, m), new: over(y.runs, m), percent: math.NaN(), lo: math.Inf(-1), hi: math.Inf(1), p: 1}
+	c := change{old: m.over(x.runs), new: m.over(y.runs), percent: math.NaN(), lo: math.Inf(-1), hi: math.Inf(1), p: 1}
 	if c.wont = incomparable(x, y, m, c); c.wont != "" {
 		return c
 	}
@@ -401,7 +402,7 @@ func (c *Comparison) environment() {
 			}
 		}
 		if len(texts) > 0 {
-			c.hosts = append(c.hosts, "the "+e.name+"'s host is not the same: "+strings.Join(shorten(texts), "; "))
+			c.hosts = append(c.hosts, "the "+e.name+"'s host is not the same: "+strings.Join(printable.Shorten(texts), "; "))
 		}
 	}
 }
@@ -452,7 +453,7 @@ func (c *Comparison) Blind() string {
 	if len(few) == 0 {
 		return ""
 	}
-	return "too few runs for any difference to be significant (4 and 4 are enough): " + strings.Join(shorten(few), "; ")
+	return "too few runs for any difference to be significant (4 and 4 are enough): " + strings.Join(printable.Shorten(few), "; ")
 }
 
 // Missing names the cells of the old set that the new one does not have: whatever
@@ -461,7 +462,7 @@ func (c *Comparison) Missing() (names []string) {
 	for _, k := range c.onlyOld {
 		names = append(names, k.label())
 	}
-	return shorten(names)
+	return printable.Shorten(names)
 }
 
 // remarks are what must be known to read the figures.
@@ -473,20 +474,20 @@ func (c *Comparison) remarks() []string {
 			list = append(list, p.old.label()+" is not the same in both: "+p.differs)
 		}
 		if a, b := controlsOf([]*cell{p.old}), controlsOf([]*cell{p.new}); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
-			list = append(list, fmt.Sprintf("%s has another congestion control: %s → %s", p.old.label(), strings.Join(shorten(a), " / "), strings.Join(shorten(b), " / ")))
+			list = append(list, fmt.Sprintf("%s has another congestion control: %s → %s", p.old.label(), strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
 		}
 		for _, e := range []struct {
 			name string
 			of   func(*results.Record) *results.End
 		}{{"sender", txEnd}, {"receiver", rxEnd}} {
 			if a, b := clocksOf([]*cell{p.old}, e.of), clocksOf([]*cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
-				list = append(list, fmt.Sprintf("%s: the %s's CPU is by another clock: %s → %s", p.old.label(), e.name, strings.Join(shorten(a), " / "), strings.Join(shorten(b), " / ")))
+				list = append(list, fmt.Sprintf("%s: the %s's CPU is by another clock: %s → %s", p.old.label(), e.name, strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
 			}
 			if a, b := metersOf([]*cell{p.old}, e.of), metersOf([]*cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
-				list = append(list, fmt.Sprintf("%s: the %s's power is of another meter: %s → %s", p.old.label(), e.name, strings.Join(shorten(a), " / "), strings.Join(shorten(b), " / ")))
+				list = append(list, fmt.Sprintf("%s: the %s's power is of another meter: %s → %s", p.old.label(), e.name, strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
 			}
 		}
-		if over(p.old.runs, known("gbps")).bimodal || over(p.new.runs, known("gbps")).bimodal {
+		if known("gbps").over(p.old.runs).bimodal || known("gbps").over(p.new.runs).bimodal {
 			heaped = append(heaped, p.old.label())
 		}
 	}
@@ -494,7 +495,7 @@ func (c *Comparison) remarks() []string {
 		list = append(list, blind)
 	}
 	if len(heaped) > 0 {
-		list = append(list, "runs in two heaps, of which a median is typical of neither: "+strings.Join(shorten(heaped), "; "))
+		list = append(list, "runs in two heaps, of which a median is typical of neither: "+strings.Join(printable.Shorten(heaped), "; "))
 	}
 	for _, side := range []struct {
 		name  string
@@ -505,7 +506,7 @@ func (c *Comparison) remarks() []string {
 			names = append(names, k.label())
 		}
 		if len(names) > 0 {
-			list = append(list, "only in "+side.name+": "+strings.Join(shorten(names), "; "))
+			list = append(list, "only in "+side.name+": "+strings.Join(printable.Shorten(names), "; "))
 		}
 	}
 	list = append(list, c.hosts...)

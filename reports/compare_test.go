@@ -226,7 +226,7 @@ func TestCompareRefuses(t *testing.T) {
 			t.Errorf("%s: %+v", c.metrics[i].name, d)
 		}
 	}
-	if text := powerLegend(FirstLook(slices.Concat(before, after)).cells); !strings.Contains(text, "CPU packages, which is not the wall; of whole hosts") {
+	if text := FirstLook(slices.Concat(before, after)).powerLegend(); !strings.Contains(text, "CPU packages, which is not the wall; of whole hosts") {
 		t.Errorf("legend %q", text)
 	}
 	if c, err = Compare(Of(before[:3]), Of(after[:3]), CompareOptions{}); err != nil {

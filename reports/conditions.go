@@ -192,8 +192,8 @@ func without(list []string, one string) []string {
 
 // powerLegend says what power is of; nothing where it was not measured, or
 // the records do not say.
-func powerLegend(cells []*cell) string {
-	list := powerScopesOf(cells, txEnd, rxEnd)
+func (r *Report) powerLegend() string {
+	list := powerScopesOf(r.cells, txEnd, rxEnd)
 	var parts []string
 	for _, s := range list {
 		parts = append(parts, cmp.Or(powerScopes[s], printable.Clip(printable.Line(s), 24), "unknown"))
@@ -207,20 +207,20 @@ func powerLegend(cells []*cell) string {
 	return " W: power of " + strings.Join(parts, "; of ") + ". These do not compare."
 }
 
-// legend says how CPU time was counted.
-func legend(cells []*cell) string {
-	list := scopesOf(cells, txEnd, rxEnd)
+// cpuLegend says how CPU time was counted.
+func (r *Report) cpuLegend() string {
+	list := scopesOf(r.cells, txEnd, rxEnd)
 	switch len(list) {
 	case 0:
 		return "it was not measured."
 	case 1:
-		return "counted for each end over " + scope(list[0]) + "." + clockLegend(cells)
+		return "counted for each end over " + scope(list[0]) + "." + clockLegend(r.cells)
 	}
 	var parts []string
 	for _, s := range list {
 		parts = append(parts, letter(s)+" over "+scope(s))
 	}
-	return "counted for an end: " + strings.Join(parts, "; ") + ". These do not compare." + clockLegend(cells)
+	return "counted for an end: " + strings.Join(parts, "; ") + ". These do not compare." + clockLegend(r.cells)
 }
 
 // mark has the letters behind a figure of CPU time, which are needed only where it
@@ -262,14 +262,23 @@ func used(r *results.Record) string {
 	return tx
 }
 
-// scope is how an end's CPU was counted in a cell's runs.
-func (c *cell) scope(end func(*results.Record) *results.End) string {
-	return printable.Line(strings.Join(scopesOf([]*cell{c}, end), "+"))
+// conditions are how CPU time and power of an end were found in a cell's runs.
+type conditions struct {
+	cpuScope, powerScope string
+	clocks               []string
 }
 
-// powerScope is what an end's meters saw in a cell's runs.
-func (c *cell) powerScope(end func(*results.Record) *results.End) string {
-	return printable.Line(strings.Join(powerScopesOf([]*cell{c}, end), "+"))
+// conditions are those of an end, rx or tx.
+func (c *cell) conditions(role string) conditions {
+	end, one := ends[role], []*cell{c}
+	join := func(list []string) string { return printable.Line(strings.Join(list, "+")) }
+	return conditions{join(scopesOf(one, end)), join(powerScopesOf(one, end)), clocksOf(one, end)}
+}
+
+// cpuCompares says whether CPU time was found in one way in all runs, by clocks that
+// compare.
+func (r *Report) cpuCompares() bool {
+	return len(scopesOf(r.cells, txEnd, rxEnd)) == 1 && clocksCompare(clocksOf(r.cells, txEnd, rxEnd))
 }
 
 // legend says what the figures are.
@@ -278,6 +287,6 @@ func (r *Report) legend() string {
 	if r.asked {
 		return text
 	}
-	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + legend(r.cells)
-	return text + powerLegend(r.cells)
+	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + r.cpuLegend()
+	return text + r.powerLegend()
 }

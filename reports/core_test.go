@@ -249,9 +249,9 @@ func TestMetrics(t *testing.T) {
 	}
 	var got []string
 	for _, m := range r.metrics {
-		got = append(got, fmt.Sprintf("%s %.4g", m.name, over(r.cells[0].runs, m).mean))
+		got = append(got, fmt.Sprintf("%s %.4g", m.name, m.over(r.cells[0].runs).mean))
 	}
-	roi := over(r.cells[0].runs, known("roi.cpu.rx")).mean
+	roi := known("roi.cpu.rx").over(r.cells[0].runs).mean
 	want := []string{"rx.counters.tcp_rtt_us 12", fmt.Sprintf("roi.cpu.tx %.4g", roi*90/80), fmt.Sprintf("roi.cpu.rx %.4g", roi), fmt.Sprintf("roi.cpu.total %.4g", roi*90/170), "rx.syscalls.recvmsg 50", "rx.syscalls_per_gb.recvmsg 25"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

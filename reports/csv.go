@@ -54,11 +54,12 @@ func writeCSV(w io.Writer, r *Report) error {
 		return err
 	}
 	for _, k := range r.cells {
+		tx, rx := k.conditions("tx"), k.conditions("rx")
 		warnings := strings.Join(k.warnings(), "; ")
 		for _, m := range r.metrics {
-			f := over(k.runs, m)
-			line := slices.Concat(k.by, []string{k.differs, "measured", printable.Line(k.id), k.tx, k.rx, k.scope(txEnd), k.scope(rxEnd), k.powerScope(txEnd),
-				k.powerScope(rxEnd), m.name, m.unit, strconv.Itoa(m.better),
+			f := m.over(k.runs)
+			line := slices.Concat(k.by, []string{k.differs, "measured", printable.Line(k.id), k.tx, k.rx, tx.cpuScope, rx.cpuScope, tx.powerScope,
+				rx.powerScope, m.name, m.unit, strconv.Itoa(m.better),
 				strconv.Itoa(f.n), strconv.Itoa(len(k.dropped)), strconv.Itoa(len(k.failed)), strconv.Itoa(len(k.skipped))})
 			for _, v := range []float64{f.mean, f.lo, f.hi, f.sd, f.median, f.min, f.max} {
 				line = append(line, optionally(v, f.n > 0))
@@ -79,7 +80,7 @@ func writeCSV(w io.Writer, r *Report) error {
 			if p.Upper > 0 {
 				upper = p.Upper
 			}
-			line = append(line, p.what, s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", unitSpeed, "1", "", "", "", "",
+			line = append(line, p.what, s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", known("gbps").unit, "1", "", "", "", "",
 				optionally((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", optionally(p.Gbps, p.Upper > 0), optionally(upper, p.Upper > 0), s.Source)
 			if err := c.Write(line); err != nil {
 				return err

@@ -135,7 +135,7 @@ func agreement(verdicts map[cause]int, n int) string {
 func (c *cell) verdict(one *run, n int, d diagnosis) string {
 	text := c.label()
 	if n > 1 {
-		f := over(c.runs, known("gbps"))
+		f := known("gbps").over(c.runs)
 		text += fmt.Sprintf(", %s Gbit/s on average of %s; the one next to the median (%s, %s Gbit/s)",
 			f.text(decimals(f)), printable.Count(n, "run"), printable.Line(one.ID), digits.Fixed(one.Gbps, decimals(f)))
 	} else {
@@ -149,7 +149,7 @@ func (c *cell) verdict(one *run, n int, d diagnosis) string {
 
 // nearMedian is the run whose throughput is next to the median's.
 func nearMedian(runs []*run) *run {
-	f := over(runs, known("gbps"))
+	f := known("gbps").over(runs)
 	return slices.MinFunc(runs, func(a, b *run) int {
 		return cmp.Compare(math.Abs(a.Gbps-f.median), math.Abs(b.Gbps-f.median))
 	})

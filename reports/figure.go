@@ -36,7 +36,7 @@ type figure struct {
 }
 
 // over makes the figure of those runs that have the metric.
-func over(runs []*run, m metric) figure {
+func (m metric) over(runs []*run) figure {
 	nan := math.NaN()
 	f := figure{lo: nan, hi: nan, sd: nan, min: math.Inf(1), max: math.Inf(-1), median: nan}
 	for _, r := range runs {
@@ -190,7 +190,7 @@ func each(cells []*cell, metrics ...metric) []figure {
 	var list []figure
 	for _, c := range cells {
 		for _, m := range metrics {
-			list = append(list, over(c.runs, m))
+			list = append(list, m.over(c.runs))
 		}
 	}
 	return list

@@ -135,7 +135,7 @@ func (s *Set) check(name string) error {
 		}
 	}
 	all := s.names()
-	return fmt.Errorf("no run has %q%s; there are %s, and the facts of the ends, such as kernel.release or rx.nic.mtu", name, nearest(name, all), strings.Join(shorten(all), ", "))
+	return fmt.Errorf("no run has %q%s; there are %s, and the facts of the ends, such as kernel.release or rx.nic.mtu", name, nearest(name, all), strings.Join(printable.Shorten(all), ", "))
 }
 
 // condition is one part of a filter.
@@ -347,7 +347,7 @@ func (s *Set) mix(c *cell) {
 			continue
 		}
 		slices.SortFunc(seen[k], natural)
-		values := strings.Join(shorten(seen[k]), " / ")
+		values := strings.Join(printable.Shorten(seen[k]), " / ")
 		c.mixed = append(c.mixed, k+" "+values)
 		if k != "engines" {
 			c.flat[k], c.pooled[k] = values, true
@@ -359,7 +359,7 @@ func (s *Set) mix(c *cell) {
 	}
 	slices.Sort(tx)
 	slices.Sort(rx)
-	c.tx, c.rx = strings.Join(shorten(tx), " / "), strings.Join(shorten(rx), " / ")
+	c.tx, c.rx = strings.Join(printable.Shorten(tx), " / "), strings.Join(printable.Shorten(rx), " / ")
 }
 
 // distinguish names the settings that tell cells of the same name apart.

@@ -264,12 +264,7 @@ func varyingGrid(r *Report) *grid {
 // syscalls are calls over 10⁹ bytes, means of the runs that count.
 func syscallGrid(r *Report) *grid {
 	const most = 16
-	var of []metric
-	for _, m := range extra(r.runs) {
-		if strings.Contains(m.name, ".syscalls_per_gb.") {
-			of = append(of, m)
-		}
-	}
+	of := r.syscallsPerGB()
 	if len(of) == 0 {
 		return nil
 	}
@@ -285,7 +280,7 @@ func syscallGrid(r *Report) *grid {
 		}
 		row := gridRow{Name: r.named(c), Differs: c.differs}
 		for _, m := range of {
-			f := over(c.runs, m)
+			f := m.over(c.runs)
 			row.Values = append(row.Values, f.text(max(0, decimals(f)-1)))
 		}
 		g.Rows = append(g.Rows, row)
@@ -356,11 +351,11 @@ func bests(r *Report) []best {
 		of          metric
 		places      int
 	}
-	contests := []contest{{"Highest throughput", "Gbit/s", known("gbps"), decimals(each(cells, known("gbps"))...)}}
+	contests := []contest{{"Highest throughput", "Gbit/s", known("gbps"), r.places(known("gbps"))}}
 	// ROI has a winner only where all CPU time was counted in one way.
-	if len(scopesOf(cells, txEnd, rxEnd)) == 1 && clocksCompare(clocksOf(cells, txEnd, rxEnd)) {
+	if r.cpuCompares() {
 		const unit = "(Gbit/s)² per CPU %"
-		places := decimals(each(cells, known("roi.cpu.tx"), known("roi.cpu.rx"), known("roi.cpu.total"))...)
+		places := r.places(known("roi.cpu.tx"), known("roi.cpu.rx"), known("roi.cpu.total"))
 		contests = append(contests, contest{"Highest ROI, both ends", unit, known("roi.cpu.total"), places},
 			contest{"Highest ROI, sender", unit, known("roi.cpu.tx"), places}, contest{"Highest ROI, receiver", unit, known("roi.cpu.rx"), places})
 	}
@@ -369,7 +364,7 @@ func bests(r *Report) []best {
 		var who *cell
 		var top figure
 		for _, c := range cells {
-			if f := over(c.runs, b.of); f.n > 0 && (who == nil || f.mean > top.mean) {
+			if f := b.of.over(c.runs); f.n > 0 && (who == nil || f.mean > top.mean) {
 				who, top = c, f
 			}
 		}
@@ -389,7 +384,7 @@ func howSure(r *Report, who *cell, top figure, of metric, places int) string {
 	var near []string
 	for _, c := range r.cells {
 		// An interval that is not known may reach anywhere.
-		if f := over(c.runs, of); c != who && f.n > 0 && !(top.lo > f.hi) {
+		if f := of.over(c.runs); c != who && f.n > 0 && !(top.lo > f.hi) {
 			near = append(near, r.labelled(c))
 		}
 	}
@@ -433,10 +428,10 @@ func runLog(r *Report) (rows []logRow, left int) {
 		}
 		if e.r.Status == results.OK {
 			one := []*run{e.r}
-			speed, roi := over(one, known("gbps")), over(one, known("roi.cpu.total"))
+			speed, roi := known("gbps").over(one), known("roi.cpu.total").over(one)
 			row.Gbps, row.ROI = speed.text(decimals(speed)), roi.text(decimals(roi))
-			row.CPUTX, row.CPURX = over(one, known("tx.cpu_percent")).text(1), over(one, known("rx.cpu_percent")).text(1)
-			zero := func(name string) string { return over(one, known(name)).text(1) }
+			row.CPUTX, row.CPURX = known("tx.cpu_percent").over(one).text(1), known("rx.cpu_percent").over(one).text(1)
+			zero := func(name string) string { return known(name).over(one).text(1) }
 			row.ZeroTX, row.ZeroRX = zero("tx.zero_copied_percent"), zero("rx.zero_copied_percent")
 		}
 		rows = append(rows, row)

@@ -86,16 +86,16 @@ func writeJSON(w io.Writer, r *Report) error {
 		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
 	}
 	for _, c := range r.cells {
-		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: c.scope(txEnd), RXScope: c.scope(rxEnd),
-			TXClock: append([]string{}, clocksOf([]*cell{c}, txEnd)...), RXClock: append([]string{},
-				clocksOf([]*cell{c}, rxEnd)...), TXPower: c.powerScope(txEnd), RXPower: c.powerScope(rxEnd), Group: map[string]string{}, Differs: c.differs,
+		tx, rx := c.conditions("tx"), c.conditions("rx")
+		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: tx.cpuScope, RXScope: rx.cpuScope,
+			TXClock: append([]string{}, tx.clocks...), RXClock: append([]string{}, rx.clocks...), TXPower: tx.powerScope, RXPower: rx.powerScope, Group: map[string]string{}, Differs: c.differs,
 			N: len(c.runs), Dropped: len(c.dropped), Failed: len(c.failed), Skipped: len(c.skipped),
 			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, c.warnings()...)}
 		for i, name := range r.by {
 			k.Group[name] = c.by[i]
 		}
 		for _, m := range r.metrics {
-			if f := over(c.runs, m); f.n > 0 {
+			if f := m.over(c.runs); f.n > 0 {
 				k.Figures[m.name] = jsonFigure{f.n, finite(f.mean), finite(f.lo), finite(f.hi), finite(f.sd), finite(f.median), finite(f.min), finite(f.max)}
 			}
 		}

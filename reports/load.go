@@ -211,7 +211,7 @@ func (s *Set) pairs() string {
 	for _, name := range slices.Sorted(maps.Keys(runs)) {
 		parts = append(parts, fmt.Sprintf("%s (%d)", name, runs[name]))
 	}
-	return fmt.Sprintf("runs of %d pairs of hosts: %s; --group-by or --filter machine.hostname parts them", len(runs), strings.Join(shorten(parts), ", "))
+	return fmt.Sprintf("runs of %d pairs of hosts: %s; --group-by or --filter machine.hostname parts them", len(runs), strings.Join(printable.Shorten(parts), ", "))
 }
 
 // Empty says that there is no run.

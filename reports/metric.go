@@ -30,6 +30,9 @@ const (
 	unitShare    = "% of payload"
 )
 
+// ends are the two of a run, by role.
+var ends = map[string]func(*results.Record) *results.End{"tx": txEnd, "rx": rxEnd}
+
 func rxEnd(r *results.Record) *results.End { return r.RX }
 func txEnd(r *results.Record) *results.End { return r.TX }
 
@@ -114,12 +117,17 @@ func (m metric) atLeast(runs []*run) bool {
 	})
 }
 
-// places is how many decimals figures of the metric take.
-func (m metric) places(figures ...figure) int {
-	if m.unit == unitCPU || m.unit == unitWatts {
+// places is how many decimals figures of some metrics take in the report's cells.
+func (r *Report) places(metrics ...metric) int {
+	if slices.ContainsFunc(metrics, func(m metric) bool { return m.unit == unitCPU || m.unit == unitWatts }) {
 		return 1
 	}
-	return decimals(figures...)
+	return decimals(each(r.cells, metrics...)...)
+}
+
+// syscallsPerGB are the calls of both ends over 10⁹ bytes, a metric for each.
+func (r *Report) syscallsPerGB() []metric {
+	return slices.DeleteFunc(extra(r.runs), func(m metric) bool { return !strings.Contains(m.name, ".syscalls_per_gb.") })
 }
 
 // families are metrics that only some engines and hosts have: under each end,
@@ -181,7 +189,7 @@ func choose(names []string, runs []*run) ([]metric, error) {
 			for _, m := range all {
 				list = append(list, m.name)
 			}
-			return nil, fmt.Errorf("no run has a metric %q%s; there are %s", name, nearest(name, list), strings.Join(shorten(list), ", "))
+			return nil, fmt.Errorf("no run has a metric %q%s; there are %s", name, nearest(name, list), strings.Join(printable.Shorten(list), ", "))
 		}
 	}
 	return chosen, nil
@@ -210,15 +218,6 @@ func extra(runs []*run) []metric {
 		}
 	}
 	return list
-}
-
-// shorten leaves the start of a long list of names.
-func shorten(list []string) []string {
-	const most = 40
-	if len(list) <= most {
-		return list
-	}
-	return append(slices.Clone(list[:most]), "…")
 }
 
 // nearest suggests the name of a list that was probably meant.

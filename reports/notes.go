@@ -53,7 +53,7 @@ func notesOf(cells []*cell) []note {
 		}
 		measured++
 		if own := controlsOf([]*cell{c}); len(controls) > 1 && len(own) == 1 && !asked {
-			add(c, fmt.Sprintf("congestion control %s, and others here have %s: beside them it is compared too", own[0], strings.Join(shorten(without(controls, own[0])), "; ")))
+			add(c, fmt.Sprintf("congestion control %s, and others here have %s: beside them it is compared too", own[0], strings.Join(printable.Shorten(without(controls, own[0])), "; ")))
 		}
 		for _, r := range c.runs {
 			for _, w := range slices.Concat(r.Notes, r.Warnings) {
@@ -172,7 +172,7 @@ func (c *cell) doubts() []string {
 	} else if n < fewRuns {
 		texts = append(texts, fmt.Sprintf("fewer than %d runs count: the intervals rest on few runs, and a comparison may miss a real difference", fewRuns))
 	}
-	if f := over(c.runs, known("gbps")); f.bimodal {
+	if f := known("gbps").over(c.runs); f.bimodal {
 		d := decimals(f)
 		texts = append(texts, fmt.Sprintf("the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches", digits.Fixed(f.lowMode, d), digits.Fixed(f.upper, d)))
 	}
@@ -184,10 +184,10 @@ func (c *cell) doubts() []string {
 			texts = append(texts, fmt.Sprintf("the %s's power was not measured of one thing in all runs (%s): its mean and ROI mix them", e.name, printable.Line(strings.Join(list, ", "))))
 		}
 		if list := metersOf([]*cell{c}, e.of); len(list) > 1 {
-			texts = append(texts, fmt.Sprintf("the %s's power was not measured by one meter in all runs (%s): its mean and ROI mix them", e.name, strings.Join(shorten(list), ", ")))
+			texts = append(texts, fmt.Sprintf("the %s's power was not measured by one meter in all runs (%s): its mean and ROI mix them", e.name, strings.Join(printable.Shorten(list), ", ")))
 		}
 		if list := clocksOf([]*cell{c}, e.of); len(list) > 1 && len(scopesOf([]*cell{c}, e.of)) == 1 {
-			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted by one clock in all runs (%s): its mean and ROI mix them", e.name, strings.Join(shorten(list), ", ")))
+			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted by one clock in all runs (%s): its mean and ROI mix them", e.name, strings.Join(printable.Shorten(list), ", ")))
 		}
 		if list := scopesOf([]*cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name, strings.Join(list, ", ")))
@@ -197,11 +197,11 @@ func (c *cell) doubts() []string {
 		texts = append(texts, fmt.Sprintf("the power of both ends was not measured of one thing in all runs (%s): its mean and ROI mix them", printable.Line(strings.Join(list, ", "))))
 	}
 	if list := controlsOf([]*cell{c}); len(list) > 1 {
-		texts = append(texts, fmt.Sprintf("the congestion control was not one in all runs (%s): they are no repeats of each other", strings.Join(shorten(list), "; ")))
+		texts = append(texts, fmt.Sprintf("the congestion control was not one in all runs (%s): they are no repeats of each other", strings.Join(printable.Shorten(list), "; ")))
 	}
 	var partly []string
 	for _, m := range metrics {
-		if f := over(c.runs, m); f.n > 0 && f.n < len(c.runs) && !strings.HasPrefix(m.name, "roi.") && !strings.HasPrefix(m.name, "total.") {
+		if f := m.over(c.runs); f.n > 0 && f.n < len(c.runs) && !strings.HasPrefix(m.name, "roi.") && !strings.HasPrefix(m.name, "total.") {
 			partly = append(partly, fmt.Sprintf("%s in %d", m.name, f.n))
 		}
 	}
@@ -311,11 +311,11 @@ func (c *cell) drift() []string {
 		for _, name := range slices.Sorted(maps.Keys(values)) {
 			// Another command may well ask for the same cell.
 			if v := values[name]; len(v) > 1 && name != "process.command" {
-				changed = append(changed, name+" "+strings.Join(shorten(v), ", then "))
+				changed = append(changed, name+" "+strings.Join(printable.Shorten(v), ", then "))
 			}
 		}
 		if len(changed) > 0 {
-			texts = append(texts, "the "+e.name+"'s host changed between runs: "+strings.Join(shorten(changed), "; "))
+			texts = append(texts, "the "+e.name+"'s host changed between runs: "+strings.Join(printable.Shorten(changed), "; "))
 		}
 	}
 	return texts

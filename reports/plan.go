@@ -102,7 +102,7 @@ func (p *plans) remarks() []string {
 			files[i] = printable.Line(files[i])
 		}
 		texts = append(texts, fmt.Sprintf("whether all planned runs of experiment %s are here cannot be known: no %s stands beside %s; zcbench report DIR over the directory of zcbench run would know",
-			printable.Line(name), results.PlanFile, strings.Join(shorten(files), ", ")))
+			printable.Line(name), results.PlanFile, strings.Join(printable.Shorten(files), ", ")))
 	}
 	return texts
 }

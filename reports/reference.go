@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"zcbench/internal/printable"
 )
 
 // Study is what others have published: for orientation, as their hosts and
@@ -198,7 +200,7 @@ func (r *Report) beside(s Study) besides {
 			}
 		}
 		if len(found) == 1 {
-			f := over(found[0].runs, known("gbps"))
+			f := known("gbps").over(found[0].runs)
 			b.cell, b.differs, b.here = found[0], s.differs(found[0]), f.text(decimals(f))
 		}
 		list = append(list, b)
@@ -281,7 +283,7 @@ func (s Study) differs(c *cell) []string {
 		for _, one := range c.runs {
 			values = add(values, cmp.Or(of(one.flat), "not recorded"))
 		}
-		return strings.Join(shorten(values), " / ")
+		return strings.Join(printable.Shorten(values), " / ")
 	}
 	either := func(name string) func(flat) string {
 		return func(f flat) string {
@@ -330,12 +332,12 @@ func differing(list []beside) []string {
 	for _, text := range order {
 		on := ""
 		if len(order) > 1 {
-			on = " (" + strings.Join(shorten(cells[text]), "; ") + ")"
+			on = " (" + strings.Join(printable.Shorten(cells[text]), "; ") + ")"
 		}
 		texts = append(texts, "Not as published here: "+text+on+".")
 	}
 	if len(not) > 0 {
-		texts = append(texts, "Left out: "+strings.Join(shorten(not), "; ")+".")
+		texts = append(texts, "Left out: "+strings.Join(printable.Shorten(not), "; ")+".")
 	}
 	return texts
 }

@@ -298,11 +298,11 @@ func TestFigures(t *testing.T) {
 		got  figure
 		want figure
 	}{
-		{"Gbit/s", over(cells[0].runs, known("gbps")), figure{n: 3, mean: 20, min: 10, max: 30, sd: 10, median: 20, lo: 20 - 4.302652729911275*10/math.Sqrt(3)}},
+		{"Gbit/s", known("gbps").over(cells[0].runs), figure{n: 3, mean: 20, min: 10, max: 30, sd: 10, median: 20, lo: 20 - 4.302652729911275*10/math.Sqrt(3)}},
 		// Run by run: 100/50, 400/50, 900/50. Of the means it would be 8.
-		{"ROI of the sender", over(cells[0].runs, known("roi.cpu.tx")), figure{n: 3, mean: 28. / 3, min: 2, max: 18, median: 8, sd: math.Sqrt((math.Pow(2-28./3, 2) + math.Pow(8-28./3, 2) + math.Pow(18-28./3, 2)) / 2)}},
-		{"CPU measured twice", over(cells[0].runs, known("rx.cpu_percent")), figure{n: 2, mean: 100, min: 100, max: 100, median: 100, lo: 100}},
-		{"zero-copied", over(cells[0].runs, known("tx.zero_copied_percent")), figure{n: 3, mean: 100, min: 100, max: 100, median: 100, lo: 100}},
+		{"ROI of the sender", known("roi.cpu.tx").over(cells[0].runs), figure{n: 3, mean: 28. / 3, min: 2, max: 18, median: 8, sd: math.Sqrt((math.Pow(2-28./3, 2) + math.Pow(8-28./3, 2) + math.Pow(18-28./3, 2)) / 2)}},
+		{"CPU measured twice", known("rx.cpu_percent").over(cells[0].runs), figure{n: 2, mean: 100, min: 100, max: 100, median: 100, lo: 100}},
+		{"zero-copied", known("tx.zero_copied_percent").over(cells[0].runs), figure{n: 3, mean: 100, min: 100, max: 100, median: 100, lo: 100}},
 	} {
 		g, w := c.got, c.want
 		if w.lo == 0 {
@@ -315,10 +315,10 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", c.name, g, w)
 		}
 	}
-	if f := over(cells[1].runs, known("gbps")); f.n != 1 || !math.IsNaN(f.sd) {
+	if f := known("gbps").over(cells[1].runs); f.n != 1 || !math.IsNaN(f.sd) {
 		t.Errorf("one run: %+v", f)
 	}
-	if f := over(nil, known("gbps")); f.n != 0 || f.text(2) != "–" {
+	if f := known("gbps").over(nil); f.n != 0 || f.text(2) != "–" {
 		t.Errorf("no run: %+v", f)
 	}
 }

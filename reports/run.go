@@ -217,7 +217,7 @@ func optional(v *float64, unit string) string {
 
 // shareOf is what of an end's payload no CPU copied.
 func shareOf(r *results.Record, role string) string {
-	f := over([]*run{{Record: r}}, known(role+".zero_copied_percent"))
+	f := known(role + ".zero_copied_percent").over([]*run{{Record: r}})
 	if f.n == 0 {
 		return "–"
 	}

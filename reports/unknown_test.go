@@ -17,7 +17,7 @@ func TestUnknownShare(t *testing.T) {
 	}
 	r := []*run{{Record: rec}}
 	for name, want := range map[string]bool{"tx.zero_copied_percent": true, "rx.zero_copied_percent": false, "gbps": false} {
-		if got := over(r, known(name)).atLeast; got != want {
+		if got := known(name).over(r).atLeast; got != want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

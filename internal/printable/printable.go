@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf16"
@@ -50,6 +51,15 @@ func Clip(s string, n int) string {
 		return s
 	}
 	return string([]rune(s)[:n-1]) + "…"
+}
+
+// Shorten leaves the start of a long list, with a sign that it goes on.
+func Shorten(list []string) []string {
+	const most = 40
+	if len(list) <= most {
+		return list
+	}
+	return append(slices.Clone(list[:most]), "…")
 }
 
 // To writes to w what is written to it, with only what can be seen left, and the ends

@@ -24,6 +24,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
 )
 
@@ -163,7 +164,7 @@ func (b *browser) shoot(t *testing.T, name string) {
 func TestPageInBrowser(t *testing.T) {
 	tier.Long(t)
 	b := startBrowser(t)
-	r, err := Of(richStudy()).Report(Options{References: []string{"netdev-0x19"}})
+	r, err := Of(analysistest.RichStudy()).Report(Options{References: []string{"netdev-0x19"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +365,7 @@ func TestPageInBrowser(t *testing.T) {
 
 	t.Run("hostile", func(t *testing.T) {
 		const evil = `"'></script></title></svg><script>document.title="owned"</script><img src=x onerror=document.title="owned">{{.}}${1}` + "\u2028"
-		records := richStudy()
+		records := analysistest.RichStudy()
 		for i := range records {
 			one := &records[i]
 			one.Axes = map[string]string{"mode": one.Axes["mode"] + evil, "gro": one.Axes["gro"], evil: one.Axes["cpus"]}
@@ -401,8 +402,8 @@ func TestPageInBrowser(t *testing.T) {
 
 	t.Run("demo", func(t *testing.T) {
 		for _, width := range []int64{1280, 400} {
-			for _, name := range fixtures {
-				b.open(t, FirstLook(fixture(t, name)), width)
+			for _, name := range analysistest.Fixtures {
+				b.open(t, FirstLook(analysistest.Fixture(t, name)), width)
 				is(t, b, "charts", `document.querySelectorAll(".chart").length >= 4`, true)
 				is(t, b, "sideways", `document.documentElement.scrollWidth > document.documentElement.clientWidth`, false)
 				b.shoot(t, fmt.Sprintf("%s-%d", name, width))

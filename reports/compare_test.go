@@ -19,35 +19,13 @@ import (
 	"golang.org/x/perf/benchfmt"
 	"golang.org/x/perf/benchmath"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
 
-// before and after are eight runs each of three modes; one of them lost a
-// twentieth, one gained a tenth, one is as it was.
-func beforeAfter() (before, after []results.Record) {
-	rng := rand.New(rand.NewPCG(5, 6))
-	for i, factor := range []float64{1, 0.95, 1.1} {
-		for k := range 8 {
-			for side, list := range []*[]results.Record{&before, &after} {
-				speed := 100 * (1 + 0.01*rng.NormFloat64())
-				if side == 1 {
-					speed *= factor
-				}
-				r := ok(fmt.Sprint("cell", i), speed, 90, 80)
-				r.ID = fmt.Sprint(i, k, side)
-				r.RX.Engine = []string{"baseline", "mmap", "zcrx"}[i]
-				r.Settings = map[string]any{"length": 4096, "tx": "sendfile", "rx": r.RX.Engine}
-				r.Facts.RX = results.Facts{"kernel": map[string]any{"release": []string{"6.18", "7.1"}[side]}, "process": map[string]any{"command": fmt.Sprint(side)}}
-				*list = append(*list, r)
-			}
-		}
-	}
-	return before, after
-}
-
 func TestCompare(t *testing.T) {
-	before, after := beforeAfter()
+	before, after := analysistest.BeforeAfter()
 	c, err := Compare(Of(before), Of(after), CompareOptions{Threshold: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +35,7 @@ func TestCompare(t *testing.T) {
 		if err := WriteComparison(&b, c, format); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, file, b.Bytes())
+		analysistest.Golden(t, file, b.Bytes())
 	}
 	if err := WriteComparison(broken{}, c, "table"); err == nil {
 		t.Error("a failed write went unnoticed")
@@ -99,7 +77,7 @@ func TestCompareTuned(t *testing.T) {
 		for i := range 6 {
 			list = append(list, fmt.Sprintf(`{"schema":"zcbench/1","id":"%d-%d","cell":"c%d","status":"ok","gbps":1%d,"window_seconds":1,"rx":{"engine":"mmap"},"tx":{"engine":"msgzc"},"settings":{"length":4096%s}}`, side, i, side, i, more))
 		}
-		s, err := Load(store(t, t.TempDir(), "r.jsonl", list...))
+		s, err := Load(analysistest.Store(t, t.TempDir(), "r.jsonl", list...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +109,7 @@ func TestCompareMatches(t *testing.T) {
 		}
 		return list
 	}
-	before, after := beforeAfter()
+	before, after := analysistest.BeforeAfter()
 	withAxes := func(list []results.Record) []results.Record {
 		return change(list, func(r *results.Record) { r.Axes = map[string]string{"rx": r.RX.Engine} })
 	}
@@ -195,7 +173,7 @@ func TestCompareMatches(t *testing.T) {
 }
 
 func TestCompareRefuses(t *testing.T) {
-	before, after := beforeAfter()
+	before, after := analysistest.BeforeAfter()
 	for i := range after {
 		after[i].RX = &results.End{Engine: after[i].RX.Engine, Bytes: 1, CPUPercent: after[i].RX.CPUPercent, CPUScope: "host"}
 	}
@@ -211,7 +189,7 @@ func TestCompareRefuses(t *testing.T) {
 			}
 		}
 	}
-	before, after = beforeAfter()
+	before, after = analysistest.BeforeAfter()
 	for i, list := range [][]results.Record{before, after} {
 		for k := range list {
 			list[k].RX.Watts, list[k].RX.Power = p(100), &results.Power{Scope: []string{"wall", "package"}[i]}
@@ -402,7 +380,7 @@ func TestBenchstatKeepsCellsApart(t *testing.T) {
 // changes and p.
 func TestBenchstatComesToTheSame(t *testing.T) {
 	dir := t.TempDir()
-	before, after := beforeAfter()
+	before, after := analysistest.BeforeAfter()
 	var files []string
 	for name, records := range map[string][]results.Record{"old": before, "new": after} {
 		r, err := Of(records).Report(Options{Metrics: []string{"gbps", "roi.cpu.total"}})

@@ -17,27 +17,9 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
-
-// store writes lines into a new file, and gives its path.
-func store(t *testing.T, dir, name string, lines ...string) string {
-	t.Helper()
-	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func lines(t *testing.T, name string) []string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Split(strings.TrimSpace(string(b)), "\n")
-}
 
 func indented(t *testing.T, line string) string {
 	t.Helper()
@@ -49,7 +31,7 @@ func indented(t *testing.T, line string) string {
 }
 
 func TestLoad(t *testing.T) {
-	good := lines(t, "pair.jsonl")
+	good := analysistest.Lines(t, "pair")
 	newer := strings.Replace(good[0], "zcbench/1", "zcbench/2", 1)
 	other := strings.Replace(good[1], `"repeat":0`, `"repeat":7`, 1)
 	for _, c := range []struct {
@@ -65,7 +47,7 @@ func TestLoad(t *testing.T) {
 		{"newer among them", map[string][]string{"a.jsonl": {newer, good[0], newer}}, 1, []string{`2 lines not read (lines 1, 3): record of schema "zcbench/2"`}},
 		{"torn and wrong", map[string][]string{"a.jsonl": {good[0], good[1][:3000], "hello"}}, 1, []string{"1 line not read (line 2): torn line", "1 line not read (line 3): not a record"}},
 		{"many torn", map[string][]string{"a.jsonl": slices.Repeat([]string{good[1][:99]}, 7)}, 0, []string{"7 lines not read (lines 1, 2, 3, 4, 5, …): torn"}},
-		{"mixed hosts", map[string][]string{"a.jsonl": {good[0], lines(t, "demo.jsonl")[0]}}, 2, []string{"runs of 2 pairs of hosts: r760-a → r760-a (1), r760-a → r760-b (1)"}},
+		{"mixed hosts", map[string][]string{"a.jsonl": {good[0], analysistest.Lines(t, "demo")[0]}}, 2, []string{"runs of 2 pairs of hosts: r760-a → r760-a (1), r760-a → r760-b (1)"}},
 		{"as -J prints them", map[string][]string{"a.jsonl": {indented(t, good[0]), indented(t, good[1])}}, 2, nil},
 		{"other files beside", map[string][]string{"a.jsonl": good[:1], "plan.json": {"{}"}}, 1, nil},
 	} {
@@ -75,7 +57,7 @@ func TestLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 			for name, text := range c.files {
-				store(t, dir, name, text...)
+				analysistest.Store(t, dir, name, text...)
 			}
 			s, err := Load(dir)
 			if err != nil {
@@ -109,12 +91,12 @@ func TestLoad(t *testing.T) {
 
 // A record that is odd where most reports do not look is told by all, and left out.
 func TestOddSamples(t *testing.T) {
-	good := lines(t, "pair.jsonl")
+	good := analysistest.Lines(t, "pair")
 	odd := strings.Replace(good[1], `"samples":[]`, `"samples":[{"gbps":"x"}]`, 1)
 	if odd == good[1] {
 		t.Fatal("the record has no samples")
 	}
-	path := store(t, t.TempDir(), "a.jsonl", good[0], odd, good[2])
+	path := analysistest.Store(t, t.TempDir(), "a.jsonl", good[0], odd, good[2])
 	s, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
@@ -133,13 +115,13 @@ func TestOddSamples(t *testing.T) {
 }
 
 func TestReadAgainFindsAChangedFile(t *testing.T) {
-	good := lines(t, "pair.jsonl")
-	path := store(t, t.TempDir(), "a.jsonl", good[0], good[1])
+	good := analysistest.Lines(t, "pair")
+	path := analysistest.Store(t, t.TempDir(), "a.jsonl", good[0], good[1])
 	s, err := Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store(t, filepath.Dir(path), "a.jsonl", good[1], good[0])
+	analysistest.Store(t, filepath.Dir(path), "a.jsonl", good[1], good[0])
 	if _, err := s.runs[0].full(); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
@@ -147,8 +129,8 @@ func TestReadAgainFindsAChangedFile(t *testing.T) {
 
 // Reading from a file and records at hand must come to the same report.
 func TestLoadAgreesWithRecordsAtHand(t *testing.T) {
-	for _, name := range fixtures {
-		s, err := Load(filepath.Join("testdata", name+".jsonl"))
+	for _, name := range analysistest.Fixtures {
+		s, err := Load(analysistest.File(t, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +143,7 @@ func TestLoadAgreesWithRecordsAtHand(t *testing.T) {
 			if err := write(&a, r, format); err != nil {
 				t.Fatal(err)
 			}
-			if err := write(&b, FirstLook(fixture(t, name)), format); err != nil {
+			if err := write(&b, FirstLook(analysistest.Fixture(t, name)), format); err != nil {
 				t.Fatal(err)
 			}
 			if a.String() != b.String() {
@@ -169,27 +151,6 @@ func TestLoadAgreesWithRecordsAtHand(t *testing.T) {
 			}
 		}
 	}
-}
-
-// matrix is a study of two axes with eight runs of each cell.
-func matrix() []results.Record {
-	var list []results.Record
-	rng := rand.New(rand.NewPCG(1, 2))
-	for _, mode := range []string{"iouring", "baseline", "devmem"} {
-		for _, gro := range []string{"hw", "sw"} {
-			for i := range 8 {
-				r := ok(mode+gro, 100+rng.Float64(), 90, 80)
-				r.ID = fmt.Sprint(mode, gro, i)
-				r.Repeat = i
-				r.Axes = map[string]string{"mode": mode, "gro": gro}
-				r.Settings = map[string]any{"length": 4096, "rx": "baseline", "tx": "sendfile", "rx_cpus": []any{2}}
-				r.Facts.RX = results.Facts{"kernel": map[string]any{"release": "6.18"}, "nic": map[string]any{"mtu": 4148}}
-				r.Facts.TX = results.Facts{"kernel": map[string]any{"release": "6.18"}, "nic": map[string]any{"mtu": 1500}}
-				list = append(list, r)
-			}
-		}
-	}
-	return list
 }
 
 func TestGroupAndFilter(t *testing.T) {
@@ -206,7 +167,7 @@ func TestGroupAndFilter(t *testing.T) {
 		{Options{GroupBy: []string{"length", "cell"}, Filter: "gro!=hw, mode = devmem | iouring"}, "4096, devmemsw|4096, iouringsw", 8},
 		{Options{GroupBy: []string{"tx", "rx"}, Filter: "repeat=0"}, "sendfile, baseline", 6},
 	} {
-		r, err := Of(matrix()).Report(c.options)
+		r, err := Of(analysistest.Matrix()).Report(c.options)
 		if err != nil {
 			t.Errorf("%+v: %v", c.options, err)
 			continue
@@ -230,14 +191,14 @@ func TestGroupAndFilter(t *testing.T) {
 		{Options{Metrics: []string{"gbsp"}}, "did you mean gbps?"},
 		{Options{References: []string{"netdev-0x18"}}, "did you mean netdev-0x19?"},
 	} {
-		if _, err := Of(matrix()).Report(c.options); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Of(analysistest.Matrix()).Report(c.options); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.options, err, c.want)
 		}
 	}
 }
 
 func TestMetrics(t *testing.T) {
-	records := matrix()
+	records := analysistest.Matrix()
 	for i := range records {
 		records[i].RX.Counters = map[string]float64{"tcp_rtt_us": 12}
 		records[i].RX.Syscalls = map[string]uint64{"recvmsg": 50}
@@ -324,7 +285,7 @@ func TestWarnings(t *testing.T) {
 	series := func(gbps ...float64) []results.Record {
 		var list []results.Record
 		for _, g := range gbps {
-			list = append(list, ok("a", g, 100, 50))
+			list = append(list, analysistest.OK("a", g, 100, 50))
 		}
 		return list
 	}
@@ -409,10 +370,10 @@ func TestReferences(t *testing.T) {
 			}
 		}
 	}
-	records := matrix()
+	records := analysistest.Matrix()
 	for i := range records {
 		records[i].Axes["cpus"] = "2"
-		asTheMode(&records[i])
+		analysistest.AsTheMode(&records[i])
 	}
 	r, err := Of(records).Report(Options{References: []string{"netdev-0x19"}})
 	if err != nil {
@@ -422,7 +383,7 @@ func TestReferences(t *testing.T) {
 	if err := Table(&b, r); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "reference.table", b.Bytes())
+	analysistest.Golden(t, "reference.table", b.Bytes())
 	for _, q := range r.references[0].points {
 		c := q.cell
 		if want := q.What == "" && q.Axes["cpus"] == "2"; (c != nil) != want {
@@ -430,15 +391,6 @@ func TestReferences(t *testing.T) {
 		}
 		if c != nil && !reflect.DeepEqual(c.runs[0].Axes, q.Axes) {
 			t.Errorf("%s: beside it %v", q.text(), c.runs[0].Axes)
-		}
-	}
-}
-
-// asTheMode gives a run the engines that its mode has.
-func asTheMode(r *results.Record) {
-	for _, m := range modes {
-		if m.name == r.Axes["mode"] {
-			r.TX.Engine, r.RX.Engine = m.tx, m.rx
 		}
 	}
 }
@@ -452,11 +404,11 @@ func TestReferencesOfAnotherKind(t *testing.T) {
 		}
 	}
 	make := func(f func(*results.Record)) []results.Record {
-		records := matrix()
+		records := analysistest.Matrix()
 		for i := range records {
 			r := &records[i]
 			r.Axes["cpus"] = "2"
-			asTheMode(r)
+			analysistest.AsTheMode(r)
 			for _, to := range []*results.Facts{&r.Facts.RX, &r.Facts.TX} {
 				*to = results.Facts{"nic": map[string]any{"name": "eth1", "kind": "device", "driver": "idpf", "speed_mbps": 200000, "mtu": 4148},
 					"offload": map[string]any{"rx-gro": "on", "rx-gro-hw": map[string]string{"hw": "on", "sw": "off"}[r.Axes["gro"]]}}
@@ -536,7 +488,7 @@ func TestReferencesOfAnotherKind(t *testing.T) {
 }
 
 func TestManyHostsAreTold(t *testing.T) {
-	records := matrix()
+	records := analysistest.Matrix()
 	for i := range records {
 		records[i].Facts.RX = results.Facts{"machine": map[string]any{"hostname": fmt.Sprint("rx", i%3)}}
 		records[i].Facts.TX = results.Facts{"machine": map[string]any{"hostname": "tx0"}}
@@ -558,7 +510,7 @@ func TestExtremes(t *testing.T) {
 	for _, speeds := range [][]float64{{1e308, 1e308, 1e308}, {1e-320, 1e-320}, {5e-324}, {-1, -5}, {1e308, -1e308}, {0, 0, 0, 0}, {1e300, 1e-300, 1, 1, 1, 1, 1}} {
 		var records []results.Record
 		for i, v := range speeds {
-			r := ok("a", v, 1e-300, 1e300)
+			r := analysistest.OK("a", v, 1e-300, 1e300)
 			r.ID = fmt.Sprint(i)
 			records = append(records, r)
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
 
@@ -54,7 +55,7 @@ func TestDetails(t *testing.T) {
 	if err := Run(&b, detailed()); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "detail.txt", b.Bytes())
+	analysistest.Golden(t, "detail.txt", b.Bytes())
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimSuffix(line, "\n")
 		if n := utf8.RuneCountInString(line); n > 100 || strings.TrimRight(line, " ") != line || strings.Contains(line, "\x1b") {

@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
 
@@ -24,7 +25,7 @@ const (
 // hostileRecord has such text wherever a record has text.
 func hostileRecord(t *testing.T, id string) results.Record {
 	t.Helper()
-	r := ok("a", 10, 50, 50)
+	r := analysistest.OK("a", 10, 50, 50)
 	b, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +181,7 @@ func TestNumbersStay(t *testing.T) {
 
 // TestRedacted: no format of a redacted report tells whose records they are.
 func TestRedacted(t *testing.T) {
-	r := ok("a", 10, 50, 50)
+	r := analysistest.OK("a", 10, 50, 50)
 	r.Started = "2026-01-02T03:04:05Z"
 	r.Pair, r.Command, r.Reason = "db7-web1", "/home/alice/zcbench tx db7.prod.example.org -t 5 --token-file /home/alice/tok", ""
 	r.Warnings = []string{"rx: connect to 10.20.30.40: /home/alice/x is not there", "web1 is slow"}

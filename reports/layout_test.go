@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"testing"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
 
@@ -25,7 +26,7 @@ func TestArrange(t *testing.T) {
 			sets = next
 		}
 		for i, s := range sets {
-			r := ok(fmt.Sprint(i), 1, 1, 1)
+			r := analysistest.OK(fmt.Sprint(i), 1, 1, 1)
 			r.Axes = s
 			records = append(records, r)
 		}
@@ -38,8 +39,8 @@ func TestArrange(t *testing.T) {
 		groups, bars   int
 		left           int
 	}{
-		{"the talk's", richStudy(), []string{"1 CPU", "2 CPUs"}, []string{"sw GRO", "HW GRO"}, 4, 16, 0},
-		{"none", []results.Record{ok("a", 1, 1, 1), ok("b", 1, 1, 1)}, []string{""}, nil, 2, 2, 0},
+		{"the talk's", analysistest.RichStudy(), []string{"1 CPU", "2 CPUs"}, []string{"sw GRO", "HW GRO"}, 4, 16, 0},
+		{"none", []results.Record{analysistest.OK("a", 1, 1, 1), analysistest.OK("b", 1, 1, 1)}, []string{""}, nil, 2, 2, 0},
 		{"one axis", matrix("engines", "abc"), []string{""}, nil, 3, 3, 0},
 		{"CPUs alone", matrix("mode", "ab", "cpus", "12"), []string{"1 CPU", "2 CPUs"}, nil, 2, 4, 0},
 		{"without engines", matrix("batch", "12345", "mtu", "19"), []string{""}, []string{"1", "9"}, 5, 10, 0},

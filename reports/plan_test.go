@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
 
@@ -74,7 +75,7 @@ func TestReportTellsWhatIsNotThere(t *testing.T) {
 						if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
 							t.Fatal(err)
 						}
-						store(t, dir, file, text...)
+						analysistest.Store(t, dir, file, text...)
 						load = add(load, filepath.Join(dir, name))
 					}
 				}

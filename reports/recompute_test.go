@@ -7,10 +7,11 @@ import (
 	"html"
 	"math"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"zcbench/analysis/analysistest"
 )
 
 // recompute is an awk program that knows nothing of this package: from the
@@ -68,8 +69,8 @@ func TestAwkComesToTheSame(t *testing.T) {
 	if err != nil {
 		t.Skip("no awk, which every POSIX system has")
 	}
-	for _, name := range fixtures {
-		cmd := exec.Command(awk, recompute, filepath.Join("testdata", name+".jsonl"))
+	for _, name := range analysistest.Fixtures {
+		cmd := exec.Command(awk, recompute, analysistest.File(t, name))
 		cmd.Env = []string{"LC_ALL=C"}
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
@@ -111,7 +112,7 @@ func TestAwkComesToTheSame(t *testing.T) {
 func table(t *testing.T, name string) map[string]map[string]string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := writeCSV(&b, FirstLook(fixture(t, name))); err != nil {
+	if err := writeCSV(&b, FirstLook(analysistest.Fixture(t, name))); err != nil {
 		t.Fatal(err)
 	}
 	lines, err := csv.NewReader(&b).ReadAll()
@@ -143,8 +144,8 @@ func number(t *testing.T, s string) float64 {
 
 // What the page shows is what the CSV holds, rounded.
 func TestPageAgreesWithCSV(t *testing.T) {
-	for _, name := range fixtures {
-		r := FirstLook(fixture(t, name))
+	for _, name := range analysistest.Fixtures {
+		r := FirstLook(analysistest.Fixture(t, name))
 		var page bytes.Buffer
 		if err := HTML(&page, r); err != nil {
 			t.Fatal(err)

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,49 +14,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
-
-// golden compares with testdata/name; on a difference what was got is left
-// beside it.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if bytes.Equal(got, want) {
-		os.Remove(path + ".got")
-		return
-	}
-	if err := os.WriteFile(path+".got", got, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Errorf("not as %s; see %s.got, and go test -update if it should be so", path, path)
-}
-
-func fixture(t *testing.T, name string) []results.Record {
-	t.Helper()
-	records, bad, err := results.Load(filepath.Join("testdata", name+".jsonl"))
-	if err != nil || len(bad) > 0 || len(records) == 0 {
-		t.Fatal(bad, err)
-	}
-	return records
-}
-
-// demo: one host, threads, a pair that was skipped and a run that failed.
-// pair: two hosts, a NIC, mixed CPU scopes, runs left out of the means, a host
-// that changed, cells of the same engines, and a plain TCP receiver.
-var fixtures = []string{"demo", "pair"}
 
 // formats are the names of all that there are.
 func formats() (names []string) {
@@ -80,12 +38,12 @@ func formatOf(name string) Format {
 }
 
 func TestTable(t *testing.T) {
-	for _, name := range fixtures {
+	for _, name := range analysistest.Fixtures {
 		var b bytes.Buffer
-		if err := Table(&b, FirstLook(fixture(t, name))); err != nil {
+		if err := Table(&b, FirstLook(analysistest.Fixture(t, name))); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name+".table", b.Bytes())
+		analysistest.Golden(t, name+".table", b.Bytes())
 		for line := range strings.Lines(b.String()) {
 			line = strings.TrimSuffix(line, "\n")
 			if n := utf8.RuneCountInString(line); n > 100 || strings.TrimRight(line, " ") != line {
@@ -97,31 +55,31 @@ func TestTable(t *testing.T) {
 
 // What other programs read, of the same figures.
 func TestFormats(t *testing.T) {
-	for _, name := range fixtures {
-		r := FirstLook(fixture(t, name))
+	for _, name := range analysistest.Fixtures {
+		r := FirstLook(analysistest.Fixture(t, name))
 		for format, file := range map[string]string{"markdown": ".md", "csv": ".csv", "runs": ".runs.csv", "json": ".json", "benchfmt": ".bench"} {
 			var b bytes.Buffer
 			if err := write(&b, r, format); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+file, b.Bytes())
+			analysistest.Golden(t, name+file, b.Bytes())
 		}
 	}
 }
 
 func TestRun(t *testing.T) {
 	var b bytes.Buffer
-	demo, pair := fixture(t, "demo"), fixture(t, "pair")
+	demo, pair := analysistest.Fixture(t, "demo"), analysistest.Fixture(t, "pair")
 	for _, r := range []results.Record{demo[0], demo[2], demo[6], demo[12], pair[1], pair[3], pair[4]} {
 		if err := Run(&b, r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	golden(t, "run.txt", b.Bytes())
+	analysistest.Golden(t, "run.txt", b.Bytes())
 }
 
 func TestRunShowsWhatCrossed(t *testing.T) {
-	r := ok("a", 8, 100, 100)
+	r := analysistest.OK("a", 8, 100, 100)
 	r.RX.Verify = &results.Crossing{Interface: "eth1", Seconds: 0.5, Lost: 3, Received: results.Direction{Frames: 4, Bytes: 3 * 65536, Other: 1,
 		Sizes: map[int]uint64{65536: 3, 131072: 1}, Segments: map[int]uint64{4096: 3, 1448: 1}, Headers: map[int]uint64{66: 4}, Options: map[string]uint64{"Timestamps": 4},
 		Flows: []results.Flow{
@@ -148,7 +106,7 @@ sent: 0 TCP frames with 0 bytes of payload, 0 other frames
 }
 
 func TestEachEndHasItsOwnWindow(t *testing.T) {
-	r := ok("a", 8, 100, 100)
+	r := analysistest.OK("a", 8, 100, 100)
 	r.TX.Bytes, r.RX.Bytes, r.Window = 3e9, 1e9, 1
 	r.Samples = []results.Sample{{End: "tx", Seconds: 1.25}, {End: "rx", Seconds: 0.5}, {End: "tx", Seconds: 0.75}, {End: "rx", Seconds: 0.5}}
 	var b bytes.Buffer
@@ -163,12 +121,12 @@ func TestEachEndHasItsOwnWindow(t *testing.T) {
 }
 
 func TestHTML(t *testing.T) {
-	for _, name := range fixtures {
+	for _, name := range analysistest.Fixtures {
 		var b bytes.Buffer
-		if err := HTML(&b, FirstLook(fixture(t, name))); err != nil {
+		if err := HTML(&b, FirstLook(analysistest.Fixture(t, name))); err != nil {
 			t.Fatal(err)
 		}
-		golden(t, name+".html", []byte(bare(t, b.String())))
+		analysistest.Golden(t, name+".html", []byte(bare(t, b.String())))
 		if ref := outside.FindString(bare(t, b.String())); ref != "" {
 			t.Errorf("%s: the page refers to %q", name, ref)
 		}
@@ -236,7 +194,7 @@ func TestChartsAreWholeAndRight(t *testing.T) {
 		{"pair", []int{5, 9, 9, 13, 13, 9}, []int{25, 45, 45, 65, 65, 45}},
 	} {
 		var b bytes.Buffer
-		if err := HTML(&b, FirstLook(fixture(t, c.fixture))); err != nil {
+		if err := HTML(&b, FirstLook(analysistest.Fixture(t, c.fixture))); err != nil {
 			t.Fatal(err)
 		}
 		figures := regexp.MustCompile(`(?s)<figure class="chart".*?</figure>`).FindAllString(b.String(), -1)
@@ -277,17 +235,8 @@ func wellFormed(t *testing.T, doc string) {
 
 func p(v float64) *float64 { return &v }
 
-func ok(cell string, gbps, rxCPU, txCPU float64) results.Record {
-	r := results.Record{Cell: cell, Status: results.OK, Gbps: gbps, Window: 1,
-		RX: &results.End{Engine: "baseline", CPUPercent: p(rxCPU), CPUScope: "thread", Bytes: 100, CopiedBytes: 100},
-		TX: &results.End{Engine: "sendfile", CPUPercent: p(txCPU), CPUScope: "thread", Bytes: 100, ZeroCopiedBytes: 100},
-	}
-	r.Derive()
-	return r
-}
-
 func TestFigures(t *testing.T) {
-	records := []results.Record{ok("a", 10, 100, 50), ok("a", 20, 100, 50), ok("a", 30, 100, 50), ok("b", 7, 70, 7)}
+	records := []results.Record{analysistest.OK("a", 10, 100, 50), analysistest.OK("a", 20, 100, 50), analysistest.OK("a", 30, 100, 50), analysistest.OK("b", 7, 70, 7)}
 	records[1].RX.CPUPercent = nil
 	cells := FirstLook(records).cells
 	if len(cells) != 2 {
@@ -336,7 +285,7 @@ func TestTicks(t *testing.T) {
 // codes, nor break a line, nor become markup.
 func TestHostileText(t *testing.T) {
 	const evil = "\x1b[31mred\r\n\u202e</title></svg><script>alert(1)</script>\x00\xff"
-	r := ok("a", 1, 2, 3)
+	r := analysistest.OK("a", 1, 2, 3)
 	r.RX.Engine, r.Reason, r.Dropped = evil, evil, ""
 	r.RX.CPUScope = evil
 	r.RX.Syscalls = map[string]uint64{evil: 5}
@@ -401,7 +350,7 @@ func TestLittleToSay(t *testing.T) {
 		{"empty record", []results.Record{{}}, "failed: no reason given"},
 		{"only skipped", []results.Record{{Status: results.Skipped, Reason: "too old", Settings: map[string]any{"tx": "sendzc", "rx": "zcrx"}}}, "sendzc → zcrx      skipped: too old"},
 		{"only dropped", []results.Record{{Status: results.OK, Dropped: "first run"}}, "dropped: first run"},
-		{"all zero", []results.Record{ok("a", 0, 0, 0)}, "sendfile → baseline"},
+		{"all zero", []results.Record{analysistest.OK("a", 0, 0, 0)}, "sendfile → baseline"},
 		{"ends unknown", []results.Record{{Status: results.OK, Gbps: 3}}, "(raw) → (raw)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -433,7 +382,7 @@ type broken struct{}
 func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
 func TestWriteErrorsAreTold(t *testing.T) {
-	records := fixture(t, "demo")
+	records := analysistest.Fixture(t, "demo")
 	if Table(broken{}, FirstLook(records)) == nil || HTML(broken{}, FirstLook(records)) == nil || Run(broken{}, records[0]) == nil {
 		t.Error("a failed write went unnoticed")
 	}
@@ -444,7 +393,7 @@ func TestWriteErrorsAreTold(t *testing.T) {
 func TestManyRecords(t *testing.T) {
 	tier.Long(t)
 	const n, limit = 2000, 4_000_000
-	some := fixture(t, "pair")
+	some := analysistest.Fixture(t, "pair")
 	var records []results.Record
 	for i := range n {
 		r := some[i%len(some)]

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
@@ -108,7 +109,7 @@ func TestManyRunsInDetail(t *testing.T) {
 	tier.Long(t)
 	var records []results.Record
 	for i := range 10 {
-		for _, r := range richStudy() {
+		for _, r := range analysistest.RichStudy() {
 			r.ID += fmt.Sprint("-", i)
 			records = append(records, r)
 		}
@@ -134,7 +135,7 @@ func TestManyRunsInDetail(t *testing.T) {
 
 // A store that changed since it was read is no reason for another figure.
 func TestDetailOfAChangedStore(t *testing.T) {
-	path := longStudy(t, 10)
+	path := analysistest.LongStudy(t, 10)
 	set, err := Load(path)
 	if err != nil {
 		t.Fatal(err)

@@ -2,31 +2,13 @@ package reports
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 	"testing"
 
+	"zcbench/analysis/analysistest"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
-
-// sixOf are six runs of a cell, the last three changed by f.
-func sixOf(cell string, f func(*results.Record)) []results.Record {
-	var list []results.Record
-	for i := range 6 {
-		r := ok(cell, 100+float64(i), 90, 80)
-		r.ID, r.Repeat = fmt.Sprint(cell, i), i
-		r.Started = fmt.Sprintf("2026-11-21T0%d:00:00Z", i)
-		r.Settings = map[string]any{"length": 4096, "tx": "sendfile", "rx": "baseline"}
-		r.Facts.RX = results.Facts{"machine": map[string]any{"hostname": "b"}, "nic": map[string]any{"mtu": 1500}}
-		r.TX.Congestion, r.RX.Congestion = "cubic", "cubic"
-		if i >= 3 && f != nil {
-			f(&r)
-		}
-		list = append(list, r)
-	}
-	return list
-}
 
 // What was not measured in one way, or not under one condition, is told.
 func TestMixedIsTold(t *testing.T) {
@@ -48,7 +30,7 @@ func TestMixedIsTold(t *testing.T) {
 		return list
 	}
 	all := func(f func(*results.Record)) []results.Record {
-		list := sixOf("c", nil)
+		list := analysistest.SixOf("c", nil)
 		for i := range list {
 			f(&list[i])
 		}
@@ -61,21 +43,21 @@ func TestMixedIsTold(t *testing.T) {
 		want    string // in the notes; empty: of the like nothing
 		not     string
 	}{
-		{"nothing", sixOf("c", nil), Options{}, "", "congestion|meter|pools|power"},
-		{"meters all along", metered(sixOf("c", nil)), Options{}, "", "meter|power"},
-		{"congestion within a cell", sixOf("c", func(r *results.Record) { r.TX.Congestion = "bbr" }), Options{}, "the congestion control was not one in all runs (cubic; sender bbr, receiver cubic): they are no repeats of each other", ""},
-		{"congestion between cells", append(sixOf("c", nil), sixOf("d", func(r *results.Record) {
+		{"nothing", analysistest.SixOf("c", nil), Options{}, "", "congestion|meter|pools|power"},
+		{"meters all along", metered(analysistest.SixOf("c", nil)), Options{}, "", "meter|power"},
+		{"congestion within a cell", analysistest.SixOf("c", func(r *results.Record) { r.TX.Congestion = "bbr" }), Options{}, "the congestion control was not one in all runs (cubic; sender bbr, receiver cubic): they are no repeats of each other", ""},
+		{"congestion between cells", append(analysistest.SixOf("c", nil), analysistest.SixOf("d", func(r *results.Record) {
 			r.TX.Congestion, r.RX.Congestion = "bbr", "bbr"
 		})[3:]...), Options{}, "congestion control cubic, and others here have bbr: beside them it is compared too", "all runs"},
 		{"congestion that was asked for", all(func(r *results.Record) {
 			r.Settings["congestion"] = []string{"bbr", "cubic"}[r.Repeat%2]
 			r.Cell, r.TX.Congestion, r.RX.Congestion = "c"+r.Settings["congestion"].(string), r.Settings["congestion"].(string), r.Settings["congestion"].(string)
 		}), Options{}, "", "others here|not one in all"},
-		{"another meter", metered(sixOf("c", func(r *results.Record) { r.TX.Power = power("rapl:core", "package") })), Options{}, "the sender's power was not measured by one meter in all runs (rapl:, rapl:core)", ""},
-		{"another thing", metered(sixOf("c", func(r *results.Record) { r.Total.Power = power("rapl:", "package") })), Options{}, "the power of both ends was not measured of one thing in all runs (package, wall)", ""},
-		{"settings in a group", sixOf("c", func(r *results.Record) { r.Cell, r.Settings["length"] = "d", 8192 }), Options{GroupBy: []string{"rx"}}, "pools runs of different settings: length 4096 / 8192", ""},
+		{"another meter", metered(analysistest.SixOf("c", func(r *results.Record) { r.TX.Power = power("rapl:core", "package") })), Options{}, "the sender's power was not measured by one meter in all runs (rapl:, rapl:core)", ""},
+		{"another thing", metered(analysistest.SixOf("c", func(r *results.Record) { r.Total.Power = power("rapl:", "package") })), Options{}, "the power of both ends was not measured of one thing in all runs (package, wall)", ""},
+		{"settings in a group", analysistest.SixOf("c", func(r *results.Record) { r.Cell, r.Settings["length"] = "d", 8192 }), Options{GroupBy: []string{"rx"}}, "pools runs of different settings: length 4096 / 8192", ""},
 		{"settings of runs without an id", func() []results.Record {
-			list := sixOf("", func(r *results.Record) { r.Settings["length"] = 8192 })
+			list := analysistest.SixOf("", func(r *results.Record) { r.Settings["length"] = 8192 })
 			return list
 		}(), Options{}, "pools runs of different settings: length 4096 / 8192", ""},
 	} {
@@ -103,7 +85,7 @@ func TestMixedIsTold(t *testing.T) {
 
 // Notes with the same words and shares are one, but for their codes.
 func TestCodesStayApart(t *testing.T) {
-	list := sixOf("c", nil)
+	list := analysistest.SixOf("c", nil)
 	for i := range list {
 		list[i].Warnings = []string{caveat.Warn([]caveat.Code{caveat.WindowShort, caveat.FlowStalled}[i%2], "rx: %d %% is missing", i)}
 	}
@@ -119,7 +101,7 @@ func TestCodesStayApart(t *testing.T) {
 
 // Every run means every run, and an engine's column all engines.
 func TestGroupsSayWhatAllRunsHave(t *testing.T) {
-	list := sixOf("c", func(r *results.Record) {
+	list := analysistest.SixOf("c", func(r *results.Record) {
 		r.Cell, r.Settings["length"] = "d", 8192
 		r.RX.Engine = "zcrx"
 		r.Facts.RX = results.Facts{"machine": map[string]any{"hostname": "b"}, "nic": map[string]any{"mtu": 9000}}
@@ -142,7 +124,7 @@ func TestGroupsSayWhatAllRunsHave(t *testing.T) {
 
 // Two pairs of hosts that run the same cell are two cells.
 func TestPairsAreCellsOfTheirOwn(t *testing.T) {
-	list := sixOf("c", func(r *results.Record) { r.Pair = "y" })
+	list := analysistest.SixOf("c", func(r *results.Record) { r.Pair = "y" })
 	for i := range 3 {
 		list[i].Pair = "x"
 	}
@@ -161,7 +143,7 @@ func TestCompareTellsOfConditions(t *testing.T) {
 		}
 	}
 	each := func(f func(*results.Record)) []results.Record {
-		list := sixOf("c", nil)
+		list := analysistest.SixOf("c", nil)
 		for i := range list {
 			f(&list[i])
 		}
@@ -177,7 +159,7 @@ func TestCompareTellsOfConditions(t *testing.T) {
 		{"the same", each(power("wall")), each(power("wall")), "", "congestion|meter|not the same", ""},
 		{"congestion", each(nothing), each(func(r *results.Record) { r.TX.Congestion, r.RX.Congestion = "bbr", "bbr" }), "has another congestion control: cubic → bbr", "", "not measured"},
 		{"meters", each(power("wall")), each(power("package")), "the sender's power is of another meter: rapl:wall → rapl:package", "", "power of another thing"},
-		{"a host that changed later", each(nothing), sixOf("c", func(r *results.Record) {
+		{"a host that changed later", each(nothing), analysistest.SixOf("c", func(r *results.Record) {
 			r.Facts.RX = results.Facts{"machine": map[string]any{"hostname": "b"}, "nic": map[string]any{"mtu": 9000}}
 		}), "nic.mtu 1500 → 1500 / 9000", "", "not measured"},
 		{"pairs", each(func(r *results.Record) { r.Pair = "x" }), each(func(r *results.Record) { r.Pair = "y" }), "pair x → y", "", "not measured"},
@@ -210,7 +192,7 @@ func TestCompareTellsOfConditions(t *testing.T) {
 
 // Times of one page are in one zone, whatever that of the records is.
 func TestOneTimeZone(t *testing.T) {
-	list := sixOf("c", nil)[:2]
+	list := analysistest.SixOf("c", nil)[:2]
 	list[0].Started, list[1].Started = "2026-11-21T23:30:00+01:00", "2026-11-21T22:45:00Z"
 	r := FirstLook(list)
 	if from, to := span(r.runs); from != "2026-11-21 23:30 +01:00" || to != "23:45" {
@@ -225,7 +207,7 @@ func TestOneTimeZone(t *testing.T) {
 // A share of zero-copied payload is a bound where of some nobody knows, and
 // bounds are not compared.
 func TestUnknownCopiesAreABound(t *testing.T) {
-	some := sixOf("c", nil)
+	some := analysistest.SixOf("c", nil)
 	for i := range some {
 		e := some[i].RX
 		e.Bytes, e.ZeroCopiedBytes, e.CopiedBytes, e.UnknownBytes = 100, 25, 75, 75
@@ -234,7 +216,7 @@ func TestUnknownCopiesAreABound(t *testing.T) {
 		name    string
 		records []results.Record
 		bound   bool
-	}{{"unknown", some, true}, {"known", sixOf("c", nil), false}} {
+	}{{"unknown", some, true}, {"known", analysistest.SixOf("c", nil), false}} {
 		for _, format := range []string{"table", "markdown", "html"} {
 			var b bytes.Buffer
 			if err := write(&b, FirstLook(c.records), format); err != nil {
@@ -268,7 +250,7 @@ func TestClocksAreTold(t *testing.T) {
 		}
 	}
 	all := func(f func(*results.Record)) []results.Record {
-		list := sixOf("c", nil)
+		list := analysistest.SixOf("c", nil)
 		for i := range list {
 			f(&list[i])
 		}
@@ -333,7 +315,7 @@ func TestClocksAreTold(t *testing.T) {
 			t.Errorf("%q and %q, remarks %s; want %q and %q", got.metrics[0].changes[0].wont, got.metrics[1].changes[0].wont, remarks, c.wont, c.remark)
 		}
 	}
-	one := onNIC(100, 90, 9, 30, 20)
+	one := analysistest.OnNIC(100, 90, 9, 30, 20)
 	if d := diagnose(&one); !strings.Contains(strings.Join(d.unknown, ";"), "timer ticks") {
 		t.Errorf("explained by ticks without a word: %q", d.unknown)
 	}

@@ -1,4 +1,4 @@
-package reports
+package analysistest
 
 import (
 	"fmt"
@@ -9,11 +9,11 @@ import (
 	"zcbench/results"
 )
 
-// richStudy is a matrix in the shape of netdev 0x19's, made up, with all that a
+// RichStudy is a matrix in the shape of netdev 0x19's, made up, with all that a
 // record may have: 4 modes × 2 GROs × 2 numbers of CPUs, 5 runs of each, the
 // first and the last left out, one cell skipped, one that failed once, a host
 // that changed.
-func richStudy() []results.Record {
+func RichStudy() []results.Record {
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := func(v, share float64) float64 { return v * (1 + share*random.NormFloat64()) }
 	speed := map[string]float64{

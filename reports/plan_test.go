@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,7 +77,9 @@ func TestReportTellsWhatIsNotThere(t *testing.T) {
 							t.Fatal(err)
 						}
 						analysistest.Store(t, dir, file, text...)
-						load = add(load, filepath.Join(dir, name))
+						if path := filepath.Join(dir, name); !slices.Contains(load, path) {
+							load = append(load, path)
+						}
 					}
 				}
 			}

@@ -57,8 +57,7 @@ func TestPowerIsToldWithWhatItSees(t *testing.T) {
 	}
 }
 
-// TestPowerCountedOnce: a meter that was left out of a sum is no part of it, and
-// what has no sum has none in a report.
+// TestPowerCountedOnce: a meter that was left out of a sum is no part of it.
 func TestPowerCountedOnce(t *testing.T) {
 	r := powered("wall")[0]
 	r.RX.Power.Meter, r.RX.Power.Bound = "a:1 + a:2", 6
@@ -74,13 +73,5 @@ func TestPowerCountedOnce(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}
-	}
-	r.TX.Power = &results.Power{Scope: "wall", Watts: 100, JoulesPerG: some(80)}
-	if got := totalJoules(&r); got == nil || *got != 240 {
-		t.Errorf("%v J/GB of both ends, want 240", got)
-	}
-	r.TX.Power.Scope = "package"
-	if got := totalJoules(&r); got != nil {
-		t.Errorf("%v J/GB of the wall and a package", *got)
 	}
 }

@@ -163,11 +163,11 @@ func TestPageAgreesWithCSV(t *testing.T) {
 				digits := strings.TrimRight(text, "cht")
 				_, fraction, _ := strings.Cut(digits, ".")
 				if v := number(t, strings.TrimLeft(digits, "<>")); math.Abs(v-mean) > 0.5001*math.Pow10(-len(fraction)) && !strings.ContainsAny(digits, "<>") {
-					t.Errorf("%s, %s: %s on the page, %v in the CSV", c.label(), col.of.name, text, mean)
+					t.Errorf("%s, %s: %s on the page, %v in the CSV", c.name(), col.of.name, text, mean)
 				}
 				if p, ok := strings.CutSuffix(strings.TrimPrefix(around, "±"), "%"); ok && !strings.ContainsAny(p, "<>") {
 					if v := number(t, p); math.Abs(v-100*half/mean) > 0.501 {
-						t.Errorf("%s, %s: %s on the page, %v of %v in the CSV", c.label(), col.of.name, around, half, mean)
+						t.Errorf("%s, %s: %s on the page, %v of %v in the CSV", c.name(), col.of.name, around, half, mean)
 					}
 				}
 				want := fmt.Sprintf(`<td data-mean="%s" data-metric="%s" data-lo="%s" data-hi="%s" data-n="%s">%s`, row["mean"], col.of.name, row["lo95"], row["hi95"], row["n"], html.EscapeString(text))
@@ -175,7 +175,7 @@ func TestPageAgreesWithCSV(t *testing.T) {
 					want += ` <span class="soft">` + html.EscapeString(around)
 				}
 				if !strings.Contains(strings.ReplaceAll(page.String(), "&#43;", "+"), want) {
-					t.Errorf("%s, %s: no %q on the page", c.label(), col.of.name, want)
+					t.Errorf("%s, %s: no %q on the page", c.name(), col.of.name, want)
 				}
 				shown++
 			}

@@ -15,29 +15,6 @@ import (
 	"zcbench/analysis/analysistest"
 )
 
-// What a report keeps of a run must not grow with the run's length.
-func TestLongRunsTakeLittleMemory(t *testing.T) {
-	const n, limit = 60, 50_000 // bytes a run; its line has 120,000
-	path := analysistest.LongStudy(t, n)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	set, err := Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := set.Report(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if kept := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n; kept > limit {
-		t.Errorf("%d bytes a run are kept", kept)
-	}
-	runtime.KeepAlive(r)
-}
-
 // FuzzReport feeds stores that anybody may have written.
 func FuzzReport(f *testing.F) {
 	f.Add([]byte(`{"schema":"zcbench/1","id":"a","cell":"c","status":"ok","gbps":9,"rx":{"engine":"mmap","bytes":1,"counters":{"n":1}},"settings":{"rx_cpus":[1]}}`), "mode,gro")

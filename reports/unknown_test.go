@@ -15,12 +15,6 @@ func TestUnknownShare(t *testing.T) {
 	if got := shareOf(rec, "tx"); got != "≥0.5 %" {
 		t.Errorf("%q", got)
 	}
-	r := []*run{{Record: rec}}
-	for name, want := range map[string]bool{"tx.zero_copied_percent": true, "rx.zero_copied_percent": false, "gbps": false} {
-		if got := known(name).over(r).atLeast; got != want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
 	e.UnknownBytes = 0
 	if got := shareOf(rec, "tx"); strings.Contains(got, "≥") {
 		t.Errorf("%q", got)

@@ -23,18 +23,19 @@ func TestImports(t *testing.T) {
 		from  func(pkg string) bool
 		never []string
 	}{
-		{"an engine", under("rx", "tx"), []string{"power", "reports", "counters", "experiment", "endpoint/"}},
+		{"an engine", under("rx", "tx"), []string{"power", "analysis", "counters", "experiment", "endpoint/"}},
 		{"the contract", is("endpoint"), []string{"rx", "tx", "results", "endpoint/"}},
 		{"the protocol", is("endpoint/wire"), []string{"endpoint/"}},
 		{"a counter", under("counters", "endpoint/instrument"), []string{"rx", "tx", "endpoint/agent", "endpoint/driver", "endpoint/summary"}},
-		{"an agent", is("endpoint/agent"), []string{"rx", "tx", "counters", "endpoint/driver", "experiment", "reports"}},
+		{"an agent", is("endpoint/agent"), []string{"rx", "tx", "counters", "endpoint/driver", "experiment", "analysis"}},
 		{"a part of an agent", func(pkg string) bool { return strings.HasPrefix(pkg, "endpoint/agent/") },
 			[]string{"rx", "tx", "counters", "endpoint/agent", "endpoint/driver", "endpoint/instrument"}},
-		{"a driver", is("endpoint/driver"), []string{"rx", "tx", "counters", "endpoint/agent", "endpoint/instrument", "experiment", "reports"}},
-		{"a plan", is("experiment"), []string{"rx", "tx", "counters", "endpoint/agent", "experiment/", "reports"}},
-		{"the table of a run", is("experiment/ask"), []string{"rx", "tx", "counters", "endpoint/agent", "experiment/site", "reports"}},
-		{"a site", is("experiment/site"), []string{"rx", "tx", "counters", "reports"}},
-		{"a record", is("results"), []string{"endpoint", "endpoint/", "ringcfg", "power", "reports"}},
+		{"a driver", is("endpoint/driver"), []string{"rx", "tx", "counters", "endpoint/agent", "endpoint/instrument", "experiment", "analysis"}},
+		{"a plan", is("experiment"), []string{"rx", "tx", "counters", "endpoint/agent", "experiment/", "analysis"}},
+		{"the table of a run", is("experiment/ask"), []string{"rx", "tx", "counters", "endpoint/agent", "experiment/site", "analysis"}},
+		{"a site", is("experiment/site"), []string{"rx", "tx", "counters", "analysis"}},
+		{"a record", is("results"), []string{"endpoint", "endpoint/", "ringcfg", "power", "analysis"}},
+		{"an analysis", is("analysis"), []string{"endpoint", "endpoint/", "experiment", "ringcfg", "power", "reports", "reports/"}},
 		{"what is shared", func(pkg string) bool {
 			return under("internal")(pkg) && !under("internal/testutil")(pkg) && !strings.HasPrefix(pkg, "internal/bench")
 		}, []string{"endpoint", "endpoint/", "ringcfg"}},

@@ -9,15 +9,16 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
+	"zcbench/analysis"
 	"zcbench/internal/printable"
 )
 
 // writeBenchfmt writes each run that counts as a line of Go's benchmark format,
 // which benchstat reads.
-func writeBenchfmt(w io.Writer, r *Report) error {
+func writeBenchfmt(w io.Writer, r *analysis.Report) error {
 	b := benchfmt.NewWriter(w)
-	for _, m := range r.metrics {
-		better := map[int]string{1: "higher", -1: "lower"}[m.better]
+	for _, m := range r.Metrics {
+		better := map[int]string{1: "higher", -1: "lower"}[m.Better]
 		if better == "" {
 			continue
 		}
@@ -27,11 +28,11 @@ func writeBenchfmt(w io.Writer, r *Report) error {
 		}
 	}
 	names := benchNames(r)
-	for i, c := range r.cells {
-		for _, one := range c.runs {
+	for i, c := range r.Cells {
+		for _, one := range c.Runs {
 			res := benchfmt.Result{Name: benchfmt.Name(names[i]), Iters: 1}
-			for _, m := range r.metrics {
-				if v := m.of(one.Record); v != nil && finite(*v) != nil {
+			for _, m := range r.Metrics {
+				if v := m.Of(one.Record); v != nil && finite(*v) != nil {
 					res.Values = append(res.Values, benchfmt.Value{Value: *v, Unit: benchUnit(m)})
 				}
 			}
@@ -48,30 +49,30 @@ func writeBenchfmt(w io.Writer, r *Report) error {
 
 // benchNames are the cells' names as benchmarks have them, no two alike:
 // /key=value for what tells a cell from others.
-func benchNames(r *Report) []string {
-	names := make([]string, len(r.cells))
+func benchNames(r *analysis.Report) []string {
+	names := make([]string, len(r.Cells))
 	count := map[string]int{}
-	for i, c := range r.cells {
+	for i, c := range r.Cells {
 		name := "TCP"
 		add := func(key, value string) {
 			name += "/" + benchWord(key) + "=" + benchWord(value)
 		}
-		if r.by == nil {
-			add("tx", c.tx)
-			add("rx", c.rx)
+		if r.By == nil {
+			add("tx", c.TX)
+			add("rx", c.RX)
 		}
-		for k, key := range r.by {
-			add(key, c.by[k])
+		for k, key := range r.By {
+			add(key, c.By[k])
 		}
-		for _, f := range c.apart {
+		for _, f := range c.Apart {
 			add(f.Name, f.Value)
 		}
 		names[i] = name
 		count[name]++
 	}
-	for i, c := range r.cells {
+	for i, c := range r.Cells {
 		if count[names[i]] > 1 {
-			names[i] += "/cell=" + benchWord(cmp.Or(c.id, strconv.Itoa(i)))
+			names[i] += "/cell=" + benchWord(cmp.Or(c.ID, strconv.Itoa(i)))
 		}
 		// A number at the end would be read as GOMAXPROCS.
 		if at := strings.LastIndexByte(names[i], '-'); at >= 0 && at < len(names[i])-1 && strings.Trim(names[i][at+1:], "0123456789") == "" {
@@ -97,9 +98,9 @@ func benchWord(s string) string {
 
 // benchUnit is the metric's name and unit as one word; benchstat makes a
 // table of each.
-func benchUnit(m metric) string {
-	if m.name == "gbps" {
-		return m.unit
+func benchUnit(m analysis.Metric) string {
+	if m.Name == "gbps" {
+		return m.Unit
 	}
-	return benchWord(m.name)
+	return benchWord(m.Name)
 }

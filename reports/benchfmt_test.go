@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/perf/benchfmt"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
 	"zcbench/results"
@@ -58,10 +59,10 @@ func awkwardCells() []results.Record {
 // Names tell cells apart wherever benchstat looks, and stay what they were
 // where they did.
 func TestBenchNames(t *testing.T) {
-	r := FirstLook(awkwardCells())
+	r := analysis.FirstLook(awkwardCells())
 	names := map[string]string{}
 	for i, name := range benchNames(r) {
-		v := r.cells[i].by[0]
+		v := r.Cells[i].By[0]
 		if other, ok := names[name]; ok {
 			t.Errorf("%q and %q are both %s", other, v, name)
 		}
@@ -82,7 +83,7 @@ func TestBenchNames(t *testing.T) {
 		for i := range two {
 			two[i].Axes, two[i].Settings = nil, settings[i]
 		}
-		if names := benchNames(FirstLook(two)); len(names) != 2 || names[0] == names[1] {
+		if names := benchNames(analysis.FirstLook(two)); len(names) != 2 || names[0] == names[1] {
 			t.Errorf("of settings %v: %q", settings, names)
 		}
 	}
@@ -91,7 +92,7 @@ func TestBenchNames(t *testing.T) {
 func TestBenchstatKeepsCellsApart(t *testing.T) {
 	tier.Long(t)
 	var b bytes.Buffer
-	r, err := Of(awkwardCells()).Report(Options{Metrics: []string{"gbps"}})
+	r, err := analysis.Of(awkwardCells()).Report(analysis.Options{Metrics: []string{"gbps"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func TestBenchstatComesToTheSame(t *testing.T) {
 	before, after := analysistest.BeforeAfter()
 	var files []string
 	for name, records := range map[string][]results.Record{"old": before, "new": after} {
-		r, err := Of(records).Report(Options{Metrics: []string{"gbps", "roi.cpu.total"}})
+		r, err := analysis.Of(records).Report(analysis.Options{Metrics: []string{"gbps", "roi.cpu.total"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,14 +150,14 @@ func TestBenchstatComesToTheSame(t *testing.T) {
 	slices.Sort(files)
 	slices.Reverse(files) // old first
 	out := benchstat(t, files...)
-	c, err := Compare(Of(before), Of(after), CompareOptions{Metrics: []string{"gbps", "roi.cpu.total"}})
+	c, err := analysis.Compare(analysis.Of(before), analysis.Of(after), analysis.CompareOptions{Metrics: []string{"gbps", "roi.cpu.total"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours := map[string]change{}
-	for _, m := range c.metrics {
-		for _, d := range m.changes {
-			ours[benchUnit(m.metric)+" TCP/tx="+strings.Replace(d.cell, " → ", "/rx=", 1)] = d
+	ours := map[string]analysis.Change{}
+	for _, m := range c.Metrics {
+		for _, d := range m.Changes {
+			ours[benchUnit(m.Metric)+" TCP/tx="+strings.Replace(d.Cell, " → ", "/rx=", 1)] = d
 		}
 	}
 	unit, seen := "", 0
@@ -176,13 +177,13 @@ func TestBenchstatComesToTheSame(t *testing.T) {
 		}
 		seen++
 		// name, median, its interval, median, its interval, change, p and n
-		if a, b := number(t, line[1]), number(t, line[3]); math.Abs(a-d.old.median) > 1e-9*a || math.Abs(b-d.new.median) > 1e-9*b {
-			t.Errorf("%s: medians %v and %v, benchstat has %v and %v", line[0], d.old.median, d.new.median, a, b)
+		if a, b := number(t, line[1]), number(t, line[3]); math.Abs(a-d.Old.Median) > 1e-9*a || math.Abs(b-d.New.Median) > 1e-9*b {
+			t.Errorf("%s: medians %v and %v, benchstat has %v and %v", line[0], d.Old.Median, d.New.Median, a, b)
 		}
 		if line[5] != delta(d) {
 			t.Errorf("%s: %s, benchstat has %s", line[0], delta(d), line[5])
 		}
-		if want := fmt.Sprintf("p=%.3f n=8", d.p); line[6] != want {
+		if want := fmt.Sprintf("p=%.3f n=8", d.P); line[6] != want {
 			t.Errorf("%s: %s, benchstat has %s", line[0], want, line[6])
 		}
 	}

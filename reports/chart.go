@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"zcbench/analysis"
 	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
@@ -84,8 +85,8 @@ type dot struct {
 // facet is one metric of a chart.
 type facet struct {
 	title string
-	of    metric
-	idle  *metric // drawn after the bar
+	of    analysis.Metric
+	idle  *analysis.Metric // drawn after the bar
 }
 
 // What a chart takes, in pixels.
@@ -106,18 +107,18 @@ const (
 
 // draw makes a chart with a panel for each facet and panel of the layout.
 func (r *drawing) draw(id, title string, l layout, facets []facet, top float64) chart {
-	c := chart{ID: id, Title: title, Unit: facets[0].of.unit, Columns: len(facets)}
+	c := chart{ID: id, Title: title, Unit: facets[0].of.Unit, Columns: len(facets)}
 	if len(facets) == 1 {
 		c.Columns = min(len(l.panels), 2)
 	}
 	highest, farthest := 0.0, 0.0
 	for _, k := range l.at {
 		for _, f := range facets {
-			if shown := f.of.over(k.measured()); shown.n > 0 {
-				highest = max(highest, shown.max)
+			if shown := f.of.Over(k.Measured()); shown.N > 0 {
+				highest = max(highest, shown.Max)
 			}
-			if m := f.of.over(k.runs); m.n > 1 {
-				farthest = max(farthest, m.hi)
+			if m := f.of.Over(k.Runs); m.N > 1 {
+				farthest = max(farthest, m.Hi)
 			}
 		}
 		if id == "throughput" {
@@ -132,7 +133,7 @@ func (r *drawing) draw(id, title string, l layout, facets []facet, top float64) 
 	for p, name := range l.panels {
 		for f, one := range facets {
 			d := panel{ID: fmt.Sprintf("%s-%d-%d", id, p, f), Title: strings.Join(nonEmpty(one.title, name), ", ")}
-			r.fill(&d, l, p, one, top, r.places(one.of))
+			r.fill(&d, l, p, one, top, r.Places(one.of))
 			c.Panels = append(c.Panels, d)
 		}
 	}
@@ -205,7 +206,7 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, top float64, places i
 					b.Pattern = fmt.Sprintf("p%d", s+1)
 				}
 				d.Slots = append(d.Slots, b)
-				words = append(words, r.labelled(c)+": "+b.Text)
+				words = append(words, r.Labelled(c)+": "+b.Text)
 			}
 			y += height + barGap
 		}
@@ -220,44 +221,44 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, top float64, places i
 }
 
 // slot is a cell's bar, with its interval, its runs, and what was published.
-func (r *drawing) slot(c *cell, f facet, top float64, places, y, height int) slot {
+func (r *drawing) slot(c *analysis.Cell, f facet, top float64, places, y, height int) slot {
 	s := slot{Cell: r.numbers[c], Y: y - 1, Height: height + 2, BarY: y, BarH: height, Mid: y + height/2, TextY: y + height/2 + 5, TextX: "0%"}
-	head := r.labelled(c)
+	head := r.Labelled(c)
 	if f.title != "" {
 		head += ", " + f.title
 	}
-	if len(c.runs) == 0 {
-		status, why := c.unmeasured()
+	if len(c.Runs) == 0 {
+		status, why := c.Unmeasured()
 		s.Missing, s.Text = true, string(status)
 		s.Tip = head + "\n" + string(status) + ": " + printable.Clip(why, 200)
 		if status != "dropped" {
 			return s
 		}
 	}
-	m := f.of.over(c.runs)
+	m := f.of.Over(c.Runs)
 	end := 0.0
-	if m.n > 0 {
-		s.Text, s.Width, end = m.text(places)+r.mark(c, f.of), at(m.mean, top), m.mean
-		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, f.of.unit, m.n, printable.Plural(m.n, "run", "runs"))
-		if m.n > 1 {
-			s.Interval = &reach{From: at(m.lo, top), To: at(m.hi, top), FromIn: m.lo >= 0, In: m.hi <= top}
-			s.Tip += fmt.Sprintf("\n95%% interval %s to %s", digits.Fixed(m.lo, places), digits.Fixed(m.hi, places))
-			end = max(end, min(m.hi, top))
+	if m.N > 0 {
+		s.Text, s.Width, end = m.Text(places)+r.Mark(c, f.of), at(m.Mean, top), m.Mean
+		s.Tip = fmt.Sprintf("%s\n%s %s, mean of %d %s", head, s.Text, f.of.Unit, m.N, printable.Plural(m.N, "run", "runs"))
+		if m.N > 1 {
+			s.Interval = &reach{From: at(m.Lo, top), To: at(m.Hi, top), FromIn: m.Lo >= 0, In: m.Hi <= top}
+			s.Tip += fmt.Sprintf("\n95%% interval %s to %s", digits.Fixed(m.Lo, places), digits.Fixed(m.Hi, places))
+			end = max(end, min(m.Hi, top))
 		}
 	} else if !s.Missing {
 		s.Missing, s.Text, s.Tip = true, "not measured", head+"\nnot measured"
 	}
 	if f.idle != nil {
-		if w := f.idle.over(c.runs); w.n > 0 && w.mean > 0 {
-			s.Idle = &reach{From: at(m.mean, top), Length: at(min(w.mean, top-m.mean), top)}
-			s.Tip += fmt.Sprintf("\nand %s %% iowait, which is idle time", digits.Fixed(w.mean, 1))
-			end = max(end, min(m.mean+w.mean, top))
+		if w := f.idle.Over(c.Runs); w.N > 0 && w.Mean > 0 {
+			s.Idle = &reach{From: at(m.Mean, top), Length: at(min(w.Mean, top-m.Mean), top)}
+			s.Tip += fmt.Sprintf("\nand %s %% iowait, which is idle time", digits.Fixed(w.Mean, 1))
+			end = max(end, min(m.Mean+w.Mean, top))
 		}
 	}
-	runs := c.measured()
+	runs := c.Measured()
 	var said []string
 	for i, one := range runs {
-		v := f.of.of(one.Record)
+		v := f.of.Of(one.Record)
 		if v == nil {
 			continue
 		}
@@ -274,10 +275,10 @@ func (r *drawing) slot(c *cell, f facet, top float64, places, y, height int) slo
 	if len(said) > 0 {
 		s.Tip += "\nruns: " + strings.Join(printable.Shorten(said), ", ")
 	}
-	if len(c.dropped) > 0 && len(said) > 0 {
+	if len(c.Dropped) > 0 && len(said) > 0 {
 		s.Tip += " (in brackets: left out)"
 	}
-	if f.of.name == "gbps" {
+	if f.of.Name == "gbps" {
 		for _, p := range r.points[c] {
 			for _, v := range []float64{p.Gbps, p.Upper} {
 				if v > 0 {
@@ -287,16 +288,16 @@ func (r *drawing) slot(c *cell, f facet, top float64, places, y, height int) slo
 					}
 				}
 			}
-			s.Tip += fmt.Sprintf("\n◇ %s published, %s", p.value, p.study)
-			if len(p.differs) > 0 {
-				s.Tip += "; here " + strings.Join(p.differs, ", ")
+			s.Tip += fmt.Sprintf("\n◇ %s published, %s", p.Value, p.study)
+			if len(p.Differs) > 0 {
+				s.Tip += "; here " + strings.Join(p.Differs, ", ")
 			}
 		}
 	}
-	if role, ok := strings.CutSuffix(f.of.name, ".watts"); ok && role != "total" {
-		if rest := resting(role).over(c.runs); rest.n > 0 {
-			s.Rest = at(rest.mean, top)
-			s.Tip += fmt.Sprintf("\nat rest before the run: %s W", digits.Fixed(rest.mean, 1))
+	if role, ok := strings.CutSuffix(f.of.Name, ".watts"); ok && role != "total" {
+		if rest := resting(role).Over(c.Runs); rest.N > 0 {
+			s.Rest = at(rest.Mean, top)
+			s.Tip += fmt.Sprintf("\nat rest before the run: %s W", digits.Fixed(rest.Mean, 1))
 		}
 	}
 	s.TextX = at(end, top)
@@ -304,8 +305,8 @@ func (r *drawing) slot(c *cell, f facet, top float64, places, y, height int) slo
 }
 
 // resting is an end's power before the run, where it was measured.
-func resting(role string) metric {
-	return metric{of: func(r *results.Record) *float64 {
+func resting(role string) analysis.Metric {
+	return analysis.Metric{Of: func(r *results.Record) *float64 {
 		e := r.TX
 		if role == "rx" {
 			e = r.RX
@@ -319,26 +320,26 @@ func resting(role string) metric {
 
 // point is a published figure with its study's name.
 type point struct {
-	beside
+	analysis.Beside
 	study string
 }
 
 // drawing is a report with what its charts look up.
 type drawing struct {
-	*Report
-	numbers map[*cell]int
-	points  map[*cell][]point // of the chosen studies, at the cells of their axes
+	*analysis.Report
+	numbers map[*analysis.Cell]int
+	points  map[*analysis.Cell][]point // of the chosen studies, at the cells of their axes
 }
 
-func drawingOf(r *Report) *drawing {
-	d := &drawing{r, map[*cell]int{}, map[*cell][]point{}}
-	for i, c := range r.cells {
+func drawingOf(r *analysis.Report) *drawing {
+	d := &drawing{r, map[*analysis.Cell]int{}, map[*analysis.Cell][]point{}}
+	for i, c := range r.Cells {
 		d.numbers[c] = i
 	}
-	for _, ref := range r.references {
-		for _, b := range ref.points {
-			if b.cell != nil {
-				d.points[b.cell] = append(d.points[b.cell], point{b, ref.study.Name})
+	for _, ref := range r.References {
+		for _, b := range ref.Points {
+			if b.Cell != nil {
+				d.points[b.Cell] = append(d.points[b.Cell], point{b, ref.Study.Name})
 			}
 		}
 	}
@@ -374,7 +375,7 @@ func trim(v float64) string { return fmt.Sprintf("%.6g", v) }
 // power, and what comes of it; and whether it was zero-copy at all.
 func (r *drawing) charts(l layout) []chart {
 	has := func(name string) bool {
-		return slices.ContainsFunc(r.cells, func(c *cell) bool { return known(name).over(c.measured()).n > 0 })
+		return slices.ContainsFunc(r.Cells, func(c *analysis.Cell) bool { return analysis.Known(name).Over(c.Measured()).N > 0 })
 	}
 	// What no cell has takes no room.
 	facets := func(prefix, suffix string, names ...string) []facet {
@@ -382,12 +383,12 @@ func (r *drawing) charts(l layout) []chart {
 		var list []facet
 		for _, n := range names {
 			if name := prefix + n + suffix; has(name) {
-				list = append(list, facet{title: titles[n], of: known(name)})
+				list = append(list, facet{title: titles[n], of: analysis.Known(name)})
 			}
 		}
 		return list
 	}
-	list := []chart{r.draw("throughput", "Throughput", l, []facet{{of: known("gbps")}}, 0)}
+	list := []chart{r.draw("throughput", "Throughput", l, []facet{{of: analysis.Known("gbps")}}, 0)}
 	add := func(id, title, note string, top float64, f []facet) {
 		if len(f) > 0 {
 			c := r.draw(id, title, l, f, top)
@@ -395,11 +396,11 @@ func (r *drawing) charts(l layout) []chart {
 			list = append(list, c)
 		}
 	}
-	cpu, note := facets("", ".cpu_percent", "tx", "rx"), "100 % is one CPU; "+r.cpuLegend()
+	cpu, note := facets("", ".cpu_percent", "tx", "rx"), "100 % is one CPU; "+r.CPULegend()
 	for i := range cpu {
-		name := strings.TrimSuffix(cpu[i].of.name, "cpu_percent") + "iowait_percent"
-		if slices.ContainsFunc(r.cells, func(c *cell) bool { return known(name).over(c.runs).mean > 0 }) {
-			m := known(name)
+		name := strings.TrimSuffix(cpu[i].of.Name, "cpu_percent") + "iowait_percent"
+		if slices.ContainsFunc(r.Cells, func(c *analysis.Cell) bool { return analysis.Known(name).Over(c.Runs).Mean > 0 }) {
+			m := analysis.Known(name)
 			cpu[i].idle = &m
 		}
 	}
@@ -411,8 +412,8 @@ func (r *drawing) charts(l layout) []chart {
 	if len(watts) == 0 {
 		watts = facets("", ".watts", "total") // one meter of both
 	}
-	note = strings.Replace(r.powerLegend(), " W: p", "P", 1)
-	if slices.ContainsFunc(r.cells, func(c *cell) bool { return resting("tx").over(c.runs).n+resting("rx").over(c.runs).n > 0 }) {
+	note = strings.Replace(r.PowerLegend(), " W: p", "P", 1)
+	if slices.ContainsFunc(r.Cells, func(c *analysis.Cell) bool { return resting("tx").Over(c.Runs).N+resting("rx").Over(c.Runs).N > 0 }) {
 		note += " The gap in a bar: at rest before the run."
 	}
 	add("power", "Power", note, 0, watts)

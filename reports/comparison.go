@@ -8,33 +8,34 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"zcbench/analysis"
 	"zcbench/internal/digits"
 )
 
 // delta is what benchstat has in its column.
-func delta(d change) string {
+func delta(d analysis.Change) string {
 	switch {
-	case d.wont != "":
-		return d.wont
-	case !d.different:
+	case d.Why != "":
+		return d.Why
+	case !d.Significant:
 		return "~"
 	}
-	return digits.Signed(d.percent)
+	return digits.Signed(d.Percent)
 }
 
 // interval is that of the change.
-func interval(d change) string {
+func interval(d analysis.Change) string {
 	switch {
-	case d.wont != "":
+	case d.Why != "":
 		return ""
-	case math.IsInf(d.lo, 0):
+	case math.IsInf(d.Lo, 0):
 		return "unknown: too few runs"
 	}
-	return digits.Signed(d.lo) + " to " + digits.Signed(d.hi)
+	return digits.Signed(d.Lo) + " to " + digits.Signed(d.Hi)
 }
 
 // WriteComparison writes a comparison in the named format, one of CompareFormats.
-func WriteComparison(w io.Writer, c *Comparison, format string) error {
+func WriteComparison(w io.Writer, c *analysis.Comparison, format string) error {
 	switch format {
 	case "table":
 		return compareTable(w, c)
@@ -58,46 +59,46 @@ const compareLegend = "Medians, with their 95% interval as benchstat has it (∞
 
 // rows are a metric's lines: cell, old, new, change, interval, p, n, and
 // whether it is a loss.
-func changeRows(m *compared) [][]string {
-	var figures []figure
-	for _, d := range m.changes {
-		figures = append(figures, d.old, d.new)
+func changeRows(m *analysis.Compared) [][]string {
+	var figures []analysis.Figure
+	for _, d := range m.Changes {
+		figures = append(figures, d.Old, d.New)
 	}
-	places := decimals(figures...)
-	center := func(f figure) string {
-		if f.n == 0 {
+	places := analysis.Places(figures...)
+	center := func(f analysis.Figure) string {
+		if f.N == 0 {
 			return "–"
 		}
-		return digits.Fixed(f.median, places) + " ±" + f.medianRange()
+		return digits.Fixed(f.Median, places) + " ±" + f.MedianRange()
 	}
 	var rows [][]string
-	for _, d := range m.changes {
-		if d.old.n+d.new.n == 0 {
+	for _, d := range m.Changes {
+		if d.Old.N+d.New.N == 0 {
 			continue // it never ran, in neither
 		}
 		p, n := "", ""
-		if d.wont == "" {
-			p, n = fmt.Sprintf("%.3f", d.p), fmt.Sprintf("%d+%d", d.old.n, d.new.n)
-			if d.p < 0.0005 {
+		if d.Why == "" {
+			p, n = fmt.Sprintf("%.3f", d.P), fmt.Sprintf("%d+%d", d.Old.N, d.New.N)
+			if d.P < 0.0005 {
 				p = "<0.001"
 			}
 		}
 		mark := ""
-		if d.loss {
+		if d.Loss {
 			mark = "loss"
 		}
-		rows = append(rows, []string{d.cell, center(d.old), center(d.new), delta(d), interval(d), p, n, mark})
+		rows = append(rows, []string{d.Cell, center(d.Old), center(d.New), delta(d), interval(d), p, n, mark})
 	}
-	if a, b, n := m.geomean(); n > 1 {
+	if a, b, n := m.Geomean(); n > 1 {
 		rows = append(rows, []string{"geomean", digits.Fixed(a, places), digits.Fixed(b, places), digits.Signed(100 * (b/a - 1)), "", "", "", ""})
 	}
 	return rows
 }
 
-func compareTable(w io.Writer, c *Comparison) error {
+func compareTable(w io.Writer, c *analysis.Comparison) error {
 	var b strings.Builder
 	heads := []string{"", "old", "new", "change", "95% interval", "p", "n", ""}
-	for _, m := range c.metrics {
+	for _, m := range c.Metrics {
 		rows := changeRows(&m)
 		widths := make([]int, len(heads))
 		for _, row := range append([][]string{heads}, rows...) {
@@ -105,8 +106,8 @@ func compareTable(w io.Writer, c *Comparison) error {
 				widths[k] = max(widths[k], utf8.RuneCountInString(v))
 			}
 		}
-		title := m.title + ", " + m.unit
-		if m.title == m.name {
+		title := m.Title + ", " + m.Unit
+		if m.Title == m.Name {
 			title = strings.TrimSuffix(title, ", ")
 		}
 		b.WriteString(title + "\n")
@@ -120,17 +121,17 @@ func compareTable(w io.Writer, c *Comparison) error {
 		b.WriteByte('\n')
 	}
 	b.WriteString(wrap("", compareLegend))
-	for _, text := range c.remarks() {
+	for _, text := range c.Remarks() {
 		b.WriteString(wrap("Note: ", text))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func compareMarkdown(w io.Writer, c *Comparison) error {
+func compareMarkdown(w io.Writer, c *analysis.Comparison) error {
 	var b strings.Builder
-	for _, m := range c.metrics {
-		fmt.Fprintf(&b, "%s, %s\n\n| cell | old | new | change | 95%% interval | p | n | |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n", markdown(m.title), markdown(m.unit))
+	for _, m := range c.Metrics {
+		fmt.Fprintf(&b, "%s, %s\n\n| cell | old | new | change | 95%% interval | p | n | |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n", markdown(m.Title), markdown(m.Unit))
 		for _, row := range changeRows(&m) {
 			for _, v := range row {
 				b.WriteString("| " + markdown(v) + " ")
@@ -140,7 +141,7 @@ func compareMarkdown(w io.Writer, c *Comparison) error {
 		b.WriteByte('\n')
 	}
 	b.WriteString(markdown(compareLegend) + "\n")
-	for _, text := range c.remarks() {
+	for _, text := range c.Remarks() {
 		b.WriteString("\n- " + markdown(text))
 	}
 	b.WriteByte('\n')
@@ -167,15 +168,15 @@ type jsonChange struct {
 	Why       string   `json:"not_compared"`
 }
 
-func changesOf(c *Comparison) []jsonChange {
+func changesOf(c *analysis.Comparison) []jsonChange {
 	list := []jsonChange{}
-	for _, m := range c.metrics {
-		for _, d := range m.changes {
-			one := jsonChange{Cell: d.cell, Differs: d.differs, Metric: m.name, Unit: m.unit,
-				OldN: d.old.n, OldMedian: finite(d.old.median), NewN: d.new.n, NewMedian: finite(d.new.median),
-				Percent: finite(d.percent), Lo: finite(d.lo), Hi: finite(d.hi), Differ: d.different, Loss: d.loss, Why: d.wont}
-			if d.wont == "" {
-				one.P = &d.p
+	for _, m := range c.Metrics {
+		for _, d := range m.Changes {
+			one := jsonChange{Cell: d.Cell, Differs: d.Differs, Metric: m.Name, Unit: m.Unit,
+				OldN: d.Old.N, OldMedian: finite(d.Old.Median), NewN: d.New.N, NewMedian: finite(d.New.Median),
+				Percent: finite(d.Percent), Lo: finite(d.Lo), Hi: finite(d.Hi), Differ: d.Significant, Loss: d.Loss, Why: d.Why}
+			if d.Why == "" {
+				one.P = &d.P
 			}
 			list = append(list, one)
 		}
@@ -183,7 +184,7 @@ func changesOf(c *Comparison) []jsonChange {
 	return list
 }
 
-func compareCSV(w io.Writer, c *Comparison) error {
+func compareCSV(w io.Writer, c *analysis.Comparison) error {
 	out := newCSV(w)
 	if err := out.Write([]string{"cell", "differs", "metric", "unit", "old_n", "old_median", "new_n", "new_median", "change_percent", "lo95_percent", "hi95_percent", "p", "significant", "loss", "not_compared"}); err != nil {
 		return err
@@ -204,7 +205,7 @@ func compareCSV(w io.Writer, c *Comparison) error {
 	return out.Error()
 }
 
-func compareJSON(w io.Writer, c *Comparison) error {
+func compareJSON(w io.Writer, c *analysis.Comparison) error {
 	type mean struct {
 		Metric  string   `json:"metric"`
 		Cells   int      `json:"cells"`
@@ -219,10 +220,10 @@ func compareJSON(w io.Writer, c *Comparison) error {
 		Geomeans  []mean       `json:"geomeans"`
 		Losses    []string     `json:"losses"`
 		Remarks   []string     `json:"remarks"`
-	}{"zcbench-compare/1", c.threshold, changesOf(c), []mean{}, append([]string{}, c.Losses()...), append([]string{}, c.remarks()...)}
-	for _, m := range c.metrics {
-		a, b, n := m.geomean()
-		out.Geomeans = append(out.Geomeans, mean{m.name, n, finite(a), finite(b), finite(100 * (b/a - 1))})
+	}{"zcbench-compare/1", c.Threshold, changesOf(c), []mean{}, append([]string{}, c.Losses()...), append([]string{}, c.Remarks()...)}
+	for _, m := range c.Metrics {
+		a, b, n := m.Geomean()
+		out.Geomeans = append(out.Geomeans, mean{m.Name, n, finite(a), finite(b), finite(100 * (b/a - 1))})
 	}
 	return writeIndented(w, out)
 }

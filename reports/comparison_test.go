@@ -5,12 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 )
 
 func TestCompare(t *testing.T) {
 	before, after := analysistest.BeforeAfter()
-	c, err := Compare(Of(before), Of(after), CompareOptions{Threshold: 2})
+	c, err := analysis.Compare(analysis.Of(before), analysis.Of(after), analysis.CompareOptions{Threshold: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,18 +32,18 @@ func TestCompare(t *testing.T) {
 		t.Errorf("losses %q", l)
 	}
 	for _, o := range []struct {
-		options CompareOptions
+		options analysis.CompareOptions
 		losses  int
 	}{
-		{CompareOptions{Threshold: 20}, 0},
-		{CompareOptions{Threshold: 8}, 1},                                       // ROI has the square
-		{CompareOptions{Metrics: []string{"gbps"}}, 1},                          // without a threshold
-		{CompareOptions{Metrics: []string{"rx.cpu_percent"}}, 0},                // no change
-		{CompareOptions{Metrics: []string{"roi.cpu"}, Threshold: 2}, 3},         // each that is named
-		{CompareOptions{Filter: "rx=zcrx"}, 0},                                  // it gained
-		{CompareOptions{GroupBy: []string{"tx"}, Metrics: []string{"gbps"}}, 0}, // pooled, it is not significant
+		{analysis.CompareOptions{Threshold: 20}, 0},
+		{analysis.CompareOptions{Threshold: 8}, 1},                                       // ROI has the square
+		{analysis.CompareOptions{Metrics: []string{"gbps"}}, 1},                          // without a threshold
+		{analysis.CompareOptions{Metrics: []string{"rx.cpu_percent"}}, 0},                // no change
+		{analysis.CompareOptions{Metrics: []string{"roi.cpu"}, Threshold: 2}, 3},         // each that is named
+		{analysis.CompareOptions{Filter: "rx=zcrx"}, 0},                                  // it gained
+		{analysis.CompareOptions{GroupBy: []string{"tx"}, Metrics: []string{"gbps"}}, 0}, // pooled, it is not significant
 	} {
-		c, err := Compare(Of(before), Of(after), o.options)
+		c, err := analysis.Compare(analysis.Of(before), analysis.Of(after), o.options)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/results"
 )
 
@@ -21,12 +22,12 @@ func TestCongestionIsTold(t *testing.T) {
 		}
 		run = b.String()
 		b.Reset()
-		if err := Table(&b, FirstLook(records)); err != nil {
+		if err := Table(&b, analysis.FirstLook(records)); err != nil {
 			t.Fatal(err)
 		}
 		table = b.String()
 		b.Reset()
-		if err := HTML(&b, FirstLook(records)); err != nil {
+		if err := HTML(&b, analysis.FirstLook(records)); err != nil {
 			t.Fatal(err)
 		}
 		return run, table, b.String()

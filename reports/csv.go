@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"zcbench/analysis"
 	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
@@ -43,35 +44,35 @@ var csvHead = []string{"source", "cell", "tx", "rx", "tx_cpu_scope", "rx_cpu_sco
 	"better", "n", "dropped", "failed", "skipped", "mean", "lo95", "hi95", "sd", "median", "min", "max", "warnings"}
 
 // writeCSV writes a line for each cell and metric, with all digits.
-func writeCSV(w io.Writer, r *Report) error {
+func writeCSV(w io.Writer, r *analysis.Report) error {
 	c := newCSV(w)
-	by := r.by
-	head := slices.Concat(r.heads(), []string{"differs"}, csvHead)
+	by := r.By
+	head := slices.Concat(r.Heads(), []string{"differs"}, csvHead)
 	if by == nil {
 		head = head[1:] // the engines have columns of their own
 	}
 	if err := c.Write(head); err != nil {
 		return err
 	}
-	for _, k := range r.cells {
-		tx, rx := k.conditions("tx"), k.conditions("rx")
-		warnings := strings.Join(k.warnings(), "; ")
-		for _, m := range r.metrics {
-			f := m.over(k.runs)
-			line := slices.Concat(k.by, []string{k.differs, "measured", printable.Line(k.id), k.tx, k.rx, tx.cpuScope, rx.cpuScope, tx.powerScope,
-				rx.powerScope, m.name, m.unit, strconv.Itoa(m.better),
-				strconv.Itoa(f.n), strconv.Itoa(len(k.dropped)), strconv.Itoa(len(k.failed)), strconv.Itoa(len(k.skipped))})
-			for _, v := range []float64{f.mean, f.lo, f.hi, f.sd, f.median, f.min, f.max} {
-				line = append(line, optionally(v, f.n > 0))
+	for _, k := range r.Cells {
+		tx, rx := k.Conditions("tx"), k.Conditions("rx")
+		warnings := strings.Join(k.Warnings(), "; ")
+		for _, m := range r.Metrics {
+			f := m.Over(k.Runs)
+			line := slices.Concat(k.By, []string{k.Differs, "measured", printable.Line(k.ID), k.TX, k.RX, tx.CPUScope, rx.CPUScope, tx.PowerScope,
+				rx.PowerScope, m.Name, m.Unit, strconv.Itoa(m.Better),
+				strconv.Itoa(f.N), strconv.Itoa(len(k.Dropped)), strconv.Itoa(len(k.Failed)), strconv.Itoa(len(k.Skipped))})
+			for _, v := range []float64{f.Mean, f.Lo, f.Hi, f.SD, f.Median, f.Min, f.Max} {
+				line = append(line, optionally(v, f.N > 0))
 			}
 			if err := c.Write(append(line, warnings)); err != nil {
 				return err
 			}
 		}
 	}
-	for _, one := range r.references {
-		s := one.study
-		for _, p := range one.points {
+	for _, one := range r.References {
+		s := one.Study
+		for _, p := range one.Points {
 			line := make([]string, len(by), len(head))
 			for i, name := range by {
 				line[i] = p.Axes[name]
@@ -80,7 +81,7 @@ func writeCSV(w io.Writer, r *Report) error {
 			if p.Upper > 0 {
 				upper = p.Upper
 			}
-			line = append(line, p.what, s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", known("gbps").unit, "1", "", "", "", "",
+			line = append(line, p.Text, s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", analysis.Known("gbps").Unit, "1", "", "", "", "",
 				optionally((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", optionally(p.Gbps, p.Upper > 0), optionally(upper, p.Upper > 0), s.Source)
 			if err := c.Write(line); err != nil {
 				return err
@@ -93,24 +94,24 @@ func writeCSV(w io.Writer, r *Report) error {
 
 // writeRuns writes a line of CSV for each run, whether it counts or not, with all
 // digits.
-func writeRuns(w io.Writer, r *Report) error {
+func writeRuns(w io.Writer, r *analysis.Report) error {
 	c := newCSV(w)
-	head := slices.Concat(r.heads(), []string{"differs", "cell", "tx", "rx", "id", "repeat", "started", "status", "dropped", "reason"})
-	if r.by == nil {
+	head := slices.Concat(r.Heads(), []string{"differs", "cell", "tx", "rx", "id", "repeat", "started", "status", "dropped", "reason"})
+	if r.By == nil {
 		head = head[1:] // the engines have columns of their own
 	}
-	for _, m := range r.metrics {
-		head = append(head, m.name)
+	for _, m := range r.Metrics {
+		head = append(head, m.Name)
 	}
 	if err := c.Write(head); err != nil {
 		return err
 	}
-	for _, k := range r.cells {
-		for _, one := range k.records() {
-			line := slices.Concat(k.by, []string{k.differs, printable.Line(one.Cell), k.tx, k.rx, printable.Line(one.ID), strconv.Itoa(one.Repeat), printable.Line(one.Started),
+	for _, k := range r.Cells {
+		for _, one := range k.Records() {
+			line := slices.Concat(k.By, []string{k.Differs, printable.Line(one.Cell), k.TX, k.RX, printable.Line(one.ID), strconv.Itoa(one.Repeat), printable.Line(one.Started),
 				printable.Line(string(one.Status)), printable.Line(one.Dropped), printable.Line(one.Reason)})
-			for _, m := range r.metrics {
-				v := m.of(one.Record)
+			for _, m := range r.Metrics {
+				v := m.Of(one.Record)
 				if v == nil || one.Status != results.OK {
 					line = append(line, "")
 				} else {

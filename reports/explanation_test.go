@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
 	"zcbench/results"
@@ -33,11 +34,11 @@ func TestExplain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := Load(path)
+	s, err := analysis.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.Report(Options{})
+	r, err := s.Report(analysis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,13 +63,13 @@ func TestExplain(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"nix": "abcdef012345 (sendzc → zcrx)", "": "none is"} {
-		if err := Explain(&strings.Builder{}, r, name); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), want) {
+		if err := Explain(&strings.Builder{}, r, name); !errors.Is(err, analysis.ErrWhichCell) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	two := append(records[:1:1], analysistest.OnNIC(1, 2, 3, 4, 5))
 	two[1].Cell = "abce"
-	if err := Explain(&strings.Builder{}, FirstLook(two), "sendzc → zcrx"); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), "give the id") {
+	if err := Explain(&strings.Builder{}, analysis.FirstLook(two), "sendzc → zcrx"); !errors.Is(err, analysis.ErrWhichCell) || !strings.Contains(err.Error(), "give the id") {
 		t.Errorf("two of a name: %v", err)
 	}
 	if err := Explain(broken{}, r, "run5"); err == nil {
@@ -94,11 +95,11 @@ func TestExplainTakesEachRunsOwnFacts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := Load(path)
+	s, err := analysis.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.Report(Options{})
+	r, err := s.Report(analysis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,14 +1,18 @@
+// Package reports writes as text, for people and for other programs, what analysis
+// found in records, and what one run came to.
 package reports
 
 import (
 	"io"
+
+	"zcbench/analysis"
 )
 
 // Format is one that a report is written in.
 type Format struct {
 	Name      string
 	TellsPlan bool // it has Set.Plan in it
-	Write     func(io.Writer, *Report) error
+	Write     func(io.Writer, *analysis.Report) error
 }
 
 // Formats are all of them.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
@@ -20,14 +21,14 @@ func TestOddSamples(t *testing.T) {
 		t.Fatal("the record has no samples")
 	}
 	path := analysistest.Store(t, t.TempDir(), "a.jsonl", good[0], odd, good[2])
-	s, err := Load(path)
+	s, err := analysis.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if all := strings.Join(s.Problems, "\n"); s.Empty() || !strings.Contains(all, "samples.gbps is a string, and should be a number") || !strings.Contains(all, path) || !strings.Contains(all, "line 2") {
 		t.Errorf("%q", all)
 	}
-	r, err := s.Report(Options{})
+	r, err := s.Report(analysis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,11 +41,11 @@ func TestOddSamples(t *testing.T) {
 // Reading from a file and records at hand must come to the same report.
 func TestLoadAgreesWithRecordsAtHand(t *testing.T) {
 	for _, name := range analysistest.Fixtures {
-		s, err := Load(analysistest.File(t, name))
+		s, err := analysis.Load(analysistest.File(t, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := s.Report(Options{})
+		r, err := s.Report(analysis.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,7 +54,7 @@ func TestLoadAgreesWithRecordsAtHand(t *testing.T) {
 			if err := write(&a, r, format); err != nil {
 				t.Fatal(err)
 			}
-			if err := write(&b, FirstLook(analysistest.Fixture(t, name)), format); err != nil {
+			if err := write(&b, analysis.FirstLook(analysistest.Fixture(t, name)), format); err != nil {
 				t.Fatal(err)
 			}
 			if a.String() != b.String() {
@@ -118,13 +119,13 @@ func TestReferencesOfAnotherKind(t *testing.T) {
 		}, 0, "had GRO off, published is", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := Of(make(c.f)).Report(Options{References: []string{"netdev-0x19"}})
+			r, err := analysis.Of(make(c.f)).Report(analysis.Options{References: []string{"netdev-0x19"}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			shown := 0
-			for _, b := range r.references[0].points {
-				if b.cell != nil {
+			for _, b := range r.References[0].Points {
+				if b.Cell != nil {
 					shown++
 				}
 			}
@@ -160,7 +161,7 @@ func TestTableOfNamedMetrics(t *testing.T) {
 	for i := range records {
 		records[i].RX.Counters = map[string]float64{"tcp_rtt_us": 12}
 	}
-	r, err := Of(records).Report(Options{Metrics: []string{"rx.counters"}})
+	r, err := analysis.Of(records).Report(analysis.Options{Metrics: []string{"rx.counters"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +177,7 @@ func TestTableOfReferences(t *testing.T) {
 		records[i].Axes["cpus"] = "2"
 		analysistest.AsTheMode(&records[i])
 	}
-	r, err := Of(records).Report(Options{References: []string{"netdev-0x19"}})
+	r, err := analysis.Of(records).Report(analysis.Options{References: []string{"netdev-0x19"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,13 +195,13 @@ func TestManyHostsAreTold(t *testing.T) {
 		records[i].Facts.TX = results.Facts{"machine": map[string]any{"hostname": "tx0"}}
 	}
 	var b bytes.Buffer
-	if err := Table(&b, FirstLook(records)); err != nil {
+	if err := Table(&b, analysis.FirstLook(records)); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), "Sender: tx0\nReceiver: rx0; and 2 other hosts\n") || !strings.Contains(b.String(), "machine.hostname rx0, then rx1, then rx2") {
 		t.Errorf("got\n%s", &b)
 	}
-	if err := write(broken{}, FirstLook(records), "json"); err == nil {
+	if err := write(broken{}, analysis.FirstLook(records), "json"); err == nil {
 		t.Error("a failed write went unnoticed")
 	}
 }
@@ -215,11 +216,11 @@ func TestExtremes(t *testing.T) {
 			records = append(records, r)
 		}
 		for _, format := range formats() {
-			if err := write(io.Discard, FirstLook(records), format); err != nil {
+			if err := write(io.Discard, analysis.FirstLook(records), format); err != nil {
 				t.Errorf("%v as %s: %v", speeds, format, err)
 			}
 		}
-		c, err := Compare(Of(records), Of(records), CompareOptions{})
+		c, err := analysis.Compare(analysis.Of(records), analysis.Of(records), analysis.CompareOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

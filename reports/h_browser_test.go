@@ -24,6 +24,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
 )
@@ -88,7 +89,7 @@ func startBrowser(t *testing.T) *browser {
 }
 
 // open shows a report's page.
-func (b *browser) open(t *testing.T, r *Report, width int64) {
+func (b *browser) open(t *testing.T, r *analysis.Report, width int64) {
 	t.Helper()
 	var text bytes.Buffer
 	if err := HTML(&text, r); err != nil {
@@ -164,7 +165,7 @@ func (b *browser) shoot(t *testing.T, name string) {
 func TestPageInBrowser(t *testing.T) {
 	tier.Long(t)
 	b := startBrowser(t)
-	r, err := Of(analysistest.RichStudy()).Report(Options{References: []string{"netdev-0x19"}})
+	r, err := analysis.Of(analysistest.RichStudy()).Report(analysis.Options{References: []string{"netdev-0x19"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,8 +202,8 @@ func TestPageInBrowser(t *testing.T) {
 		}
 		at := func(line []string, name string) string { return line[slices.Index(lines[0], name)] }
 		rows := map[string]int{}
-		for i, c := range r.cells {
-			rows[c.id] = i
+		for i, c := range r.Cells {
+			rows[c.ID] = i
 		}
 		compared := 0
 		for _, line := range lines[1:] {
@@ -296,9 +297,9 @@ func TestPageInBrowser(t *testing.T) {
 		is(t, b, "calls with their time", `document.querySelectorAll("#run-detail .lines table.numbers:not(.hist) tbody tr").length >= 4`, true)
 		is(t, b, "flame graphs", `document.querySelectorAll("#run-detail .flame").length`, 2)
 		// The embedded columns are the samples, to their three digits.
-		c := r.cells[slices.IndexFunc(r.cells, func(c *cell) bool { return r.labelled(c) == "devmem, 2 CPUs, HW GRO" })]
+		c := r.Cells[slices.IndexFunc(r.Cells, func(c *analysis.Cell) bool { return r.Labelled(c) == "devmem, 2 CPUs, HW GRO" })]
 		id := get[string](t, b, `JSON.parse(document.getElementById("runs").textContent).runs[Number(document.getElementById("run").value)].id`)
-		one := c.runs[slices.IndexFunc(c.runs, func(r *run) bool { return r.ID == id })]
+		one := c.Runs[slices.IndexFunc(c.Runs, func(r *analysis.Run) bool { return r.ID == id })]
 		label := get[string](t, b, `[...document.querySelectorAll("#run-detail svg.time[tabindex]")][0].getAttribute("aria-label")`)
 		low, high := 1e9, 0.
 		for _, s := range one.Samples {
@@ -379,7 +380,7 @@ func TestPageInBrowser(t *testing.T) {
 				one.Samples[0].Series[evil] = 3
 			}
 		}
-		r, err := Of(records).Report(Options{})
+		r, err := analysis.Of(records).Report(analysis.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -403,7 +404,7 @@ func TestPageInBrowser(t *testing.T) {
 	t.Run("demo", func(t *testing.T) {
 		for _, width := range []int64{1280, 400} {
 			for _, name := range analysistest.Fixtures {
-				b.open(t, FirstLook(analysistest.Fixture(t, name)), width)
+				b.open(t, analysis.FirstLook(analysistest.Fixture(t, name)), width)
 				is(t, b, "charts", `document.querySelectorAll(".chart").length >= 4`, true)
 				is(t, b, "sideways", `document.documentElement.scrollWidth > document.documentElement.clientWidth`, false)
 				b.shoot(t, fmt.Sprintf("%s-%d", name, width))

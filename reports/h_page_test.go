@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
@@ -18,7 +19,7 @@ import (
 func TestHTML(t *testing.T) {
 	for _, name := range analysistest.Fixtures {
 		var b bytes.Buffer
-		if err := HTML(&b, FirstLook(analysistest.Fixture(t, name))); err != nil {
+		if err := HTML(&b, analysis.FirstLook(analysistest.Fixture(t, name))); err != nil {
 			t.Fatal(err)
 		}
 		analysistest.Golden(t, name+".html", []byte(bare(t, b.String())))
@@ -60,7 +61,7 @@ func TestIntervalsHaveTwoEnds(t *testing.T) {
 		{"single runs", []results.Record{run("a", 50), run("b", 10), run("c", 20)}, 0, 0, "one run: how much runs differ is not known; 2 others may be as high"},
 	} {
 		var b bytes.Buffer
-		if err := HTML(&b, FirstLook(c.records)); err != nil {
+		if err := HTML(&b, analysis.FirstLook(c.records)); err != nil {
 			t.Fatal(err)
 		}
 		page := bare(t, b.String())
@@ -89,7 +90,7 @@ func TestChartsAreWholeAndRight(t *testing.T) {
 		{"pair", []int{5, 9, 9, 13, 13, 9}, []int{25, 45, 45, 65, 65, 45}},
 	} {
 		var b bytes.Buffer
-		if err := HTML(&b, FirstLook(analysistest.Fixture(t, c.fixture))); err != nil {
+		if err := HTML(&b, analysis.FirstLook(analysistest.Fixture(t, c.fixture))); err != nil {
 			t.Fatal(err)
 		}
 		figures := regexp.MustCompile(`(?s)<figure class="chart".*?</figure>`).FindAllString(b.String(), -1)
@@ -141,8 +142,8 @@ func TestTicks(t *testing.T) {
 func TestOneTimeZone(t *testing.T) {
 	list := analysistest.SixOf("c", nil)[:2]
 	list[0].Started, list[1].Started = "2026-11-21T23:30:00+01:00", "2026-11-21T22:45:00Z"
-	r := FirstLook(list)
-	if from, to := span(r.runs); from != "2026-11-21 23:30 +01:00" || to != "23:45" {
+	r := analysis.FirstLook(list)
+	if from, to := span(r.Runs); from != "2026-11-21 23:30 +01:00" || to != "23:45" {
 		t.Errorf("from %q to %q", from, to)
 	}
 	rows, _ := runLog(r)
@@ -159,11 +160,11 @@ func TestCommands(t *testing.T) {
 	for i := range 6 {
 		lines = append(lines, fmt.Sprintf(line, i, i))
 	}
-	s, err := Load(analysistest.Store(t, t.TempDir(), "r.jsonl", lines...))
+	s, err := analysis.Load(analysistest.Store(t, t.TempDir(), "r.jsonl", lines...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.Report(Options{})
+	r, err := s.Report(analysis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +181,7 @@ func TestNoWinnerOfTwoClocks(t *testing.T) {
 			list[i].TX.CPUMethod, list[i].RX.CPUMethod = methods[i/3], "idle"
 			list[i].TX.CPUScope, list[i].RX.CPUScope = "host", "host"
 		}
-		if best := bests(FirstLook(list)); len(best) != want {
+		if best := bests(analysis.FirstLook(list)); len(best) != want {
 			t.Errorf("%q: %d winners, want %d: %+v", methods, len(best), want, best)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
 	"zcbench/results"
@@ -114,7 +115,7 @@ func TestManyRunsInDetail(t *testing.T) {
 			records = append(records, r)
 		}
 	}
-	r := FirstLook(records)
+	r := analysis.FirstLook(records)
 	d := drawingOf(r).detail()
 	if d.Shown >= d.Runs || d.Shown < 100 {
 		t.Fatalf("%d of %d runs", d.Shown, d.Runs)
@@ -136,11 +137,11 @@ func TestManyRunsInDetail(t *testing.T) {
 // A store that changed since it was read is no reason for another figure.
 func TestDetailOfAChangedStore(t *testing.T) {
 	path := analysistest.LongStudy(t, 10)
-	set, err := Load(path)
+	set, err := analysis.Load(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := set.Report(Options{})
+	r, err := set.Report(analysis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

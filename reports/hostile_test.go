@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
@@ -96,9 +97,9 @@ func unseen(s string) string {
 // spreadsheet as anything but text.
 func TestHostileRecord(t *testing.T) {
 	records := []results.Record{hostileRecord(t, "1"), hostileRecord(t, "2")}
-	set := Of(records)
+	set := analysis.Of(records)
 	set.Problems, set.Plan = nil, nil
-	for _, o := range []Options{{}, {Metrics: []string{"gbps", "rx.counters"}, References: References()}, {GroupBy: []string{"machine.hostname", formula}}} {
+	for _, o := range []analysis.Options{{}, {Metrics: []string{"gbps", "rx.counters"}, References: analysis.References()}, {GroupBy: []string{"machine.hostname", formula}}} {
 		r, err := set.Report(o)
 		if err != nil {
 			t.Fatal(err)
@@ -116,7 +117,7 @@ func TestHostileRecord(t *testing.T) {
 			}
 		}
 	}
-	r, err := set.Report(Options{})
+	r, err := set.Report(analysis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func TestHostileRecord(t *testing.T) {
 	if c := unseen(b.String()); c != "" {
 		t.Errorf("text holds %s", c)
 	}
-	c, err := Compare(Of(records), Of(records), CompareOptions{Metrics: []string{"gbps", "rx.counters"}})
+	c, err := analysis.Compare(analysis.Of(records), analysis.Of(records), analysis.CompareOptions{Metrics: []string{"gbps", "rx.counters"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,11 +205,11 @@ func TestRedacted(t *testing.T) {
 		}
 		paths = append(paths, path)
 	}
-	set, err := LoadRedacted(append(paths, paths[0])...)
+	set, err := analysis.LoadRedacted(append(paths, paths[0])...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rep, err := set.Report(Options{})
+	rep, err := set.Report(analysis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

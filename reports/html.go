@@ -16,6 +16,7 @@ import (
 	// method of the program's types in it, 3 MB.
 	template "github.com/DataDog/datadog-agent/pkg/template/html"
 
+	"zcbench/analysis"
 	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
@@ -34,7 +35,7 @@ var (
 
 // HTML writes one page that needs nothing but itself: charts, the table, what
 // did not run and why, every run, and the hosts.
-func HTML(w io.Writer, r *Report) error {
+func HTML(w io.Writer, r *analysis.Report) error {
 	t, err := template.New("page").Parse(pageTemplate)
 	if err != nil {
 		return fmt.Errorf("parse the page's template: %w", err)
@@ -69,7 +70,7 @@ type page struct {
 	Detail         *detail
 	Log            []logRow
 	LogLeft        int
-	Environment    []factGroup
+	Environment    []analysis.FactGroup
 	Plan, Problems []string
 }
 
@@ -123,7 +124,7 @@ type command struct {
 
 // published is a study beside the report's own figures.
 type published struct {
-	Study
+	analysis.Study
 	Rows    []publishedRow
 	Differs []string
 }
@@ -139,14 +140,14 @@ type logRow struct {
 	Name, Differs, Run, Started, Status, Gbps, CPUTX, CPURX, ROI, ZeroTX, ZeroRX, Remark, ID string
 }
 
-func pageOf(r *Report) page {
-	cells := r.cells
+func pageOf(r *analysis.Report) page {
+	cells := r.Cells
 	hash := sha256.Sum256([]byte(pageScript))
 	p := page{
 		Style: template.CSS(pageStyle), Script: template.JS(pageScript), ScriptHash: "sha256-" + base64.StdEncoding.EncodeToString(hash[:]),
-		Title: titleOf(r), Runs: len(r.runs), Cells: len(cells), Hosts: r.hosts(), Plan: r.plan, Problems: r.problems,
+		Title: titleOf(r), Runs: len(r.Runs), Cells: len(cells), Hosts: r.Hosts(), Plan: r.Plan, Problems: r.Problems,
 	}
-	p.Started, p.Ended = span(r.runs)
+	p.Started, p.Ended = span(r.Runs)
 	if len(cells) == 0 {
 		return p
 	}
@@ -160,79 +161,79 @@ func pageOf(r *Report) page {
 	if l.left > 0 {
 		p.ChartNotes = append(p.ChartNotes, fmt.Sprintf("The charts show the first %d of %d cells; the table has all, and --filter or --group-by chooses others.", len(cells)-l.left, len(cells)))
 	}
-	p.Key, p.Explain = strings.Join(r.heads(), ", "), r.legend()
-	columns := r.columns()
+	p.Key, p.Explain = strings.Join(r.Heads(), ", "), r.Legend()
+	columns := r.Columns()
 	for i := 0; i < len(columns); {
 		k := i
-		for ; k < len(columns) && (k == i || columns[k].over != "" && columns[k].over == columns[i].over); k++ {
-			p.Heads = append(p.Heads, columns[k].head)
+		for ; k < len(columns) && (k == i || columns[k].Over != "" && columns[k].Over == columns[i].Over); k++ {
+			p.Heads = append(p.Heads, columns[k].Head)
 		}
-		p.Over = append(p.Over, overHead{columns[i].over, k - i})
+		p.Over = append(p.Over, overHead{columns[i].Over, k - i})
 		i = k
 	}
 	for i, c := range cells {
-		row := tableRow{Cell: i, Name: r.named(c), Differs: c.differs, Marks: r.marks(c)}
-		if len(c.runs) == 0 {
-			status, why := c.unmeasured()
+		row := tableRow{Cell: i, Name: r.Named(c), Differs: c.Differs, Marks: r.Marks(c)}
+		if len(c.Runs) == 0 {
+			status, why := c.Unmeasured()
 			row.Missing = string(status)
-			p.Missing = append(p.Missing, missing{r.named(c), c.differs, string(status), why})
+			p.Missing = append(p.Missing, missing{r.Named(c), c.Differs, string(status), why})
 		}
 		for _, h := range columns {
-			one := h.cells[i]
-			f := tableFigure{Text: one.text, Around: one.around, Metric: h.of.name, N: one.figure.n}
+			one := h.Entries[i]
+			f := tableFigure{Text: one.Text, Around: one.Around, Metric: h.Of.Name, N: one.Figure.N}
 			if f.N > 0 {
-				f.Mean, f.Lo, f.Hi = digits.Exact(one.figure.mean), digits.Exact(one.figure.lo), digits.Exact(one.figure.hi)
-			} else if h.of.name == "" && one.text != "" {
-				f.Mean = fmt.Sprint(len(c.runs))
+				f.Mean, f.Lo, f.Hi = digits.Exact(one.Figure.Mean), digits.Exact(one.Figure.Lo), digits.Exact(one.Figure.Hi)
+			} else if h.Of.Name == "" && one.Text != "" {
+				f.Mean = fmt.Sprint(len(c.Runs))
 			}
 			row.Figures = append(row.Figures, f)
 		}
 		p.Rows = append(p.Rows, row)
 	}
-	for _, n := range r.notes {
-		if n.every {
-			p.Notes = append(p.Notes, pageNote{Text: n.text, On: "all"})
+	for _, n := range r.Notes {
+		if n.Every {
+			p.Notes = append(p.Notes, pageNote{Text: n.Text, On: "all"})
 			continue
 		}
 		var on []string
-		for _, c := range n.cells {
-			on = append(on, r.labelled(c))
+		for _, c := range n.Cells {
+			on = append(on, r.Labelled(c))
 		}
-		p.Notes = append(p.Notes, pageNote{Mark: fmt.Sprint(n.mark), Text: n.text, On: strings.Join(on, ", ")})
+		p.Notes = append(p.Notes, pageNote{Mark: fmt.Sprint(n.Mark), Text: n.Text, On: strings.Join(on, ", ")})
 	}
 	p.Best = bests(r)
-	p.Common = r.common()
+	p.Common = r.Common()
 	p.Varying = varyingGrid(r)
 	p.Syscalls = syscallGrid(r)
 	p.Commands = commandsOf(r)
-	for _, ref := range r.references {
-		one := published{Study: ref.study, Differs: ref.differing}
-		for _, p := range ref.points {
-			one.Rows = append(one.Rows, publishedRow{p.what, p.value, p.here})
+	for _, ref := range r.References {
+		one := published{Study: ref.Study, Differs: ref.Differing}
+		for _, p := range ref.Points {
+			one.Rows = append(one.Rows, publishedRow{p.Text, p.Value, p.Here})
 		}
 		p.Published = append(p.Published, one)
 	}
 	p.Detail = draw.detail()
 	p.Log, p.LogLeft = runLog(r)
-	p.Environment = r.environment()
+	p.Environment = r.Environment()
 	return p
 }
 
 // title says what was measured.
-func titleOf(r *Report) string {
+func titleOf(r *analysis.Report) string {
 	name := ""
-	for i, one := range r.runs {
+	for i, one := range r.Runs {
 		if e := printable.Line(one.Experiment); i == 0 {
 			name = e
 		} else if e != name {
 			name = ""
 		}
 	}
-	what := printable.Plural(len(r.cells), "engine pair", "engine pairs")
-	if r.by != nil {
-		what = printable.Plural(len(r.cells), "cell", "cells")
+	what := printable.Plural(len(r.Cells), "engine pair", "engine pairs")
+	if r.By != nil {
+		what = printable.Plural(len(r.Cells), "cell", "cells")
 	}
-	text := fmt.Sprintf("%d %s, %d %s", len(r.cells), what, len(r.runs), printable.Plural(len(r.runs), "run", "runs"))
+	text := fmt.Sprintf("%d %s, %d %s", len(r.Cells), what, len(r.Runs), printable.Plural(len(r.Runs), "run", "runs"))
 	if name != "" {
 		return printable.Clip(name, 60) + ": " + text
 	}
@@ -240,10 +241,10 @@ func titleOf(r *Report) string {
 }
 
 // varyingGrid has the settings that are not the same in all cells.
-func varyingGrid(r *Report) *grid {
+func varyingGrid(r *analysis.Report) *grid {
 	const most = 24
-	names := r.varying()
-	if len(names) == 0 || len(r.cells) < 2 {
+	names := r.Varying()
+	if len(names) == 0 || len(r.Cells) < 2 {
 		return nil
 	}
 	g := &grid{Left: max(0, len(names)-most)}
@@ -251,10 +252,10 @@ func varyingGrid(r *Report) *grid {
 	for _, n := range names {
 		g.Heads = append(g.Heads, printable.Line(n))
 	}
-	for _, c := range r.cells {
-		row := gridRow{Name: r.named(c)}
+	for _, c := range r.Cells {
+		row := gridRow{Name: r.Named(c)}
 		for _, n := range names {
-			row.Values = append(row.Values, cmp.Or(printable.Line(c.flat[n]), "–"))
+			row.Values = append(row.Values, cmp.Or(printable.Line(c.Settings[n]), "–"))
 		}
 		g.Rows = append(g.Rows, row)
 	}
@@ -262,26 +263,26 @@ func varyingGrid(r *Report) *grid {
 }
 
 // syscalls are calls over 10⁹ bytes, means of the runs that count.
-func syscallGrid(r *Report) *grid {
+func syscallGrid(r *analysis.Report) *grid {
 	const most = 16
-	of := r.syscallsPerGB()
+	of := r.SyscallsPerGB()
 	if len(of) == 0 {
 		return nil
 	}
 	g := &grid{Left: max(0, len(of)-most)}
 	of = of[:len(of)-g.Left]
 	for _, m := range of {
-		end, name, _ := strings.Cut(m.name, ".syscalls_per_gb.")
+		end, name, _ := strings.Cut(m.Name, ".syscalls_per_gb.")
 		g.Heads = append(g.Heads, end+" "+name)
 	}
-	for _, c := range r.cells {
-		if len(c.runs) == 0 {
+	for _, c := range r.Cells {
+		if len(c.Runs) == 0 {
 			continue
 		}
-		row := gridRow{Name: r.named(c), Differs: c.differs}
+		row := gridRow{Name: r.Named(c), Differs: c.Differs}
 		for _, m := range of {
-			f := m.over(c.runs)
-			row.Values = append(row.Values, f.text(max(0, decimals(f)-1)))
+			f := m.Over(c.Runs)
+			row.Values = append(row.Values, f.Text(max(0, analysis.Places(f)-1)))
 		}
 		g.Rows = append(g.Rows, row)
 	}
@@ -290,11 +291,11 @@ func syscallGrid(r *Report) *grid {
 
 // commands are the command lines of all cells, and what their runs changed on
 // the hosts.
-func commandsOf(r *Report) []command {
+func commandsOf(r *analysis.Report) []command {
 	var list []command
-	for i, c := range r.cells {
-		one := command{Cell: i, Name: r.named(c), Differs: c.differs}
-		for _, run := range c.records() {
+	for i, c := range r.Cells {
+		one := command{Cell: i, Name: r.Named(c), Differs: c.Differs}
+		for _, run := range c.Records() {
 			if v := printable.Line(run.Command); v != "" && !slices.Contains(one.Lines, v) && len(one.Lines) < 3 {
 				one.Lines = append(one.Lines, v)
 			}
@@ -312,10 +313,10 @@ func commandsOf(r *Report) []command {
 }
 
 // span is the time of the first and of the last run.
-func span(runs []*run) (first, last string) {
+func span(runs []*analysis.Run) (first, last string) {
 	var from, to time.Time
 	for _, r := range runs {
-		t := r.started
+		t := r.Begun
 		if t.IsZero() {
 			continue
 		}
@@ -344,48 +345,48 @@ func span(runs []*run) (first, last string) {
 	return first, last
 }
 
-func bests(r *Report) []best {
-	cells := r.cells
+func bests(r *analysis.Report) []best {
+	cells := r.Cells
 	type contest struct {
 		label, unit string
-		of          metric
+		of          analysis.Metric
 		places      int
 	}
-	contests := []contest{{"Highest throughput", "Gbit/s", known("gbps"), r.places(known("gbps"))}}
+	contests := []contest{{"Highest throughput", "Gbit/s", analysis.Known("gbps"), r.Places(analysis.Known("gbps"))}}
 	// ROI has a winner only where all CPU time was counted in one way.
-	if r.cpuCompares() {
+	if r.CPUCompares() {
 		const unit = "(Gbit/s)² per CPU %"
-		places := r.places(known("roi.cpu.tx"), known("roi.cpu.rx"), known("roi.cpu.total"))
-		contests = append(contests, contest{"Highest ROI, both ends", unit, known("roi.cpu.total"), places},
-			contest{"Highest ROI, sender", unit, known("roi.cpu.tx"), places}, contest{"Highest ROI, receiver", unit, known("roi.cpu.rx"), places})
+		places := r.Places(analysis.Known("roi.cpu.tx"), analysis.Known("roi.cpu.rx"), analysis.Known("roi.cpu.total"))
+		contests = append(contests, contest{"Highest ROI, both ends", unit, analysis.Known("roi.cpu.total"), places},
+			contest{"Highest ROI, sender", unit, analysis.Known("roi.cpu.tx"), places}, contest{"Highest ROI, receiver", unit, analysis.Known("roi.cpu.rx"), places})
 	}
 	var list []best
 	for _, b := range contests {
-		var who *cell
-		var top figure
+		var who *analysis.Cell
+		var top analysis.Figure
 		for _, c := range cells {
-			if f := b.of.over(c.runs); f.n > 0 && (who == nil || f.mean > top.mean) {
+			if f := b.of.Over(c.Runs); f.N > 0 && (who == nil || f.Mean > top.Mean) {
 				who, top = c, f
 			}
 		}
 		if who != nil {
-			list = append(list, best{b.label, top.text(b.places), b.unit, r.labelled(who), howSure(r, who, top, b.of, b.places)})
+			list = append(list, best{b.label, top.Text(b.places), b.unit, r.Labelled(who), howSure(r, who, top, b.of, b.places)})
 		}
 	}
 	return list
 }
 
 // sure says what the highest mean rests on, and which others may be as high.
-func howSure(r *Report, who *cell, top figure, of metric, places int) string {
+func howSure(r *analysis.Report, who *analysis.Cell, top analysis.Figure, of analysis.Metric, places int) string {
 	text := "one run: how much runs differ is not known"
-	if top.n > 1 {
-		text = fmt.Sprintf("mean of %s, 95 %% interval %s to %s", printable.Count(top.n, "run"), digits.Fixed(top.lo, places), digits.Fixed(top.hi, places))
+	if top.N > 1 {
+		text = fmt.Sprintf("mean of %s, 95 %% interval %s to %s", printable.Count(top.N, "run"), digits.Fixed(top.Lo, places), digits.Fixed(top.Hi, places))
 	}
 	var near []string
-	for _, c := range r.cells {
+	for _, c := range r.Cells {
 		// An interval that is not known may reach anywhere.
-		if f := of.over(c.runs); c != who && f.n > 0 && !(top.lo > f.hi) {
-			near = append(near, r.labelled(c))
+		if f := of.Over(c.Runs); c != who && f.N > 0 && !(top.Lo > f.Hi) {
+			near = append(near, r.Labelled(c))
 		}
 	}
 	switch {
@@ -398,40 +399,40 @@ func howSure(r *Report, who *cell, top figure, of metric, places int) string {
 }
 
 // runLog lists every run in order of time.
-func runLog(r *Report) (rows []logRow, left int) {
+func runLog(r *analysis.Report) (rows []logRow, left int) {
 	const most = 2000
 	type entry struct {
-		c *cell
-		r *run
+		c *analysis.Cell
+		r *analysis.Run
 	}
 	var all []entry
-	for _, c := range r.cells {
-		for _, one := range c.records() {
+	for _, c := range r.Cells {
+		for _, one := range c.Records() {
 			all = append(all, entry{c, one})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b entry) int { return a.r.started.Compare(b.r.started) })
+	slices.SortStableFunc(all, func(a, b entry) int { return a.r.Begun.Compare(b.r.Begun) })
 	if left = len(all) - most; left > 0 {
 		all = all[:most]
 	}
 	var zone *time.Location // that of the first, for all
 	for _, e := range all {
 		row := logRow{
-			Name: r.named(e.c), Differs: e.c.differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: printable.Line(string(e.r.Status)),
+			Name: r.Named(e.c), Differs: e.c.Differs, Run: fmt.Sprint(e.r.Repeat + 1), Status: printable.Line(string(e.r.Status)),
 			ID: printable.Line(e.r.ID), Remark: printable.Line(cmp.Or(e.r.Reason, e.r.Dropped)),
 		}
-		if t := e.r.started; !t.IsZero() {
+		if t := e.r.Begun; !t.IsZero() {
 			if zone == nil {
 				zone = t.Location()
 			}
 			row.Started = t.In(zone).Format(time.DateTime + " Z07:00")
 		}
 		if e.r.Status == results.OK {
-			one := []*run{e.r}
-			speed, roi := known("gbps").over(one), known("roi.cpu.total").over(one)
-			row.Gbps, row.ROI = speed.text(decimals(speed)), roi.text(decimals(roi))
-			row.CPUTX, row.CPURX = known("tx.cpu_percent").over(one).text(1), known("rx.cpu_percent").over(one).text(1)
-			zero := func(name string) string { return known(name).over(one).text(1) }
+			one := []*analysis.Run{e.r}
+			speed, roi := analysis.Known("gbps").Over(one), analysis.Known("roi.cpu.total").Over(one)
+			row.Gbps, row.ROI = speed.Text(analysis.Places(speed)), roi.Text(analysis.Places(roi))
+			row.CPUTX, row.CPURX = analysis.Known("tx.cpu_percent").Over(one).Text(1), analysis.Known("rx.cpu_percent").Over(one).Text(1)
+			zero := func(name string) string { return analysis.Known(name).Over(one).Text(1) }
 			row.ZeroTX, row.ZeroRX = zero("tx.zero_copied_percent"), zero("rx.zero_copied_percent")
 		}
 		rows = append(rows, row)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 
+	"zcbench/analysis"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -14,13 +15,13 @@ import (
 const reportSchema = "zcbench-report/1"
 
 type jsonReport struct {
-	Schema     string       `json:"schema"`
-	GroupBy    []string     `json:"group_by"`
-	Metrics    []jsonMetric `json:"metrics"`
-	Cells      []jsonCell   `json:"cells"`
-	References []Study      `json:"references"`
-	Plan       []string     `json:"plan"`
-	Problems   []string     `json:"problems"`
+	Schema     string           `json:"schema"`
+	GroupBy    []string         `json:"group_by"`
+	Metrics    []jsonMetric     `json:"metrics"`
+	Cells      []jsonCell       `json:"cells"`
+	References []analysis.Study `json:"references"`
+	Plan       []string         `json:"plan"`
+	Problems   []string         `json:"problems"`
 }
 
 type jsonMetric struct {
@@ -76,38 +77,38 @@ type jsonRun struct {
 
 // writeJSON writes all figures, all runs that they are made of, and those that
 // they are not.
-func writeJSON(w io.Writer, r *Report) error {
-	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.by...), Metrics: []jsonMetric{}, Cells: []jsonCell{},
-		References: []Study{}, Plan: append([]string{}, r.plan...), Problems: append([]string{}, r.problems...)}
-	for _, one := range r.references {
-		out.References = append(out.References, one.study)
+func writeJSON(w io.Writer, r *analysis.Report) error {
+	out := jsonReport{Schema: reportSchema, GroupBy: append([]string{}, r.By...), Metrics: []jsonMetric{}, Cells: []jsonCell{},
+		References: []analysis.Study{}, Plan: append([]string{}, r.Plan...), Problems: append([]string{}, r.Problems...)}
+	for _, one := range r.References {
+		out.References = append(out.References, one.Study)
 	}
-	for _, m := range r.metrics {
-		out.Metrics = append(out.Metrics, jsonMetric{m.name, m.title, m.unit, m.better})
+	for _, m := range r.Metrics {
+		out.Metrics = append(out.Metrics, jsonMetric{m.Name, m.Title, m.Unit, m.Better})
 	}
-	for _, c := range r.cells {
-		tx, rx := c.conditions("tx"), c.conditions("rx")
-		k := jsonCell{Name: c.name(), Cell: c.id, TX: c.tx, RX: c.rx, TXScope: tx.cpuScope, RXScope: rx.cpuScope,
-			TXClock: append([]string{}, tx.clocks...), RXClock: append([]string{}, rx.clocks...), TXPower: tx.powerScope, RXPower: rx.powerScope, Group: map[string]string{}, Differs: c.differs,
-			N: len(c.runs), Dropped: len(c.dropped), Failed: len(c.failed), Skipped: len(c.skipped),
-			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, c.warnings()...)}
-		for i, name := range r.by {
-			k.Group[name] = c.by[i]
+	for _, c := range r.Cells {
+		tx, rx := c.Conditions("tx"), c.Conditions("rx")
+		k := jsonCell{Name: c.Name(), Cell: c.ID, TX: c.TX, RX: c.RX, TXScope: tx.CPUScope, RXScope: rx.CPUScope,
+			TXClock: append([]string{}, tx.Clocks...), RXClock: append([]string{}, rx.Clocks...), TXPower: tx.PowerScope, RXPower: rx.PowerScope, Group: map[string]string{}, Differs: c.Differs,
+			N: len(c.Runs), Dropped: len(c.Dropped), Failed: len(c.Failed), Skipped: len(c.Skipped),
+			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, c.Warnings()...)}
+		for i, name := range r.By {
+			k.Group[name] = c.By[i]
 		}
-		for _, m := range r.metrics {
-			if f := m.over(c.runs); f.n > 0 {
-				k.Figures[m.name] = jsonFigure{f.n, finite(f.mean), finite(f.lo), finite(f.hi), finite(f.sd), finite(f.median), finite(f.min), finite(f.max)}
+		for _, m := range r.Metrics {
+			if f := m.Over(c.Runs); f.N > 0 {
+				k.Figures[m.Name] = jsonFigure{f.N, finite(f.Mean), finite(f.Lo), finite(f.Hi), finite(f.SD), finite(f.Median), finite(f.Min), finite(f.Max)}
 			}
 		}
-		for _, one := range c.records() {
+		for _, one := range c.Records() {
 			run := jsonRun{one.ID, one.Repeat, one.Started, one.Status, one.Dropped, one.Reason, map[string]*float64{}, append([]string{}, one.Warnings...)}
 			if one.Status == results.OK {
-				for _, m := range r.metrics {
-					v := m.of(one.Record)
+				for _, m := range r.Metrics {
+					v := m.Of(one.Record)
 					if v != nil {
 						v = finite(*v)
 					}
-					run.Values[m.name] = v
+					run.Values[m.Name] = v
 				}
 			}
 			k.Runs = append(k.Runs, run)
@@ -128,9 +129,9 @@ func writeIndented(w io.Writer, v any) error {
 }
 
 // writeRecords writes the records themselves, a line each, as a store has them.
-func writeRecords(w io.Writer, r *Report) error {
-	for _, one := range r.runs {
-		rec, err := one.full()
+func writeRecords(w io.Writer, r *analysis.Report) error {
+	for _, one := range r.Runs {
+		rec, err := one.Full()
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package reports
 import (
 	"slices"
 	"strings"
+
+	"zcbench/analysis"
 )
 
 // layout is where in the charts each cell has its bar: in which panel, in
@@ -12,7 +14,7 @@ type layout struct {
 	groups []layoutGroup
 	series []string // what the bars of a group are; nil: one bar a group
 	bars   string   // what tells the bars of a group apart, by name; often empty
-	at     map[[3]int]*cell
+	at     map[[3]int]*analysis.Cell
 	left   int // cells that the charts have no room for
 }
 
@@ -31,8 +33,8 @@ const (
 // modes or engines where there are some, the bars of a group software and
 // hardware GRO, and the panels the CPUs; any other axis takes what is left. Cells
 // that axes do not tell apart are groups of their own.
-func arrange(r *Report) layout {
-	axes := r.axes()
+func arrange(r *analysis.Report) layout {
+	axes := r.Axes()
 	group, series, rest := roles(axes)
 	if group < 0 {
 		return listed(r)
@@ -40,31 +42,31 @@ func arrange(r *Report) layout {
 	at := make([]map[string]int, len(axes)) // places of values
 	for i, a := range axes {
 		at[i] = map[string]int{}
-		for k, v := range a.values {
-			at[i][v.value] = k
+		for k, v := range a.Values {
+			at[i][v.Value] = k
 		}
 	}
-	l := layout{at: map[[3]int]*cell{}}
-	for _, v := range axes[group].values {
-		l.groups = append(l.groups, layoutGroup{name: v.alone})
+	l := layout{at: map[[3]int]*analysis.Cell{}}
+	for _, v := range axes[group].Values {
+		l.groups = append(l.groups, layoutGroup{name: v.Alone})
 	}
 	if series >= 0 {
-		l.bars = axes[series].name
-		for _, v := range axes[series].values {
-			l.series = append(l.series, v.alone)
+		l.bars = axes[series].Name
+		for _, v := range axes[series].Values {
+			l.series = append(l.series, v.Alone)
 		}
 	}
 	// Every panel that some cell is in, in the order of the axes' values.
-	panel := func(c *cell) []int {
+	panel := func(c *analysis.Cell) []int {
 		var key []int
 		for _, i := range rest {
-			key = append(key, at[i][c.by[i]])
+			key = append(key, at[i][c.By[i]])
 		}
 		return key
 	}
 	same := func(a []int) func([]int) bool { return func(b []int) bool { return slices.Equal(a, b) } }
 	var panels [][]int
-	for _, c := range r.cells {
+	for _, c := range r.Cells {
 		if !slices.ContainsFunc(panels, same(panel(c))) {
 			panels = append(panels, panel(c))
 		}
@@ -76,14 +78,14 @@ func arrange(r *Report) layout {
 	for _, key := range panels {
 		var parts []string
 		for k, i := range rest {
-			parts = append(parts, axes[i].values[key[k]].full)
+			parts = append(parts, axes[i].Values[key[k]].Full)
 		}
 		l.panels = append(l.panels, strings.Join(parts, ", "))
 	}
-	for _, c := range r.cells {
-		key := [3]int{slices.IndexFunc(panels, same(panel(c))), at[group][c.by[group]], 0}
+	for _, c := range r.Cells {
+		key := [3]int{slices.IndexFunc(panels, same(panel(c))), at[group][c.By[group]], 0}
 		if series >= 0 {
-			key[2] = at[series][c.by[series]]
+			key[2] = at[series][c.By[series]]
 		}
 		if l.at[key] != nil {
 			return listed(r) // settings differ that are no axes
@@ -96,10 +98,10 @@ func arrange(r *Report) layout {
 
 // roles are which axis the groups are, which the bars of a group, -1 for none, and
 // which are left for panels. An axis of one value has no part in it.
-func roles(axes []axis) (group, series int, rest []int) {
+func roles(axes []analysis.Axis) (group, series int, rest []int) {
 	rest = []int{}
 	for i, a := range axes {
-		if len(a.values) > 1 {
+		if len(a.Values) > 1 {
 			rest = append(rest, i)
 		}
 	}
@@ -109,7 +111,7 @@ func roles(axes []axis) (group, series int, rest []int) {
 	find := func(names ...string) int {
 		for _, n := range names {
 			for _, i := range rest {
-				if axes[i].name == n {
+				if axes[i].Name == n {
 					return i
 				}
 			}
@@ -118,7 +120,7 @@ func roles(axes []axis) (group, series int, rest []int) {
 	}
 	if group = find("mode", "engines", "rx", "tx"); group < 0 {
 		for _, i := range rest { // the axis of most values
-			if group < 0 || len(axes[i].values) > len(axes[group].values) {
+			if group < 0 || len(axes[i].Values) > len(axes[group].Values) {
 				group = i
 			}
 		}
@@ -128,12 +130,12 @@ func roles(axes []axis) (group, series int, rest []int) {
 	}
 	take(group)
 	series = -1
-	if i := find("gro"); i >= 0 && len(axes[i].values) <= mostSeries {
+	if i := find("gro"); i >= 0 && len(axes[i].Values) <= mostSeries {
 		series = i
 	}
 	for _, i := range rest {
-		if axes[i].name != "cpus" && len(axes[i].values) <= mostSeries &&
-			(series < 0 || axes[series].name != "gro" && len(axes[i].values) < len(axes[series].values)) {
+		if axes[i].Name != "cpus" && len(axes[i].Values) <= mostSeries &&
+			(series < 0 || axes[series].Name != "gro" && len(axes[i].Values) < len(axes[series].Values)) {
 			series = i
 		}
 	}
@@ -144,15 +146,15 @@ func roles(axes []axis) (group, series int, rest []int) {
 }
 
 // listed is the layout of cells one below the other.
-func listed(r *Report) layout {
-	l := layout{panels: []string{""}, at: map[[3]int]*cell{}}
-	cells := r.cells
+func listed(r *analysis.Report) layout {
+	l := layout{panels: []string{""}, at: map[[3]int]*analysis.Cell{}}
+	cells := r.Cells
 	if len(cells) > mostRows {
 		l.left = len(cells) - mostRows
 		cells = cells[:mostRows]
 	}
 	for i, c := range cells {
-		l.groups = append(l.groups, layoutGroup{name: r.named(c), differs: c.differs})
+		l.groups = append(l.groups, layoutGroup{name: r.Named(c), differs: c.Differs})
 		l.at[[3]int{0, i, 0}] = c
 	}
 	l.colour()

@@ -6,25 +6,26 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/analysis"
 	"zcbench/internal/digits"
 )
 
 // writeMarkdown writes the table as a document's, with half intervals in the unit
 // of the figure.
-func writeMarkdown(w io.Writer, r *Report) error {
+func writeMarkdown(w io.Writer, r *analysis.Report) error {
 	var b strings.Builder
-	for _, text := range r.plan {
+	for _, text := range r.Plan {
 		b.WriteString("**" + markdown(text) + ".**\n\n")
 	}
-	for _, line := range r.hosts() {
+	for _, line := range r.Hosts() {
 		b.WriteString(markdown(line) + "\n\n")
 	}
-	columns := r.columns()
-	heads := slices.Clone(r.heads())
+	columns := r.Columns()
+	heads := slices.Clone(r.Heads())
 	for _, c := range columns {
-		head := strings.TrimSpace(c.over + " " + c.head)
-		if r.asked && c.over != "" {
-			head = c.head + " (" + c.over + ")"
+		head := strings.TrimSpace(c.Over + " " + c.Head)
+		if r.Asked && c.Over != "" {
+			head = c.Head + " (" + c.Over + ")"
 		}
 		heads = append(heads, head)
 	}
@@ -41,29 +42,29 @@ func writeMarkdown(w io.Writer, r *Report) error {
 	rule := make([]string, len(heads))
 	for i := range rule {
 		rule[i] = "---:"
-		if i < len(r.heads()) {
+		if i < len(r.Heads()) {
 			rule[i] = "---"
 		}
 	}
 	row(rule)
-	for i, c := range r.cells {
+	for i, c := range r.Cells {
 		var cells []string
-		for _, k := range c.keys() {
+		for _, k := range c.Keys() {
 			cells = append(cells, markdown(k))
 		}
-		if c.differs != "" {
-			cells[len(cells)-1] += "<br>" + markdown(c.differs)
+		if c.Differs != "" {
+			cells[len(cells)-1] += "<br>" + markdown(c.Differs)
 		}
-		if m := r.marks(c); m != "" {
+		if m := r.Marks(c); m != "" {
 			cells[len(cells)-1] += " <sup>" + markdown(m) + "</sup>"
 		}
-		if len(c.runs) == 0 {
-			status, reason := c.unmeasured()
+		if len(c.Runs) == 0 {
+			status, reason := c.Unmeasured()
 			cells = append(cells, markdown(string(status)+": "+reason))
 		}
 		for _, col := range columns {
-			if len(c.runs) > 0 {
-				cells = append(cells, markdown(absolute(col.cells[i], col.places)))
+			if len(c.Runs) > 0 {
+				cells = append(cells, markdown(absolute(col.Entries[i], col.Places)))
 			}
 		}
 		for len(cells) < len(heads) {
@@ -71,25 +72,25 @@ func writeMarkdown(w io.Writer, r *Report) error {
 		}
 		row(cells)
 	}
-	b.WriteString("\n" + markdown(r.legend()) + "\n")
-	for _, n := range r.notes {
-		if n.every {
-			b.WriteString("\n- " + markdown(n.text) + " (all)")
+	b.WriteString("\n" + markdown(r.Legend()) + "\n")
+	for _, n := range r.Notes {
+		if n.Every {
+			b.WriteString("\n- " + markdown(n.Text) + " (all)")
 		} else {
-			fmt.Fprintf(&b, "\n- [%d] %s", n.mark, markdown(n.text))
+			fmt.Fprintf(&b, "\n- [%d] %s", n.Mark, markdown(n.Text))
 		}
 	}
-	if len(r.notes) > 0 {
+	if len(r.Notes) > 0 {
 		b.WriteByte('\n')
 	}
-	for _, one := range r.references {
-		s := one.study
+	for _, one := range r.References {
+		s := one.Study
 		fmt.Fprintf(&b, "\nPublished, %s: %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.\n\n| run | Gbit/s | here |\n| --- | ---: | ---: |\n",
 			markdown(s.Name), markdown(s.Title), markdown(s.Setup), markdown(s.Source))
-		for _, p := range one.points {
-			row([]string{markdown(p.what), p.value, p.here})
+		for _, p := range one.Points {
+			row([]string{markdown(p.Text), p.Value, p.Here})
 		}
-		for _, text := range one.differing {
+		for _, text := range one.Differing {
 			b.WriteString("\n" + markdown(text) + "\n")
 		}
 	}
@@ -98,14 +99,14 @@ func writeMarkdown(w io.Writer, r *Report) error {
 }
 
 // absolute is a figure with the half of its interval in its own unit.
-func absolute(c columnCell, places int) string {
-	if c.figure.n < 2 || c.around == "" {
-		return c.text
+func absolute(c analysis.Entry, places int) string {
+	if c.Figure.N < 2 || c.Around == "" {
+		return c.Text
 	}
-	if c.figure.share {
-		return c.text + " " + c.around
+	if c.Figure.Share {
+		return c.Text + " " + c.Around
 	}
-	return c.text + " ± " + digits.Fixed(c.figure.hi-c.figure.mean, places)
+	return c.Text + " ± " + digits.Fixed(c.Figure.Hi-c.Figure.Mean, places)
 }
 
 // markdown keeps text from being taken for markup.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
@@ -89,7 +90,7 @@ func TestReportTellsWhatIsNotThere(t *testing.T) {
 					load = append(load, filepath.Join(dir, name))
 				}
 			}
-			s, err := Load(load...)
+			s, err := analysis.Load(load...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +106,7 @@ func TestReportTellsWhatIsNotThere(t *testing.T) {
 			if c.not != "" && strings.Contains(text, c.not) {
 				t.Errorf("%q in %q", c.not, text)
 			}
-			r, err := s.Report(Options{})
+			r, err := s.Report(analysis.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,11 +120,11 @@ func TestReportTellsWhatIsNotThere(t *testing.T) {
 					t.Errorf("%s: told %v", format, told)
 				}
 			}
-			compared, err := Compare(s, s, CompareOptions{})
+			compared, err := analysis.Compare(s, s, analysis.CompareOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if list := strings.Join(compared.remarks(), "; "); strings.Contains(list, "old: ") != (c.want != nil) {
+			if list := strings.Join(compared.Remarks(), "; "); strings.Contains(list, "old: ") != (c.want != nil) {
 				t.Errorf("compare says %s", list)
 			}
 		})

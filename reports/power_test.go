@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/results"
 )
 
@@ -48,7 +49,7 @@ func TestPowerIsToldWithWhatItSees(t *testing.T) {
 		"W: power of CPU packages, which is not the wall; of whole": {"package", "wall"},
 	} {
 		var b bytes.Buffer
-		if err := Table(&b, FirstLook(powered(scopes...))); err != nil {
+		if err := Table(&b, analysis.FirstLook(powered(scopes...))); err != nil {
 			t.Fatal(err)
 		}
 		if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, want) {

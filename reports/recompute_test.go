@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 )
 
@@ -112,7 +113,7 @@ func TestAwkComesToTheSame(t *testing.T) {
 func table(t *testing.T, name string) map[string]map[string]string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := writeCSV(&b, FirstLook(analysistest.Fixture(t, name))); err != nil {
+	if err := writeCSV(&b, analysis.FirstLook(analysistest.Fixture(t, name))); err != nil {
 		t.Fatal(err)
 	}
 	lines, err := csv.NewReader(&b).ReadAll()
@@ -145,37 +146,37 @@ func number(t *testing.T, s string) float64 {
 // What the page shows is what the CSV holds, rounded.
 func TestPageAgreesWithCSV(t *testing.T) {
 	for _, name := range analysistest.Fixtures {
-		r := FirstLook(analysistest.Fixture(t, name))
+		r := analysis.FirstLook(analysistest.Fixture(t, name))
 		var page bytes.Buffer
 		if err := HTML(&page, r); err != nil {
 			t.Fatal(err)
 		}
 		rows := table(t, name)
 		shown := 0
-		for _, col := range r.columns() {
-			for i, c := range r.cells {
-				text, around := col.cells[i].text, col.cells[i].around
-				if col.of.name == "" || len(c.runs) == 0 || text == "–" {
+		for _, col := range r.Columns() {
+			for i, c := range r.Cells {
+				text, around := col.Entries[i].Text, col.Entries[i].Around
+				if col.Of.Name == "" || len(c.Runs) == 0 || text == "–" {
 					continue
 				}
-				row := rows[c.id+" "+col.of.name]
+				row := rows[c.ID+" "+col.Of.Name]
 				mean, half := number(t, row["mean"]), number(t, row["hi95"])-number(t, row["mean"])
 				digits := strings.TrimRight(text, "cht")
 				_, fraction, _ := strings.Cut(digits, ".")
 				if v := number(t, strings.TrimLeft(digits, "<>")); math.Abs(v-mean) > 0.5001*math.Pow10(-len(fraction)) && !strings.ContainsAny(digits, "<>") {
-					t.Errorf("%s, %s: %s on the page, %v in the CSV", c.name(), col.of.name, text, mean)
+					t.Errorf("%s, %s: %s on the page, %v in the CSV", c.Name(), col.Of.Name, text, mean)
 				}
 				if p, ok := strings.CutSuffix(strings.TrimPrefix(around, "±"), "%"); ok && !strings.ContainsAny(p, "<>") {
 					if v := number(t, p); math.Abs(v-100*half/mean) > 0.501 {
-						t.Errorf("%s, %s: %s on the page, %v of %v in the CSV", c.name(), col.of.name, around, half, mean)
+						t.Errorf("%s, %s: %s on the page, %v of %v in the CSV", c.Name(), col.Of.Name, around, half, mean)
 					}
 				}
-				want := fmt.Sprintf(`<td data-mean="%s" data-metric="%s" data-lo="%s" data-hi="%s" data-n="%s">%s`, row["mean"], col.of.name, row["lo95"], row["hi95"], row["n"], html.EscapeString(text))
+				want := fmt.Sprintf(`<td data-mean="%s" data-metric="%s" data-lo="%s" data-hi="%s" data-n="%s">%s`, row["mean"], col.Of.Name, row["lo95"], row["hi95"], row["n"], html.EscapeString(text))
 				if around != "" {
 					want += ` <span class="soft">` + html.EscapeString(around)
 				}
 				if !strings.Contains(strings.ReplaceAll(page.String(), "&#43;", "+"), want) {
-					t.Errorf("%s, %s: no %q on the page", c.name(), col.of.name, want)
+					t.Errorf("%s, %s: no %q on the page", c.Name(), col.Of.Name, want)
 				}
 				shown++
 			}

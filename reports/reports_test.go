@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
 	"zcbench/results"
@@ -26,7 +27,7 @@ func formats() (names []string) {
 }
 
 // write writes a report in the named format.
-func write(w io.Writer, r *Report, format string) error { return formatOf(format).Write(w, r) }
+func write(w io.Writer, r *analysis.Report, format string) error { return formatOf(format).Write(w, r) }
 
 func tellsPlan(format string) bool { return formatOf(format).TellsPlan }
 
@@ -38,7 +39,7 @@ func formatOf(name string) Format {
 func TestTable(t *testing.T) {
 	for _, name := range analysistest.Fixtures {
 		var b bytes.Buffer
-		if err := Table(&b, FirstLook(analysistest.Fixture(t, name))); err != nil {
+		if err := Table(&b, analysis.FirstLook(analysistest.Fixture(t, name))); err != nil {
 			t.Fatal(err)
 		}
 		analysistest.Golden(t, name+".table", b.Bytes())
@@ -54,7 +55,7 @@ func TestTable(t *testing.T) {
 // What other programs read, of the same figures.
 func TestFormats(t *testing.T) {
 	for _, name := range analysistest.Fixtures {
-		r := FirstLook(analysistest.Fixture(t, name))
+		r := analysis.FirstLook(analysistest.Fixture(t, name))
 		for format, file := range map[string]string{"markdown": ".md", "csv": ".csv", "runs": ".runs.csv", "json": ".json", "benchfmt": ".bench"} {
 			var b bytes.Buffer
 			if err := write(&b, r, format); err != nil {
@@ -122,7 +123,7 @@ func TestEachEndHasItsOwnWindow(t *testing.T) {
 func bareOf(t *testing.T, page string) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := HTML(&b, FirstLook(nil)); err != nil {
+	if err := HTML(&b, analysis.FirstLook(nil)); err != nil {
 		t.Fatal(err)
 	}
 	own := regexp.MustCompile(`(?s)<style>.*</style>|<script>.*</script>`).FindAllString(b.String(), -1)
@@ -157,7 +158,7 @@ func TestHostileText(t *testing.T) {
 	strange.Status, strange.Cell = evil, "c"
 	records := []results.Record{r, failed, strange}
 	var b bytes.Buffer
-	for _, err := range []error{Table(&b, FirstLook(records)), Run(&b, r), Run(&b, failed), Run(&b, strange)} {
+	for _, err := range []error{Table(&b, analysis.FirstLook(records)), Run(&b, r), Run(&b, failed), Run(&b, strange)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +172,7 @@ func TestHostileText(t *testing.T) {
 		records[i].Axes = map[string]string{evil: evil}
 		records[i].RX.Counters = map[string]float64{evil: 1}
 	}
-	all, err := Of(records).Report(Options{Metrics: []string{"gbps", "rx.counters"}})
+	all, err := analysis.Of(records).Report(analysis.Options{Metrics: []string{"gbps", "rx.counters"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +188,7 @@ func TestHostileText(t *testing.T) {
 		t.Errorf("control codes in %q", s)
 	}
 	b.Reset()
-	if err := HTML(&b, FirstLook(records)); err != nil {
+	if err := HTML(&b, analysis.FirstLook(records)); err != nil {
 		t.Fatal(err)
 	}
 	s := strings.ToLower(bareOf(t, b.String()))
@@ -212,14 +213,14 @@ func TestLittleToSay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := Table(&b, FirstLook(c.records)); err != nil {
+			if err := Table(&b, analysis.FirstLook(c.records)); err != nil {
 				t.Fatal(err)
 			}
 			if !strings.Contains(b.String(), c.want) || strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "Inf") {
 				t.Errorf("got %s", b.String())
 			}
 			b.Reset()
-			if err := HTML(&b, FirstLook(c.records)); err != nil {
+			if err := HTML(&b, analysis.FirstLook(c.records)); err != nil {
 				t.Fatal(err)
 			}
 			if s := bareOf(t, b.String()); strings.Contains(s, "NaN") || strings.Contains(s, "Inf") {
@@ -240,7 +241,7 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left")
 
 func TestWriteErrorsAreTold(t *testing.T) {
 	records := analysistest.Fixture(t, "demo")
-	if Table(broken{}, FirstLook(records)) == nil || HTML(broken{}, FirstLook(records)) == nil || Run(broken{}, records[0]) == nil {
+	if Table(broken{}, analysis.FirstLook(records)) == nil || HTML(broken{}, analysis.FirstLook(records)) == nil || Run(broken{}, records[0]) == nil {
 		t.Error("a failed write went unnoticed")
 	}
 }
@@ -259,7 +260,7 @@ func TestManyRecords(t *testing.T) {
 	}
 	start := time.Now()
 	var b bytes.Buffer
-	if err := errors.Join(Table(io.Discard, FirstLook(records)), HTML(&b, FirstLook(records))); err != nil {
+	if err := errors.Join(Table(io.Discard, analysis.FirstLook(records)), HTML(&b, analysis.FirstLook(records))); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d records: %d bytes in %v", n, b.Len(), time.Since(start))

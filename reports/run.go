@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/analysis"
 	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
@@ -48,7 +49,7 @@ func Run(w io.Writer, r results.Record) error {
 }
 
 func measured(b *strings.Builder, r *results.Record) {
-	if c := used(r); c != "" {
+	if c := analysis.Congestion(r); c != "" {
 		fmt.Fprintf(b, "Congestion control: %s\n", c)
 	}
 	fmt.Fprintf(b, "%-9s %-12s %14s %11s %14s %9s %9s %12s\n", "", "engine", "interval", "transfer", "bitrate", "CPU", "iowait", "zero-copied")
@@ -155,13 +156,13 @@ func clockText(r *results.Record) string {
 func scopesText(r *results.Record) string {
 	var parts []string
 	if r.TX != nil && r.TX.CPUPercent != nil {
-		parts = append(parts, "the sender's over "+scope(r.TX.CPUScope))
+		parts = append(parts, "the sender's over "+analysis.CPUScope(r.TX.CPUScope))
 	}
 	if r.RX != nil && r.RX.CPUPercent != nil {
-		parts = append(parts, "the receiver's over "+scope(r.RX.CPUScope))
+		parts = append(parts, "the receiver's over "+analysis.CPUScope(r.RX.CPUScope))
 	}
 	if len(parts) == 2 && r.TX.CPUScope == r.RX.CPUScope {
-		return "each end's over " + scope(r.TX.CPUScope)
+		return "each end's over " + analysis.CPUScope(r.TX.CPUScope)
 	}
 	return strings.Join(parts, ", ")
 }
@@ -217,9 +218,9 @@ func optional(v *float64, unit string) string {
 
 // shareOf is what of an end's payload no CPU copied.
 func shareOf(r *results.Record, role string) string {
-	f := known(role + ".zero_copied_percent").over([]*run{{Record: r}})
-	if f.n == 0 {
+	f := analysis.Known(role + ".zero_copied_percent").Over([]*analysis.Run{{Record: r}})
+	if f.N == 0 {
 		return "–"
 	}
-	return f.text(1) + " %"
+	return f.Text(1) + " %"
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 )
 
@@ -24,12 +25,12 @@ func FuzzReport(f *testing.F) {
 		if err := os.WriteFile(path, slices.Concat(text, []byte{'\n'}, text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		set, err := Load(path)
+		set, err := analysis.Load(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		reports := []*Report{}
-		for _, o := range []Options{{}, {GroupBy: strings.Split(by, ",")}, {Metrics: []string{"gbps", "rx.counters"}}} {
+		reports := []*analysis.Report{}
+		for _, o := range []analysis.Options{{}, {GroupBy: strings.Split(by, ",")}, {Metrics: []string{"gbps", "rx.counters"}}} {
 			if r, err := set.Report(o); err == nil {
 				reports = append(reports, r)
 			}
@@ -44,14 +45,14 @@ func FuzzReport(f *testing.F) {
 					t.Fatalf("%s: control codes in %q", format, &b)
 				}
 			}
-			for _, c := range r.cells {
+			for _, c := range r.Cells {
 				var b bytes.Buffer
-				if err := Explain(&b, r, c.id); err != nil && !errors.Is(err, ErrWhichCell) {
+				if err := Explain(&b, r, c.ID); err != nil && !errors.Is(err, analysis.ErrWhichCell) {
 					t.Fatal(err)
 				}
 			}
 		}
-		if c, err := Compare(set, set, CompareOptions{}); err == nil {
+		if c, err := analysis.Compare(set, set, analysis.CompareOptions{}); err == nil {
 			for _, format := range CompareFormats() {
 				if err := WriteComparison(io.Discard, c, format); err != nil {
 					t.Fatalf("compare as %s: %v", format, err)
@@ -89,11 +90,11 @@ func BenchmarkReport(b *testing.B) {
 						}
 					}
 				}()
-				set, err := Load(path)
+				set, err := analysis.Load(path)
 				if err != nil {
 					b.Fatal(err)
 				}
-				r, err := set.Report(Options{})
+				r, err := set.Report(analysis.Options{})
 				if err != nil {
 					b.Fatal(err)
 				}

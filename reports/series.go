@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"zcbench/analysis"
 	"zcbench/internal/digits"
 	"zcbench/internal/printable"
 	"zcbench/results"
@@ -105,20 +106,20 @@ type detailCPU struct {
 }
 
 // candidates are the runs in the order in which the page takes them.
-func (r *drawing) candidates() []*run {
-	var first, others []*run
-	for _, c := range r.cells {
-		list := c.runs
+func (r *drawing) candidates() []*analysis.Run {
+	var first, others []*analysis.Run
+	for _, c := range r.Cells {
+		list := c.Runs
 		if len(list) == 0 {
-			list = c.dropped
+			list = c.Dropped
 		}
 		if len(list) == 0 {
 			continue
 		}
-		byGbps := slices.SortedStableFunc(slices.Values(list), func(a, b *run) int { return cmp.Compare(a.Gbps, b.Gbps) })
+		byGbps := slices.SortedStableFunc(slices.Values(list), func(a, b *analysis.Run) int { return cmp.Compare(a.Gbps, b.Gbps) })
 		middle := byGbps[(len(byGbps)-1)/2]
 		first = append(first, middle)
-		for _, one := range c.measured() {
+		for _, one := range c.Measured() {
 			if one != middle {
 				others = append(others, one)
 			}
@@ -129,10 +130,10 @@ func (r *drawing) candidates() []*run {
 
 // detail gathers what there is room for.
 func (r *drawing) detail() *detail {
-	of := map[*run]int{}
+	of := map[*analysis.Run]int{}
 	d := &detail{}
-	for i, c := range r.cells {
-		for _, one := range c.measured() {
+	for i, c := range r.Cells {
+		for _, one := range c.Measured() {
 			of[one] = i
 			d.Runs++
 		}
@@ -141,14 +142,14 @@ func (r *drawing) detail() *detail {
 	if d.Runs > manyRuns {
 		points = fewPoints
 	}
-	page := detailPage{Cells: make([]detailCell, len(r.cells)), Runs: []json.RawMessage{}}
-	for i, c := range r.cells {
-		page.Cells[i] = detailCell{Name: r.labelled(c), First: -1}
+	page := detailPage{Cells: make([]detailCell, len(r.Cells)), Runs: []json.RawMessage{}}
+	for i, c := range r.Cells {
+		page.Cells[i] = detailCell{Name: r.Labelled(c), First: -1}
 	}
 	plan := r.candidates()
 	read := 0
 	for i, one := range plan {
-		if read += one.size; read > mostReread {
+		if read += one.Size; read > mostReread {
 			plan = plan[:i]
 			break
 		}
@@ -199,8 +200,8 @@ func (r *drawing) detail() *detail {
 }
 
 // embed is the JSON of a run.
-func embed(r *run, cell, points int) ([]byte, error) {
-	rec, err := r.full()
+func embed(r *analysis.Run, cell, points int) ([]byte, error) {
+	rec, err := r.Full()
 	if err != nil {
 		return nil, err
 	}

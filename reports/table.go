@@ -5,23 +5,25 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"zcbench/analysis"
 )
 
 // Table writes a line for each cell: means with their 95% intervals, and
 // below them what cannot be seen in a mean. It fits 100 columns.
-func Table(w io.Writer, r *Report) error {
-	if len(r.runs) == 0 {
+func Table(w io.Writer, r *analysis.Report) error {
+	if len(r.Runs) == 0 {
 		_, err := io.WriteString(w, "no runs\n")
 		return err
 	}
 	var b strings.Builder
-	for _, text := range r.plan {
+	for _, text := range r.Plan {
 		b.WriteString(wrap("! ", text+"."))
 	}
-	for _, line := range r.hosts() {
+	for _, line := range r.Hosts() {
 		b.WriteString(wrap("", line))
 	}
-	if common := r.common(); len(common) > 0 {
+	if common := r.Common(); len(common) > 0 {
 		var parts []string
 		for _, f := range common {
 			if f.Value != "" && f.Value != "false" && f.Value != "null" && f.Value != "[]" {
@@ -32,15 +34,15 @@ func Table(w io.Writer, r *Report) error {
 	}
 	writeGrid(&b, r)
 	b.WriteByte('\n')
-	b.WriteString(wrap("", r.legend()))
-	for _, n := range r.notes {
-		if n.every {
-			b.WriteString(wrap("Note: ", n.text+" (all)"))
+	b.WriteString(wrap("", r.Legend()))
+	for _, n := range r.Notes {
+		if n.Every {
+			b.WriteString(wrap("Note: ", n.Text+" (all)"))
 		} else {
-			b.WriteString(wrap(fmt.Sprintf("[%d] ", n.mark), n.text))
+			b.WriteString(wrap(fmt.Sprintf("[%d] ", n.Mark), n.Text))
 		}
 	}
-	for _, one := range r.references {
+	for _, one := range r.References {
 		study(&b, one)
 	}
 	_, err := io.WriteString(w, b.String())
@@ -48,13 +50,13 @@ func Table(w io.Writer, r *Report) error {
 }
 
 // writeGrid writes the aligned part, in blocks of columns that fit the line.
-func writeGrid(b *strings.Builder, r *Report) {
-	heads := r.heads()
+func writeGrid(b *strings.Builder, r *analysis.Report) {
+	heads := r.Heads()
 	keys := make([]int, len(heads)) // widths
 	for i, h := range heads {
 		keys[i] = utf8.RuneCountInString(h)
-		for _, c := range r.cells {
-			keys[i] = max(keys[i], utf8.RuneCountInString(c.keys()[i]))
+		for _, c := range r.Cells {
+			keys[i] = max(keys[i], utf8.RuneCountInString(c.Keys()[i]))
 		}
 	}
 	name := func(values []string) string {
@@ -68,15 +70,15 @@ func writeGrid(b *strings.Builder, r *Report) {
 		return line
 	}
 	left := utf8.RuneCountInString(name(heads))
-	marks := make([]string, len(r.cells))
+	marks := make([]string, len(r.Cells))
 	markWidth := 0
-	for i, c := range r.cells {
-		if m := r.marks(c); m != "" {
+	for i, c := range r.Cells {
+		if m := r.Marks(c); m != "" {
 			marks[i] = " [" + m + "]"
 			markWidth = max(markWidth, utf8.RuneCountInString(marks[i]))
 		}
 	}
-	columns := r.columns()
+	columns := r.Columns()
 	for block := 0; len(columns) > 0; block++ {
 		room := lineWidth - left
 		if block == 0 {
@@ -88,24 +90,24 @@ func writeGrid(b *strings.Builder, r *Report) {
 		line1, line2 := pad("", left, false), name(heads)
 		for i := 0; i < len(shown); {
 			k, width := i, 0
-			for ; k < len(shown) && (k == i || shown[k].over != "" && shown[k].over == shown[i].over); k++ {
+			for ; k < len(shown) && (k == i || shown[k].Over != "" && shown[k].Over == shown[i].Over); k++ {
 				width += shown[k].width
-				line2 += pad(shown[k].head, shown[k].width, true)
+				line2 += pad(shown[k].Head, shown[k].width, true)
 			}
-			line1 += pad(shown[i].over, width, true)
+			line1 += pad(shown[i].Over, width, true)
 			i = k
 		}
 		if over := strings.TrimRight(line1, " "); over != "" {
 			b.WriteString(over + "\n")
 		}
 		b.WriteString(line2 + "\n" + strings.Repeat("─", utf8.RuneCountInString(line2)) + "\n")
-		for i, c := range r.cells {
-			line := name(c.keys())
-			if len(c.runs) == 0 {
+		for i, c := range r.Cells {
+			line := name(c.Keys())
+			if len(c.Runs) == 0 {
 				if block > 0 {
 					continue
 				}
-				status, reason := c.unmeasured()
+				status, reason := c.Unmeasured()
 				b.WriteString(wrap(line+"  ", string(status)+": "+reason))
 			} else {
 				for _, d := range shown {
@@ -116,8 +118,8 @@ func writeGrid(b *strings.Builder, r *Report) {
 				}
 				b.WriteString(strings.TrimRight(line, " ") + "\n")
 			}
-			if c.differs != "" {
-				b.WriteString(wrap("  ", c.differs))
+			if c.Differs != "" {
+				b.WriteString(wrap("  ", c.Differs))
 			}
 		}
 	}
@@ -126,43 +128,43 @@ func writeGrid(b *strings.Builder, r *Report) {
 // drawn is a column with the width it takes, and in it the figures and the
 // intervals each at their own.
 type drawn struct {
-	column
+	analysis.Column
 	width, value, around int
 }
 
 func (d drawn) text(i int) string {
-	c := d.cells[i]
-	text := pad(c.text, d.value, true)
+	c := d.Entries[i]
+	text := pad(c.Text, d.value, true)
 	if d.around > 0 {
-		text += " " + pad(c.around, d.around, false)
+		text += " " + pad(c.Around, d.around, false)
 	}
 	return pad(text, d.width, true)
 }
 
 // fit takes from columns the groups that fit the room; of one that is wider
 // than any room, a part.
-func fit(columns []column, room int) (shown []drawn, rest []column) {
+func fit(columns []analysis.Column, room int) (shown []drawn, rest []analysis.Column) {
 	for i := 0; i < len(columns); {
 		var group []drawn
 		width := 0
-		for k := i; k < len(columns) && (k == i || columns[k].over != "" && columns[k].over == columns[i].over); k++ {
-			d := drawn{column: columns[k]}
-			for _, c := range d.cells {
-				d.value = max(d.value, utf8.RuneCountInString(c.text))
-				d.around = max(d.around, utf8.RuneCountInString(c.around))
+		for k := i; k < len(columns) && (k == i || columns[k].Over != "" && columns[k].Over == columns[i].Over); k++ {
+			d := drawn{Column: columns[k]}
+			for _, c := range d.Entries {
+				d.value = max(d.value, utf8.RuneCountInString(c.Text))
+				d.around = max(d.around, utf8.RuneCountInString(c.Around))
 			}
 			d.width = d.value
 			if d.around > 0 {
 				d.width += 1 + d.around
 			}
-			d.width = max(d.width, utf8.RuneCountInString(d.head)) + 2
+			d.width = max(d.width, utf8.RuneCountInString(d.Head)) + 2
 			if len(shown) == 0 && len(group) > 0 && width+d.width > room {
 				break
 			}
 			group = append(group, d)
 			width += d.width
 		}
-		if extra := utf8.RuneCountInString(columns[i].over) + 2 - width; extra > 0 {
+		if extra := utf8.RuneCountInString(columns[i].Over) + 2 - width; extra > 0 {
 			group[0].width += extra
 			width += extra
 		}
@@ -178,19 +180,19 @@ func fit(columns []column, room int) (shown []drawn, rest []column) {
 
 // study lists published figures, each beside the report's own of the same axes
 // where there is one.
-func study(b *strings.Builder, one besides) {
-	s := one.study
+func study(b *strings.Builder, one analysis.Reference) {
+	s := one.Study
 	b.WriteByte('\n')
 	b.WriteString(wrap("", fmt.Sprintf("Published (%s): %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.", s.Name, s.Title, s.Setup, s.Source)))
 	width := 0
-	for _, p := range one.points {
-		width = max(width, utf8.RuneCountInString(p.what))
+	for _, p := range one.Points {
+		width = max(width, utf8.RuneCountInString(p.Text))
 	}
 	fmt.Fprintf(b, "%s%14s%14s\n", pad("", width, false), "Gbit/s", "here")
-	for _, p := range one.points {
-		fmt.Fprintf(b, "%s%s%s\n", pad(p.what, width, false), pad(p.value, 14, true), pad(p.here, 14, true))
+	for _, p := range one.Points {
+		fmt.Fprintf(b, "%s%s%s\n", pad(p.Text, width, false), pad(p.Value, 14, true), pad(p.Here, 14, true))
 	}
-	for _, text := range one.differing {
+	for _, text := range one.Differing {
 		b.WriteString(wrap("", text))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/results"
 )
@@ -16,7 +17,7 @@ func TestGroupsSayWhatAllRunsHave(t *testing.T) {
 		r.RX.Engine = "zcrx"
 		r.Facts.RX = results.Facts{"machine": map[string]any{"hostname": "b"}, "nic": map[string]any{"mtu": 9000}}
 	})
-	r, err := Of(list).Report(Options{GroupBy: []string{"tx"}})
+	r, err := analysis.Of(list).Report(analysis.Options{GroupBy: []string{"tx"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +28,7 @@ func TestGroupsSayWhatAllRunsHave(t *testing.T) {
 	if text := b.String(); strings.Contains(text, "Every run: length") || !strings.Contains(text, "MTU 1500 / 9000") {
 		t.Errorf("of runs of two lengths:\n%s", text)
 	}
-	if got := r.cells[0].rx; got != r.runs[0].RX.Engine+" / zcrx" {
+	if got := r.Cells[0].RX; got != r.Runs[0].RX.Engine+" / zcrx" {
 		t.Errorf("engines %q", got)
 	}
 }
@@ -47,18 +48,18 @@ func TestUnknownCopiesAreABound(t *testing.T) {
 	}{{"unknown", some, true}, {"known", analysistest.SixOf("c", nil), false}} {
 		for _, format := range []string{"table", "markdown", "html"} {
 			var b bytes.Buffer
-			if err := write(&b, FirstLook(c.records), format); err != nil {
+			if err := write(&b, analysis.FirstLook(c.records), format); err != nil {
 				t.Fatal(err)
 			}
 			if told := strings.Contains(b.String(), "≥25.0"); told != c.bound || !c.bound && strings.Contains(b.String(), "≥") {
 				t.Errorf("%s, %s: told %v", c.name, format, told)
 			}
 		}
-		got, err := Compare(Of(c.records), Of(c.records), CompareOptions{Metrics: []string{"rx.zero_copied_percent"}})
+		got, err := analysis.Compare(analysis.Of(c.records), analysis.Of(c.records), analysis.CompareOptions{Metrics: []string{"rx.zero_copied_percent"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if wont := got.metrics[0].changes[0].wont; (wont == "copies not known") != c.bound {
+		if wont := got.Metrics[0].Changes[0].Why; (wont == "copies not known") != c.bound {
 			t.Errorf("%s: compared: %q", c.name, wont)
 		}
 	}
@@ -86,7 +87,7 @@ func TestClocksAreTold(t *testing.T) {
 	}
 	text := func(records []results.Record) string {
 		var b bytes.Buffer
-		if err := Table(&b, FirstLook(records)); err != nil {
+		if err := Table(&b, analysis.FirstLook(records)); err != nil {
 			t.Fatal(err)
 		}
 		return strings.Join(strings.Fields(b.String()), " ")
@@ -111,7 +112,7 @@ func TestClocksAreTold(t *testing.T) {
 	}
 	for _, name := range []string{"table", "markdown", "html"} {
 		var b bytes.Buffer
-		if err := write(&b, FirstLook(stated), name); err != nil {
+		if err := write(&b, analysis.FirstLook(stated), name); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(got, "By the clock idle (± 2.0 %), by the clock threads.") {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"zcbench/analysis"
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/reports"
@@ -37,18 +38,18 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 	if !slices.Contains(reports.CompareFormats(), *format) {
 		return fault.Errorf(fault.Usage, "compare has no format %q; it has %s", *format, strings.Join(reports.CompareFormats(), ", "))
 	}
-	var cmp *reports.Comparison
+	var cmp *analysis.Comparison
 	err := writeTo(ctx, c, *output, func(w io.Writer) error {
-		before, err := loadRecords(c, "compare", reports.Load, f.Args()[:1])
+		before, err := loadRecords(c, "compare", analysis.Load, f.Args()[:1])
 		if err != nil {
 			return err
 		}
-		after, err := loadRecords(c, "compare", reports.Load, f.Args()[1:])
+		after, err := loadRecords(c, "compare", analysis.Load, f.Args()[1:])
 		if err != nil {
 			return err
 		}
-		cmp, err = reports.Compare(before, after, reports.CompareOptions{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, Threshold: float64(threshold)})
-		if errors.Is(err, reports.ErrNothingToCompare) {
+		cmp, err = analysis.Compare(before, after, analysis.CompareOptions{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, Threshold: float64(threshold)})
+		if errors.Is(err, analysis.ErrNothingToCompare) {
 			return err
 		}
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"zcbench/analysis"
 	"zcbench/experiment"
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
@@ -69,7 +70,7 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	page := filepath.Join(*dir, "report.html")
-	if err := writeTo(ctx, c, page, func(w io.Writer) error { return reports.HTML(w, reports.FirstLook(all)) }); err != nil {
+	if err := writeTo(ctx, c, page, func(w io.Writer) error { return reports.HTML(w, analysis.FirstLook(all)) }); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "page:    %s\n", page)

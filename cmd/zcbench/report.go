@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/analysis"
 	"zcbench/internal/fault"
 	"zcbench/reports"
 )
@@ -22,7 +23,7 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 	groupBy := f.StringSlice("group-by", nil, "what runs of one group share: axes, settings, or facts such as kernel.release (default: the cell)")
 	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
 	metrics := f.StringSlice("metric", nil, "figures to show: gbps, roi, rx.cpu_percent, rx.counters.NAME, tx.syscalls_per_gb.NAME, …")
-	references := f.StringSlice("reference", nil, "published figures to list beside: "+strings.Join(reports.References(), ", "))
+	references := f.StringSlice("reference", nil, "published figures to list beside: "+strings.Join(analysis.References(), ", "))
 	redact := f.Bool("redact", false, "leave out what tells whose records they are: names of hosts and users, addresses, serial numbers, paths, kernel command lines")
 	explain := f.String("explain", "", "say in words what limited this cell: its id, its name as plan or report has it (mode=msgzc,length=128K), or a run's id")
 	if err := parse(f, args); err != nil {
@@ -62,15 +63,15 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		}
 	}
 	return writeTo(ctx, c, *output, func(w io.Writer) error {
-		load := reports.Load
+		load := analysis.Load
 		if *redact {
-			load = reports.LoadRedacted
+			load = analysis.LoadRedacted
 		}
 		set, err := loadRecords(c, "report", load, f.Args())
 		if err != nil {
 			return err
 		}
-		r, err := set.Report(reports.Options{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, References: *references})
+		r, err := set.Report(analysis.Options{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, References: *references})
 		if err != nil {
 			return fault.Wrap(fault.Usage, err)
 		}
@@ -81,7 +82,7 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 			return chosen.Write(w, r)
 		}
 		err = reports.Explain(w, r, *explain)
-		if errors.Is(err, reports.ErrWhichCell) {
+		if errors.Is(err, analysis.ErrWhichCell) {
 			return fault.Wrap(fault.Usage, err)
 		}
 		return err
@@ -114,7 +115,7 @@ func formatOf(format *string, path string) error {
 }
 
 // loadRecords reads records and tells what it could not read.
-func loadRecords(c *cli, command string, load func(...string) (*reports.Set, error), paths []string) (*reports.Set, error) {
+func loadRecords(c *cli, command string, load func(...string) (*analysis.Set, error), paths []string) (*analysis.Set, error) {
 	set, err := load(paths...)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
@@ -133,7 +134,7 @@ func loadRecords(c *cli, command string, load func(...string) (*reports.Set, err
 }
 
 // tellPlan says what the records are not all of.
-func tellPlan(c *cli, command string, set *reports.Set) {
+func tellPlan(c *cli, command string, set *analysis.Set) {
 	for _, text := range set.Plan {
 		fmt.Fprintf(c.stderr, "zcbench %s: %s\n", command, text)
 	}

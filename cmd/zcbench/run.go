@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"zcbench/analysis"
 	"zcbench/endpoint"
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
@@ -113,7 +114,7 @@ func table(w io.Writer, store string) error {
 	if err != nil {
 		return err
 	}
-	if err := reports.Table(w, reports.FirstLook(all)); err != nil {
+	if err := reports.Table(w, analysis.FirstLook(all)); err != nil {
 		return fmt.Errorf("print the table: %w", err)
 	}
 	fmt.Fprintf(w, "\nrecords: %s\n", store)

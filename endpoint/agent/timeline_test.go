@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"zcbench/analysis"
 	"zcbench/endpoint"
 	"zcbench/endpoint/instrument"
 	"zcbench/endpoint/summary"
@@ -146,11 +147,11 @@ func TestDaysOfSamples(t *testing.T) {
 			t.Errorf("%s: %d samples, notes %q", role, count, got.Notes)
 		}
 	}
-	set, err := reports.Load(store)
+	set, err := analysis.Load(store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := set.Report(reports.Options{})
+	r, err := set.Report(analysis.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"fmt"
@@ -76,12 +76,12 @@ func TestWarnings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(r.notes) != len(c.want) {
-				t.Fatalf("notes %+v", r.notes)
+			if len(r.Notes) != len(c.want) {
+				t.Fatalf("notes %+v", r.Notes)
 			}
 			for i, want := range c.want {
-				if !strings.Contains(r.notes[i].text, want) {
-					t.Errorf("%q, want %q", r.notes[i].text, want)
+				if !strings.Contains(r.Notes[i].Text, want) {
+					t.Errorf("%q, want %q", r.Notes[i].Text, want)
 				}
 			}
 		})
@@ -145,8 +145,8 @@ func TestMixedIsTold(t *testing.T) {
 				t.Fatal(err)
 			}
 			var notes []string
-			for _, n := range r.notes {
-				notes = append(notes, n.text)
+			for _, n := range r.Notes {
+				notes = append(notes, n.Text)
 			}
 			text := strings.Join(notes, "\n")
 			if !strings.Contains(text, c.want) {
@@ -169,8 +169,8 @@ func TestCodesStayApart(t *testing.T) {
 	}
 	r := FirstLook(list)
 	var got []string
-	for _, n := range r.notes {
-		got = append(got, n.text)
+	for _, n := range r.Notes {
+		got = append(got, n.Text)
 	}
 	if len(got) != 2 || got[0] != "rx: 0–4 % is missing [window-short]" || got[1] != "rx: 1–5 % is missing [flow-stalled]" {
 		t.Errorf("%q", got)
@@ -191,8 +191,8 @@ func TestNotesOfOneKind(t *testing.T) {
 			Warnings: []string{w + " [cpu-foreign]", fmt.Sprintf("rx: --window %d was asked for [setting-not-taken]", i)}})
 	}
 	text := ""
-	for _, n := range FirstLook(records).notes {
-		text += n.text + "\n"
+	for _, n := range FirstLook(records).Notes {
+		text += n.Text + "\n"
 	}
 	for _, want := range []string{
 		"rx: at least 31.0% of a CPU went to programs that are not of the run, on CPU 1; most to cc1 (pid 345, 22.0%); the worst of 3 such [cpu-foreign]",

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"fmt"
@@ -21,10 +21,10 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, m := range r.metrics {
-		got = append(got, fmt.Sprintf("%s %.4g", m.name, m.over(r.cells[0].runs).mean))
+	for _, m := range r.Metrics {
+		got = append(got, fmt.Sprintf("%s %.4g", m.Name, m.Over(r.Cells[0].Runs).Mean))
 	}
-	roi := known("roi.cpu.rx").over(r.cells[0].runs).mean
+	roi := Known("roi.cpu.rx").Over(r.Cells[0].Runs).Mean
 	want := []string{"rx.counters.tcp_rtt_us 12", fmt.Sprintf("roi.cpu.tx %.4g", roi*90/80), fmt.Sprintf("roi.cpu.rx %.4g", roi), fmt.Sprintf("roi.cpu.total %.4g", roi*90/170), "rx.syscalls.recvmsg 50", "rx.syscalls_per_gb.recvmsg 25"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
@@ -48,11 +48,11 @@ func TestEnergyOfBothEnds(t *testing.T) {
 
 // A zero-copied share is no firm figure where of some payload nobody can tell.
 func TestUnknownShareIsABound(t *testing.T) {
-	runs := []*run{{Record: &results.Record{
+	runs := []*Run{{Record: &results.Record{
 		TX: &results.End{Bytes: 1000, ZeroCopiedBytes: 5, CopiedBytes: 995, UnknownBytes: 900}, RX: &results.End{Bytes: 1000, ZeroCopiedBytes: 1000},
 	}}}
 	for name, want := range map[string]bool{"tx.zero_copied_percent": true, "rx.zero_copied_percent": false, "gbps": false} {
-		if got := known(name).over(runs).atLeast; got != want {
+		if got := Known(name).Over(runs).atLeast; got != want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

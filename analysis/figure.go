@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"fmt"
@@ -19,43 +19,43 @@ const confidence = 0.95
 // near 95%, and from which a median has one at all.
 const fewRuns = 6
 
-// figure is a metric over the runs of a cell. ROI is averaged over runs, not
+// Figure is a metric over the runs of a cell. ROI is averaged over runs, not
 // made of averages: the square would weigh fast runs more.
-type figure struct {
-	n              int
-	mean           float64
-	lo, hi         float64 // 95% interval of the mean, by Student's t; NaN when n < 2
-	sd             float64 // of the sample; NaN when n < 2
-	min, max       float64
-	median         float64
+type Figure struct {
+	N              int
+	Mean           float64
+	Lo, Hi         float64 // 95% interval of the mean, by Student's t; NaN when n < 2
+	SD             float64 // of the sample; NaN when n < 2
+	Min, Max       float64
+	Median         float64
 	values         []float64 // in the order of the runs
-	share          bool      // of the payload, in percent
+	Share          bool      // of the payload, in percent
 	atLeast        bool      // the mean may be more: of some payload nobody knows whether it was copied
 	bimodal        bool
 	lowMode, upper float64 // means of the two heaps, when bimodal
 }
 
-// over makes the figure of those runs that have the metric.
-func (m metric) over(runs []*run) figure {
+// Over makes the figure of those runs that have the metric.
+func (m Metric) Over(runs []*Run) Figure {
 	nan := math.NaN()
-	f := figure{lo: nan, hi: nan, sd: nan, min: math.Inf(1), max: math.Inf(-1), median: nan}
+	f := Figure{Lo: nan, Hi: nan, SD: nan, Min: math.Inf(1), Max: math.Inf(-1), Median: nan}
 	for _, r := range runs {
-		if v := m.of(r.Record); v != nil {
+		if v := m.Of(r.Record); v != nil {
 			f.values = append(f.values, *v)
 		}
 	}
-	f.share, f.atLeast = m.unit == unitShare, m.atLeast(runs)
-	if f.n = len(f.values); f.n == 0 {
+	f.Share, f.atLeast = m.Unit == unitShare, m.atLeast(runs)
+	if f.N = len(f.values); f.N == 0 {
 		return f
 	}
 	sorted := slices.Sorted(slices.Values(f.values))
 	sample := stats.Sample{Xs: sorted, Sorted: true}
-	f.min, f.max = sorted[0], sorted[f.n-1]
-	f.median = sample.Quantile(0.5)
-	f.mean = sample.Mean()
-	if f.n > 1 {
-		f.sd = sample.StdDev()
-		_, f.lo, f.hi = sample.MeanCI(confidence)
+	f.Min, f.Max = sorted[0], sorted[f.N-1]
+	f.Median = sample.Quantile(0.5)
+	f.Mean = sample.Mean()
+	if f.N > 1 {
+		f.SD = sample.StdDev()
+		_, f.Lo, f.Hi = sample.MeanCI(confidence)
 	}
 	f.lowMode, f.upper, f.bimodal = heaps(sorted)
 	return f
@@ -115,31 +115,31 @@ func squares(v []float64) float64 {
 	return s
 }
 
-// text is the mean, or a dash where nothing was measured.
-func (f figure) text(decimals int) string {
+// Text is the mean, or a dash where nothing was measured.
+func (f Figure) Text(decimals int) string {
 	bound := ""
 	if f.atLeast {
 		bound = "≥"
 	}
 	switch {
-	case f.n == 0:
+	case f.N == 0:
 		return bound + "–"
-	case f.share:
-		return bound + digits.Percent(f.mean)
+	case f.Share:
+		return bound + digits.Percent(f.Mean)
 	}
-	return bound + digits.Fixed(f.mean, decimals)
+	return bound + digits.Fixed(f.Mean, decimals)
 }
 
-// medianRange is the interval of the median, in percent of it, as benchstat has it.
-func (f figure) medianRange() string {
+// MedianRange is the interval of the median, in percent of it, as benchstat has it.
+func (f Figure) MedianRange() string {
 	sample := benchmath.NewSample(slices.Clone(f.values), &benchmath.DefaultThresholds)
 	return benchmath.AssumeNothing.Summary(sample, confidence).PctRangeString()
 }
 
 // around is half the interval: of a share in points, and nothing where all runs
 // agree, else in percent of the mean.
-func (f figure) around() string {
-	if f.share {
+func (f Figure) around() string {
+	if f.Share {
 		return f.points()
 	}
 	return f.relative()
@@ -147,22 +147,22 @@ func (f figure) around() string {
 
 // points is half the interval of a share, in points; nothing where all runs
 // agree.
-func (f figure) points() string {
-	if f.n < 2 || f.sd == 0 {
+func (f Figure) points() string {
+	if f.N < 2 || f.SD == 0 {
 		return ""
 	}
-	if half := f.hi - f.mean; half < 0.05 {
+	if half := f.Hi - f.Mean; half < 0.05 {
 		return "±<0.1"
 	}
-	return "±" + digits.Fixed(f.hi-f.mean, 1)
+	return "±" + digits.Fixed(f.Hi-f.Mean, 1)
 }
 
 // relative is half the interval in percent of the mean.
-func (f figure) relative() string {
-	if f.n < 2 || f.mean == 0 {
+func (f Figure) relative() string {
+	if f.N < 2 || f.Mean == 0 {
 		return ""
 	}
-	p := 100 * (f.hi - f.mean) / math.Abs(f.mean)
+	p := 100 * (f.Hi - f.Mean) / math.Abs(f.Mean)
 	switch {
 	case p >= 999.5:
 		return "±>999%"
@@ -174,23 +174,23 @@ func (f figure) relative() string {
 	return fmt.Sprintf("±%.1f%%", p)
 }
 
-// decimals is how many decimals the means of some figures take.
-func decimals(figures ...figure) int {
+// Places is how many decimals the means of some figures take.
+func Places(figures ...Figure) int {
 	var tops []float64
 	for _, f := range figures {
-		if f.n > 0 {
-			tops = append(tops, f.max)
+		if f.N > 0 {
+			tops = append(tops, f.Max)
 		}
 	}
 	return digits.Places(tops...)
 }
 
 // each gives the figures of all cells, cell by cell.
-func each(cells []*cell, metrics ...metric) []figure {
-	var list []figure
+func each(cells []*Cell, metrics ...Metric) []Figure {
+	var list []Figure
 	for _, c := range cells {
 		for _, m := range metrics {
-			list = append(list, m.over(c.runs))
+			list = append(list, m.Over(c.Runs))
 		}
 	}
 	return list

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"cmp"
@@ -70,39 +70,39 @@ type diagnosis struct {
 	unknown []string // what the record cannot tell
 }
 
-// explanation is what limited the runs of one cell, in words.
-type explanation struct {
-	verdict            string // a sentence
-	agreement          string // whether other runs say the same; empty where there are none
-	also, not, unknown []string
+// Explanation is what limited the runs of one cell, in words.
+type Explanation struct {
+	Verdict            string // a sentence
+	Agreement          string // whether other runs say the same; empty where there are none
+	Also, Not, Unknown []string
 }
 
-// explain weighs the whole of what the runs of one cell recorded: it has the figures
+// Explain weighs the whole of what the runs of one cell recorded: it has the figures
 // of the run next to the median, and whether the verdicts agree. The cell, or one run,
 // is named as find takes it.
-func (r *Report) explain(name string) (*explanation, error) {
+func (r *Report) Explain(name string) (*Explanation, error) {
 	c, only, err := r.find(name)
 	if err != nil {
 		return nil, err
 	}
-	runs := c.runs
+	runs := c.Runs
 	if only != nil {
-		runs = []*run{only}
+		runs = []*Run{only}
 	}
 	if len(runs) == 0 {
-		status, why := c.unmeasured()
-		return &explanation{verdict: fmt.Sprintf("%s: %s, so there is nothing to explain: %s.", c.label(), status, strings.TrimSuffix(why, "."))}, nil
+		status, why := c.Unmeasured()
+		return &Explanation{Verdict: fmt.Sprintf("%s: %s, so there is nothing to explain: %s.", c.label(), status, strings.TrimSuffix(why, "."))}, nil
 	}
 	const most = 20 // a long series says no more, and whole records are large
 	shown := nearMedian(runs)
 	others := runs[:min(most, len(runs))]
 	if !slices.Contains(others, shown) {
-		others = append([]*run{shown}, others...)
+		others = append([]*Run{shown}, others...)
 	}
 	var d diagnosis
 	verdicts := map[cause]int{}
 	for _, one := range others {
-		whole, err := one.full()
+		whole, err := one.Full()
 		if err != nil {
 			return nil, err
 		}
@@ -112,7 +112,7 @@ func (r *Report) explain(name string) (*explanation, error) {
 			d = verdict
 		}
 	}
-	return &explanation{c.verdict(shown, len(runs), d), agreement(verdicts, len(others)), d.also, d.not, d.unknown}, nil
+	return &Explanation{c.verdict(shown, len(runs), d), agreement(verdicts, len(others)), d.also, d.not, d.unknown}, nil
 }
 
 // agreement says whether n runs have one verdict.
@@ -132,12 +132,12 @@ func agreement(verdicts map[cause]int, n int) string {
 }
 
 // verdict is what limited one of n runs of a cell, with its figures.
-func (c *cell) verdict(one *run, n int, d diagnosis) string {
+func (c *Cell) verdict(one *Run, n int, d diagnosis) string {
 	text := c.label()
 	if n > 1 {
-		f := known("gbps").over(c.runs)
+		f := Known("gbps").Over(c.Runs)
 		text += fmt.Sprintf(", %s Gbit/s on average of %s; the one next to the median (%s, %s Gbit/s)",
-			f.text(decimals(f)), printable.Count(n, "run"), printable.Line(one.ID), digits.Fixed(one.Gbps, decimals(f)))
+			f.Text(Places(f)), printable.Count(n, "run"), printable.Line(one.ID), digits.Fixed(one.Gbps, Places(f)))
 	} else {
 		text += fmt.Sprintf(", %s Gbit/s", digits.Fixed(one.Gbps, digits.Places(one.Gbps)))
 	}
@@ -148,10 +148,10 @@ func (c *cell) verdict(one *run, n int, d diagnosis) string {
 }
 
 // nearMedian is the run whose throughput is next to the median's.
-func nearMedian(runs []*run) *run {
-	f := known("gbps").over(runs)
-	return slices.MinFunc(runs, func(a, b *run) int {
-		return cmp.Compare(math.Abs(a.Gbps-f.median), math.Abs(b.Gbps-f.median))
+func nearMedian(runs []*Run) *Run {
+	f := Known("gbps").Over(runs)
+	return slices.MinFunc(runs, func(a, b *Run) int {
+		return cmp.Compare(math.Abs(a.Gbps-f.Median), math.Abs(b.Gbps-f.Median))
 	})
 }
 
@@ -187,7 +187,7 @@ func diagnose(r *results.Record) diagnosis {
 	e := evidenceOf(r)
 	d.otherWork(r, e)
 	d.disturbances(r)
-	one := []*cell{{runs: []*run{{Record: r}}}}
+	one := []*Cell{{Runs: []*Run{{Record: r}}}}
 	if slices.Contains(clocksOf(one, txEnd, rxEnd), byTicks) {
 		d.unknown = append(d.unknown, "CPU time in short bursts: it was counted by the kernel's timer ticks, which can miss them")
 	}

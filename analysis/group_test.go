@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"slices"
@@ -29,11 +29,11 @@ func TestGroupAndFilter(t *testing.T) {
 			continue
 		}
 		var names []string
-		for _, k := range r.cells {
-			names = append(names, k.name())
+		for _, k := range r.Cells {
+			names = append(names, k.Name())
 		}
-		if got := strings.Join(names, "|"); got != c.names || len(r.cells[0].runs) != c.n {
-			t.Errorf("%+v: %d of %s", c.options, len(r.cells[0].runs), got)
+		if got := strings.Join(names, "|"); got != c.names || len(r.Cells[0].Runs) != c.n {
+			t.Errorf("%+v: %d of %s", c.options, len(r.Cells[0].Runs), got)
 		}
 	}
 	for _, c := range []struct {
@@ -68,7 +68,7 @@ func TestPairsAreCellsOfTheirOwn(t *testing.T) {
 		list[i].Pair = "x"
 	}
 	r := FirstLook(list)
-	if len(r.cells) != 2 || len(r.cells[0].runs) != 3 || r.cells[0].differs != "pair x" || r.cells[1].differs != "pair y" {
-		t.Errorf("%d cells, the first %q", len(r.cells), r.cells[0].label())
+	if len(r.Cells) != 2 || len(r.Cells[0].Runs) != 3 || r.Cells[0].Differs != "pair x" || r.Cells[1].Differs != "pair y" {
+		t.Errorf("%d cells, the first %q", len(r.Cells), r.Cells[0].label())
 	}
 }

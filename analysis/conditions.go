@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ var scopes = map[string]string{
 	"thread": "its own threads",
 }
 
-func scope(s string) string {
+func CPUScope(s string) string {
 	if text, ok := scopes[s]; ok {
 		return text
 	}
@@ -26,10 +26,10 @@ func scope(s string) string {
 }
 
 // scopesOf are the ways in which an end's CPU was counted, sorted.
-func scopesOf(cells []*cell, ends ...func(*results.Record) *results.End) []string {
+func scopesOf(cells []*Cell, ends ...func(*results.Record) *results.End) []string {
 	var list []string
 	for _, c := range cells {
-		for _, r := range c.runs {
+		for _, r := range c.Runs {
 			for _, end := range ends {
 				if e := end(r.Record); e != nil && e.CPUPercent != nil && !slices.Contains(list, e.CPUScope) {
 					list = append(list, e.CPUScope)
@@ -51,10 +51,10 @@ var powerScopes = map[string]string{
 
 // powerScopesOf are what the meters of an end saw, sorted; empty of a record
 // that does not say.
-func powerScopesOf(cells []*cell, ends ...func(*results.Record) *results.End) []string {
+func powerScopesOf(cells []*Cell, ends ...func(*results.Record) *results.End) []string {
 	var list []string
 	for _, c := range cells {
-		for _, r := range c.runs {
+		for _, r := range c.Runs {
 			for _, end := range ends {
 				e := end(r.Record)
 				if e == nil || e.Watts == nil {
@@ -75,7 +75,7 @@ func powerScopesOf(cells []*cell, ends ...func(*results.Record) *results.End) []
 }
 
 // totalPowerScopesOf are the same of meters that see both ends.
-func totalPowerScopesOf(cells []*cell) []string {
+func totalPowerScopesOf(cells []*Cell) []string {
 	return distinct(cells, func(r *results.Record) string {
 		if r.Total.Power == nil {
 			return ""
@@ -89,7 +89,7 @@ func totalPowerScopesOf(cells []*cell) []string {
 const byTicks = "ticks"
 
 // clocksOf are the clocks that CPU time was counted by, sorted.
-func clocksOf(cells []*cell, ends ...func(*results.Record) *results.End) []string {
+func clocksOf(cells []*Cell, ends ...func(*results.Record) *results.End) []string {
 	var list []string
 	for _, end := range ends {
 		for _, v := range distinct(cells, func(r *results.Record) string {
@@ -111,10 +111,10 @@ func clocksOf(cells []*cell, ends ...func(*results.Record) *results.End) []strin
 
 // clockError says how far figures by a clock may be off at worst, in percent of one
 // CPU, and of how many that is not known; "" where no record says so.
-func clockError(cells []*cell, name string) string {
+func clockError(cells []*Cell, name string) string {
 	most, unknown := 0.0, 0
 	for _, c := range cells {
-		for _, r := range c.runs {
+		for _, r := range c.Runs {
 			for _, e := range []*results.End{r.TX, r.RX} {
 				switch {
 				case e == nil || printable.Clip(printable.Line(e.CPUMethod), 24) != name:
@@ -142,7 +142,7 @@ func clocksCompare(clocks []string) bool {
 }
 
 // clockLegend names the clocks where records do, or where they are several.
-func clockLegend(cells []*cell) string {
+func clockLegend(cells []*Cell) string {
 	list := clocksOf(cells, txEnd, rxEnd)
 	if len(list) == 0 || len(list) == 1 && list[0] == byTicks || len(list) == 1 && list[0] == "threads" {
 		return ""
@@ -159,7 +159,7 @@ func clockLegend(cells []*cell) string {
 }
 
 // metersOf are the meters that an end's power is of.
-func metersOf(cells []*cell, end func(*results.Record) *results.End) []string {
+func metersOf(cells []*Cell, end func(*results.Record) *results.End) []string {
 	return distinct(cells, func(r *results.Record) string {
 		if e := end(r); e != nil && e.Power != nil {
 			return printable.Clip(printable.Line(e.Power.Meter), 80)
@@ -169,14 +169,14 @@ func metersOf(cells []*cell, end func(*results.Record) *results.End) []string {
 }
 
 // controlsOf are the congestion controls that connections had.
-func controlsOf(cells []*cell) []string { return distinct(cells, used) }
+func controlsOf(cells []*Cell) []string { return distinct(cells, Congestion) }
 
 // distinct are the texts that the runs of cells have, sorted; what is empty is
 // not known.
-func distinct(cells []*cell, of func(*results.Record) string) []string {
+func distinct(cells []*Cell, of func(*results.Record) string) []string {
 	var list []string
 	for _, c := range cells {
-		for _, r := range c.runs {
+		for _, r := range c.Runs {
 			if v := of(r.Record); v != "" {
 				list = add(list, v)
 			}
@@ -190,10 +190,10 @@ func without(list []string, one string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(v string) bool { return v == one })
 }
 
-// powerLegend says what power is of; nothing where it was not measured, or
+// PowerLegend says what power is of; nothing where it was not measured, or
 // the records do not say.
-func (r *Report) powerLegend() string {
-	list := powerScopesOf(r.cells, txEnd, rxEnd)
+func (r *Report) PowerLegend() string {
+	list := powerScopesOf(r.Cells, txEnd, rxEnd)
 	var parts []string
 	for _, s := range list {
 		parts = append(parts, cmp.Or(powerScopes[s], printable.Clip(printable.Line(s), 24), "unknown"))
@@ -207,31 +207,31 @@ func (r *Report) powerLegend() string {
 	return " W: power of " + strings.Join(parts, "; of ") + ". These do not compare."
 }
 
-// cpuLegend says how CPU time was counted.
-func (r *Report) cpuLegend() string {
-	list := scopesOf(r.cells, txEnd, rxEnd)
+// CPULegend says how CPU time was counted.
+func (r *Report) CPULegend() string {
+	list := scopesOf(r.Cells, txEnd, rxEnd)
 	switch len(list) {
 	case 0:
 		return "it was not measured."
 	case 1:
-		return "counted for each end over " + scope(list[0]) + "." + clockLegend(r.cells)
+		return "counted for each end over " + CPUScope(list[0]) + "." + clockLegend(r.Cells)
 	}
 	var parts []string
 	for _, s := range list {
-		parts = append(parts, letter(s)+" over "+scope(s))
+		parts = append(parts, letter(s)+" over "+CPUScope(s))
 	}
-	return "counted for an end: " + strings.Join(parts, "; ") + ". These do not compare." + clockLegend(r.cells)
+	return "counted for an end: " + strings.Join(parts, "; ") + ". These do not compare." + clockLegend(r.Cells)
 }
 
-// mark has the letters behind a figure of CPU time, which are needed only where it
+// Mark has the letters behind a figure of CPU time, which are needed only where it
 // was not all counted in one way.
-func (r *Report) mark(c *cell, of metric) string {
-	end := map[string]func(*results.Record) *results.End{"tx.cpu_percent": txEnd, "rx.cpu_percent": rxEnd}[of.name]
+func (r *Report) Mark(c *Cell, of Metric) string {
+	end := map[string]func(*results.Record) *results.End{"tx.cpu_percent": txEnd, "rx.cpu_percent": rxEnd}[of.Name]
 	if end == nil || !r.scopesDiffer {
 		return ""
 	}
 	out := ""
-	for _, s := range scopesOf([]*cell{c}, end) {
+	for _, s := range scopesOf([]*Cell{c}, end) {
 		out += letter(s)
 	}
 	return out
@@ -244,8 +244,8 @@ func letter(scope string) string {
 	return "?"
 }
 
-// used is the congestion control of a run, of both ends where they differ.
-func used(r *results.Record) string {
+// Congestion is the congestion control of a run, of both ends where they differ.
+func Congestion(r *results.Record) string {
 	of := func(e *results.End) string {
 		if e == nil {
 			return ""
@@ -262,31 +262,31 @@ func used(r *results.Record) string {
 	return tx
 }
 
-// conditions are how CPU time and power of an end were found in a cell's runs.
-type conditions struct {
-	cpuScope, powerScope string
-	clocks               []string
+// Conditions are how CPU time and power of an end were found in a cell's runs.
+type Conditions struct {
+	CPUScope, PowerScope string
+	Clocks               []string
 }
 
-// conditions are those of an end, rx or tx.
-func (c *cell) conditions(role string) conditions {
-	end, one := ends[role], []*cell{c}
+// Conditions are those of an end, rx or tx.
+func (c *Cell) Conditions(role string) Conditions {
+	end, one := ends[role], []*Cell{c}
 	join := func(list []string) string { return printable.Line(strings.Join(list, "+")) }
-	return conditions{join(scopesOf(one, end)), join(powerScopesOf(one, end)), clocksOf(one, end)}
+	return Conditions{join(scopesOf(one, end)), join(powerScopesOf(one, end)), clocksOf(one, end)}
 }
 
-// cpuCompares says whether CPU time was found in one way in all runs, by clocks that
+// CPUCompares says whether CPU time was found in one way in all runs, by clocks that
 // compare.
-func (r *Report) cpuCompares() bool {
-	return len(scopesOf(r.cells, txEnd, rxEnd)) == 1 && clocksCompare(clocksOf(r.cells, txEnd, rxEnd))
+func (r *Report) CPUCompares() bool {
+	return len(scopesOf(r.Cells, txEnd, rxEnd)) == 1 && clocksCompare(clocksOf(r.Cells, txEnd, rxEnd))
 }
 
-// legend says what the figures are.
-func (r *Report) legend() string {
+// Legend says what the figures are.
+func (r *Report) Legend() string {
 	text := "Means of n runs ± the half of their 95% interval (Student's t); 3/5: 3 of 5 runs count."
-	if r.asked {
+	if r.Asked {
 		return text
 	}
-	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + r.cpuLegend()
-	return text + r.powerLegend()
+	text += " ROI is throughput² / cost, in (Gbit/s)² per CPU % and per W: more is better. CPU: 100 % is one CPU; " + r.CPULegend()
+	return text + r.PowerLegend()
 }

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"cmp"
@@ -15,47 +15,47 @@ import (
 	"zcbench/results/caveat"
 )
 
-// note is a remark on some cells, or on all that were measured.
-type note struct {
-	text  string
-	every bool // of those that were measured
-	mark  int  // a number, from 1, where not every cell has it
-	cells []*cell
+// Note is a remark on some cells, or on all that were measured.
+type Note struct {
+	Text  string
+	Every bool // of those that were measured
+	Mark  int  // a number, from 1, where not every cell has it
+	Cells []*Cell
 	runs  int // that say it
 }
 
 // notes gathers the warnings of all runs, what was left out, and what the
 // figures themselves do not show, once each.
-func notesOf(cells []*cell) []note {
-	var list []note
+func notesOf(cells []*Cell) []Note {
+	var list []Note
 	index := map[string]int{}
-	add := func(c *cell, text string) {
+	add := func(c *Cell, text string) {
 		key := skeleton(text)
 		i, ok := index[key]
 		if !ok {
 			i = len(list)
 			index[key] = i
-			list = append(list, note{text: text})
+			list = append(list, Note{Text: text})
 		} else {
-			list[i].text = widen(list[i].text, text)
+			list[i].Text = widen(list[i].Text, text)
 		}
 		list[i].runs++
-		if !slices.Contains(list[i].cells, c) {
-			list[i].cells = append(list[i].cells, c)
+		if !slices.Contains(list[i].Cells, c) {
+			list[i].Cells = append(list[i].Cells, c)
 		}
 	}
 	controls := controlsOf(cells)
-	asked := !slices.ContainsFunc(cells, func(c *cell) bool { return c.flat["congestion"] == "" })
+	asked := !slices.ContainsFunc(cells, func(c *Cell) bool { return c.Settings["congestion"] == "" })
 	measured := 0
 	for _, c := range cells {
-		if len(c.runs) == 0 {
+		if len(c.Runs) == 0 {
 			continue // its status says why
 		}
 		measured++
-		if own := controlsOf([]*cell{c}); len(controls) > 1 && len(own) == 1 && !asked {
+		if own := controlsOf([]*Cell{c}); len(controls) > 1 && len(own) == 1 && !asked {
 			add(c, fmt.Sprintf("congestion control %s, and others here have %s: beside them it is compared too", own[0], strings.Join(printable.Shorten(without(controls, own[0])), "; ")))
 		}
-		for _, r := range c.runs {
+		for _, r := range c.Runs {
 			for _, w := range slices.Concat(r.Notes, r.Warnings) {
 				add(c, printable.Line(w))
 			}
@@ -65,37 +65,37 @@ func notesOf(cells []*cell) []note {
 		}
 		for _, left := range []struct {
 			what   string
-			runs   []*run
-			reason func(*run) string
+			runs   []*Run
+			reason func(*Run) string
 		}{
-			{"failed", c.failed, reason},
-			{"skipped", c.skipped, reason},
-			{"left out of the means", c.dropped, func(r *run) string { return r.Dropped }},
+			{"failed", c.Failed, reason},
+			{"skipped", c.Skipped, reason},
+			{"left out of the means", c.Dropped, func(r *Run) string { return r.Dropped }},
 		} {
 			if len(left.runs) > 0 {
-				add(c, fmt.Sprintf("%d of %s %s: %s", len(left.runs), printable.Count(len(c.records()), "run"), left.what, reasons(left.runs, left.reason)))
+				add(c, fmt.Sprintf("%d of %s %s: %s", len(left.runs), printable.Count(len(c.Records()), "run"), left.what, reasons(left.runs, left.reason)))
 			}
 		}
 	}
 	list = likeness(list)
 	for i := range list {
-		list[i].every = measured > 1 && len(list[i].cells) == measured
+		list[i].Every = measured > 1 && len(list[i].Cells) == measured
 	}
 	// What holds for all comes first; the rest keeps its order.
-	slices.SortStableFunc(list, func(a, b note) int {
+	slices.SortStableFunc(list, func(a, b Note) int {
 		switch {
-		case a.every == b.every:
+		case a.Every == b.Every:
 			return 0
-		case a.every:
+		case a.Every:
 			return -1
 		}
 		return 1
 	})
 	mark := 0
 	for i := range list {
-		if !list[i].every {
+		if !list[i].Every {
 			mark++
-			list[i].mark = mark
+			list[i].Mark = mark
 		}
 	}
 	return list
@@ -110,11 +110,11 @@ var sameKind = []caveat.Code{
 
 // likeness makes one of the notes that have one such code and are of one end: the
 // one whose first share, else number, is largest, with how many it stands for.
-func likeness(list []note) (merged []note) {
+func likeness(list []Note) (merged []Note) {
 	at := map[string]int{}
 	count := map[string]int{}
-	size := func(n note) float64 {
-		text := cmp.Or(shares.FindString(n.text), regexp.MustCompile(`\d+(?:\.\d+)?`).FindString(n.text))
+	size := func(n Note) float64 {
+		text := cmp.Or(shares.FindString(n.Text), regexp.MustCompile(`\d+(?:\.\d+)?`).FindString(n.Text))
 		if _, high, ok := strings.Cut(text, "–"); ok {
 			text = high
 		}
@@ -122,11 +122,11 @@ func likeness(list []note) (merged []note) {
 		return v
 	}
 	for _, n := range list {
-		code := caveat.CodeOf(n.text)
-		end, _, _ := strings.Cut(n.text, ":")
+		code := caveat.CodeOf(n.Text)
+		end, _, _ := strings.Cut(n.Text, ":")
 		key := string(code) + " " + end
 		if !slices.Contains(sameKind, code) || end != "rx" && end != "tx" {
-			key = n.text // by itself
+			key = n.Text // by itself
 		}
 		count[key]++
 		i, ok := at[key]
@@ -137,82 +137,82 @@ func likeness(list []note) (merged []note) {
 		}
 		m := &merged[i]
 		if size(n) > size(*m) {
-			m.text = n.text
+			m.Text = n.Text
 		}
 		m.runs += n.runs
-		for _, c := range n.cells {
-			if !slices.Contains(m.cells, c) {
-				m.cells = append(m.cells, c)
+		for _, c := range n.Cells {
+			if !slices.Contains(m.Cells, c) {
+				m.Cells = append(m.Cells, c)
 			}
 		}
 	}
 	for key, i := range at {
-		if code := caveat.CodeOf(merged[i].text); count[key] > 1 {
+		if code := caveat.CodeOf(merged[i].Text); count[key] > 1 {
 			tail := " [" + string(code) + "]"
-			merged[i].text = fmt.Sprintf("%s; the worst of %d such%s", strings.TrimSuffix(merged[i].text, tail), merged[i].runs, tail)
+			merged[i].Text = fmt.Sprintf("%s; the worst of %d such%s", strings.TrimSuffix(merged[i].Text, tail), merged[i].runs, tail)
 		}
 	}
 	return merged
 }
 
-// warnings are the notes on a cell, with its own numbers alone.
-func (c *cell) warnings() []string {
+// Warnings are the notes on a cell, with its own numbers alone.
+func (c *Cell) Warnings() []string {
 	var list []string
-	for _, n := range notesOf([]*cell{c}) {
-		list = append(list, n.text)
+	for _, n := range notesOf([]*Cell{c}) {
+		list = append(list, n.Text)
 	}
 	return list
 }
 
 // doubts are what the statistics of a cell warn of.
-func (c *cell) doubts() []string {
+func (c *Cell) doubts() []string {
 	var texts []string
-	if n := len(c.runs); n == 1 {
+	if n := len(c.Runs); n == 1 {
 		texts = append(texts, "only one run counts: nothing is known of how much runs differ")
 	} else if n < fewRuns {
 		texts = append(texts, fmt.Sprintf("fewer than %d runs count: the intervals rest on few runs, and a comparison may miss a real difference", fewRuns))
 	}
-	if f := known("gbps").over(c.runs); f.bimodal {
-		d := decimals(f)
+	if f := Known("gbps").Over(c.Runs); f.bimodal {
+		d := Places(f)
 		texts = append(texts, fmt.Sprintf("the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches", digits.Fixed(f.lowMode, d), digits.Fixed(f.upper, d)))
 	}
 	for _, e := range []struct {
 		name string
 		of   func(*results.Record) *results.End
 	}{{"sender", txEnd}, {"receiver", rxEnd}} {
-		if list := powerScopesOf([]*cell{c}, e.of); len(list) > 1 {
+		if list := powerScopesOf([]*Cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's power was not measured of one thing in all runs (%s): its mean and ROI mix them", e.name, printable.Line(strings.Join(list, ", "))))
 		}
-		if list := metersOf([]*cell{c}, e.of); len(list) > 1 {
+		if list := metersOf([]*Cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's power was not measured by one meter in all runs (%s): its mean and ROI mix them", e.name, strings.Join(printable.Shorten(list), ", ")))
 		}
-		if list := clocksOf([]*cell{c}, e.of); len(list) > 1 && len(scopesOf([]*cell{c}, e.of)) == 1 {
+		if list := clocksOf([]*Cell{c}, e.of); len(list) > 1 && len(scopesOf([]*Cell{c}, e.of)) == 1 {
 			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted by one clock in all runs (%s): its mean and ROI mix them", e.name, strings.Join(printable.Shorten(list), ", ")))
 		}
-		if list := scopesOf([]*cell{c}, e.of); len(list) > 1 {
+		if list := scopesOf([]*Cell{c}, e.of); len(list) > 1 {
 			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name, strings.Join(list, ", ")))
 		}
 	}
-	if list := totalPowerScopesOf([]*cell{c}); len(list) > 1 {
+	if list := totalPowerScopesOf([]*Cell{c}); len(list) > 1 {
 		texts = append(texts, fmt.Sprintf("the power of both ends was not measured of one thing in all runs (%s): its mean and ROI mix them", printable.Line(strings.Join(list, ", "))))
 	}
-	if list := controlsOf([]*cell{c}); len(list) > 1 {
+	if list := controlsOf([]*Cell{c}); len(list) > 1 {
 		texts = append(texts, fmt.Sprintf("the congestion control was not one in all runs (%s): they are no repeats of each other", strings.Join(printable.Shorten(list), "; ")))
 	}
 	var partly []string
 	for _, m := range metrics {
-		if f := m.over(c.runs); f.n > 0 && f.n < len(c.runs) && !strings.HasPrefix(m.name, "roi.") && !strings.HasPrefix(m.name, "total.") {
-			partly = append(partly, fmt.Sprintf("%s in %d", m.name, f.n))
+		if f := m.Over(c.Runs); f.N > 0 && f.N < len(c.Runs) && !strings.HasPrefix(m.Name, "roi.") && !strings.HasPrefix(m.Name, "total.") {
+			partly = append(partly, fmt.Sprintf("%s in %d", m.Name, f.N))
 		}
 	}
 	if len(partly) > 0 {
-		texts = append(texts, fmt.Sprintf("not all was measured in each of %s: %s", printable.Count(len(c.runs), "run"), strings.Join(partly, ", ")))
+		texts = append(texts, fmt.Sprintf("not all was measured in each of %s: %s", printable.Count(len(c.Runs), "run"), strings.Join(partly, ", ")))
 	}
 	if len(c.mixed) > 0 {
 		texts = append(texts, "pools runs of different settings: "+strings.Join(c.mixed, "; "))
 	}
 	wrong := 0
-	for _, r := range c.runs {
+	for _, r := range c.Runs {
 		if !derived(r.Record) {
 			wrong++
 		}
@@ -223,10 +223,10 @@ func (c *cell) doubts() []string {
 	return texts
 }
 
-func reason(r *run) string { return cmp.Or(r.Reason, "no reason given") }
+func reason(r *Run) string { return cmp.Or(r.Reason, "no reason given") }
 
 // reasons are joined, each said once.
-func reasons(runs []*run, of func(*run) string) string {
+func reasons(runs []*Run, of func(*Run) string) string {
 	var list []string
 	for _, r := range runs {
 		if text := printable.Line(of(r)); !slices.Contains(list, text) {
@@ -277,15 +277,15 @@ func widen(a, b string) string {
 
 // drift tells what changed on a host from one run of a cell to another: such
 // runs are not repeats of each other.
-func (c *cell) drift() []string {
+func (c *Cell) drift() []string {
 	var texts []string
 	for _, e := range []struct {
 		name string
-		of   func(*run) facts
+		of   func(*Run) facts
 	}{{"sender", txFacts}, {"receiver", rxFacts}} {
 		values := map[string][]string{}
 		var seen []facts
-		for _, r := range c.runs {
+		for _, r := range c.Runs {
 			list := e.of(r)
 			if len(list) == 0 || slices.ContainsFunc(seen, func(o facts) bool { return &o[0] == &list[0] }) {
 				continue
@@ -321,23 +321,23 @@ func (c *cell) drift() []string {
 	return texts
 }
 
-// unmeasured says why a cell has no figures.
-func (c *cell) unmeasured() (results.Status, string) {
+// Unmeasured says why a cell has no figures.
+func (c *Cell) Unmeasured() (results.Status, string) {
 	switch {
-	case len(c.failed) > 0:
-		return results.Failed, reasons(c.failed, reason)
-	case len(c.skipped) > 0:
-		return results.Skipped, reasons(c.skipped, reason)
+	case len(c.Failed) > 0:
+		return results.Failed, reasons(c.Failed, reason)
+	case len(c.Skipped) > 0:
+		return results.Skipped, reasons(c.Skipped, reason)
 	}
-	return "dropped", reasons(c.dropped, func(r *run) string { return r.Dropped })
+	return "dropped", reasons(c.Dropped, func(r *Run) string { return r.Dropped })
 }
 
-// marks are the numbers of the notes on a cell.
-func (r *Report) marks(c *cell) string {
+// Marks are the numbers of the notes on a cell.
+func (r *Report) Marks(c *Cell) string {
 	var out []string
-	for _, n := range r.notes {
-		if !n.every && slices.Contains(n.cells, c) {
-			out = append(out, fmt.Sprint(n.mark))
+	for _, n := range r.Notes {
+		if !n.Every && slices.Contains(n.Cells, c) {
+			out = append(out, fmt.Sprint(n.Mark))
 		}
 	}
 	if len(out) > 4 {

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"errors"
@@ -106,8 +106,8 @@ func TestCompareMatches(t *testing.T) {
 			if len(cmp.pairs) != c.pairs || len(cmp.Losses()) != c.losses {
 				t.Errorf("%d pairs, losses %q", len(cmp.pairs), cmp.Losses())
 			}
-			if c.remarks != "" && !strings.Contains(strings.Join(cmp.remarks(), "\n"), c.remarks) {
-				t.Errorf("no %q in %q", c.remarks, cmp.remarks())
+			if c.remarks != "" && !strings.Contains(strings.Join(cmp.Remarks(), "\n"), c.remarks) {
+				t.Errorf("no %q in %q", c.remarks, cmp.Remarks())
 			}
 		})
 	}
@@ -122,11 +122,11 @@ func TestCompareRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range c.metrics {
-		cpu := m.unit == unitCPU || m.unit == unitROICPU
-		for _, d := range m.changes {
-			if (d.wont != "") != cpu || d.different && cpu {
-				t.Errorf("%s: %+v", m.name, d)
+	for _, m := range c.Metrics {
+		cpu := m.Unit == unitCPU || m.Unit == unitROICPU
+		for _, d := range m.Changes {
+			if (d.Why != "") != cpu || d.Significant && cpu {
+				t.Errorf("%s: %+v", m.Name, d)
 			}
 		}
 	}
@@ -141,18 +141,18 @@ func TestCompareRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []string{"power of another thing", "power of another thing", ""} {
-		if d := c.metrics[i].changes[0]; d.wont != want {
-			t.Errorf("%s: %+v", c.metrics[i].name, d)
+		if d := c.Metrics[i].Changes[0]; d.Why != want {
+			t.Errorf("%s: %+v", c.Metrics[i].Name, d)
 		}
 	}
-	if text := FirstLook(slices.Concat(before, after)).powerLegend(); !strings.Contains(text, "CPU packages, which is not the wall; of whole hosts") {
+	if text := FirstLook(slices.Concat(before, after)).PowerLegend(); !strings.Contains(text, "CPU packages, which is not the wall; of whole hosts") {
 		t.Errorf("legend %q", text)
 	}
 	if c, err = Compare(Of(before[:3]), Of(after[:3]), CompareOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if d := c.metrics[0].changes[0]; d.different || d.wont != "" || !math.IsInf(d.hi, 1) || !strings.Contains(strings.Join(c.remarks(), "\n"), "too few runs for any difference") {
-		t.Errorf("few runs: %+v %q", d, c.remarks())
+	if d := c.Metrics[0].Changes[0]; d.Significant || d.Why != "" || !math.IsInf(d.Hi, 1) || !strings.Contains(strings.Join(c.Remarks(), "\n"), "too few runs for any difference") {
+		t.Errorf("few runs: %+v %q", d, c.Remarks())
 	}
 }
 
@@ -250,7 +250,7 @@ func TestCompareTellsOfConditions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			text := strings.Join(got.remarks(), "\n")
+			text := strings.Join(got.Remarks(), "\n")
 			if !strings.Contains(text, c.want) {
 				t.Errorf("no %q in\n%s", c.want, text)
 			}
@@ -259,9 +259,9 @@ func TestCompareTellsOfConditions(t *testing.T) {
 					t.Errorf("%q in\n%s", not, text)
 				}
 			}
-			for _, m := range got.metrics {
-				if m.name == "total.watts" && m.changes[0].wont != c.wont {
-					t.Errorf("total watts: %q", m.changes[0].wont)
+			for _, m := range got.Metrics {
+				if m.Name == "total.watts" && m.Changes[0].Why != c.wont {
+					t.Errorf("total watts: %q", m.Changes[0].Why)
 				}
 			}
 		})
@@ -301,9 +301,9 @@ func TestClocksCompare(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		remarks := strings.Join(got.remarks(), "; ")
-		if got.metrics[0].changes[0].wont != c.wont || got.metrics[1].changes[0].wont != c.wont || strings.Contains(remarks, "clock") != (c.remark != "") || !strings.Contains(remarks, c.remark) {
-			t.Errorf("%q and %q, remarks %s; want %q and %q", got.metrics[0].changes[0].wont, got.metrics[1].changes[0].wont, remarks, c.wont, c.remark)
+		remarks := strings.Join(got.Remarks(), "; ")
+		if got.Metrics[0].Changes[0].Why != c.wont || got.Metrics[1].Changes[0].Why != c.wont || strings.Contains(remarks, "clock") != (c.remark != "") || !strings.Contains(remarks, c.remark) {
+			t.Errorf("%q and %q, remarks %s; want %q and %q", got.Metrics[0].Changes[0].Why, got.Metrics[1].Changes[0].Why, remarks, c.wont, c.remark)
 		}
 	}
 	one := analysistest.OnNIC(100, 90, 9, 30, 20)

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"cmp"
@@ -27,17 +27,17 @@ type Set struct {
 	// experiment that was interrupted, or that this cannot be known.
 	Plan []string
 
-	runs []*run
+	runs []*Run
 }
 
-// run is one record and where the whole of it is.
-type run struct {
+// Run is one record and where the whole of it is.
+type Run struct {
 	*results.Record // lean, where it comes from a file: see results.Pool
 	flat            flat
-	started         time.Time
+	Begun           time.Time
 	file            string       // empty: the record is whole
 	line            results.Line // without its text
-	size            int          // of its text
+	Size            int          // of its text
 	redact          *results.Redactor
 }
 
@@ -69,8 +69,8 @@ func (f facts) value(name string) string {
 	return f[i].Value
 }
 
-// full is the record with its samples and all.
-func (r *run) full() (results.Record, error) {
+// Full is the record with its samples and all.
+func (r *Run) Full() (results.Record, error) {
 	if r.file == "" {
 		return *r.Record, nil
 	}
@@ -80,7 +80,7 @@ func (r *run) full() (results.Record, error) {
 	}
 	defer f.Close()
 	line := r.line
-	line.Text = make([]byte, r.size)
+	line.Text = make([]byte, r.Size)
 	if _, err := f.ReadAt(line.Text, line.Offset); err != nil {
 		return results.Record{}, fmt.Errorf("read run %s again from %s: %w", r.ID, r.file, err)
 	}
@@ -101,7 +101,7 @@ func (r *run) full() (results.Record, error) {
 func Of(records []results.Record) *Set {
 	s := &Set{}
 	for i := range records {
-		s.runs = append(s.runs, &run{Record: &records[i], flat: flatten(&records[i]), started: started(&records[i])})
+		s.runs = append(s.runs, &Run{Record: &records[i], flat: flatten(&records[i]), Begun: started(&records[i])})
 	}
 	return s
 }
@@ -167,7 +167,7 @@ func load(paths []string, redact *results.Redactor) (*Set, error) {
 			known[r.ID] = sum
 			l.Text = nil
 			flat := flat{list(same.Facts.RX, r.Facts.RX), list(same.Facts.TX, r.Facts.TX), list(same.Settings, r.Settings)}
-			s.runs = append(s.runs, &run{Record: r, flat: flat, started: started(r), file: path, line: l, size: size, redact: redact})
+			s.runs = append(s.runs, &Run{Record: r, flat: flat, Begun: started(r), file: path, line: l, Size: size, redact: redact})
 		})
 		if err != nil {
 			return nil, err

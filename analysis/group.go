@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"cmp"
@@ -14,28 +14,28 @@ import (
 	"zcbench/results"
 )
 
-// cell is all runs of the same settings, or of one group, in order of time.
-type cell struct {
-	id      string   // as in the records; empty where runs of several are pooled
-	by      []string // values of the report's by
-	tx, rx  string   // engines
-	differs string   // what tells it from other cells of the same by; often nothing
-	apart   facts    // the same, one by one
-	flat    map[string]string
-	runs    []*run // ok and not dropped: what the figures are made of
-	dropped []*run // ok, but left out of the figures
-	failed  []*run
-	skipped []*run
-	mixed   []string // settings that are not the same in all of its runs, with their values
-	pooled  map[string]bool
+// Cell is all runs of the same settings, or of one group, in order of time.
+type Cell struct {
+	ID       string   // as in the records; empty where runs of several are pooled
+	By       []string // values of the report's by
+	TX, RX   string   // engines
+	Differs  string   // what tells it from other cells of the same by; often nothing
+	Apart    facts    // the same, one by one
+	Settings map[string]string
+	Runs     []*Run // ok and not dropped: what the figures are made of
+	Dropped  []*Run // ok, but left out of the figures
+	Failed   []*Run
+	Skipped  []*Run
+	mixed    []string // settings that are not the same in all of its runs, with their values
+	pooled   map[string]bool
 }
 
-func (c *cell) records() []*run {
-	return slices.Concat(c.runs, c.dropped, c.failed, c.skipped)
+func (c *Cell) Records() []*Run {
+	return slices.Concat(c.Runs, c.Dropped, c.Failed, c.Skipped)
 }
 
-// measured are the runs that ended well, whether they count or not.
-func (c *cell) measured() []*run { return slices.Concat(c.runs, c.dropped) }
+// Measured are the runs that ended well, whether they count or not.
+func (c *Cell) Measured() []*Run { return slices.Concat(c.Runs, c.Dropped) }
 
 // engine is what the end itself reported, else what was asked of it.
 func engine(r *results.Record, e *results.End, role string) string {
@@ -68,7 +68,7 @@ func mode(r *results.Record) string {
 // attribute is what a run has under a name: among its axes, then among its
 // settings, then what it is, then among the facts of its ends, where rx. or
 // tx. before the name asks for one end. It is empty where there is none.
-func (s *Set) attribute(r *run, name string) string {
+func (s *Set) attribute(r *Run, name string) string {
 	if v, ok := r.Axes[name]; ok {
 		return printable.Line(v)
 	}
@@ -166,8 +166,8 @@ func parseFilter(text string) ([]condition, error) {
 }
 
 // filter gives the runs that meet all conditions.
-func (s *Set) filter(conditions []condition) []*run {
-	var runs []*run
+func (s *Set) filter(conditions []condition) []*Run {
+	var runs []*Run
 	for _, r := range s.runs {
 		if !slices.ContainsFunc(conditions, func(c condition) bool {
 			has := s.attribute(r, c.name)
@@ -181,12 +181,12 @@ func (s *Set) filter(conditions []condition) []*run {
 
 // group sorts runs into cells: by the names given, else by the cell's id.
 // What by is made of is told too; nil: the engines.
-func (s *Set) group(runs []*run, names []string) (cells []*cell, by []string) {
+func (s *Set) group(runs []*Run, names []string) (cells []*Cell, by []string) {
 	by = names
 	if by == nil {
 		by = axisNames(runs)
 	}
-	byKey := map[string]*cell{}
+	byKey := map[string]*Cell{}
 	for _, r := range runs {
 		tx, rx := engine(r.Record, r.TX, "tx"), engine(r.Record, r.RX, "rx")
 		// Without an id, the engines are all there is to tell cells apart.
@@ -203,35 +203,35 @@ func (s *Set) group(runs []*run, names []string) (cells []*cell, by []string) {
 		}
 		c := byKey[key]
 		if c == nil {
-			c = &cell{id: r.Cell, tx: tx, rx: rx, by: values, flat: s.settings(r)}
+			c = &Cell{ID: r.Cell, TX: tx, RX: rx, By: values, Settings: s.settings(r)}
 			byKey[key] = c
 			cells = append(cells, c)
 		}
-		if c.id != r.Cell {
-			c.id = ""
+		if c.ID != r.Cell {
+			c.ID = ""
 		}
 		switch {
 		case r.Status == results.Skipped:
-			c.skipped = append(c.skipped, r)
+			c.Skipped = append(c.Skipped, r)
 		case r.Status != results.OK: // a status unknown here is no success
-			c.failed = append(c.failed, r)
+			c.Failed = append(c.Failed, r)
 		case r.Dropped != "":
-			c.dropped = append(c.dropped, r)
+			c.Dropped = append(c.Dropped, r)
 		default:
-			c.runs = append(c.runs, r)
+			c.Runs = append(c.Runs, r)
 		}
 	}
 	for _, c := range cells {
-		for _, list := range [][]*run{c.runs, c.dropped, c.failed, c.skipped} {
-			slices.SortStableFunc(list, func(a, b *run) int { return a.started.Compare(b.started) })
+		for _, list := range [][]*Run{c.Runs, c.Dropped, c.Failed, c.Skipped} {
+			slices.SortStableFunc(list, func(a, b *Run) int { return a.Begun.Compare(b.Begun) })
 		}
-		if names != nil || c.id == "" {
+		if names != nil || c.ID == "" {
 			s.mix(c)
 		}
 	}
 	if by != nil {
-		slices.SortStableFunc(cells, func(a, b *cell) int {
-			return slices.CompareFunc(a.by, b.by, natural)
+		slices.SortStableFunc(cells, func(a, b *Cell) int {
+			return slices.CompareFunc(a.By, b.By, natural)
 		})
 	}
 	if names == nil {
@@ -242,7 +242,7 @@ func (s *Set) group(runs []*run, names []string) (cells []*cell, by []string) {
 
 // axisNames are the names of the axes of a matrix, the engines first; none where
 // some run belongs to no matrix.
-func axisNames(runs []*run) []string {
+func axisNames(runs []*Run) []string {
 	seen := map[string]bool{}
 	for _, r := range runs {
 		if len(r.Axes) == 0 {
@@ -311,7 +311,7 @@ func byNumbers(a, b string) int {
 
 // settings are those of a run by their flat names, but for the engines, which
 // are said elsewhere, and the pair of hosts where there are several.
-func (s *Set) settings(r *run) map[string]string {
+func (s *Set) settings(r *Run) map[string]string {
 	m := map[string]string{}
 	for _, f := range r.flat.settings {
 		m[f.Name] = f.Value
@@ -325,9 +325,9 @@ func (s *Set) settings(r *run) map[string]string {
 }
 
 // mix finds what a group's runs do not share: settings and engines.
-func (s *Set) mix(c *cell) {
+func (s *Set) mix(c *Cell) {
 	seen := map[string][]string{}
-	for _, r := range c.measured() {
+	for _, r := range c.Measured() {
 		flat := s.settings(r)
 		flat["engines"] = engine(r.Record, r.TX, "tx") + " → " + engine(r.Record, r.RX, "rx")
 		for k := range seen {
@@ -350,51 +350,51 @@ func (s *Set) mix(c *cell) {
 		values := strings.Join(printable.Shorten(seen[k]), " / ")
 		c.mixed = append(c.mixed, k+" "+values)
 		if k != "engines" {
-			c.flat[k], c.pooled[k] = values, true
+			c.Settings[k], c.pooled[k] = values, true
 		}
 	}
 	var tx, rx []string
-	for _, r := range c.records() {
+	for _, r := range c.Records() {
 		tx, rx = add(tx, engine(r.Record, r.TX, "tx")), add(rx, engine(r.Record, r.RX, "rx"))
 	}
 	slices.Sort(tx)
 	slices.Sort(rx)
-	c.tx, c.rx = strings.Join(printable.Shorten(tx), " / "), strings.Join(printable.Shorten(rx), " / ")
+	c.TX, c.RX = strings.Join(printable.Shorten(tx), " / "), strings.Join(printable.Shorten(rx), " / ")
 }
 
 // distinguish names the settings that tell cells of the same name apart.
-func distinguish(cells []*cell) {
-	same := map[string][]*cell{}
+func distinguish(cells []*Cell) {
+	same := map[string][]*Cell{}
 	for _, c := range cells {
-		same[c.name()] = append(same[c.name()], c)
+		same[c.Name()] = append(same[c.Name()], c)
 	}
 	for _, cs := range same {
 		_, varying := split(cs)
 		for _, c := range cs {
 			var parts []string
-			c.apart = nil
+			c.Apart = nil
 			for _, k := range varying {
-				if v, ok := c.flat[k]; ok {
+				if v, ok := c.Settings[k]; ok {
 					parts = append(parts, k+" "+v)
-					c.apart = append(c.apart, results.Fact{Name: k, Value: v})
+					c.Apart = append(c.Apart, results.Fact{Name: k, Value: v})
 				}
 			}
-			c.differs = strings.Join(parts, ", ")
+			c.Differs = strings.Join(parts, ", ")
 		}
 	}
 }
 
 // split sorts the names of settings into those all cells share and the others.
-func split(cells []*cell) (common, varying []string) {
+func split(cells []*Cell) (common, varying []string) {
 	names := map[string]bool{}
 	for _, c := range cells {
-		for k := range c.flat {
+		for k := range c.Settings {
 			names[k] = true
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(names)) {
-		first, has := cells[0].flat[k]
-		if has && !slices.ContainsFunc(cells, func(c *cell) bool { v, ok := c.flat[k]; return !ok || v != first || c.pooled[k] }) {
+		first, has := cells[0].Settings[k]
+		if has && !slices.ContainsFunc(cells, func(c *Cell) bool { v, ok := c.Settings[k]; return !ok || v != first || c.pooled[k] }) {
 			common = append(common, k)
 		} else {
 			varying = append(varying, k)
@@ -403,18 +403,18 @@ func split(cells []*cell) (common, varying []string) {
 	return common, varying
 }
 
-// common are the settings that all cells share.
-func (r *Report) common() (list []results.Fact) {
-	names, _ := split(r.cells)
+// Common are the settings that all cells share.
+func (r *Report) Common() (list []results.Fact) {
+	names, _ := split(r.Cells)
 	for _, k := range names {
-		list = append(list, results.Fact{Name: k, Value: r.cells[0].flat[k]})
+		list = append(list, results.Fact{Name: k, Value: r.Cells[0].Settings[k]})
 	}
 	return list
 }
 
-// varying are the names of the other settings, but for those that cells are told
+// Varying are the names of the other settings, but for those that cells are told
 // apart by.
-func (r *Report) varying() []string {
-	_, names := split(r.cells)
-	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(r.by, n) })
+func (r *Report) Varying() []string {
+	_, names := split(r.Cells)
+	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(r.By, n) })
 }

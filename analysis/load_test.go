@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"bytes"
@@ -60,7 +60,7 @@ func TestLoad(t *testing.T) {
 				}
 			}
 			for _, r := range s.runs {
-				whole, err := r.full()
+				whole, err := r.Full()
 				if err != nil || whole.ID != r.ID || whole.Gbps != r.Gbps {
 					t.Errorf("read again: %+v %v", whole.ID, err)
 				}
@@ -91,7 +91,7 @@ func TestReadAgainFindsAChangedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	analysistest.Store(t, filepath.Dir(path), "a.jsonl", good[1], good[0])
-	if _, err := s.runs[0].full(); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := s.runs[0].Full(); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"cmp"
@@ -19,23 +19,23 @@ var ErrWhichCell = errors.New("which cell or run")
 // of a cell's, or what a plan, a table or a page calls it. In a name made of
 // parts these may stand in any order, sizes in any unit, and some be missing
 // where the others are enough.
-func (r *Report) find(name string) (*cell, *run, error) {
-	var found []*cell
-	for _, c := range r.cells {
-		if c.id == name || c.label() == name || r.labelled(c) == name || len(name) >= 4 && strings.HasPrefix(c.id, name) {
+func (r *Report) find(name string) (*Cell, *Run, error) {
+	var found []*Cell
+	for _, c := range r.Cells {
+		if c.ID == name || c.label() == name || r.Labelled(c) == name || len(name) >= 4 && strings.HasPrefix(c.ID, name) {
 			found = append(found, c)
 			continue
 		}
-		for _, one := range c.records() {
+		for _, one := range c.Records() {
 			if one.ID != "" && one.ID == name {
-				alone := &cell{tx: c.tx, rx: c.rx, by: c.by, differs: c.differs}
+				alone := &Cell{TX: c.TX, RX: c.RX, By: c.By, Differs: c.Differs}
 				switch one.Status {
 				case results.OK:
 					return c, one, nil
 				case results.Skipped:
-					alone.skipped = []*run{one}
+					alone.Skipped = []*Run{one}
 				default:
-					alone.failed = []*run{one}
+					alone.Failed = []*Run{one}
 				}
 				return alone, nil, nil
 			}
@@ -43,7 +43,7 @@ func (r *Report) find(name string) (*cell, *run, error) {
 	}
 	parts := nameParts(name)
 	if len(found) == 0 && len(parts) > 0 {
-		for _, c := range r.cells {
+		for _, c := range r.Cells {
 			if !slices.ContainsFunc(parts, func(p string) bool { return !r.part(c, p) }) {
 				found = append(found, c)
 			}
@@ -52,11 +52,11 @@ func (r *Report) find(name string) (*cell, *run, error) {
 	if len(found) == 1 {
 		return found[0], nil, nil
 	}
-	list := func(cells []*cell) string {
+	list := func(cells []*Cell) string {
 		const most = 6
 		var all []string
 		for _, c := range cells[:min(most, len(cells))] {
-			all = append(all, fmt.Sprintf("%s (%s)", cmp.Or(printable.Line(c.id), "no id"), r.spelled(c)))
+			all = append(all, fmt.Sprintf("%s (%s)", cmp.Or(printable.Line(c.ID), "no id"), r.spelled(c)))
 		}
 		if n := len(cells) - most; n > 0 {
 			all = append(all, fmt.Sprintf("and %d more", n))
@@ -67,17 +67,17 @@ func (r *Report) find(name string) (*cell, *run, error) {
 		return nil, nil, fmt.Errorf("%w: %q may be %s: give the id, or more of the name", ErrWhichCell, name, list(found))
 	}
 	// The nearest come first.
-	near := slices.Clone(r.cells)
-	far := func(c *cell) (int, int) {
+	near := slices.Clone(r.Cells)
+	far := func(c *Cell) (int, int) {
 		missed := 0
 		for _, p := range parts {
 			if !r.part(c, p) {
 				missed++
 			}
 		}
-		return missed, min(distance(name, c.label()), distance(name, r.spelled(c)), distance(name, c.id))
+		return missed, min(distance(name, c.label()), distance(name, r.spelled(c)), distance(name, c.ID))
 	}
-	slices.SortStableFunc(near, func(a, b *cell) int {
+	slices.SortStableFunc(near, func(a, b *Cell) int {
 		missedA, distanceA := far(a)
 		missedB, distanceB := far(b)
 		return cmp.Or(cmp.Compare(missedA, missedB), cmp.Compare(distanceA, distanceB))
@@ -87,17 +87,17 @@ func (r *Report) find(name string) (*cell, *run, error) {
 
 // spelled is a cell's name as a plan has it, mode=msgzc,length=128K, which can be
 // given back in any order; where it has no axes, its label.
-func (r *Report) spelled(c *cell) string {
-	if c.by == nil {
+func (r *Report) spelled(c *Cell) string {
+	if c.By == nil {
 		return c.label()
 	}
 	var words []string
-	for i, name := range r.by {
-		words = append(words, printable.Line(name)+"="+c.by[i])
+	for i, name := range r.By {
+		words = append(words, printable.Line(name)+"="+c.By[i])
 	}
 	text := strings.Join(words, ",")
-	if c.differs != "" {
-		text += " (" + c.differs + ")"
+	if c.Differs != "" {
+		text += " (" + c.Differs + ")"
 	}
 	return text
 }
@@ -118,8 +118,8 @@ func nameParts(name string) (parts []string) {
 }
 
 // part says whether a part of a name is one of this cell's.
-func (r *Report) part(c *cell, part string) bool {
-	all := c.records()
+func (r *Report) part(c *Cell, part string) bool {
+	all := c.Records()
 	if len(all) == 0 {
 		return false
 	}
@@ -130,11 +130,11 @@ func (r *Report) part(c *cell, part string) bool {
 		return sameValue(r.set.attribute(all[0], strings.TrimSpace(name)), strings.TrimSpace(value))
 	}
 	engines := strings.NewReplacer("->", "→", " ", "").Replace(part)
-	if engines == c.tx+"→"+c.rx {
+	if engines == c.TX+"→"+c.RX {
 		return true
 	}
-	for i, value := range c.by {
-		if sameValue(value, part) || part == axisValue(r.by[i], value) || part == axisText(r.by[i], value) {
+	for i, value := range c.By {
+		if sameValue(value, part) || part == axisValue(r.By[i], value) || part == axisText(r.By[i], value) {
 			return true
 		}
 	}

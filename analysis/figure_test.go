@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"math"
@@ -13,36 +13,36 @@ import (
 func TestFigures(t *testing.T) {
 	records := []results.Record{analysistest.OK("a", 10, 100, 50), analysistest.OK("a", 20, 100, 50), analysistest.OK("a", 30, 100, 50), analysistest.OK("b", 7, 70, 7)}
 	records[1].RX.CPUPercent = nil
-	cells := FirstLook(records).cells
+	cells := FirstLook(records).Cells
 	if len(cells) != 2 {
 		t.Fatalf("%d cells", len(cells))
 	}
 	for _, c := range []struct {
 		name string
-		got  figure
-		want figure
+		got  Figure
+		want Figure
 	}{
-		{"Gbit/s", known("gbps").over(cells[0].runs), figure{n: 3, mean: 20, min: 10, max: 30, sd: 10, median: 20, lo: 20 - 4.302652729911275*10/math.Sqrt(3)}},
+		{"Gbit/s", Known("gbps").Over(cells[0].Runs), Figure{N: 3, Mean: 20, Min: 10, Max: 30, SD: 10, Median: 20, Lo: 20 - 4.302652729911275*10/math.Sqrt(3)}},
 		// Run by run: 100/50, 400/50, 900/50. Of the means it would be 8.
-		{"ROI of the sender", known("roi.cpu.tx").over(cells[0].runs), figure{n: 3, mean: 28. / 3, min: 2, max: 18, median: 8, sd: math.Sqrt((math.Pow(2-28./3, 2) + math.Pow(8-28./3, 2) + math.Pow(18-28./3, 2)) / 2)}},
-		{"CPU measured twice", known("rx.cpu_percent").over(cells[0].runs), figure{n: 2, mean: 100, min: 100, max: 100, median: 100, lo: 100}},
-		{"zero-copied", known("tx.zero_copied_percent").over(cells[0].runs), figure{n: 3, mean: 100, min: 100, max: 100, median: 100, lo: 100}},
+		{"ROI of the sender", Known("roi.cpu.tx").Over(cells[0].Runs), Figure{N: 3, Mean: 28. / 3, Min: 2, Max: 18, Median: 8, SD: math.Sqrt((math.Pow(2-28./3, 2) + math.Pow(8-28./3, 2) + math.Pow(18-28./3, 2)) / 2)}},
+		{"CPU measured twice", Known("rx.cpu_percent").Over(cells[0].Runs), Figure{N: 2, Mean: 100, Min: 100, Max: 100, Median: 100, Lo: 100}},
+		{"zero-copied", Known("tx.zero_copied_percent").Over(cells[0].Runs), Figure{N: 3, Mean: 100, Min: 100, Max: 100, Median: 100, Lo: 100}},
 	} {
 		g, w := c.got, c.want
-		if w.lo == 0 {
-			w.lo = w.mean - 4.302652729911275*w.sd/math.Sqrt(3)
+		if w.Lo == 0 {
+			w.Lo = w.Mean - 4.302652729911275*w.SD/math.Sqrt(3)
 		}
-		if math.Abs(g.lo-w.lo) > 1e-9*math.Abs(w.lo) || math.Abs(g.hi+w.lo-2*w.mean) > 1e-9*w.mean || g.median != w.median {
-			t.Errorf("%s: interval %v to %v, median %v, want %+v", c.name, g.lo, g.hi, g.median, w)
+		if math.Abs(g.Lo-w.Lo) > 1e-9*math.Abs(w.Lo) || math.Abs(g.Hi+w.Lo-2*w.Mean) > 1e-9*w.Mean || g.Median != w.Median {
+			t.Errorf("%s: interval %v to %v, median %v, want %+v", c.name, g.Lo, g.Hi, g.Median, w)
 		}
-		if g.n != w.n || g.min != w.min || g.max != w.max || math.Abs(g.mean-w.mean) > 1e-12 || math.Abs(g.sd-w.sd) > 1e-12 {
+		if g.N != w.N || g.Min != w.Min || g.Max != w.Max || math.Abs(g.Mean-w.Mean) > 1e-12 || math.Abs(g.SD-w.SD) > 1e-12 {
 			t.Errorf("%s: got %+v, want %+v", c.name, g, w)
 		}
 	}
-	if f := known("gbps").over(cells[1].runs); f.n != 1 || !math.IsNaN(f.sd) {
+	if f := Known("gbps").Over(cells[1].Runs); f.N != 1 || !math.IsNaN(f.SD) {
 		t.Errorf("one run: %+v", f)
 	}
-	if f := known("gbps").over(nil); f.n != 0 || f.text(2) != "–" {
+	if f := Known("gbps").Over(nil); f.N != 0 || f.Text(2) != "–" {
 		t.Errorf("no run: %+v", f)
 	}
 }

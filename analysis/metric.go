@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"fmt"
@@ -10,14 +10,14 @@ import (
 	"zcbench/results"
 )
 
-// metric is a figure of a run, by the name that the record's JSON has for it.
-type metric struct {
-	name  string
-	title string
-	unit  string
+// Metric is a figure of a run, by the name that the record's JSON has for it.
+type Metric struct {
+	Name  string
+	Title string
+	Unit  string
 	// better is +1 where more is better, -1 where less is, 0 where neither.
-	better int
-	of     func(*results.Record) *float64 // nil: not measured
+	Better int
+	Of     func(*results.Record) *float64 // nil: not measured
 }
 
 const (
@@ -38,7 +38,7 @@ func txEnd(r *results.Record) *results.End { return r.TX }
 
 // metrics are those that every record may have, in the order in which they
 // are told.
-var metrics = []metric{
+var metrics = []Metric{
 	{"gbps", "Throughput", unitSpeed, 1, func(r *results.Record) *float64 { return &r.Gbps }},
 	{"tx.cpu_percent", "CPU, sender", unitCPU, -1, endMetric(txEnd, func(e *results.End) *float64 { return e.CPUPercent })},
 	{"rx.cpu_percent", "CPU, receiver", unitCPU, -1, endMetric(rxEnd, func(e *results.End) *float64 { return e.CPUPercent })},
@@ -102,32 +102,32 @@ func share(e *results.End) *float64 {
 	return &v
 }
 
-// known is a metric of the list; the name is a constant of this package.
-func known(name string) metric {
-	i := slices.IndexFunc(metrics, func(m metric) bool { return m.name == name })
+// Known is a metric of the list; the name is a constant of this package.
+func Known(name string) Metric {
+	i := slices.IndexFunc(metrics, func(m Metric) bool { return m.Name == name })
 	return metrics[i]
 }
 
 // atLeast says that a zero-copied share of these runs may be more than it is.
-func (m metric) atLeast(runs []*run) bool {
-	end := map[string]func(*results.Record) *results.End{"tx.zero_copied_percent": txEnd, "rx.zero_copied_percent": rxEnd}[m.name]
-	return end != nil && slices.ContainsFunc(runs, func(r *run) bool {
+func (m Metric) atLeast(runs []*Run) bool {
+	end := map[string]func(*results.Record) *results.End{"tx.zero_copied_percent": txEnd, "rx.zero_copied_percent": rxEnd}[m.Name]
+	return end != nil && slices.ContainsFunc(runs, func(r *Run) bool {
 		e := end(r.Record)
 		return e != nil && e.UnknownBytes > 0
 	})
 }
 
-// places is how many decimals figures of some metrics take in the report's cells.
-func (r *Report) places(metrics ...metric) int {
-	if slices.ContainsFunc(metrics, func(m metric) bool { return m.unit == unitCPU || m.unit == unitWatts }) {
+// Places is how many decimals figures of some metrics take in the report's cells.
+func (r *Report) Places(metrics ...Metric) int {
+	if slices.ContainsFunc(metrics, func(m Metric) bool { return m.Unit == unitCPU || m.Unit == unitWatts }) {
 		return 1
 	}
-	return decimals(each(r.cells, metrics...)...)
+	return Places(each(r.Cells, metrics...)...)
 }
 
-// syscallsPerGB are the calls of both ends over 10⁹ bytes, a metric for each.
-func (r *Report) syscallsPerGB() []metric {
-	return slices.DeleteFunc(extra(r.runs), func(m metric) bool { return !strings.Contains(m.name, ".syscalls_per_gb.") })
+// SyscallsPerGB are the calls of both ends over 10⁹ bytes, a metric for each.
+func (r *Report) SyscallsPerGB() []Metric {
+	return slices.DeleteFunc(extra(r.Runs), func(m Metric) bool { return !strings.Contains(m.Name, ".syscalls_per_gb.") })
 }
 
 // families are metrics that only some engines and hosts have: under each end,
@@ -162,11 +162,11 @@ func pointer(v float64, ok bool) *float64 {
 // choose gives the metrics that names mean, in order: each a metric, or the
 // start of some up to a dot (roi, rx.counters) or a star (rx.counters.tcp_*). Without names they are all of
 // the fixed ones that some run has.
-func choose(names []string, runs []*run) ([]metric, error) {
-	var chosen []metric
+func choose(names []string, runs []*Run) ([]Metric, error) {
+	var chosen []Metric
 	if len(names) == 0 {
 		for _, m := range metrics {
-			if slices.ContainsFunc(runs, func(r *run) bool { return r.Status == results.OK && m.of(r.Record) != nil }) {
+			if slices.ContainsFunc(runs, func(r *Run) bool { return r.Status == results.OK && m.Of(r.Record) != nil }) {
 				chosen = append(chosen, m)
 			}
 		}
@@ -177,9 +177,9 @@ func choose(names []string, runs []*run) ([]metric, error) {
 		found := false
 		for _, m := range all {
 			prefix, open := strings.CutSuffix(name, "*")
-			if m.name == name || strings.HasPrefix(m.name, name+".") || open && strings.HasPrefix(m.name, prefix) {
+			if m.Name == name || strings.HasPrefix(m.Name, name+".") || open && strings.HasPrefix(m.Name, prefix) {
 				found = true
-				if !slices.ContainsFunc(chosen, func(c metric) bool { return c.name == m.name }) {
+				if !slices.ContainsFunc(chosen, func(c Metric) bool { return c.Name == m.Name }) {
 					chosen = append(chosen, m)
 				}
 			}
@@ -187,7 +187,7 @@ func choose(names []string, runs []*run) ([]metric, error) {
 		if !found {
 			var list []string
 			for _, m := range all {
-				list = append(list, m.name)
+				list = append(list, m.Name)
 			}
 			return nil, fmt.Errorf("no run has a metric %q%s; there are %s", name, nearest(name, list), strings.Join(printable.Shorten(list), ", "))
 		}
@@ -196,8 +196,8 @@ func choose(names []string, runs []*run) ([]metric, error) {
 }
 
 // extra are the metrics of the families that some run has.
-func extra(runs []*run) []metric {
-	var list []metric
+func extra(runs []*Run) []Metric {
+	var list []Metric
 	for _, end := range []struct {
 		role string
 		of   func(*results.Record) *results.End
@@ -213,7 +213,7 @@ func extra(runs []*run) []metric {
 			}
 			for _, n := range slices.Sorted(maps.Keys(names)) {
 				name := printable.Line(end.role + "." + f.name + "." + n)
-				list = append(list, metric{name, name, f.unit, 0, endMetric(end.of, func(e *results.End) *float64 { return f.of(e, n) })})
+				list = append(list, Metric{name, name, f.unit, 0, endMetric(end.of, func(e *results.End) *float64 { return f.of(e, n) })})
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"reflect"
@@ -36,13 +36,13 @@ func TestReferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, q := range r.references[0].points {
-		c := q.cell
+	for _, q := range r.References[0].Points {
+		c := q.Cell
 		if want := q.What == "" && q.Axes["cpus"] == "2"; (c != nil) != want {
 			t.Errorf("%s: beside it %v", q.text(), c)
 		}
-		if c != nil && !reflect.DeepEqual(c.runs[0].Axes, q.Axes) {
-			t.Errorf("%s: beside it %v", q.text(), c.runs[0].Axes)
+		if c != nil && !reflect.DeepEqual(c.Runs[0].Axes, q.Axes) {
+			t.Errorf("%s: beside it %v", q.text(), c.Runs[0].Axes)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"errors"
@@ -27,14 +27,14 @@ func TestFind(t *testing.T) {
 	for _, name := range []string{
 		"c0de5", "run5", "mode=msgzc,length=64K,cpus=2", "mode=msgzc length=64K cpus=2", "cpus=2,length=65536,mode=msgzc",
 		"here: mode=msgzc length=64k cpus=2", "msgzc, 64K, 2", "64 KiB, 2 CPUs, msgzc", "mode=msgzc, length=64KiB, 2 CPUs", " cpus=2 , length=64K , mode=msgzc ",
-		r.cells[0].label(), r.labelled(r.cells[0]), r.spelled(r.cells[0]),
+		r.Cells[0].label(), r.Labelled(r.Cells[0]), r.spelled(r.Cells[0]),
 	} {
 		c, _, err := r.find(name)
 		want := "c0de5"
-		if err == nil && (name == r.cells[0].label() || name == r.labelled(r.cells[0]) || name == r.spelled(r.cells[0])) {
-			want = r.cells[0].id
+		if err == nil && (name == r.Cells[0].label() || name == r.Labelled(r.Cells[0]) || name == r.spelled(r.Cells[0])) {
+			want = r.Cells[0].ID
 		}
-		if err != nil || c.id != want {
+		if err != nil || c.ID != want {
 			t.Errorf("%q: %v, %v, want %s", name, c, err, want)
 		}
 	}

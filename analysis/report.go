@@ -1,7 +1,6 @@
-// Package reports turns records into what people read: the block at the end
-// of a run, tables and comparisons for the terminal and for other programs, a
-// page for the browser. All of them show the figures of one Report.
-package reports
+// Package analysis makes figures and findings of records: which runs belong together,
+// what they come to, what must be known to read it, what changed, and what limited them.
+package analysis
 
 import (
 	"fmt"
@@ -27,23 +26,24 @@ type Options struct {
 // Report is what all formats show: cells, their figures, and what must be
 // known to read them.
 type Report struct {
-	set        *Set
-	plan       []string // as Set's, and so are
-	problems   []string
-	by         []string // what cells are told apart by; nil: the engines
-	runs       []*run   // those that the filter let through
-	cells      []*cell
-	metrics    []metric
-	asked      bool // metrics were named
-	notes      []note
-	references []besides
+	set *Set
+	// Plan and Problems are the set's.
+	Plan, Problems []string
+
+	By         []string // what cells are told apart by; nil: the engines
+	Runs       []*Run   // those that the filter let through
+	Cells      []*Cell
+	Metrics    []Metric
+	Asked      bool // metrics were named
+	Notes      []Note
+	References []Reference
 	// CPU time was counted in several ways.
 	scopesDiffer bool
 }
 
 // Report groups and checks the runs of a set. An error is about o.
 func (s *Set) Report(o Options) (*Report, error) {
-	r := &Report{set: s, plan: s.Plan, problems: s.Problems, runs: s.runs, asked: len(o.Metrics) > 0}
+	r := &Report{set: s, Plan: s.Plan, Problems: s.Problems, Runs: s.runs, Asked: len(o.Metrics) > 0}
 	if o.Filter != "" {
 		conditions, err := parseFilter(o.Filter)
 		if err != nil {
@@ -54,7 +54,7 @@ func (s *Set) Report(o Options) (*Report, error) {
 				return nil, fmt.Errorf("filter: %w", err)
 			}
 		}
-		if r.runs = s.filter(conditions); len(r.runs) == 0 {
+		if r.Runs = s.filter(conditions); len(r.Runs) == 0 {
 			return nil, fmt.Errorf("filter: none of %s meets %s", printable.Count(len(s.runs), "run"), o.Filter)
 		}
 	}
@@ -72,15 +72,15 @@ func (s *Set) Report(o Options) (*Report, error) {
 		studies = append(studies, study)
 	}
 	var err error
-	if r.metrics, err = choose(o.Metrics, r.runs); err != nil {
+	if r.Metrics, err = choose(o.Metrics, r.Runs); err != nil {
 		return nil, fmt.Errorf("metric: %w", err)
 	}
-	r.cells, r.by = s.group(r.runs, o.GroupBy)
-	r.notes = notesOf(r.cells)
+	r.Cells, r.By = s.group(r.Runs, o.GroupBy)
+	r.Notes = notesOf(r.Cells)
 	for _, study := range studies {
-		r.references = append(r.references, r.beside(study))
+		r.References = append(r.References, r.beside(study))
 	}
-	r.scopesDiffer = len(scopesOf(r.cells, txEnd, rxEnd)) > 1
+	r.scopesDiffer = len(scopesOf(r.Cells, txEnd, rxEnd)) > 1
 	return r, nil
 }
 

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"errors"
@@ -30,41 +30,41 @@ type CompareOptions struct {
 
 // Comparison is two sets of runs, cell by cell.
 type Comparison struct {
-	threshold float64
-	metrics   []compared
+	Threshold float64
+	Metrics   []Compared
 	pairs     []pairing
-	onlyOld   []*cell
-	onlyNew   []*cell
+	onlyOld   []*Cell
+	onlyNew   []*Cell
 	hosts     []string // what changed on the hosts
 	plan      []string // what is not all there
 }
 
-// compared is a metric in all cells that are in both sets.
-type compared struct {
-	metric
+// Compared is a metric in all cells that are in both sets.
+type Compared struct {
+	Metric
 	gate    bool // it can be a loss
-	changes []change
+	Changes []Change
 }
 
 // pairing is a cell of both sets.
 type pairing struct {
-	old, new *cell
+	old, new *Cell
 	differs  string // settings in which they do
 }
 
-// change is what became of a metric in a cell. The test is Mann and
+// Change is what became of a metric in a cell. The test is Mann and
 // Whitney's, as in benchstat; the interval is that of the shift which belongs
 // to it (Hodges and Lehmann), of ratios where all values are above zero.
-type change struct {
-	cell      string // its name in the old set
-	differs   string // settings in which the two sets do
-	old, new  figure
-	percent   float64 // of the medians; NaN where there is none
-	lo, hi    float64 // in percent, 95%; infinite with too few runs
-	p         float64
-	different bool   // significant at 5%
-	loss      bool   // that, for the worse, and beyond the threshold
-	wont      string // why it cannot be compared; often nothing
+type Change struct {
+	Cell        string // its name in the old set
+	Differs     string // settings in which the two sets do
+	Old, New    Figure
+	Percent     float64 // of the medians; NaN where there is none
+	Lo, Hi      float64 // in percent, 95%; infinite with too few runs
+	P           float64
+	Significant bool   // significant at 5%
+	Loss        bool   // that, for the worse, and beyond the threshold
+	Why         string // why it cannot be compared; often nothing
 }
 
 const alpha = 1 - confidence
@@ -92,29 +92,29 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 	if err != nil {
 		return nil, fmt.Errorf("new: %w", err)
 	}
-	c := &Comparison{threshold: o.Threshold}
+	c := &Comparison{Threshold: o.Threshold}
 	c.match(a, b, len(o.GroupBy) > 0)
 	if len(c.pairs) == 0 {
 		return nil, ErrNothingToCompare
 	}
 	if len(o.Metrics) > 0 {
-		for _, m := range a.metrics {
-			c.metrics = append(c.metrics, compared{metric: m, gate: m.better != 0})
+		for _, m := range a.Metrics {
+			c.Metrics = append(c.Metrics, Compared{Metric: m, gate: m.Better != 0})
 		}
 	} else {
 		for _, f := range firstLook {
-			if m := known(f.name); a.has(m) && b.has(m) {
-				c.metrics = append(c.metrics, compared{metric: m, gate: f.gate})
+			if m := Known(f.name); a.has(m) && b.has(m) {
+				c.Metrics = append(c.Metrics, Compared{Metric: m, gate: f.gate})
 			}
 		}
 	}
-	for i := range c.metrics {
-		m := &c.metrics[i]
+	for i := range c.Metrics {
+		m := &c.Metrics[i]
 		for _, p := range c.pairs {
-			d := compare(p.old, p.new, m.metric)
-			d.cell, d.differs = p.old.label(), p.differs
-			d.loss = m.gate && d.different && d.wont == "" && d.percent*float64(m.better) < -c.threshold
-			m.changes = append(m.changes, d)
+			d := compare(p.old, p.new, m.Metric)
+			d.Cell, d.Differs = p.old.label(), p.differs
+			d.Loss = m.gate && d.Significant && d.Why == "" && d.Percent*float64(m.Better) < -c.Threshold
+			m.Changes = append(m.Changes, d)
 		}
 	}
 	c.environment()
@@ -130,8 +130,8 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 }
 
 // has says whether some run that counts has the metric.
-func (r *Report) has(m metric) bool {
-	return slices.ContainsFunc(r.cells, func(c *cell) bool { return m.over(c.runs).n > 0 })
+func (r *Report) has(m Metric) bool {
+	return slices.ContainsFunc(r.Cells, func(c *Cell) bool { return m.Over(c.Runs).N > 0 })
 }
 
 // ErrNothingToCompare says that two sets have no cell in common.
@@ -139,44 +139,44 @@ var ErrNothingToCompare = errors.New("no cell of the one is in the other: neithe
 
 // match pairs the cells of a and b.
 func (c *Comparison) match(a, b *Report, grouped bool) {
-	olds, news := slices.Clone(a.cells), slices.Clone(b.cells)
+	olds, news := slices.Clone(a.Cells), slices.Clone(b.Cells)
 	take := func(i, j int, differs string) {
 		c.pairs = append(c.pairs, pairing{olds[i], news[j], differs})
 		olds[i], news[j] = nil, nil
 	}
 	// Those that are the same in only one way.
-	exact := func(same func(x, y *cell) bool) {
+	exact := func(same func(x, y *Cell) bool) {
 		for i, x := range olds {
 			if x == nil {
 				continue
 			}
-			j, n := one(news, func(y *cell) bool { return same(x, y) })
+			j, n := one(news, func(y *Cell) bool { return same(x, y) })
 			if n != 1 {
 				continue
 			}
-			if _, n := one(olds, func(z *cell) bool { return same(z, news[j]) }); n == 1 {
+			if _, n := one(olds, func(z *Cell) bool { return same(z, news[j]) }); n == 1 {
 				take(i, j, differences(x, news[j]))
 			}
 		}
 	}
-	sameBy := func(x, y *cell) bool { return slices.Equal(x.by, y.by) }
+	sameBy := func(x, y *Cell) bool { return slices.Equal(x.By, y.By) }
 	if !grouped {
-		exact(func(x, y *cell) bool { return x.id != "" && x.id == y.id })
+		exact(func(x, y *Cell) bool { return x.ID != "" && x.ID == y.ID })
 	}
-	alike := a.by != nil && slices.Equal(a.by, b.by)
+	alike := a.By != nil && slices.Equal(a.By, b.By)
 	if alike {
-		exact(func(x, y *cell) bool { return sameBy(x, y) && x.differs == y.differs })
+		exact(func(x, y *Cell) bool { return sameBy(x, y) && x.Differs == y.Differs })
 		exact(sameBy)
 	}
 	// The nearest in settings, of the same engines and axes, where each is the
 	// other's nearest.
-	nearest := func(x *cell, list []*cell) int {
+	nearest := func(x *Cell, list []*Cell) int {
 		best, least, twice := -1, math.MaxInt, false
 		for j, y := range list {
-			if y == nil || x.tx != y.tx || x.rx != y.rx || alike && !sameBy(x, y) {
+			if y == nil || x.TX != y.TX || x.RX != y.RX || alike && !sameBy(x, y) {
 				continue
 			}
-			_, varying := split([]*cell{x, y})
+			_, varying := split([]*Cell{x, y})
 			switch d := len(varying); {
 			case d < least:
 				best, least, twice = j, d, false
@@ -197,15 +197,15 @@ func (c *Comparison) match(a, b *Report, grouped bool) {
 			take(i, j, differences(x, news[j]))
 		}
 	}
-	gone := func(c *cell) bool { return c == nil }
+	gone := func(c *Cell) bool { return c == nil }
 	c.onlyOld, c.onlyNew = slices.DeleteFunc(olds, gone), slices.DeleteFunc(news, gone)
 	slices.SortStableFunc(c.pairs, func(x, y pairing) int {
-		return slices.Index(a.cells, x.old) - slices.Index(a.cells, y.old)
+		return slices.Index(a.Cells, x.old) - slices.Index(a.Cells, y.old)
 	})
 }
 
 // one is where a cell of a list is that passes, and how many do.
-func one(list []*cell, pass func(*cell) bool) (at, n int) {
+func one(list []*Cell, pass func(*Cell) bool) (at, n int) {
 	for i, c := range list {
 		if c != nil && pass(c) {
 			at, n = i, n+1
@@ -215,11 +215,11 @@ func one(list []*cell, pass func(*cell) bool) (at, n int) {
 }
 
 // differences are the settings that are not the same in two cells.
-func differences(x, y *cell) string {
+func differences(x, y *Cell) string {
 	var parts []string
-	_, varying := split([]*cell{x, y})
+	_, varying := split([]*Cell{x, y})
 	for _, k := range varying {
-		parts = append(parts, fmt.Sprintf("%s %s → %s", k, orUnset(x.flat, k), orUnset(y.flat, k)))
+		parts = append(parts, fmt.Sprintf("%s %s → %s", k, orUnset(x.Settings, k), orUnset(y.Settings, k)))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -232,48 +232,48 @@ func orUnset(m map[string]string, k string) string {
 }
 
 // compare tests one metric.
-func compare(x, y *cell, m metric) change {
-	c := change{old: m.over(x.runs), new: m.over(y.runs), percent: math.NaN(), lo: math.Inf(-1), hi: math.Inf(1), p: 1}
-	if c.wont = incomparable(x, y, m, c); c.wont != "" {
+func compare(x, y *Cell, m Metric) Change {
+	c := Change{Old: m.Over(x.Runs), New: m.Over(y.Runs), Percent: math.NaN(), Lo: math.Inf(-1), Hi: math.Inf(1), P: 1}
+	if c.Why = incomparable(x, y, m, c); c.Why != "" {
 		return c
 	}
 	t := benchmath.DefaultThresholds
 	t.CompareAlpha = alpha
-	result := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(c.old.values), &t), benchmath.NewSample(slices.Clone(c.new.values), &t))
-	c.p, c.different = result.P, result.P < alpha
-	if c.old.median != 0 {
-		c.percent = 100 * (c.new.median - c.old.median) / math.Abs(c.old.median)
+	result := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(c.Old.values), &t), benchmath.NewSample(slices.Clone(c.New.values), &t))
+	c.P, c.Significant = result.P, result.P < alpha
+	if c.Old.Median != 0 {
+		c.Percent = 100 * (c.New.Median - c.Old.Median) / math.Abs(c.Old.Median)
 	}
-	c.lo, c.hi = shift(c.old.values, c.new.values, c.old.median)
+	c.Lo, c.Hi = shift(c.Old.values, c.New.values, c.Old.Median)
 	return c
 }
 
 // incomparable says why a metric of two cells cannot be compared; often nothing.
-func incomparable(x, y *cell, m metric, c change) string {
-	if c.old.n == 0 || c.new.n == 0 {
+func incomparable(x, y *Cell, m Metric, c Change) string {
+	if c.Old.N == 0 || c.New.N == 0 {
 		return "not measured"
 	}
 	ends := []func(*results.Record) *results.End{txEnd, rxEnd}
-	if m.unit == unitCPU || m.unit == unitROICPU {
+	if m.Unit == unitCPU || m.Unit == unitROICPU {
 		for _, end := range ends {
-			if !slices.Equal(scopesOf([]*cell{x}, end), scopesOf([]*cell{y}, end)) {
+			if !slices.Equal(scopesOf([]*Cell{x}, end), scopesOf([]*Cell{y}, end)) {
 				return "CPU counted in another way"
 			}
-			if !clocksCompare(clocksOf([]*cell{x, y}, end)) {
+			if !clocksCompare(clocksOf([]*Cell{x, y}, end)) {
 				return "CPU by another clock"
 			}
 		}
 	}
-	if c.old.atLeast || c.new.atLeast {
+	if c.Old.atLeast || c.New.atLeast {
 		return "copies not known"
 	}
-	if m.unit == unitWatts || m.unit == unitROIPower || m.unit == unitEnergy {
+	if m.Unit == unitWatts || m.Unit == unitROIPower || m.Unit == unitEnergy {
 		for _, end := range ends {
-			if !slices.Equal(powerScopesOf([]*cell{x}, end), powerScopesOf([]*cell{y}, end)) {
+			if !slices.Equal(powerScopesOf([]*Cell{x}, end), powerScopesOf([]*Cell{y}, end)) {
 				return "power of another thing"
 			}
 		}
-		if strings.Contains(m.name, "total") && !slices.Equal(totalPowerScopesOf([]*cell{x}), totalPowerScopesOf([]*cell{y})) {
+		if strings.Contains(m.Name, "total") && !slices.Equal(totalPowerScopesOf([]*Cell{x}), totalPowerScopesOf([]*Cell{y})) {
 			return "power of another thing"
 		}
 	}
@@ -349,27 +349,27 @@ func rank(n, m int) int {
 func (c *Comparison) Losses() []string {
 	var list []string
 	for _, p := range c.pairs {
-		if len(p.old.runs) > 0 && len(p.new.runs) == 0 {
-			status, why := p.new.unmeasured()
+		if len(p.old.Runs) > 0 && len(p.new.Runs) == 0 {
+			status, why := p.new.Unmeasured()
 			list = append(list, fmt.Sprintf("%s: no run counts any more (%s: %s)", p.old.label(), status, why))
 		}
 	}
-	for _, m := range c.metrics {
-		for _, d := range m.changes {
-			if d.loss {
-				list = append(list, fmt.Sprintf("%s: %s %s", d.cell, m.name, digits.Signed(d.percent)))
+	for _, m := range c.Metrics {
+		for _, d := range m.Changes {
+			if d.Loss {
+				list = append(list, fmt.Sprintf("%s: %s %s", d.Cell, m.Name, digits.Signed(d.Percent)))
 			}
 		}
 	}
 	return list
 }
 
-// geomean is over the cells that have the metric above zero in both sets.
-func (m *compared) geomean() (before, after float64, n int) {
+// Geomean is over the cells that have the metric above zero in both sets.
+func (m *Compared) Geomean() (before, after float64, n int) {
 	var a, b []float64
-	for _, d := range m.changes {
-		if d.wont == "" && d.old.median > 0 && d.new.median > 0 {
-			a, b = append(a, d.old.median), append(b, d.new.median)
+	for _, d := range m.Changes {
+		if d.Why == "" && d.Old.Median > 0 && d.New.Median > 0 {
+			a, b = append(a, d.Old.Median), append(b, d.New.Median)
 		}
 	}
 	return stats.GeoMean(a), stats.GeoMean(b), len(a)
@@ -379,14 +379,14 @@ func (m *compared) geomean() (before, after float64, n int) {
 func (c *Comparison) environment() {
 	for _, e := range []struct {
 		name string
-		of   func(*run) facts
+		of   func(*Run) facts
 	}{{"sender", txFacts}, {"receiver", rxFacts}} {
 		var texts []string
 		for _, p := range c.pairs {
-			if len(p.old.runs) == 0 || len(p.new.runs) == 0 {
+			if len(p.old.Runs) == 0 || len(p.new.Runs) == 0 {
 				continue
 			}
-			x, y := factsOf(p.old.runs, e.of), factsOf(p.new.runs, e.of)
+			x, y := factsOf(p.old.Runs, e.of), factsOf(p.new.Runs, e.of)
 			if len(x) == 0 || len(y) == 0 {
 				continue
 			}
@@ -408,7 +408,7 @@ func (c *Comparison) environment() {
 }
 
 // factsOf are the values that facts had in some run, sorted.
-func factsOf(runs []*run, of func(*run) facts) map[string][]string {
+func factsOf(runs []*Run, of func(*Run) facts) map[string][]string {
 	values := map[string][]string{}
 	var last facts
 	for _, r := range runs {
@@ -445,7 +445,7 @@ func or(a, b string) string {
 func (c *Comparison) Blind() string {
 	var few []string
 	for _, p := range c.pairs {
-		x, y := len(p.old.runs), len(p.new.runs)
+		x, y := len(p.old.Runs), len(p.new.Runs)
 		if x > 0 && y > 0 && rank(x, y) == 0 {
 			few = append(few, fmt.Sprintf("%s (%d and %d)", p.old.label(), x, y))
 		}
@@ -465,29 +465,29 @@ func (c *Comparison) Missing() (names []string) {
 	return printable.Shorten(names)
 }
 
-// remarks are what must be known to read the figures.
-func (c *Comparison) remarks() []string {
+// Remarks are what must be known to read the figures.
+func (c *Comparison) Remarks() []string {
 	list := slices.Clone(c.plan)
 	var heaped []string
 	for _, p := range c.pairs {
 		if p.differs != "" {
 			list = append(list, p.old.label()+" is not the same in both: "+p.differs)
 		}
-		if a, b := controlsOf([]*cell{p.old}), controlsOf([]*cell{p.new}); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
+		if a, b := controlsOf([]*Cell{p.old}), controlsOf([]*Cell{p.new}); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
 			list = append(list, fmt.Sprintf("%s has another congestion control: %s → %s", p.old.label(), strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
 		}
 		for _, e := range []struct {
 			name string
 			of   func(*results.Record) *results.End
 		}{{"sender", txEnd}, {"receiver", rxEnd}} {
-			if a, b := clocksOf([]*cell{p.old}, e.of), clocksOf([]*cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
+			if a, b := clocksOf([]*Cell{p.old}, e.of), clocksOf([]*Cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
 				list = append(list, fmt.Sprintf("%s: the %s's CPU is by another clock: %s → %s", p.old.label(), e.name, strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
 			}
-			if a, b := metersOf([]*cell{p.old}, e.of), metersOf([]*cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
+			if a, b := metersOf([]*Cell{p.old}, e.of), metersOf([]*Cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
 				list = append(list, fmt.Sprintf("%s: the %s's power is of another meter: %s → %s", p.old.label(), e.name, strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
 			}
 		}
-		if known("gbps").over(p.old.runs).bimodal || known("gbps").over(p.new.runs).bimodal {
+		if Known("gbps").Over(p.old.Runs).bimodal || Known("gbps").Over(p.new.Runs).bimodal {
 			heaped = append(heaped, p.old.label())
 		}
 	}
@@ -499,7 +499,7 @@ func (c *Comparison) remarks() []string {
 	}
 	for _, side := range []struct {
 		name  string
-		cells []*cell
+		cells []*Cell
 	}{{"old", c.onlyOld}, {"new", c.onlyNew}} {
 		var names []string
 		for _, k := range side.cells {
@@ -511,9 +511,9 @@ func (c *Comparison) remarks() []string {
 	}
 	list = append(list, c.hosts...)
 	tests := 0
-	for _, m := range c.metrics {
-		for _, d := range m.changes {
-			if d.wont == "" && m.gate {
+	for _, m := range c.Metrics {
+		for _, d := range m.Changes {
+			if d.Why == "" && m.gate {
 				tests++
 			}
 		}

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"cmp"
@@ -10,13 +10,13 @@ import (
 	"zcbench/results"
 )
 
-func rxFacts(r *run) facts { return r.flat.rx }
+func rxFacts(r *Run) facts { return r.flat.rx }
 
-func txFacts(r *run) facts { return r.flat.tx }
+func txFacts(r *Run) facts { return r.flat.tx }
 
-// hosts describe in a line each what the runs were made on.
-func (r *Report) hosts() []string {
-	tx, rx := hostLine(r.runs, txFacts), hostLine(r.runs, rxFacts)
+// Hosts describe in a line each what the runs were made on.
+func (r *Report) Hosts() []string {
+	tx, rx := hostLine(r.Runs, txFacts), hostLine(r.Runs, rxFacts)
 	var lines []string
 	if tx == rx && tx != "" {
 		lines = append(lines, "Both ends: "+tx)
@@ -28,7 +28,7 @@ func (r *Report) hosts() []string {
 			lines = append(lines, "Receiver: "+rx)
 		}
 	}
-	if c := strings.Join(controlsOf([]*cell{{runs: r.runs}}), "; "); c != "" {
+	if c := strings.Join(controlsOf([]*Cell{{Runs: r.Runs}}), "; "); c != "" {
 		lines = append(lines, "Congestion control: "+c)
 	}
 	return lines
@@ -36,7 +36,7 @@ func (r *Report) hosts() []string {
 
 // hostLine is about the first host that says something of itself, with all
 // values that it had, and how many others there are.
-func hostLine(runs []*run, of func(*run) facts) string {
+func hostLine(runs []*Run, of func(*Run) facts) string {
 	hosts, name := map[string]bool{}, ""
 	about := []struct {
 		format string
@@ -89,12 +89,12 @@ func hostLine(runs []*run, of func(*run) facts) string {
 	return first
 }
 
-// environment sets the facts of both hosts side by side. A fact that was not
+// Environment sets the facts of both hosts side by side. A fact that was not
 // the same in all runs shows every value it had.
-func (r *Report) environment() []factGroup {
-	values := map[string]*factRow{}
+func (r *Report) Environment() []FactGroup {
+	values := map[string]*FactRow{}
 	var names []string
-	collect := func(seen map[*results.Fact]bool, list facts, to func(*factRow) *[]string) {
+	collect := func(seen map[*results.Fact]bool, list facts, to func(*FactRow) *[]string) {
 		if len(list) == 0 || seen[&list[0]] {
 			return
 		}
@@ -102,7 +102,7 @@ func (r *Report) environment() []factGroup {
 		for _, f := range list {
 			row := values[f.Name]
 			if row == nil {
-				row = &factRow{}
+				row = &FactRow{}
 				values[f.Name] = row
 				names = append(names, f.Name)
 			}
@@ -112,19 +112,19 @@ func (r *Report) environment() []factGroup {
 		}
 	}
 	seenTX, seenRX := map[*results.Fact]bool{}, map[*results.Fact]bool{}
-	for _, r := range r.runs {
-		collect(seenTX, r.flat.tx, func(r *factRow) *[]string { return &r.TX })
-		collect(seenRX, r.flat.rx, func(r *factRow) *[]string { return &r.RX })
+	for _, r := range r.Runs {
+		collect(seenTX, r.flat.tx, func(r *FactRow) *[]string { return &r.TX })
+		collect(seenRX, r.flat.rx, func(r *FactRow) *[]string { return &r.RX })
 	}
 	slices.Sort(names)
-	var groups []factGroup
+	var groups []FactGroup
 	for _, name := range names {
 		head, rest, ok := strings.Cut(name, ".")
 		if !ok {
 			head, rest = "other", name
 		}
 		if len(groups) == 0 || groups[len(groups)-1].Name != printable.Line(head) {
-			groups = append(groups, factGroup{Name: printable.Line(head)})
+			groups = append(groups, FactGroup{Name: printable.Line(head)})
 		}
 		g := &groups[len(groups)-1]
 		row := values[name]
@@ -136,13 +136,13 @@ func (r *Report) environment() []factGroup {
 	return groups
 }
 
-type factGroup struct {
+type FactGroup struct {
 	Name    string
 	Varies  bool
-	Entries []factRow
+	Entries []FactRow
 }
 
-type factRow struct {
+type FactRow struct {
 	Name   string
 	TX, RX []string // more than one: it changed between runs
 	Same   bool

@@ -1,4 +1,4 @@
-package reports
+package analysis
 
 import (
 	"cmp"
@@ -162,55 +162,55 @@ func (p Published) value() string {
 	return fmt.Sprintf("%g", p.Gbps)
 }
 
-// besides is a study beside a report's own figures.
-type besides struct {
-	study  Study
-	points []beside
+// Reference is a study beside a report's own figures.
+type Reference struct {
+	Study  Study
+	Points []Beside
 	// What is not as published, and what is left out for it, in a line each.
-	differing []string
+	Differing []string
 }
 
-// beside is what a report has to show beside one published figure.
-type beside struct {
+// Beside is what a report has to show beside one published figure.
+type Beside struct {
 	Published
-	what    string   // was run, in words
-	value   string   // as published
-	here    string   // the report's own figure
-	cell    *cell    // its own; nil: none
-	differs []string // what is not as published there
+	Text    string   // was run, in words
+	Value   string   // as published
+	Here    string   // the report's own figure
+	Cell    *Cell    // its own; nil: none
+	Differs []string // what is not as published there
 	not     []string // cells of the same axes that are of another kind, and why
 }
 
 // beside finds the report's own cells of a study's figures: of the same engine
 // pair, link and GRO, so far as the records tell. Several of one kind: none of
 // them is the one.
-func (r *Report) beside(s Study) besides {
-	var list []beside
+func (r *Report) beside(s Study) Reference {
+	var list []Beside
 	for _, p := range s.Points {
-		b := beside{Published: p, what: p.text(), value: p.value(), here: "–"}
-		var found []*cell
-		for _, c := range r.cells {
-			if len(c.runs) == 0 || p.What != "" || !r.sameAxes(c, p) {
+		b := Beside{Published: p, Text: p.text(), Value: p.value(), Here: "–"}
+		var found []*Cell
+		for _, c := range r.Cells {
+			if len(c.Runs) == 0 || p.What != "" || !r.sameAxes(c, p) {
 				continue
 			}
 			if why := r.unlike(c, s, p); why != "" {
-				b.not = append(b.not, r.labelled(c)+" "+why)
+				b.not = append(b.not, r.Labelled(c)+" "+why)
 			} else {
 				found = append(found, c)
 			}
 		}
 		if len(found) == 1 {
-			f := known("gbps").over(found[0].runs)
-			b.cell, b.differs, b.here = found[0], s.differs(found[0]), f.text(decimals(f))
+			f := Known("gbps").Over(found[0].Runs)
+			b.Cell, b.Differs, b.Here = found[0], s.differs(found[0]), f.Text(Places(f))
 		}
 		list = append(list, b)
 	}
-	return besides{s, list, differing(list)}
+	return Reference{s, list, differing(list)}
 }
 
-func (r *Report) sameAxes(c *cell, p Published) bool {
+func (r *Report) sameAxes(c *Cell, p Published) bool {
 	for k, v := range p.Axes {
-		if slices.ContainsFunc(c.runs, func(one *run) bool { return r.set.attribute(one, k) != v }) {
+		if slices.ContainsFunc(c.Runs, func(one *Run) bool { return r.set.attribute(one, k) != v }) {
 			return false
 		}
 	}
@@ -218,14 +218,14 @@ func (r *Report) sameAxes(c *cell, p Published) bool {
 }
 
 // unlike says why a cell of the right axes must not stand beside a figure.
-func (r *Report) unlike(c *cell, s Study, p Published) string {
+func (r *Report) unlike(c *Cell, s Study, p Published) string {
 	// An end that was not published is the ordinary one: the other was studied.
 	tx, rx := cmp.Or(p.Axes["tx"], "baseline"), cmp.Or(p.Axes["rx"], "baseline")
 	if i := slices.IndexFunc(modes, func(m pairOfEngines) bool { return m.name == p.Axes["mode"] }); i >= 0 {
 		tx, rx = modes[i].tx, modes[i].rx
 	}
 	gro := cmp.Or(p.Axes["gro"], s.gro)
-	for _, one := range c.runs {
+	for _, one := range c.Runs {
 		if t, x := engine(one.Record, one.TX, "tx"), engine(one.Record, one.RX, "rx"); t != tx || x != rx {
 			return fmt.Sprintf("is %s → %s, published is %s → %s", t, x, tx, rx)
 		}
@@ -241,7 +241,7 @@ func (r *Report) unlike(c *cell, s Study, p Published) string {
 
 // link is what a run went over: nic, loopback, or the kind of a software
 // interface; empty where no end says it.
-func link(r *run) string {
+func link(r *Run) string {
 	kind := ""
 	for _, f := range []facts{r.flat.tx, r.flat.rx} {
 		k, driver := f.value("nic.kind"), f.value("nic.driver")
@@ -276,11 +276,11 @@ func groOf(f facts) string {
 }
 
 // differs says what of a cell's runs is not as published, or not recorded.
-func (s Study) differs(c *cell) []string {
+func (s Study) differs(c *Cell) []string {
 	var texts []string
 	seen := func(of func(flat) string) string {
 		var values []string
-		for _, one := range c.runs {
+		for _, one := range c.Runs {
 			values = add(values, cmp.Or(of(one.flat), "not recorded"))
 		}
 		return strings.Join(printable.Shorten(values), " / ")
@@ -294,7 +294,7 @@ func (s Study) differs(c *cell) []string {
 			return cmp.Or(tx, "?") + " → " + cmp.Or(rx, "?")
 		}
 	}
-	if slices.ContainsFunc(c.runs, func(one *run) bool { return link(one) == "" }) {
+	if slices.ContainsFunc(c.Runs, func(one *Run) bool { return link(one) == "" }) {
 		texts = append(texts, "what it went over is not recorded")
 	}
 	driver, speed := seen(either("nic.driver")), seen(either("nic.speed_mbps"))
@@ -316,18 +316,18 @@ func (s Study) differs(c *cell) []string {
 
 // differing gathers what is not as published beside the figures of a study, and what
 // is left out for it.
-func differing(list []beside) []string {
+func differing(list []Beside) []string {
 	var texts []string
 	cells := map[string][]string{}
 	var order, not []string
 	for _, b := range list {
 		not = append(not, b.not...)
-		if b.cell == nil || len(b.differs) == 0 {
+		if b.Cell == nil || len(b.Differs) == 0 {
 			continue
 		}
-		text := strings.Join(b.differs, ", ")
+		text := strings.Join(b.Differs, ", ")
 		order = add(order, text)
-		cells[text] = add(cells[text], b.what)
+		cells[text] = add(cells[text], b.Text)
 	}
 	for _, text := range order {
 		on := ""

@@ -18,6 +18,9 @@ import (
 	"zcbench/ringcfg"
 )
 
+// mostNamed is how many of what was changed a warning names.
+const mostNamed = 4
+
 // changes are what was changed of the interfaces of the flows within the window.
 // A record gives their settings as if they had been one all along.
 type changes struct {

@@ -272,7 +272,7 @@ func (r *run) measure(at int64, live func(wire.Sample)) (*wire.Result, error) {
 		return nil, context.Cause(r.ctx)
 	}
 	early := s.early
-	if s.flows.swallowed() {
+	if s.flows.Swallowed() {
 		return nil, r.blackHole(s.sockets.MSS)
 	}
 	if !early && r.p.Role == endpoint.TX {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/agent/crossed"
 	"zcbench/endpoint/agent/others"
 	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
@@ -31,11 +32,8 @@ type sampler struct {
 	open   int64 // CLOCK_MONOTONIC, ns
 	live   func(wire.Sample)
 	timeline
-	flows   *flows
-	curve   curve
-	doubt   [2]uint64 // by how much those may be off, where the window opened and closed
-	held    [2]uint64 // how many had arrived out of order then
-	whole   bool      // what came before the window counts too
+	flows   *crossed.Flows
+	whole   bool // what came before the window counts too
 	late    lateness
 	early   bool // the streams ended before the window was over
 	closed  bool // the window was open once, and is not any more
@@ -89,7 +87,7 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(wire.Sample)) (*samp
 	}
 	line := newTimeline(n, r.beside.Width())
 	r.beside.Expect(min(n, line.most))
-	flows, err := newFlows(r.p.Role, r.conns, r.counters, open)
+	flows, err := crossed.Follow(r.p.Role, r.conns, r.counters, open, lateMuch)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.p.Role, err)
 	}
@@ -102,7 +100,7 @@ func newSampler(r *run, cpu cpuClock, open int64, live func(wire.Sample)) (*samp
 	return &sampler{
 		busy: busy, others: others.Open(&r.p, r.site().CPUs, r.workerCPUs()),
 		r: r, layout: r.engine.Layout(), cpu: cpu, open: open, live: live,
-		timeline: line, flows: flows, curve: newCurve(),
+		timeline: line, flows: flows,
 		late: lateness{much: late(&r.p)}, changes: watchChanges(r.conns, open),
 	}, nil
 }
@@ -241,7 +239,7 @@ func (s *sampler) until(at int64, done *outcome) bool {
 		}
 		wait := at - now
 		if len(s.samples) > 0 {
-			next := s.open + s.flows.next()
+			next := s.open + s.flows.Next()
 			if now >= next {
 				_, _, _ = s.look() // what fails fails again in the next sample, which says so
 				continue
@@ -291,21 +289,18 @@ func (s *sampler) take() error {
 	}
 	var n uint64
 	if len(s.samples) == 0 {
-		s.curve.add(s.r.counters)
-		n, v.At, err = s.flows.begin(s.whole)
-		s.doubt[0], s.held[0] = s.flows.doubt, s.flows.held
+		n, v.At, err = s.flows.Begin(s.whole)
 	} else {
 		n, v.At, err = s.look()
 	}
 	if err != nil {
 		return err
 	}
-	s.doubt[1], s.held[1] = s.flows.doubt, s.flows.held
 	s.reading[1] = wire.Monotonic() - began
 	if len(s.samples) == 0 {
 		s.reading[0] = s.reading[1]
 	}
-	v.ZeroCopied = min(n, s.curve.last().zero)
+	v.ZeroCopied = min(n, s.flows.ZeroCopied())
 	v.Copied = n - v.ZeroCopied
 	if len(s.samples) == 0 && s.sight != nil {
 		v.Verify = s.sight.seen
@@ -335,8 +330,7 @@ func (s *sampler) interval(v wire.Sample, crossed uint64) {
 // look sees how far the flows have come.
 func (s *sampler) look() (crossed uint64, at int64, err error) {
 	s.changes.look()
-	s.curve.add(s.r.counters)
-	return s.flows.look()
+	return s.flows.Look()
 }
 
 // lateness is by how much the sampler ran late. The process was stopped then for
@@ -531,47 +525,15 @@ func (s *sampler) busyCPU(cpu int) *float64 {
 	return nil
 }
 
-// count says how much crossed in the window and what of it was copied. The
-// engine's own counts run behind or ahead of what crosses; which of the two
-// kinds a byte was is taken from when they reached it.
+// count says how much crossed in the window and what of it was copied.
 func (s *sampler) count(res *wire.Result, cut bool) error {
-	role, end := s.r.p.Role, s.curve.add(s.r.counters)
-	res.Total = end.all
-	if role == endpoint.RX && !cut && !s.flows.coarse {
-		got, err := s.flows.total()
-		if err != nil {
-			return fmt.Errorf("%s: %w", role, err)
-		}
-		// TCP counts the end of a stream, too.
-		if got < end.all || got > end.all+uint64(len(s.r.conns)) {
-			return fault.Errorf(fault.Failed, "%s: engine %s counted %d bytes over the whole run and TCP %d: one of them is wrong",
-				role, s.r.engine.Name(), end.all, got)
-		}
+	if err := s.flows.Count(res, s.crossed, s.r.engine, cut); err != nil {
+		return err
 	}
-	var last uint64
-	if res.Flows, last = s.flows.report(cut); role == endpoint.RX && end.all == 0 && last > 0 {
-		return fault.Errorf(fault.Failed, "%s: engine %s took none of the %d bytes that arrived", role, s.r.engine.Name(), last)
-	}
-	var doubt uint64
-	for i := range res.Samples {
-		v := &res.Samples[i]
-		n := min(s.crossed[i], last)
-		zero, unknown, d := s.curve.at(n)
-		if i == 0 || i == len(res.Samples)-1 {
-			doubt += d
-		}
-		switch {
-		case n <= end.all:
-		case s.layout.ZeroCopy:
-			unknown += n - end.all
-		case end.zero == end.all:
-			zero = n // it copies nothing
-		}
-		v.ZeroCopied, v.Copied, v.Unknown = zero, n-zero, unknown
-	}
+	role := s.r.p.Role
 	a, b := res.Edges()
 	cutOff := uint64(0)
-	if low := max(end.all, a.Bytes()); s.layout.ZeroCopy && b.Bytes() > low {
+	if low := max(res.Total, a.Bytes()); s.layout.ZeroCopy && b.Bytes() > low {
 		cutOff = b.Bytes() - low
 	}
 	warning, doubted := s.changes.tell(role)
@@ -582,26 +544,7 @@ func (s *sampler) count(res *wire.Result, cut bool) error {
 	if s.astray != "" {
 		res.Warnings = append(res.Warnings, caveat.Warn(caveat.WrongInterface, "%s: the data connections go by %s, and the counters, settings and facts of this end are those of %s: leave --iface out, or name %s", role, s.astray, s.r.p.Interface, s.astray))
 	}
-	window := b.Bytes() - a.Bytes()
-	share := func(n uint64) float64 { return 100 * float64(n) / float64(window) }
-	// This bound is for the worst order that copies can have come in.
-	if a, b := res.Edges(); doubt > window/20 && b.ZeroCopied > a.ZeroCopied {
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.CopiesUnknown, "%s: how much of the payload was copied is known to %d bytes (%.1f%% of the window) only, for the kernel tells of many bytes at once: take a longer --time or a smaller --length", role, doubt, share(doubt)))
-	}
-	if off := s.flows.bound(s.r.p.Length); off > 0 {
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.BytesCoarse, "%s: this kernel does not tell what crossed a connection (TCP_INFO without tcpi_bytes_received): bytes count when a call is done, so those of the window may be off by %d (%.1f%%): take a longer --time", role, off, share(off)))
-	}
-	if off := s.doubt[0] + s.doubt[1]; off > max(window/100, summary.FewBytes) {
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%): as it opened or closed, TCP could not be asked at once, for a worker held its socket and had no CPU, or this process had none; give this end more CPUs (-A), or a longer --time", role, off, share(off)))
-	}
-	if held := max(s.held[0], s.held[1]) - min(s.held[0], s.held[1]); held > max(window/100, summary.FewBytes) {
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.BytesCoarse, "%s: bytes of the window are off by about %d (%.1f%%) against what the interfaces count: so many more or fewer waited behind a loss, out of order, as it closed than as it opened, and they count once the loss is repaired; take a longer --time", role, held, share(held)))
-	}
-	for _, warning := range []string{stalled(role, res.Flows), s.flows.waits.warning()} {
-		if warning != "" && end.all > 0 {
-			res.Warnings = append(res.Warnings, warning)
-		}
-	}
+	res.Warnings = append(res.Warnings, s.flows.Warnings(res, s.r.p.Length)...)
 	return nil
 }
 

@@ -1,38 +1,48 @@
-package agent
+// Package crossed follows what crossed the data connections of one end: how many bytes by
+// when, what of them was copied, and which connection stood still.
+package crossed
 
 import (
 	"fmt"
-	"math/bits"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"zcbench/endpoint"
+	"zcbench/endpoint/summary"
 	"zcbench/endpoint/wire"
 	"zcbench/internal/abi"
-	"zcbench/internal/printable"
+	"zcbench/internal/fault"
 	"zcbench/results/caveat"
 )
 
-// flows follow how far each data connection has come, by its TCP: a receiver's
+// Flows follow how far each data connection has come, by its TCP: a receiver's
 // by the bytes that arrived in order, a sender's by those that the peer
 // acknowledged. That is what crossed at that moment, whatever an engine waits
 // for before it counts: a whole --length, a chunk of pages, a notification.
-type flows struct {
-	role endpoint.Role
-	list []flow
-	info unix.TCPInfo
+type Flows struct {
+	role     endpoint.Role
+	list     []flow
+	counters []*endpoint.Counters
+	info     unix.TCPInfo
 	// coarse says that this kernel tells nothing of it: an engine's own count
 	// serves then.
 	coarse bool
 	opened int64 // when the window opens, CLOCK_MONOTONIC
 	looked int64 // when it was last looked at them, ns after that
-	// doubt is by how much the positions of the last look may be off, together.
-	doubt uint64
-	// held is how many bytes the receivers held then, behind a loss.
-	held uint64
+	late   int64 // by how much a look may be late before what it missed is not known, ns
+	edge         // of the last look
+	first  edge  // as the window opened
+	curve  curve
+	unsure uint64 // of how many bytes of the window the order that they were copied in decides
 	// waits are a receiver's where TCP tells of them, else of no flow.
 	waits waits
+}
+
+// edge is what one look leaves open.
+type edge struct {
+	doubt uint64 // by how much its positions may be off, together
+	held  uint64 // how many bytes the receivers held then, behind a loss
 }
 
 // flow is one connection. Positions are bytes since it was made.
@@ -72,9 +82,12 @@ const (
 	closeFlows = 64
 )
 
-// newFlows is called before any payload is sent.
-func newFlows(role endpoint.Role, fds []int, counters []*endpoint.Counters, opened int64) (*flows, error) {
-	f := &flows{role: role, list: make([]flow, len(fds)), opened: opened, looked: wire.Monotonic() - opened}
+// Follow begins to follow the flows of a window that opens at a time of CLOCK_MONOTONIC,
+// by what TCP and what the engine counts. It is called before any payload is sent, and
+// nothing that is called until the window has closed allocates or waits for a lock. A
+// look may be late by so much, in ns, before what a flow did meanwhile is not known.
+func Follow(role endpoint.Role, fds []int, counters []*endpoint.Counters, opened, late int64) (*Flows, error) {
+	f := &Flows{role: role, list: make([]flow, len(fds)), counters: counters, opened: opened, looked: wire.Monotonic() - opened, late: late, curve: newCurve()}
 	for i, fd := range fds {
 		c := &f.list[i]
 		c.fd, c.counters, c.seen = fd, counters[i], f.looked
@@ -93,9 +106,10 @@ func newFlows(role endpoint.Role, fds []int, counters []*endpoint.Counters, open
 	return f, nil
 }
 
-// begin opens the window: positions count from here on. With whole, so does what
+// Begin opens the window: positions count from here on. With whole, so does what
 // came before.
-func (f *flows) begin(whole bool) (crossed uint64, at int64, err error) {
+func (f *Flows) Begin(whole bool) (crossed uint64, at int64, err error) {
+	f.curve.add(f.counters)
 	if _, at, err = f.look(); err != nil {
 		return 0, 0, err
 	}
@@ -108,6 +122,7 @@ func (f *flows) begin(whole bool) (crossed uint64, at int64, err error) {
 		c.moved, c.still, c.longest, c.since, c.unseen = at, c.last, 0, at, 0
 		crossed += c.here
 	}
+	f.first = f.edge
 	f.waits.begin(at)
 	return crossed, at, nil
 }
@@ -115,14 +130,24 @@ func (f *flows) begin(whole bool) (crossed uint64, at int64, err error) {
 // patience is for how long a socket may keep a look waiting before that matters.
 const patience = int64(time.Millisecond)
 
-// look gives how many bytes have crossed, and when that was, ns after the window
-// opened. A worker that holds its socket and does not run, because it shares a
+// Look gives how many bytes have crossed, and when that was, ns after the window
+// opened.
+func (f *Flows) Look() (crossed uint64, at int64, err error) {
+	f.curve.add(f.counters)
+	return f.look()
+}
+
+// ZeroCopied is how many of the bytes that the engine had counted at the last look were
+// zero-copied.
+func (f *Flows) ZeroCopied() uint64 { return f.curve.last().zero }
+
+// look asks TCP. A worker that holds its socket and does not run, because it shares a
 // CPU with others, keeps a look waiting: then the position is taken back, at the
 // rate since the look before, to when it was asked for.
-func (f *flows) look() (crossed uint64, at int64, err error) {
+func (f *Flows) look() (crossed uint64, at int64, err error) {
 	at = wire.Monotonic() - f.opened
-	f.doubt, f.held = 0, 0
-	missed := at-f.looked > f.gap()+lateMuch
+	f.edge = edge{}
+	missed := at-f.looked > f.gap()+f.late
 	for i := range f.list {
 		c := &f.list[i]
 		position, err := f.position(i)
@@ -163,7 +188,7 @@ func (f *flows) look() (crossed uint64, at int64, err error) {
 }
 
 // position asks TCP about flow i. What it says stays in info.
-func (f *flows) position(i int) (uint64, error) {
+func (f *Flows) position(i int) (uint64, error) {
 	c := &f.list[i]
 	if _, e := abi.TCPInfo(c.fd, &f.info); e != 0 {
 		return 0, fmt.Errorf("TCP_INFO of flow %d: %w", i+1, e)
@@ -178,9 +203,9 @@ func (f *flows) position(i int) (uint64, error) {
 	return f.info.Bytes_received, nil
 }
 
-// swallowed reports a sender of which the peer's TCP has acknowledged nothing at
+// Swallowed reports a sender of which the peer's TCP has acknowledged nothing at
 // all, on any flow, however often it was sent again.
-func (f *flows) swallowed() bool {
+func (f *Flows) Swallowed() bool {
 	if f.role != endpoint.TX || f.coarse {
 		return false
 	}
@@ -193,7 +218,7 @@ func (f *flows) swallowed() bool {
 }
 
 // total is where all flows have come by now, whether or not the window is over.
-func (f *flows) total() (uint64, error) {
+func (f *Flows) total() (uint64, error) {
 	var sum uint64
 	for i := range f.list {
 		n, err := f.position(i)
@@ -209,7 +234,7 @@ func (f *flows) total() (uint64, error) {
 // those that the peer has not acknowledged, the part that it acknowledged
 // selectively; on the receiving side the segments of that kind since the last in
 // order.
-func (f *flows) strayed(c *flow) uint64 {
+func (f *Flows) strayed(c *flow) uint64 {
 	i := &f.info
 	if f.role == endpoint.RX {
 		return uint64(i.Rcv_ooopack-c.strays) * uint64(i.Rcv_mss)
@@ -224,7 +249,7 @@ func (f *flows) strayed(c *flow) uint64 {
 
 // bound is by how much bytes at both edges of the window may be off where TCP
 // does not tell: two calls and what a socket holds, for each flow.
-func (f *flows) bound(length int) uint64 {
+func (f *Flows) bound(length int) uint64 {
 	if !f.coarse {
 		return 0
 	}
@@ -245,7 +270,7 @@ func (f *flows) bound(length int) uint64 {
 // trifle is up to how many bytes do not count as movement of a flow, by info. A
 // sender whose peer has no room for a segment sends what there is room for as a
 // probe, a fifth of a second on: the peer takes nothing all the same.
-func (f *flows) trifle(c *flow, now int64) uint64 {
+func (f *Flows) trifle(c *flow, now int64) uint64 {
 	limited := f.info.Rwnd_limited - c.limited // µs
 	c.limited = f.info.Rwnd_limited
 	if f.coarse || f.role != endpoint.TX || now-c.seen > 2*1000*int64(limited) {
@@ -273,10 +298,10 @@ func (c *flow) move(position, trifle uint64, asked, now, quiet int64) (doubt uin
 }
 
 // gap is how long after a look the next is due, where no flow stands still.
-func (f *flows) gap() int64 { return lookEvery * int64(1+len(f.list)/(fewFlows+1)) }
+func (f *Flows) gap() int64 { return lookEvery * int64(1+len(f.list)/(fewFlows+1)) }
 
-// next is when to look again.
-func (f *flows) next() int64 {
+// Next is when to look again, ns after the window opened.
+func (f *Flows) Next() int64 {
 	gap := f.gap()
 	if len(f.list) <= closeFlows {
 		for i := range f.list {
@@ -292,7 +317,7 @@ func (f *flows) next() int64 {
 // report is what each flow did in the window, and how far all had come at its
 // end. TCP counts the end of a stream as a byte, which the engine does not; of a
 // run that was cut off the engine's count is no limit.
-func (f *flows) report(cut bool) (all []wire.FlowResult, last uint64) {
+func (f *Flows) report(cut bool) (all []wire.FlowResult, last uint64) {
 	for i := range f.list {
 		c := &f.list[i]
 		if !cut {
@@ -311,121 +336,75 @@ func (f *flows) report(cut bool) (all []wire.FlowResult, last uint64) {
 	return all, last
 }
 
-// stalled says which flows stood still, nothing where none did for long.
-func stalled(role endpoint.Role, all []wire.FlowResult) (warning string) {
-	var times []still
-	for _, r := range all {
-		times = append(times, still{r.Stall, r.StallAt})
-	}
-	which, n := longStill(times)
-	if n == 0 {
-		return ""
-	}
-	return caveat.Warn(caveat.FlowStalled, "%s: %d of %s stood still for about half a second or more: %s; nothing came in order meanwhile: look at the link, what it loses, the port and the other end", role, n, printable.Count(len(all), "flow"), which)
-}
-
-// still is for how long a flow stood, and from when on, ns.
-type still struct{ long, from int64 }
-
-// longStill names the flows that stood for long, and says how many did.
-func longStill(all []still) (which string, n int) {
-	for i, s := range all {
-		if s.long < standstill {
-			continue
-		}
-		switch n++; {
-		case n <= mostNamed:
-			if which != "" {
-				which += "; "
-			}
-			which += fmt.Sprintf("flow %d for %.2f s from %.2f s into the window on", i+1, float64(s.long)/1e9, float64(s.from)/1e9)
-		case n == mostNamed+1:
-			which += "; …"
-		}
-	}
-	return which, n
-}
-
-// mostNamed is how many flows a warning names; the record has all.
-const mostNamed = 4
-
 // counted is what the engine has counted.
 func counted(c *endpoint.Counters) uint64 { return c.ZeroCopied.Load() + c.Copied.Load() }
 
-// curve is how much of what an engine had counted was zero-copied, and of how
-// much that is not known, point by point: what it counts at one moment tells of bytes that crossed at another,
-// mostly before.
-type curve []point
-
-type point struct{ zero, unknown, all uint64 }
-
-// copied is of how much it is known that it was copied.
-func (p point) copied() uint64 { return p.all - p.zero - p.unknown }
-
-// maxCurve bounds a curve; of a longer one every other point goes.
-const maxCurve = 1 << 12
-
-func newCurve() curve { return append(make(curve, 0, maxCurve), point{}) }
-
-func (c curve) last() point { return c[len(c)-1] }
-
-// add notes what the engines have counted now.
-func (c *curve) add(counters []*endpoint.Counters) point {
-	var p point
-	for _, n := range counters {
-		z := n.ZeroCopied.Load()
-		p.zero += z
-		p.all += z + n.Copied.Load()
-		// What a worker adds to both meanwhile is here at least.
-		p.unknown += n.Unknown.Load()
-	}
-	// And no more than leaves as copied what was known to be.
-	p.unknown = min(p.unknown, p.all-p.zero-c.last().copied())
-	if p.all == c.last().all {
-		return p
-	}
-	if len(*c) == maxCurve {
-		for i := 1; i < maxCurve/2; i++ {
-			(*c)[i] = (*c)[2*i]
+// Count says in the result of a window how much crossed in it and what of that was
+// copied; crossed are the bytes at each of its samples. The engine's own counts run
+// behind or ahead of what crosses; which of the two kinds a byte was is taken from when
+// they reached it.
+func (f *Flows) Count(res *wire.Result, crossed []uint64, e endpoint.Engine, cut bool) error {
+	role, layout, end := f.role, e.Layout(), f.curve.add(f.counters)
+	res.Total = end.all
+	if role == endpoint.RX && !cut && !f.coarse {
+		got, err := f.total()
+		if err != nil {
+			return fmt.Errorf("%s: %w", role, err)
 		}
-		*c = (*c)[:maxCurve/2]
+		// TCP counts the end of a stream, too.
+		if got < end.all || got > end.all+uint64(len(f.list)) {
+			return fault.Errorf(fault.Failed, "%s: engine %s counted %d bytes over the whole run and TCP %d: one of them is wrong",
+				role, e.Name(), end.all, got)
+		}
 	}
-	*c = append(*c, p)
-	return p
+	var last uint64
+	if res.Flows, last = f.report(cut); role == endpoint.RX && end.all == 0 && last > 0 {
+		return fault.Errorf(fault.Failed, "%s: engine %s took none of the %d bytes that arrived", role, e.Name(), last)
+	}
+	f.unsure = 0
+	for i := range res.Samples {
+		v := &res.Samples[i]
+		n := min(crossed[i], last)
+		zero, unknown, d := f.curve.at(n)
+		if i == 0 || i == len(res.Samples)-1 {
+			f.unsure += d
+		}
+		switch {
+		case n <= end.all:
+		case layout.ZeroCopy:
+			unknown += n - end.all
+		case end.zero == end.all:
+			zero = n // it copies nothing
+		}
+		v.ZeroCopied, v.Copied, v.Unknown = zero, n-zero, unknown
+	}
+	return nil
 }
 
-// at is how many of the first n bytes were zero-copied, and of how many that is
-// not known, at the rates between the two points around, and how far off the
-// first may be. Of bytes that the engine never counted nothing is known; they do
-// not count as zero-copied.
-func (c curve) at(n uint64) (zero, unknown, doubt uint64) {
-	low, high := 0, len(c)
-	for low+1 < high { // c[low].all ≤ n < c[high].all
-		if mid := (low + high) / 2; c[mid].all <= n {
-			low = mid
-		} else {
-			high = mid
+// Warnings tell what is not known of the bytes of a window that were counted, in calls
+// of up to length bytes, and which flows stood still.
+func (f *Flows) Warnings(res *wire.Result, length int) (warnings []string) {
+	role := f.role
+	a, b := res.Edges()
+	window := b.Bytes() - a.Bytes()
+	share := func(n uint64) float64 { return 100 * float64(n) / float64(window) }
+	// This bound is for the worst order that copies can have come in.
+	if f.unsure > window/20 && b.ZeroCopied > a.ZeroCopied {
+		warnings = append(warnings, caveat.Warn(caveat.CopiesUnknown, "%s: how much of the payload was copied is known to %d bytes (%.1f%% of the window) only, for the kernel tells of many bytes at once: take a longer --time or a smaller --length", role, f.unsure, share(f.unsure)))
+	}
+	if off := f.bound(length); off > 0 {
+		warnings = append(warnings, caveat.Warn(caveat.BytesCoarse, "%s: this kernel does not tell what crossed a connection (TCP_INFO without tcpi_bytes_received): bytes count when a call is done, so those of the window may be off by %d (%.1f%%): take a longer --time", role, off, share(off)))
+	}
+	if off := f.first.doubt + f.doubt; off > max(window/100, summary.FewBytes) {
+		warnings = append(warnings, caveat.Warn(caveat.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%): as it opened or closed, TCP could not be asked at once, for a worker held its socket and had no CPU, or this process had none; give this end more CPUs (-A), or a longer --time", role, off, share(off)))
+	}
+	if held := max(f.first.held, f.held) - min(f.first.held, f.held); held > max(window/100, summary.FewBytes) {
+		warnings = append(warnings, caveat.Warn(caveat.BytesCoarse, "%s: bytes of the window are off by about %d (%.1f%%) against what the interfaces count: so many more or fewer waited behind a loss, out of order, as it closed than as it opened, and they count once the loss is repaired; take a longer --time", role, held, share(held)))
+	}
+	for _, warning := range []string{stalled(role, res.Flows), f.waits.warning()} {
+		if warning != "" && res.Total > 0 {
+			warnings = append(warnings, warning)
 		}
 	}
-	a := c[low]
-	if high == len(c) {
-		return a.zero, a.unknown, 0
-	}
-	b := c[high]
-	between := func(from, to uint64) uint64 {
-		over, under := bits.Mul64(n-a.all, to-from)
-		part, _ := bits.Div64(over, under, b.all-a.all)
-		return from + part
-	}
-	zero, unknown = between(a.zero, b.zero), between(a.unknown, b.unknown)
-	if a.copied() == b.copied() {
-		unknown = n - zero - a.copied() // what was rounded off is no copy
-	}
-	// All of one kind may have come first.
-	least := a.zero
-	if rest := b.all - n; b.zero > rest {
-		least = max(least, b.zero-rest)
-	}
-	most := min(b.zero, a.zero+n-a.all)
-	return zero, unknown, max(zero-least, most-zero)
+	return warnings
 }

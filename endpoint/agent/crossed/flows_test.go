@@ -1,4 +1,4 @@
-package agent
+package crossed
 
 import (
 	"fmt"
@@ -118,7 +118,7 @@ func TestStalls(t *testing.T) {
 		{"never", 0, 0, true, false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := &flows{role: endpoint.RX, list: make([]flow, 1)}
+			f := &Flows{role: endpoint.RX, list: make([]flow, 1)}
 			fl := &f.list[0]
 			position := func(now int64) uint64 { // a byte a millisecond
 				switch {
@@ -141,7 +141,7 @@ func TestStalls(t *testing.T) {
 				}
 				fl.move(at, trifle, now*ms, now*ms, quiet*ms)
 				f.looked = now * ms
-				now = f.next() / ms
+				now = f.Next() / ms
 			}
 			all, _ := f.report(true)
 			if got := all[0].Stall / ms; got < c.least || got > c.to-c.from {
@@ -183,62 +183,11 @@ func TestStalledNamesFlows(t *testing.T) {
 	}
 }
 
-// A sampler is late when its process was stopped; both the length of the window
-// and a gap inside it tell.
-func TestTiming(t *testing.T) {
-	for name, c := range map[string]struct {
-		from, to, late int64
-		interval       time.Duration
-		early          bool
-		endless        bool
-		codes          string
-	}{
-		"on time":                      {from: 0, to: 2e9, codes: ""},
-		"a slice late":                 {from: 1e7, to: 2e9 + 2e7, late: 2e7, codes: ""},
-		"several slices late":          {from: 0, to: 2e9, late: 8e7, codes: ""},
-		"opened late":                  {from: 19e8, to: 2e9, late: 19e8, codes: "window-short sampler-late"},
-		"closed late":                  {from: 0, to: 25e8, late: 5e8, codes: "window-long sampler-late"},
-		"stopped in the middle":        {from: 0, to: 2e9, late: 5e8, codes: "sampler-late"},
-		"a sample late by an interval": {from: 0, to: 2e9, late: 105e6, interval: 100 * time.Millisecond, codes: "sampler-late"},
-		"stopped for an interval, a nap of which it would have slept": {from: 0, to: 2e9, late: 105e6 - napMost, interval: 100 * time.Millisecond, codes: "sampler-late"},
-		"ended early":         {from: 0, to: 1e9, early: true, codes: "window-short"},
-		"ended, as was asked": {from: 0, to: 1e9, early: true, endless: true},
-	} {
-		s := &sampler{r: &run{p: wire.Prepare{Role: endpoint.RX, Time: 2 * time.Second, Interval: c.interval}}, timeline: timeline{samples: []wire.Sample{{At: c.from}, {At: c.to}}}, early: c.early}
-		s.late.much = late(&s.r.p)
-		s.late.note(0, 0, c.late)
-		if c.endless {
-			s.r.p.Time = 0
-		}
-		var codes []string
-		for _, w := range s.timing() {
-			codes = append(codes, string(caveat.CodeOf(w)))
-		}
-		if got := strings.Join(codes, " "); got != c.codes {
-			t.Errorf("%s: warnings %q, want %q", name, got, c.codes)
-		}
-	}
-}
-
-// A stop is counted from when the sampler last ran, less what it meant to sleep,
-// wherever in its round it was stopped.
-func TestLateness(t *testing.T) {
-	l := lateness{much: 200 * ms}
-	l.note(1000*ms, 50*ms, 1052*ms)
-	l.note(1150*ms, 50*ms, 2150*ms) // stopped for 0.95 to 1 s
-	l.note(2160*ms, 100*ms, 2200*ms)
-	l.note(2500*ms, 50*ms, 2550*ms) // and for 0.3 s before it slept
-	l.note(2560*ms, 50*ms, 2760*ms)
-	if want := (lateness{950 * ms, 1150 * ms, 2150 * ms, 200 * ms, 2, 1250 * ms, 2760 * ms}); l != want {
-		t.Errorf("%+v, want %+v", l, want)
-	}
-}
-
 // An engine that takes nothing though there is something to take is told of;
 // one that waits for more is not, nor one that takes all.
 func TestWaits(t *testing.T) {
 	fds := socketPair(t)
-	f, err := newFlows(endpoint.RX, fds[:1], []*endpoint.Counters{{}}, wire.Monotonic())
+	f, err := Follow(endpoint.RX, fds[:1], []*endpoint.Counters{{}}, wire.Monotonic(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +250,7 @@ func TestStallUnseen(t *testing.T) {
 		"did not look":         {10 * ms, 800 * ms, true},
 		"saw a stall, as well": {600 * ms, 800 * ms, false}, // at least
 	} {
-		f := &flows{role: endpoint.RX, list: []flow{{longest: c.longest, unseen: c.unseen}}}
+		f := &Flows{role: endpoint.RX, list: []flow{{longest: c.longest, unseen: c.unseen}}}
 		all, _ := f.report(true)
 		if all[0].StallUnknown != c.unknown {
 			t.Errorf("%s: unknown %t", name, all[0].StallUnknown)
@@ -318,7 +267,7 @@ func TestCoarse(t *testing.T) {
 	c := &endpoint.Counters{}
 	c.Copied.Add(5)
 	fds := socketPair(t)
-	f, err := newFlows(endpoint.RX, fds[:1], []*endpoint.Counters{c}, wire.Monotonic())
+	f, err := Follow(endpoint.RX, fds[:1], []*endpoint.Counters{c}, wire.Monotonic(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,11 +275,11 @@ func TestCoarse(t *testing.T) {
 		t.Fatalf("this kernel has no TCP_INFO of %d bytes", abi.TCPInfoBytes)
 	}
 	f.coarse = true
-	n, _, err := f.begin(false)
+	n, _, err := f.Begin(false)
 	if err != nil || n != 5 || f.bound(1000) < 2000 {
 		t.Errorf("%d bytes, off by %d, %v", n, f.bound(1000), err)
 	}
-	if _, err := newFlows(endpoint.RX, []int{-1}, []*endpoint.Counters{c}, 0); err == nil || !strings.Contains(fmt.Sprint(err), "flow 1") {
+	if _, err := Follow(endpoint.RX, []int{-1}, []*endpoint.Counters{c}, 0, 0); err == nil || !strings.Contains(fmt.Sprint(err), "flow 1") {
 		t.Errorf("no socket: %v", err)
 	}
 }
@@ -370,15 +319,15 @@ func TestPositions(t *testing.T) {
 	fds := socketPair(t)
 	counters := []*endpoint.Counters{{}}
 	opened := wire.Monotonic()
-	tx, err := newFlows(endpoint.TX, fds[1:], counters, opened)
+	tx, err := Follow(endpoint.TX, fds[1:], counters, opened, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rx, err := newFlows(endpoint.RX, fds[:1], counters, opened)
+	rx, err := Follow(endpoint.RX, fds[:1], counters, opened, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := func(f *flows) uint64 {
+	at := func(f *Flows) uint64 {
 		n, _, err := f.look()
 		if err != nil {
 			t.Fatal(err)
@@ -395,10 +344,10 @@ func TestPositions(t *testing.T) {
 	}
 	send(1000)
 	endpointtest.Eventually(t, "1000 bytes crossed, which nobody has read", func() bool { return at(rx) == 1000 && at(tx) == 1000 })
-	if n, _, _ := tx.begin(false); n != 1000 {
+	if n, _, _ := tx.Begin(false); n != 1000 {
 		t.Errorf("the sender's window opens at %d", n)
 	}
-	if n, _, _ := rx.begin(true); n != 0 {
+	if n, _, _ := rx.Begin(true); n != 0 {
 		t.Errorf("the receiver's, from the start, opens at %d", n)
 	}
 	send(500)
@@ -408,11 +357,33 @@ func TestPositions(t *testing.T) {
 	endpointtest.Eventually(t, "the stream ended", func() bool { return at(rx) >= 1501 && at(tx) >= 1501 })
 	counters[0].Copied.Add(1500)
 	for _, c := range []struct {
-		f     *flows
+		f     *Flows
 		bytes uint64
 	}{{tx, 500}, {rx, 1500}} {
 		if all, last := c.f.report(false); len(all) != 1 || all[0].Bytes != c.bytes || last != 1500 || all[0].RTT <= 0 || all[0].MinRTT <= 0 {
 			t.Errorf("%s: %+v up to %d, want %d bytes", c.f.role, all, last, c.bytes)
 		}
+	}
+}
+
+// A look is made within the window, by a process that does not collect its garbage.
+func TestLookAllocatesNothing(t *testing.T) {
+	fds := socketPair(t)
+	counters := []*endpoint.Counters{{}}
+	f, err := Follow(endpoint.RX, fds[:1], counters, wire.Monotonic(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.Begin(false); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(2*maxCurve, func() {
+		counters[0].Copied.Add(1)
+		if _, _, err := f.Look(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = f.Next(), f.ZeroCopied()
+	}); n > 0 {
+		t.Errorf("a look allocates %v times", n)
 	}
 }

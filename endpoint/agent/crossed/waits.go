@@ -1,4 +1,4 @@
-package agent
+package crossed
 
 import (
 	"golang.org/x/sys/unix"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"text/tabwriter"
@@ -104,7 +105,7 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 	}
 	fmt.Fprintln(w, "\ncounters\tcan\twhat, or why not")
 	for _, v := range counted {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", v.Name, v.Answer, first(v.Reason, v.About))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", v.Name, v.Answer, cmp.Or(v.Reason, v.About))
 	}
 	if err := w.Flush(); err != nil || !*options {
 		return err

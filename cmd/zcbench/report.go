@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 	} else if err := formatOf(format, *output); err != nil {
 		return err
 	}
-	*format = first(*format, "table")
+	*format = cmp.Or(*format, "table")
 	known := slices.IndexFunc(reportFormats(), func(f reports.Format) bool { return f.Name == *format })
 	if known < 0 {
 		return fault.Errorf(fault.Usage, "report has no format %q; it has %s", *format, strings.Join(formatNames(), ", "))

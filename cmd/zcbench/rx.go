@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"zcbench/endpoint"
 	"zcbench/endpoint/agent"
 	"zcbench/endpoint/driver"
@@ -26,22 +28,15 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "rx", "rx [flags]")
 	flags := newRunFlags(f, inRX)
 	once := f.BoolP("one-off", "1", false, "end after one sender")
-	limits := wire.Limits{}
-	maxTime, maxMemory := ask.Seconds(time.Hour), ask.Size(4<<30)
-	f.Var(&maxTime, "max-time", "longest run a sender may ask for, warm-up included")
-	f.IntVar(&limits.Flows, "max-flows", 128, "most connections a sender may ask for")
-	f.Var(&maxMemory, "max-memory", "most buffer memory a sender may ask for")
+	limits := addLimits(f)
 	if err := parse(f, args); err != nil {
 		return err
 	}
 	if f.NArg() > 0 {
 		return fault.Errorf(fault.Usage, "rx takes no argument, got %q", f.Arg(0))
 	}
-	if flags.Raw && !f.Changed("time") {
-		flags.Time = 0 // until the sender ends
-	}
-	if flags.Raw && !f.Changed("omit") {
-		flags.Omit = 0
+	if flags.Raw {
+		flags.endless()
 	}
 	if err := flags.refuseRX(); err != nil {
 		return err
@@ -52,7 +47,7 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	if err := known().GiveMemory(flags.Run, endpoint.RX); err != nil {
 		return err
 	}
-	if maxTime <= 0 || maxMemory <= 0 || limits.Flows < 1 {
+	if limits.time <= 0 || limits.memory <= 0 || limits.flows < 1 {
 		return fault.Errorf(fault.Usage, "--max-time, --max-flows and --max-memory must be above zero")
 	}
 	mine, theirs, err := ask.ParseCPUs("--affinity", flags.Affinity)
@@ -70,7 +65,6 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	limits.Time, limits.Memory = time.Duration(maxTime), int64(maxMemory)
 
 	lc := net.ListenConfig{}
 	l, err := lc.Listen(ctx, network("tcp", flags.Family()), net.JoinHostPort(flags.Bind, strconv.Itoa(flags.Port)))
@@ -82,7 +76,8 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	}
 	s := &server{screen: newScreen(c, flags), stderr: c.stderr}
 	agent := flags.agent(mine)
-	agent.Token, agent.Limits = token, limits
+	agent.Token = token
+	agent.Limits = wire.Limits{Flows: limits.flows, Time: time.Duration(limits.time), Memory: int64(limits.memory)}
 	if agent.Power, err = flags.ownMeters(ctx); err != nil {
 		return err
 	}
@@ -98,6 +93,31 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 		return s.err
 	}
 	return nil
+}
+
+// limits are the most that a sender may ask for.
+type limits struct {
+	time   ask.Seconds
+	flows  int
+	memory ask.Size
+}
+
+func addLimits(f *pflag.FlagSet) *limits {
+	l := &limits{time: ask.Seconds(time.Hour), memory: 4 << 30}
+	f.Var(&l.time, "max-time", "longest run a sender may ask for, warm-up included")
+	f.IntVar(&l.flows, "max-flows", 128, "most connections a sender may ask for")
+	f.Var(&l.memory, "max-memory", "most buffer memory a sender may ask for")
+	return l
+}
+
+// endless receives until the sender ends, and all of it, where nothing else was said.
+func (r *runFlags) endless() {
+	if !r.set.Changed("time") {
+		r.Time = 0
+	}
+	if !r.set.Changed("omit") {
+		r.Omit = 0
+	}
 }
 
 // agent is what the flags of a receiver make of it, on CPUs of its own.
@@ -158,7 +178,7 @@ func receiveRaw(ctx context.Context, c *cli, flags *runFlags, mine []int) error 
 		return fault.Errorf(fault.Usage, "with --raw the sender is not zcbench: leave out --tx")
 	}
 	want := flags.Prepare(endpoint.RX)
-	want.Engine = first(flags.RX, "baseline")
+	want.Engine = cmp.Or(flags.RX, "baseline")
 	want.DataPort, want.Bind, want.Interface = flags.Port, flags.Bind, flags.Interface
 	want.Interval = time.Duration(flags.Interval)
 	if err := ask.Alone(&want, hereCPUs(mine)); err != nil {

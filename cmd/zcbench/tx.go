@@ -18,6 +18,7 @@ import (
 	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/internal/netif"
+	"zcbench/results"
 )
 
 const dialWait = 5 * time.Second
@@ -32,33 +33,8 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if f.NArg() != 1 {
 		return fault.Errorf(fault.Usage, "tx wants one HOST, got %d: zcbench tx HOST [flags]", f.NArg())
 	}
-	if err := flags.refuseTX(); err != nil {
-		return err
-	}
-	if err := errors.Join(flags.check(), flags.Idle()); err != nil {
-		return err
-	}
-	if err := known().GiveMemory(flags.Run, endpoint.TX); err != nil {
-		return err
-	}
-	token, err := flags.token()
-	if err != nil {
-		return err
-	}
-	to := netif.Zoned(f.Arg(0))
-	mine, theirs, err := ask.ParseCPUs("--affinity", flags.Affinity)
-	if err != nil {
-		return err
-	}
-	family, err := flags.familyTo(to)
-	if err != nil {
-		return err
-	}
-	here := hereCPUs(mine)
-	if err := cmp.Or(here.Check(endpoint.TX), known().CheckOptions(flags.Run), flags.tryCongestion()); err != nil {
-		return err
-	}
-	if err := flags.Timed(); err != nil {
+	s := sending{c: c, flags: flags, to: netif.Zoned(f.Arg(0))}
+	if err := s.check(); err != nil {
 		return err
 	}
 	recoverSettings(ctx, c)
@@ -66,97 +42,154 @@ func runTX(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { end() }()
-	var hosts []netip.Addr // of a plain TCP peer, in the order to try them
-	trial := driver.Run{TX: client, LiveTX: true, Command: commandLine()}
+	s.end = end
+	defer func() { s.end() }()
+	s.run = driver.Run{TX: client, LiveTX: true, Command: commandLine()}
+	prepare := s.toZcbench
 	if flags.Raw {
-		if flags.RX != "" {
-			return fault.Errorf(fault.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")
-		}
-		if err := notOurs(theirs, "with --raw it is not zcbench"); err != nil {
-			return err
-		}
-		if !f.Changed("omit") {
-			flags.Omit = 0
-		}
-		if err := flags.aloneMeters(endpoint.TX); err != nil {
-			return err
-		}
-		if hosts, err = resolve(ctx, to, family); err != nil {
-			return err
-		}
-		trial.TXWant = flags.Prepare(endpoint.TX)
-		trial.TXWant.Host, trial.TXWant.DataPort = hosts[0].String(), flags.Port
-	} else {
-		conn, err := dial(ctx, to, flags.Port, family)
-		if err != nil {
-			return err
-		}
-		trial.RX, err = driver.NewClient("receiver "+conn.RemoteAddr().String(), conn, token, version)
-		if err != nil {
-			return err
-		}
-		defer trial.RX.Close()
-		w := trial.RX.Welcome
-		flags.RX, flags.TX = first(flags.RX, w.Pinned.RX, "baseline"), first(flags.TX, w.Pinned.TX, "baseline")
-		trial.RXWant, trial.TXWant = flags.Prepare(endpoint.RX), flags.Prepare(endpoint.TX)
-		trial.RXWant.NoTune, trial.RXWant.Verify = false, false // the receiver's own to say
-		if token == nil {
-			// Likewise, of a receiver that knows us not.
-			trial.RXWant.Counters, trial.RXWant.Profile, trial.RXWant.Syscalls, trial.RXWant.Congestion = nil, false, false, ""
-		}
-		trial.TXWant.Host = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().String()
-		if len(theirs) == 0 {
-			theirs = w.Pinned.CPUs
-		}
-		shared, err := driver.Shared(ctx, client, trial.RX)
-		if err != nil {
-			return err
-		}
-		rxc, txc := ask.CPUs{Allowed: w.CPUs, Cores: w.Cores, Asked: theirs}, here
-		if err := ask.Place(shared, &trial.RXWant, &trial.TXWant, rxc, txc); err != nil {
-			return err
-		}
+		prepare = s.toAny
 	}
-	tx := &trial.TXWant
-	tx.Engine = first(flags.TX, "baseline")
-	if tx.Scope == "" {
-		if err := ask.Alone(tx, here); err != nil {
-			return err
-		}
+	err = prepare(ctx)
+	if s.run.RX != nil {
+		defer s.run.RX.Close()
 	}
+	if err != nil {
+		return err
+	}
+	tx := &s.run.TXWant
+	tx.Engine = cmp.Or(flags.TX, "baseline")
 	tx.Bind = flags.Bind
-	tx.Interface = first(flags.Interface, agent.InterfaceTo(tx.Host))
-	rxp := &trial.RXWant
-	if trial.RX == nil {
-		rxp = nil
-	}
-	readers, err := thisProgram(c).OpenMeters(ctx, flags.metersOf(endpoint.TX), map[endpoint.Role]*driver.Client{endpoint.RX: trial.RX})
+	tx.Interface = cmp.Or(flags.Interface, agent.InterfaceTo(tx.Host))
+	readers, err := thisProgram(c).OpenMeters(ctx, flags.metersOf(endpoint.TX), map[endpoint.Role]*driver.Client{endpoint.RX: s.run.RX})
 	if err != nil {
 		return err
 	}
 	defer readers.End()
 	flags.announce(c)
-	trial.Power, trial.Baseline = readers.Wanted, time.Duration(flags.Baseline)
-	trial.Settings = flags.Settings(rxp, tx, "tcp")
+	s.run.Power, s.run.Baseline = readers.Wanted, time.Duration(flags.Baseline)
+	s.settle()
 	out := newScreen(c, flags)
-	trial.Live = out.live
-	out.started(trial.Settings)
-	rec, err := driver.Drive(ctx, trial)
-	for i := 1; i < len(hosts) && fault.Of(err) == fault.Unreachable; i++ {
-		fmt.Fprintf(c.stderr, "zcbench tx: %v; %s has another address\n", err, to)
+	s.run.Live = out.live
+	out.started(s.run.Settings)
+	return out.finish(s.drive(ctx))
+}
+
+// sending is what tx is about to do.
+type sending struct {
+	c     *cli
+	flags *runFlags
+	to    string
+	// CPUs of this end, and those asked for the other end.
+	here   ask.CPUs
+	theirs []int
+	family int
+	run    driver.Run
+	hosts  []netip.Addr // of a plain TCP peer, in the order to try them
+	end    func()       // of the sender's agent
+}
+
+// check finds what can be found before anything is touched.
+func (s *sending) check() error {
+	if err := s.flags.refuseTX(); err != nil {
+		return err
+	}
+	if err := errors.Join(s.flags.check(), s.flags.Idle()); err != nil {
+		return err
+	}
+	if err := known().GiveMemory(s.flags.Run, endpoint.TX); err != nil {
+		return err
+	}
+	mine, theirs, err := ask.ParseCPUs("--affinity", s.flags.Affinity)
+	if err != nil {
+		return err
+	}
+	s.here, s.theirs = hereCPUs(mine), theirs
+	if s.family, err = s.flags.familyTo(s.to); err != nil {
+		return err
+	}
+	return cmp.Or(s.here.Check(endpoint.TX), known().CheckOptions(s.flags.Run), s.flags.tryCongestion(), s.flags.Timed())
+}
+
+// toAny is for a receiver that is any TCP program.
+func (s *sending) toAny(ctx context.Context) (err error) {
+	if s.flags.RX != "" {
+		return fault.Errorf(fault.Usage, "with --raw the receiver is not zcbench: leave out --rx and --mode")
+	}
+	if err := notOurs(s.theirs, "with --raw it is not zcbench"); err != nil {
+		return err
+	}
+	if !s.flags.set.Changed("omit") {
+		s.flags.Omit = 0
+	}
+	if err := s.flags.aloneMeters(endpoint.TX); err != nil {
+		return err
+	}
+	if s.hosts, err = resolve(ctx, s.to, s.family); err != nil {
+		return err
+	}
+	s.run.TXWant = s.flags.Prepare(endpoint.TX)
+	s.run.TXWant.Host, s.run.TXWant.DataPort = s.hosts[0].String(), s.flags.Port
+	return ask.Alone(&s.run.TXWant, s.here)
+}
+
+// toZcbench is for zcbench rx, which may say what is received with.
+func (s *sending) toZcbench(ctx context.Context) error {
+	token, err := s.flags.token()
+	if err != nil {
+		return err
+	}
+	conn, err := dial(ctx, s.to, s.flags.Port, s.family)
+	if err != nil {
+		return err
+	}
+	if s.run.RX, err = driver.NewClient("receiver "+conn.RemoteAddr().String(), conn, token, version); err != nil {
+		return err
+	}
+	w := s.run.RX.Welcome
+	s.flags.Default(cmp.Or(w.Pinned.RX, "baseline"), cmp.Or(w.Pinned.TX, "baseline"))
+	s.run.RXWant, s.run.TXWant = s.flags.Prepare(endpoint.RX), s.flags.Prepare(endpoint.TX)
+	rx := &s.run.RXWant
+	rx.NoTune, rx.Verify = false, false // the receiver's own to say
+	if token == nil {                   // likewise, of a receiver that knows us not
+		rx.Counters, rx.Profile, rx.Syscalls, rx.Congestion = nil, false, false, ""
+	}
+	s.run.TXWant.Host = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().String()
+	if len(s.theirs) == 0 {
+		s.theirs = w.Pinned.CPUs
+	}
+	shared, err := driver.Shared(ctx, s.run.TX, s.run.RX)
+	if err != nil {
+		return err
+	}
+	return ask.Place(shared, rx, &s.run.TXWant, ask.CPUs{Allowed: w.CPUs, Cores: w.Cores, Asked: s.theirs}, s.here)
+}
+
+// settle gives the record what the run is.
+func (s *sending) settle() {
+	rx := &s.run.RXWant
+	if s.run.RX == nil {
+		rx = nil
+	}
+	s.run.Settings = s.flags.Settings(rx, &s.run.TXWant, "tcp")
+}
+
+// drive runs, and tries a plain peer's further addresses while it cannot be reached.
+func (s *sending) drive(ctx context.Context) (results.Record, error) {
+	rec, err := driver.Drive(ctx, s.run)
+	for i := 1; i < len(s.hosts) && fault.Of(err) == fault.Unreachable; i++ {
+		fmt.Fprintf(s.c.stderr, "zcbench tx: %v; %s has another address\n", err, s.to)
 		again, stop, e := inProcess(ctx, "sender") // a failed run leaves nothing to go on with
 		if e != nil {
-			return e
+			return rec, e
 		}
-		end()
-		trial.TX, end = again, stop
-		tx.Host = hosts[i].String()
-		tx.Interface = first(flags.Interface, agent.InterfaceTo(tx.Host))
-		trial.Settings = flags.Settings(rxp, tx, "tcp")
-		rec, err = driver.Drive(ctx, trial)
+		s.end()
+		s.run.TX, s.end = again, stop
+		s.run.TXWant.Host = s.hosts[i].String()
+		s.run.TXWant.Interface = cmp.Or(s.flags.Interface, agent.InterfaceTo(s.run.TXWant.Host))
+		s.settle()
+		rec, err = driver.Drive(ctx, s.run)
 	}
-	return out.finish(rec, err)
+	return rec, err
 }
 
 // familyTo finds what is wrong with a host as it was written. It gives the family
@@ -280,13 +313,4 @@ func resolve(ctx context.Context, host string, family int) ([]netip.Addr, error)
 
 func noAddress(host string, err error) error {
 	return fault.Errorf(fault.Unreachable, "find the address of %q: %w", host, err)
-}
-
-func first(values ...string) string {
-	for _, v := range values {
-		if v != "" {
-			return v
-		}
-	}
-	return ""
 }

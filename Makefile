@@ -3,7 +3,7 @@
 
 GO ?= go
 # What is embedded counts too.
-SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -path './ringcfg/profiles/*' -o -path './reports/page/*' \) -not -path './bin/*') go.mod go.sum
+SOURCES := $(shell find . \( -name '*.go' -o -path './experiments/*.yaml' -o -path './ringcfg/profiles/*' -o -path './reports/html/page/*' \) -not -path './bin/*') go.mod go.sum
 
 .PHONY: all demo check test giouring lint fuzz bench bench-peers bench-lab bench-self bench-uring clean
 

@@ -36,6 +36,8 @@ func TestImports(t *testing.T) {
 		{"a site", is("experiment/site"), []string{"rx", "tx", "counters", "analysis"}},
 		{"a record", is("results"), []string{"endpoint", "endpoint/", "ringcfg", "power", "analysis"}},
 		{"an analysis", is("analysis"), []string{"endpoint", "endpoint/", "experiment", "ringcfg", "power", "reports", "reports/"}},
+		{"a text", is("reports"), []string{"endpoint", "endpoint/", "experiment", "ringcfg", "power", "reports/"}},
+		{"the page", is("reports/html"), []string{"endpoint", "endpoint/", "experiment", "ringcfg", "power", "reports", "reports/"}},
 		{"what is shared", func(pkg string) bool {
 			return under("internal")(pkg) && !under("internal/testutil")(pkg) && !strings.HasPrefix(pkg, "internal/bench")
 		}, []string{"endpoint", "endpoint/", "ringcfg"}},

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"zcbench/analysis"
+	"zcbench/reports/html"
 	"zcbench/results"
 )
 
@@ -15,7 +16,7 @@ func TestCongestionIsTold(t *testing.T) {
 		return results.Record{Schema: results.Schema, ID: tx + rx, Status: results.OK, Window: 1, Gbps: 1, Bytes: 1,
 			TX: &results.End{Engine: "baseline", Bytes: 1, Congestion: tx}, RX: &results.End{Engine: "baseline", Bytes: 1, Congestion: rx}}
 	}
-	write := func(records ...results.Record) (run, table, html string) {
+	write := func(records ...results.Record) (run, table, page string) {
 		var b strings.Builder
 		if err := Run(&b, records[0]); err != nil {
 			t.Fatal(err)
@@ -27,22 +28,22 @@ func TestCongestionIsTold(t *testing.T) {
 		}
 		table = b.String()
 		b.Reset()
-		if err := HTML(&b, analysis.FirstLook(records)); err != nil {
+		if err := html.Write(&b, analysis.FirstLook(records)); err != nil {
 			t.Fatal(err)
 		}
 		return run, table, b.String()
 	}
-	run, table, html := write(record("bbr", "cubic"), record("reno", "reno"))
+	run, table, page := write(record("bbr", "cubic"), record("reno", "reno"))
 	if !strings.Contains(run, "Congestion control: sender bbr, receiver cubic\n") {
 		t.Errorf("run:\n%s", run)
 	}
-	for _, text := range []string{table, html} {
+	for _, text := range []string{table, page} {
 		if !strings.Contains(text, "Congestion control: reno; sender bbr, receiver cubic") {
 			t.Errorf("head:\n%s", text[:min(len(text), 3000)])
 		}
 	}
-	run, table, html = write(record("", ""))
-	for _, text := range []string{run, table, html} {
+	run, table, page = write(record("", ""))
+	for _, text := range []string{run, table, page} {
 		if strings.Contains(text, "Congestion control") {
 			t.Errorf("what is not known is told:\n%s", text[:min(len(text), 3000)])
 		}

@@ -8,14 +8,14 @@ import (
 	"zcbench/analysis"
 )
 
-// Format is one that a report is written in.
+// Format is one that a report is written in, here or elsewhere.
 type Format struct {
 	Name      string
 	TellsPlan bool // it has Set.Plan in it
 	Write     func(io.Writer, *analysis.Report) error
 }
 
-// Formats are all of them.
+// Formats are those of text.
 func Formats() []Format {
 	return []Format{
 		{"table", true, Table},
@@ -24,7 +24,6 @@ func Formats() []Format {
 		{"runs", false, writeRuns},
 		{"json", true, writeJSON},
 		{"benchfmt", false, writeBenchfmt},
-		{"html", true, HTML},
 		{"records", false, writeRecords},
 	}
 }

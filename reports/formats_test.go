@@ -3,7 +3,7 @@ package reports
 import (
 	"bytes"
 	"fmt"
-	"html"
+	stdhtml "html"
 	"io"
 	"strings"
 	"testing"
@@ -137,7 +137,7 @@ func TestReferencesOfAnotherKind(t *testing.T) {
 				if err := write(&b, r, format); err != nil {
 					t.Fatal(err)
 				}
-				text := strings.ReplaceAll(strings.Join(strings.Fields(html.UnescapeString(b.String())), " "), `\_`, "_")
+				text := strings.ReplaceAll(strings.Join(strings.Fields(stdhtml.UnescapeString(b.String())), " "), `\_`, "_")
 				if !strings.Contains(text, c.text) {
 					t.Errorf("%s: no %q", format, c.text)
 				}

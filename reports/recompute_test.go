@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"fmt"
-	"html"
+	stdhtml "html"
 	"math"
 	"os/exec"
 	"strconv"
@@ -13,6 +13,7 @@ import (
 
 	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
+	"zcbench/reports/html"
 )
 
 // recompute is an awk program that knows nothing of this package: from the
@@ -148,7 +149,7 @@ func TestPageAgreesWithCSV(t *testing.T) {
 	for _, name := range analysistest.Fixtures {
 		r := analysis.FirstLook(analysistest.Fixture(t, name))
 		var page bytes.Buffer
-		if err := HTML(&page, r); err != nil {
+		if err := html.Write(&page, r); err != nil {
 			t.Fatal(err)
 		}
 		rows := table(t, name)
@@ -171,9 +172,9 @@ func TestPageAgreesWithCSV(t *testing.T) {
 						t.Errorf("%s, %s: %s on the page, %v of %v in the CSV", c.Name(), col.Of.Name, around, half, mean)
 					}
 				}
-				want := fmt.Sprintf(`<td data-mean="%s" data-metric="%s" data-lo="%s" data-hi="%s" data-n="%s">%s`, row["mean"], col.Of.Name, row["lo95"], row["hi95"], row["n"], html.EscapeString(text))
+				want := fmt.Sprintf(`<td data-mean="%s" data-metric="%s" data-lo="%s" data-hi="%s" data-n="%s">%s`, row["mean"], col.Of.Name, row["lo95"], row["hi95"], row["n"], stdhtml.EscapeString(text))
 				if around != "" {
-					want += ` <span class="soft">` + html.EscapeString(around)
+					want += ` <span class="soft">` + stdhtml.EscapeString(around)
 				}
 				if !strings.Contains(strings.ReplaceAll(page.String(), "&#43;", "+"), want) {
 					t.Errorf("%s, %s: no %q on the page", c.Name(), col.Of.Name, want)

@@ -15,12 +15,16 @@ import (
 	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
+	"zcbench/reports/html"
 	"zcbench/results"
 )
 
-// formats are the names of all that there are.
+// allFormats are those of this package, and the page.
+func allFormats() []Format { return append(Formats(), Format{"html", true, html.Write}) }
+
+// formats are their names.
 func formats() (names []string) {
-	for _, f := range Formats() {
+	for _, f := range allFormats() {
 		names = append(names, f.Name)
 	}
 	return names
@@ -32,7 +36,7 @@ func write(w io.Writer, r *analysis.Report, format string) error { return format
 func tellsPlan(format string) bool { return formatOf(format).TellsPlan }
 
 func formatOf(name string) Format {
-	list := Formats()
+	list := allFormats()
 	return list[slices.IndexFunc(list, func(f Format) bool { return f.Name == name })]
 }
 
@@ -123,7 +127,7 @@ func TestEachEndHasItsOwnWindow(t *testing.T) {
 func bareOf(t *testing.T, page string) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := HTML(&b, analysis.FirstLook(nil)); err != nil {
+	if err := html.Write(&b, analysis.FirstLook(nil)); err != nil {
 		t.Fatal(err)
 	}
 	own := regexp.MustCompile(`(?s)<style>.*</style>|<script>.*</script>`).FindAllString(b.String(), -1)
@@ -188,7 +192,7 @@ func TestHostileText(t *testing.T) {
 		t.Errorf("control codes in %q", s)
 	}
 	b.Reset()
-	if err := HTML(&b, analysis.FirstLook(records)); err != nil {
+	if err := html.Write(&b, analysis.FirstLook(records)); err != nil {
 		t.Fatal(err)
 	}
 	s := strings.ToLower(bareOf(t, b.String()))
@@ -220,7 +224,7 @@ func TestLittleToSay(t *testing.T) {
 				t.Errorf("got %s", b.String())
 			}
 			b.Reset()
-			if err := HTML(&b, analysis.FirstLook(c.records)); err != nil {
+			if err := html.Write(&b, analysis.FirstLook(c.records)); err != nil {
 				t.Fatal(err)
 			}
 			if s := bareOf(t, b.String()); strings.Contains(s, "NaN") || strings.Contains(s, "Inf") {
@@ -241,7 +245,7 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left")
 
 func TestWriteErrorsAreTold(t *testing.T) {
 	records := analysistest.Fixture(t, "demo")
-	if Table(broken{}, analysis.FirstLook(records)) == nil || HTML(broken{}, analysis.FirstLook(records)) == nil || Run(broken{}, records[0]) == nil {
+	if Table(broken{}, analysis.FirstLook(records)) == nil || html.Write(broken{}, analysis.FirstLook(records)) == nil || Run(broken{}, records[0]) == nil {
 		t.Error("a failed write went unnoticed")
 	}
 }
@@ -260,7 +264,7 @@ func TestManyRecords(t *testing.T) {
 	}
 	start := time.Now()
 	var b bytes.Buffer
-	if err := errors.Join(Table(io.Discard, analysis.FirstLook(records)), HTML(&b, analysis.FirstLook(records))); err != nil {
+	if err := errors.Join(Table(io.Discard, analysis.FirstLook(records)), html.Write(&b, analysis.FirstLook(records))); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d records: %d bytes in %v", n, b.Len(), time.Since(start))

@@ -13,7 +13,7 @@ import (
 	"zcbench/experiment"
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
-	"zcbench/reports"
+	"zcbench/reports/html"
 	"zcbench/results"
 )
 
@@ -70,7 +70,7 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	page := filepath.Join(*dir, "report.html")
-	if err := writeTo(ctx, c, page, func(w io.Writer) error { return reports.HTML(w, analysis.FirstLook(all)) }); err != nil {
+	if err := writeTo(ctx, c, page, func(w io.Writer) error { return html.Write(w, analysis.FirstLook(all)) }); err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "page:    %s\n", page)

@@ -14,6 +14,7 @@ import (
 	"zcbench/analysis"
 	"zcbench/internal/fault"
 	"zcbench/reports"
+	"zcbench/reports/html"
 )
 
 // runReport shows what records hold.
@@ -90,8 +91,12 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 	})
 }
 
-// reportFormats are those that report writes.
-func reportFormats() []reports.Format { return reports.Formats() }
+// reportFormats are those that report writes: text, and the page.
+func reportFormats() []reports.Format {
+	list := reports.Formats()
+	page := reports.Format{Name: "html", TellsPlan: true, Write: html.Write}
+	return slices.Insert(list, len(list)-1, page) // the records themselves stay last
+}
 
 func formatNames() (names []string) {
 	for _, f := range reportFormats() {

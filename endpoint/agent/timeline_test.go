@@ -16,6 +16,7 @@ import (
 	"zcbench/endpoint/wire"
 	"zcbench/internal/testutil/tier"
 	"zcbench/reports"
+	"zcbench/reports/html"
 	"zcbench/results"
 	"zcbench/results/caveat"
 )
@@ -159,6 +160,9 @@ func TestDaysOfSamples(t *testing.T) {
 		if err := format.Write(io.Discard, r); err != nil {
 			t.Errorf("%s: %v", format.Name, err)
 		}
+	}
+	if err := html.Write(io.Discard, r); err != nil {
+		t.Error(err)
 	}
 	if err := reports.Run(io.Discard, got); err != nil {
 		t.Error(err)

@@ -1,4 +1,4 @@
-package reports
+package html
 
 import (
 	"bytes"
@@ -59,7 +59,7 @@ func TestColumns(t *testing.T) {
 			t.Errorf("%v: %q, want %q", c.values, got, c.want)
 		}
 		for i, v := range decoded(t, columnJ{c.k, got}) {
-			if w := c.values[i]; finite(w) != nil && math.Abs(v-w) > c.k/2*1.001 {
+			if w := c.values[i]; finite(w) && math.Abs(v-w) > c.k/2*1.001 {
 				t.Errorf("%v: %v again as %v", c.values, w, v)
 			}
 		}
@@ -126,7 +126,7 @@ func TestManyRunsInDetail(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := HTML(&b, r); err != nil {
+	if err := Write(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	if want := fmt.Sprintf("%d of %d runs in detail", d.Shown, d.Runs); !strings.Contains(b.String(), want) || b.Len() > 8<<20 {
@@ -149,7 +149,7 @@ func TestDetailOfAChangedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := HTML(&b, r); err != nil {
+	if err := Write(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	if s := b.String(); !strings.Contains(s, "read run 0000000000000004 again from") || strings.Count(s, `<rect class="bar `) == 0 {

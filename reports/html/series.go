@@ -1,4 +1,4 @@
-package reports
+package html
 
 import (
 	"cmp"
@@ -285,7 +285,7 @@ func tidy(m map[string]float64) map[string]float64 {
 
 // round keeps seven digits; what is no number becomes 0.
 func round(v float64) float64 {
-	if v == 0 || finite(v) == nil {
+	if v == 0 || !finite(v) {
 		return 0
 	}
 	v, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 7, 64), 64)
@@ -294,6 +294,9 @@ func round(v float64) float64 {
 	}
 	return v
 }
+
+// finite says whether JSON has such a number.
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // series puts the samples into columns of at most so many points, each the
 // mean over the time of its samples.
@@ -335,13 +338,13 @@ func (d *detailEnd) series(samples []results.Sample, points int) {
 		for chunk := range slices.Chunk(samples, merge) {
 			sum, seconds := 0.0, 0.0
 			for i := range chunk {
-				if v, ok := get(&chunk[i]); ok && finite(v) != nil {
+				if v, ok := get(&chunk[i]); ok && finite(v) {
 					t := max(chunk[i].Seconds, 1e-9)
 					sum, seconds = sum+v*t, seconds+t
 				}
 			}
 			v := sum / seconds // not a number where there is none
-			if finite(v) != nil {
+			if finite(v) {
 				largest, some = max(largest, math.Abs(v)), true
 			}
 			values = append(values, v)
@@ -352,7 +355,7 @@ func (d *detailEnd) series(samples []results.Sample, points int) {
 			if largest > 0 {
 				k = math.Pow(10, math.Floor(math.Log10(largest))-2)
 			}
-			if largest > 1e300 || finite(k) == nil || k == 0 {
+			if largest > 1e300 || !finite(k) || k == 0 {
 				continue
 			}
 			d.Series[printable.Line(name)] = columnJ{k, encode(values, k)}
@@ -385,7 +388,7 @@ func encode(values []float64, k float64) string {
 	}
 	for _, v := range values {
 		text := "x"
-		if finite(v) != nil && math.Abs(v/k) < 1e15 {
+		if finite(v) && math.Abs(v/k) < 1e15 {
 			step := int64(math.Round(v / k))
 			text = strconv.FormatInt(step-before, 10)
 			before = step

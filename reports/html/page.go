@@ -1,4 +1,6 @@
-package reports
+// Package html writes a report as one page for the browser, which needs nothing but
+// itself.
+package html
 
 import (
 	"cmp"
@@ -33,9 +35,9 @@ var (
 	pageScript string
 )
 
-// HTML writes one page that needs nothing but itself: charts, the table, what
-// did not run and why, every run, and the hosts.
-func HTML(w io.Writer, r *analysis.Report) error {
+// Write writes the page: charts, the table, what did not run and why, every run, and
+// the hosts.
+func Write(w io.Writer, r *analysis.Report) error {
 	t, err := template.New("page").Parse(pageTemplate)
 	if err != nil {
 		return fmt.Errorf("parse the page's template: %w", err)

@@ -1,4 +1,4 @@
-package reports
+package html
 
 import (
 	"bytes"
@@ -27,6 +27,7 @@ import (
 	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
 	"zcbench/internal/testutil/tier"
+	"zcbench/reports"
 )
 
 var shots = flag.String("shots", "", "directory to leave screenshots of the pages in")
@@ -92,7 +93,7 @@ func startBrowser(t *testing.T) *browser {
 func (b *browser) open(t *testing.T, r *analysis.Report, width int64) {
 	t.Helper()
 	var text bytes.Buffer
-	if err := HTML(&text, r); err != nil {
+	if err := Write(&text, r); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "report.html")
@@ -193,7 +194,8 @@ func TestPageInBrowser(t *testing.T) {
 
 	t.Run("figures are those of the CSV", func(t *testing.T) {
 		var text bytes.Buffer
-		if err := write(&text, r, "csv"); err != nil {
+		asCSV := slices.IndexFunc(reports.Formats(), func(f reports.Format) bool { return f.Name == "csv" })
+		if err := reports.Formats()[asCSV].Write(&text, r); err != nil {
 			t.Fatal(err)
 		}
 		lines, err := csv.NewReader(&text).ReadAll()

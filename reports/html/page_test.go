@@ -1,4 +1,4 @@
-package reports
+package html
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ import (
 func TestHTML(t *testing.T) {
 	for _, name := range analysistest.Fixtures {
 		var b bytes.Buffer
-		if err := HTML(&b, analysis.FirstLook(analysistest.Fixture(t, name))); err != nil {
+		if err := Write(&b, analysis.FirstLook(analysistest.Fixture(t, name))); err != nil {
 			t.Fatal(err)
 		}
 		analysistest.Golden(t, name+".html", []byte(bare(t, b.String())))
@@ -61,7 +61,7 @@ func TestIntervalsHaveTwoEnds(t *testing.T) {
 		{"single runs", []results.Record{run("a", 50), run("b", 10), run("c", 20)}, 0, 0, "one run: how much runs differ is not known; 2 others may be as high"},
 	} {
 		var b bytes.Buffer
-		if err := HTML(&b, analysis.FirstLook(c.records)); err != nil {
+		if err := Write(&b, analysis.FirstLook(c.records)); err != nil {
 			t.Fatal(err)
 		}
 		page := bare(t, b.String())
@@ -90,7 +90,7 @@ func TestChartsAreWholeAndRight(t *testing.T) {
 		{"pair", []int{5, 9, 9, 13, 13, 9}, []int{25, 45, 45, 65, 65, 45}},
 	} {
 		var b bytes.Buffer
-		if err := HTML(&b, analysis.FirstLook(analysistest.Fixture(t, c.fixture))); err != nil {
+		if err := Write(&b, analysis.FirstLook(analysistest.Fixture(t, c.fixture))); err != nil {
 			t.Fatal(err)
 		}
 		figures := regexp.MustCompile(`(?s)<figure class="chart".*?</figure>`).FindAllString(b.String(), -1)

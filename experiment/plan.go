@@ -251,7 +251,7 @@ func (p *Plan) Only(filter string) error {
 	return nil
 }
 
-// onlyTerms are parted by commas, or by blanks where all that stands between
+// onlyTerms are separated by commas, or by blanks where all that stands between
 // two is a term.
 func onlyTerms(filter string) (terms []string) {
 	for text := range strings.SplitSeq(filter, ",") {

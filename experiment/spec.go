@@ -204,7 +204,7 @@ func (s *Spec) SetRepeats(n int) error {
 	return nil
 }
 
-// SetBase gives a flag of all runs, as base does; axes come before it.
+// SetBase gives a flag of all runs, as base does; axes take precedence.
 func (s *Spec) SetBase(flag string, values ...string) error {
 	for _, v := range values {
 		if err := s.known[flag].Check(v); err != nil {

@@ -54,14 +54,14 @@ func (devmemEngine) Layout() endpoint.Layout {
 		ZeroCopy: true,
 		Syscalls: []string{devmemRecvmsg: "recvmsg", devmemSetsockopt: "setsockopt", devmemIoctl: "ioctl"},
 		Extra: []string{
-			// Pieces of the dma-buf, entries they were given back by, and
-			// calls that freed not all of theirs.
+			// Frags, the ranges they were recycled in, and calls that recycled
+			// not all of theirs.
 			devmemTokens: "tokens", devmemRanges: "token_ranges", devmemPartial: "partial_frees",
-			// Bytes beside pieces in the dma-buf; bytes of which nothing
-			// was in it, so that they came by another queue.
+			// Bytes beside frags in the dma-buf (SCM_DEVMEM_LINEAR); bytes of
+			// messages without any, which came by another queue.
 			devmemLinear: "linear_bytes", devmemPlain: "plain_bytes",
 			devmemControlFull: "control_full",
-			// Calls of recvmsg by the pieces they gave.
+			// Calls of recvmsg by the frags they gave.
 			devmemFew: "recvmsg_frags_below_512", devmemSome: "recvmsg_frags_512_to_1024", devmemMany: "recvmsg_frags_above_1024",
 		},
 	}
@@ -71,10 +71,10 @@ func (devmemEngine) Options() []endpoint.Option {
 	return append(endpoint.MemoryOptions("64M", "bytes of the dma-buf that all queues share"),
 		endpoint.Option{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
 		endpoint.Option{Name: "queues", Default: "1", Min: 1, Max: 64, Doc: "hardware queues"},
-		endpoint.Option{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one piece of the dma-buf that the NIC fills, a power of two; 0 is a page (others: Linux 7.3, a NIC that can, and memory in pieces as large: --mem hugepages)"},
-		endpoint.Option{Name: "token-batch", Default: "1024", Min: 1, Max: abi.MAX_DONTNEED_FRAGS, Doc: "pieces to give back in one call, as ranges where they are consecutive; at most an eighth of the dma-buf over all flows"},
+		endpoint.Option{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer within the dma-buf, a power of two; 0 is a page (others: Linux 7.3, a NIC that can, and memory contiguous over as much: --mem hugepages)"},
+		endpoint.Option{Name: "token-batch", Default: "1024", Min: 1, Max: abi.MAX_DONTNEED_FRAGS, Doc: "frags to recycle in one call (SO_DEVMEM_DONTNEED), as ranges where their tokens are consecutive; at most an eighth of the dma-buf over all flows"},
 		endpoint.Option{Name: "read", Default: "64M", Min: 4096, Max: 1 << 30, Doc: "bytes to ask for in one recvmsg, whatever --length is"},
-		endpoint.Option{Name: "frags", Default: "0", Min: 0, Max: 1 << 20, Doc: "pieces that one recvmsg has room to name; 0 is one for each that the dma-buf has"},
+		endpoint.Option{Name: "frags", Default: "0", Min: 0, Max: 1 << 20, Doc: "frags that one recvmsg has room to name in control messages; 0 is one for each buffer that the dma-buf has"},
 	)
 }
 
@@ -459,7 +459,7 @@ func (w *devmemWorker) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 		}
 	}
 	err := w.receive(c)
-	return errors.Join(err, w.giveBack(c))
+	return errors.Join(err, w.recycle(c))
 }
 
 // hold keeps a connection's receive buffer within its share.
@@ -552,7 +552,7 @@ func (w *devmemWorker) deliver(c endpoint.Conn, n int, control, linear []byte) e
 		direct += size
 		frags++
 		if w.tokens.add(f.FragToken) {
-			if err := w.giveBack(c); err != nil {
+			if err := w.recycle(c); err != nil {
 				return err
 			}
 		}
@@ -592,16 +592,16 @@ func (w *devmemWorker) count(n *endpoint.Counters, direct, copied, frags uint64)
 	}
 }
 
-// giveBack returns all tokens held.
-func (w *devmemWorker) giveBack(c endpoint.Conn) error {
+// recycle returns all tokens held.
+func (w *devmemWorker) recycle(c endpoint.Conn) error {
 	for w.tokens.used > 0 {
 		freed, e := abi.DevmemDontneed(c.FD, w.tokens.ranges[:w.tokens.used])
 		c.Counters.Syscalls[devmemSetsockopt].Add(1)
 		if e != 0 {
-			return fmt.Errorf("give back %d pieces of the dma-buf: %w", w.tokens.held, e)
+			return fmt.Errorf("recycle %d frags of the dma-buf (SO_DEVMEM_DONTNEED): %w", w.tokens.held, e)
 		}
 		if freed == 0 || freed > w.tokens.held {
-			return fmt.Errorf("the kernel freed %d pieces of the dma-buf, of %d given back", freed, w.tokens.held)
+			return fmt.Errorf("the kernel recycled %d frags of the dma-buf, of %d", freed, w.tokens.held)
 		}
 		c.Counters.Extra[devmemRanges].Add(uint64(w.tokens.used))
 		if freed < w.tokens.held {

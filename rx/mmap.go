@@ -52,7 +52,7 @@ func (mmap) Layout() endpoint.Layout {
 func (mmap) Options() []endpoint.Option {
 	return []endpoint.Option{
 		{Name: "chunk", Default: "2M", Min: 4096, Max: 64 << 20, Doc: "bytes to wait for (SO_RCVLOWAT) and to map in one call; whole pages, and no more than half of the receive buffer"},
-		{Name: "map", Default: "2M", Min: 4096, Max: 256 << 20, Doc: "bytes to map before all pages are given back at once; at least chunk"},
+		{Name: "map", Default: "2M", Min: 4096, Max: 256 << 20, Doc: "bytes to map before all pages are released at once; at least chunk"},
 		{Name: "copybuf", Default: "64K", Min: 0, Max: 1 << 20, Doc: "bytes the kernel may copy in the same call where a page cannot be mapped; 0 leaves them to recv"},
 		endpoint.Switch("tlb-clean-hint", true, "tell the kernel that the mapping was emptied, so that it need not (Linux 5.11)"),
 	}

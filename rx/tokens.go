@@ -2,7 +2,7 @@ package rx
 
 import "zcbench/internal/abi"
 
-// tokens are those of pieces that were read and are not given back yet, as
+// tokens are those of frags that were read and are not recycled yet, as
 // ranges of consecutive ones: the kernel hands out the lowest free token, so
 // that most of a burst is one range and costs one entry, not hundreds.
 type tokens struct {
@@ -12,7 +12,7 @@ type tokens struct {
 	limit  int // of tokens held, at most MAX_DONTNEED_FRAGS
 }
 
-// add takes one more and says whether all must be given back before the next.
+// add takes one more and says whether all must be recycled before the next.
 func (t *tokens) add(token uint32) (full bool) {
 	t.held++
 	if t.used > 0 {

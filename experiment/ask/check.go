@@ -240,7 +240,7 @@ func (k *Known) CheckOptions(r *Run) error {
 }
 
 // giveOptions turns the fields that are options into options of the receive engine;
-// options given by name come before them. The engine then says whether its options
+// options given by name take precedence. The engine then says whether its options
 // are right.
 func (k *Known) giveOptions(r *Run) error {
 	if len(r.own) == 0 {

@@ -14,7 +14,7 @@ func ParseCPUs(flag, v string) (first, second []int, err error) {
 	}
 	parts := strings.Split(v, ",")
 	if len(parts) > 2 {
-		return nil, nil, bad("%s %q: one comma parts the two ends; join CPUs of one end with + or -", flag, v)
+		return nil, nil, bad("%s %q: one comma separates the two ends; join CPUs of one end with + or -", flag, v)
 	}
 	lists := make([][]int, 2)
 	for i, part := range parts {

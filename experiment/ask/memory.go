@@ -49,7 +49,7 @@ func (m *memory) Set(v string) error {
 }
 
 // GiveMemory turns --mem into options of the engines of this command's ends;
-// options given by name come before it.
+// options given by name take precedence.
 func (k *Known) GiveMemory(r *Run, roles ...endpoint.Role) error {
 	if r.memory.options == nil {
 		return nil

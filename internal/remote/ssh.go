@@ -21,7 +21,7 @@ import (
 )
 
 // CommandEnv names the environment variable with the ssh command to use, words
-// parted by spaces: "ssh -F ./config".
+// separated by spaces: "ssh -F ./config".
 const CommandEnv = "ZCBENCH_SSH"
 
 // Host is a machine that ssh reaches and where this program's copy lies.

@@ -149,33 +149,7 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 	}
 	defer stop()
 	requests := make(chan wire.Message, 1)
-	go func() {
-		c.link.Reads()
-		for {
-			m, err := c.link.Receive()
-			if err == nil && m.Error != nil {
-				err = fmt.Errorf("%w: %w%s", errPeerGone, m.Error.Err(), c.link.Excuse())
-			}
-			if err != nil {
-				if errors.Is(err, wire.ErrGarbage) {
-					_ = c.link.SendError(fault.Errorf(fault.Failed, "%w", err))
-				}
-				if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) {
-					err = fmt.Errorf("%w%s", errPeerGone, c.link.Excuse())
-				}
-				cancel(err)
-				return
-			}
-			select {
-			case requests <- m:
-			default: // who takes no answer may have the reader wait for ever, and hear no silence
-				err := fault.Errorf(fault.Failed, "%w: it asks before it has the answer", wire.ErrGarbage)
-				_ = c.link.SendError(err)
-				cancel(err)
-				return
-			}
-		}
-	}()
+	go c.read(requests)
 	defer func() {
 		c.drop()
 		c.endWatch()
@@ -186,77 +160,128 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 	c.link.SetDeadline(0)
 	c.expect("ask for a run", talkWait)
 	defer c.expect("", 0)
+	return c.talk(ctx, requests)
+}
+
+// read takes what the driver says, until the link closes or it says what is none.
+func (c *conversation) read(requests chan<- wire.Message) {
+	c.link.Reads()
+	for {
+		m, err := c.link.Receive()
+		if err == nil && m.Error != nil {
+			err = fmt.Errorf("%w: %w%s", errPeerGone, m.Error.Err(), c.link.Excuse())
+		}
+		if err != nil {
+			if errors.Is(err, wire.ErrGarbage) {
+				_ = c.link.SendError(fault.Errorf(fault.Failed, "%w", err))
+			}
+			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) {
+				err = fmt.Errorf("%w%s", errPeerGone, c.link.Excuse())
+			}
+			c.cancel(err)
+			return
+		}
+		select {
+		case requests <- m:
+		default: // who takes no answer may have the reader wait for ever, and hear no silence
+			err := fault.Errorf(fault.Failed, "%w: it asks before it has the answer", wire.ErrGarbage)
+			_ = c.link.SendError(err)
+			c.cancel(err)
+			return
+		}
+	}
+}
+
+// talk answers what the driver asks until the link closes, which is no error, or ctx ends.
+func (c *conversation) talk(ctx context.Context, requests <-chan wire.Message) error {
 	answered := wire.Monotonic()
 	c.idle = wire.OwedWait
 	idle := time.NewTimer(wire.OwedWait)
 	for {
 		select {
 		case <-ctx.Done():
-			err := context.Cause(ctx)
-			if _, silent := errors.AsType[*wire.Silence](err); silent && c.over {
-				return nil // with a run that came to its end, as its record says
-			}
-			if c.run != nil && !c.begun && c.run.host != nil {
-				if crowd := c.run.host.crowd(); crowd != "" {
-					return fmt.Errorf("%w; %s", err, crowd)
-				}
-			}
-			if !errors.Is(err, errPeerGone) || c.run != nil {
-				return err
-			}
-			return nil
+			return c.ended(context.Cause(ctx))
 		case <-idle.C:
 			if left := c.link.Owes(answered, c.idle); c.link.Within() || left > 0 {
 				idle.Reset(max(left, wire.OwedWait/8))
 				continue
 			}
-			err := fault.Errorf(fault.Failed, "%s: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs)", a.driver(), c.idle.Seconds())
-			if s := c.link.Quiet(); s != nil { // as where an interface is gone, which s says
-				err = fault.Errorf(fault.Failed, "%s: %w", a.driver(), s)
-			}
-			c.link.LastWords(fault.Errorf(fault.Failed, "this end was asked for nothing in %.0f s, and closed the connection", c.idle.Seconds()))
-			if c.over {
-				return nil // with a run that came to its end
-			}
-			return err
+			return c.forgotten()
 		case m := <-requests:
 			c.idle, c.over = wire.OwedWait, false
 			err := contain(func() error { return c.handle(ctx, m) })
 			answered = wire.Monotonic()
 			idle.Reset(c.idle)
 			if err != nil {
-				if fault.Of(err) == fault.PeerGone && !c.link.Within() {
-					select { // why may be on its way
-					case <-ctx.Done():
-					case <-time.After(wire.EndedWait):
-					}
-				}
-				if cause := context.Cause(ctx); cause != nil {
-					err = cause // not that a closed link is closed
-				}
-				if a.Observe != nil {
-					if c.run != nil && c.begun {
-						rec := c.failed(err)
-						a.Observe(Event{Record: &rec})
-					}
-					// Else it is this function's own result.
-					if cause := context.Cause(ctx); cause == nil || errors.Is(cause, errPeerGone) {
-						a.tell(c.peer, err, !c.trusted)
-					}
-				}
-				c.drop()
-				if ctx.Err() == nil {
-					if err := c.link.SendError(err); err != nil {
-						return err
-					}
+				if err := c.failedAt(ctx, err); err != nil {
+					return err
 				}
 			}
 			if !c.trusted && c.run == nil {
-				a.place.leave(c)
+				c.agent.place.leave(c)
 			}
 			c.link.Busy(0)
 		}
 	}
+}
+
+// ended is what a conversation that something ended comes to; nil: it was over.
+func (c *conversation) ended(cause error) error {
+	if _, silent := errors.AsType[*wire.Silence](cause); silent && c.over {
+		return nil // with a run that came to its end, as its record says
+	}
+	if c.run != nil && !c.begun && c.run.host != nil {
+		if crowd := c.run.host.crowd(); crowd != "" {
+			return fmt.Errorf("%w; %s", cause, crowd)
+		}
+	}
+	if !errors.Is(cause, errPeerGone) || c.run != nil {
+		return cause
+	}
+	return nil
+}
+
+// forgotten leaves a driver that is there and has long asked for nothing.
+func (c *conversation) forgotten() error {
+	err := fault.Errorf(fault.Failed, "%s: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs)", c.agent.driver(), c.idle.Seconds())
+	if s := c.link.Quiet(); s != nil { // as where an interface is gone, which s says
+		err = fault.Errorf(fault.Failed, "%s: %w", c.agent.driver(), s)
+	}
+	c.link.LastWords(fault.Errorf(fault.Failed, "this end was asked for nothing in %.0f s, and closed the connection", c.idle.Seconds()))
+	if c.over {
+		return nil // with a run that came to its end
+	}
+	return err
+}
+
+// failedAt drops what was being done when a request failed, and tells who sees this
+// end and the driver why. Its own error is that the driver cannot be told.
+func (c *conversation) failedAt(ctx context.Context, err error) error {
+	a := c.agent
+	if fault.Of(err) == fault.PeerGone && !c.link.Within() {
+		select { // why may be on its way
+		case <-ctx.Done():
+		case <-time.After(wire.EndedWait):
+		}
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // not that a closed link is closed
+	}
+	if a.Observe != nil {
+		if c.run != nil && c.begun {
+			rec := c.failed(err)
+			a.Observe(Event{Record: &rec})
+		}
+		// Else it is what the conversation itself comes to.
+		if cause := context.Cause(ctx); cause == nil || errors.Is(cause, errPeerGone) {
+			a.tell(c.peer, err, !c.trusted)
+		}
+	}
+	c.drop()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return c.link.SendError(err)
 }
 
 // driver is what a user calls the zcbench that drives this end: of rx a sender, and of

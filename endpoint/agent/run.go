@@ -271,34 +271,51 @@ func (r *run) measure(at int64, live func(wire.Sample)) (*wire.Result, error) {
 		}
 		return nil, context.Cause(r.ctx)
 	}
-	early := s.early
 	if s.flows.Swallowed() {
 		return nil, r.blackHole(s.sockets.MSS)
 	}
-	if !early && r.p.Role == endpoint.TX {
+	cut, err := r.drain(s, done)
+	if err != nil {
+		return nil, err
+	}
+	<-listened
+	res, err := s.finish(cut)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.complete(res, s, cut, connected, unread); err != nil {
+		return nil, err
+	}
+	r.whole = !cut
+	return res, nil
+}
+
+// drain ends the streams once the window has closed; cut says that payload was still in
+// flight then, and was cut off.
+func (r *run) drain(s *sampler, done *outcome) (cut bool, err error) {
+	if !s.early && r.p.Role == endpoint.TX {
 		// A sender goes on a little, so that its peer's window closes
 		// under load too.
 		done.wait(r.ctx, wire.Tail)
 	}
 	r.stop.Request()
-	drain := wire.Tail + wire.DrainWait
+	limit := wire.Tail + wire.DrainWait
 	// Where it has little CPU, it may be late for its window before, and now for this.
-	r.link.Busy(drain + 2*wire.DrainWait)
+	r.link.Busy(limit + 2*wire.DrainWait)
 	if r.p.Raw && r.p.Role == endpoint.RX {
-		drain = 0 // a foreign sender ends when it likes
+		limit = 0 // a foreign sender ends when it likes
 	}
-	cut := !done.wait(r.ctx, drain)
-	if cut {
+	if cut = !done.wait(r.ctx, limit); cut {
 		r.shutdown()
 		done.wait(context.Background(), wire.DrainWait)
 	}
 	if r.ctx.Err() != nil {
-		return nil, context.Cause(r.ctx)
+		return cut, context.Cause(r.ctx)
 	}
 	err = done.err
 	if wire.IsReset(err) {
-		if early {
-			return nil, fault.Errorf(fault.PeerGone, "%s engine %s: %w", r.p.Role, r.engine.Name(), err)
+		if s.early {
+			return cut, fault.Errorf(fault.PeerGone, "%s engine %s: %w", r.p.Role, r.engine.Name(), err)
 		}
 		cut, err = true, nil // we did that, or the other end
 	}
@@ -306,33 +323,32 @@ func (r *run) measure(at int64, live func(wire.Sample)) (*wire.Result, error) {
 		if down := s.changes.down(); down != "" {
 			err = fmt.Errorf("%w; %s", err, down)
 		}
-		return nil, fmt.Errorf("%s engine %s: %w", r.p.Role, r.engine.Name(), err)
+		return cut, fmt.Errorf("%s engine %s: %w", r.p.Role, r.engine.Name(), err)
 	}
-	if early && !r.p.Raw {
-		return nil, fault.Errorf(fault.PeerGone, "%s: the other end closed the data connections before the window was over", r.p.Role)
+	if s.early && !r.p.Raw {
+		return cut, fault.Errorf(fault.PeerGone, "%s: the other end closed the data connections before the window was over", r.p.Role)
 	}
-	<-listened
-	res, err := s.finish(cut)
-	if err == nil {
-		if a, b := res.Edges(); a.Bytes() == b.Bytes() {
-			if down := s.changes.down(); down != "" {
-				return nil, fault.Errorf(fault.Failed, "%s: no payload crossed in the window: %s", r.p.Role, down)
-			}
-		}
-		if unread = cmp.Or(unread, s.unread); unread == nil {
-			r.settle(res, connected, s.sockets)
-		} else {
-			res.Warnings = append(res.Warnings, caveat.Warn(caveat.SettingNotTaken, "%s: what the sockets have is not known: %v", r.p.Role, unread))
+	return cut, nil
+}
+
+// complete adds to the figures of a window what its sockets had, connected before it and
+// at its end, and whether it was cut off. That nothing crossed is an error where an
+// interface was down.
+func (r *run) complete(res *wire.Result, s *sampler, cut bool, connected taken, unread error) error {
+	if a, b := res.Edges(); a.Bytes() == b.Bytes() {
+		if down := s.changes.down(); down != "" {
+			return fault.Errorf(fault.Failed, "%s: no payload crossed in the window: %s", r.p.Role, down)
 		}
 	}
-	r.whole = err == nil && !cut
-	if err == nil && cut {
-		res.Cut = true
-		if !r.p.Raw {
-			res.Warnings = append(res.Warnings, caveat.Warn(caveat.CutOff, "%s: data was still in flight %s after the window and was cut off", r.p.Role, wire.Tail+wire.DrainWait))
-		}
+	if unread = cmp.Or(unread, s.unread); unread == nil {
+		r.settle(res, connected, s.sockets)
+	} else {
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.SettingNotTaken, "%s: what the sockets have is not known: %v", r.p.Role, unread))
 	}
-	return res, err
+	if res.Cut = cut; cut && !r.p.Raw {
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.CutOff, "%s: data was still in flight %s after the window and was cut off", r.p.Role, wire.Tail+wire.DrainWait))
+	}
+	return nil
 }
 
 // await waits for the sampler. Its thread can be stopped while this process runs,

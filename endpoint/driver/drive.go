@@ -129,15 +129,7 @@ func drive(ctx context.Context, t *Run) (results.Record, error) {
 	kin := kinOf(t.RX, t.TX)
 	rx.Want.Kin, tx.Want.Kin = kin, kin
 	rx.Want.PeerSet, tx.Want.PeerSet = tx.Want.ScopeSet, rx.Want.ScopeSet
-	var rec results.Record
-	for _, e := range ends {
-		v := &results.End{Engine: e.Want.Engine, CPUScope: string(e.Want.Scope), Syscalls: map[string]uint64{}, Counters: map[string]float64{}}
-		if e.Role == endpoint.RX {
-			rec.RX = v
-		} else {
-			rec.TX = v
-		}
-	}
+	rec := begun(ends)
 	defer t.busy(0)
 	t.busy(4 * wire.OwedWait)
 	for _, e := range ends {
@@ -153,37 +145,8 @@ func drive(ctx context.Context, t *Run) (results.Record, error) {
 	if err != nil {
 		return rec, err
 	}
-	// The receiver first: it says where it listens.
-	for _, e := range ends {
-		if e == tx && rx.c != nil {
-			tx.Want.DataPort = rx.Want.DataPort
-		}
-		t.busy(e.Want.Preparing())
-		pr, err := e.c.prepare(ctx, e.Want)
-		if err != nil {
-			if e == tx && rx.c != nil {
-				// A receiver that died meanwhile is why nobody answers the sender.
-				if died := rx.c.ended(); died != nil {
-					err = died
-				}
-			}
-			return rec, err
-		}
-		if e.Role == endpoint.RX {
-			rec.Facts.RX = pr.Facts
-		} else {
-			rec.Facts.TX = pr.Facts
-		}
-		e.Want.DataPort = pr.DataPort
-		if e == tx {
-			rx.marks = pr.Marks
-		}
-		if len(pr.Changes) > 0 {
-			if rec.Tuned == nil {
-				rec.Tuned = map[string][]string{}
-			}
-			rec.Tuned[string(e.Role)] = pr.Changes
-		}
+	if err := t.prepare(ctx, rx, tx, &rec); err != nil {
+		return rec, err
 	}
 	rec.Started = time.Now().Add(lead + rx.Want.Omit).Format(time.RFC3339Nano)
 	// Where the sender is in this process, so is what beats for the receiver.
@@ -218,6 +181,59 @@ func drive(ctx context.Context, t *Run) (results.Record, error) {
 	t.busy(wire.Telling(2 * wire.MaxMeters))
 	watts.read(ctx, &rec, rx, tx)
 	return rec, err
+}
+
+// begun is the record of a run of which nothing but its ends is known.
+func begun(ends []*end) (rec results.Record) {
+	for _, e := range ends {
+		v := &results.End{Engine: e.Want.Engine, CPUScope: string(e.Want.Scope), Syscalls: map[string]uint64{}, Counters: map[string]float64{}}
+		if e.Role == endpoint.RX {
+			rec.RX = v
+		} else {
+			rec.TX = v
+		}
+	}
+	return rec
+}
+
+// prepare has both ends prepare the run, and notes in its record what they tell of their
+// hosts. The receiver is the first: it says where it listens.
+func (t *Run) prepare(ctx context.Context, rx, tx *end, rec *results.Record) error {
+	for _, e := range []*end{rx, tx} {
+		if e.c == nil {
+			continue
+		}
+		if e == tx && rx.c != nil {
+			tx.Want.DataPort = rx.Want.DataPort
+		}
+		t.busy(e.Want.Preparing())
+		pr, err := e.c.prepare(ctx, e.Want)
+		if err != nil {
+			if e == tx && rx.c != nil {
+				// A receiver that died meanwhile is why nobody answers the sender.
+				if died := rx.c.ended(); died != nil {
+					err = died
+				}
+			}
+			return err
+		}
+		if e.Role == endpoint.RX {
+			rec.Facts.RX = pr.Facts
+		} else {
+			rec.Facts.TX = pr.Facts
+		}
+		e.Want.DataPort = pr.DataPort
+		if e == tx {
+			rx.marks = pr.Marks
+		}
+		if len(pr.Changes) > 0 {
+			if rec.Tuned == nil {
+				rec.Tuned = map[string][]string{}
+			}
+			rec.Tuned[string(e.Role)] = pr.Changes
+		}
+	}
+	return nil
 }
 
 // compareHosts holds what the run was placed for against what the two ends'

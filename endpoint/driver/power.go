@@ -41,48 +41,9 @@ type reader struct {
 // fails the trial: its user asked for it.
 func (t *Run) openPower(ctx context.Context) (*meterings, error) {
 	ms := &meterings{shared: t.shared}
-	of := func(c *Client) *reader {
-		for _, r := range ms.readers {
-			if r.c == c {
-				return r
-			}
-		}
-		ms.readers = append(ms.readers, &reader{c: c})
-		return ms.readers[len(ms.readers)-1]
-	}
-	ends := []struct {
-		c    *Client
-		role endpoint.Role
-	}{{t.RX, endpoint.RX}, {t.TX, endpoint.TX}}
-	own := 0
-	for _, e := range ends {
-		if e.c != nil {
-			own += e.c.Welcome.Power
-		}
-	}
-	if own > 2*wire.MaxMeters || own+len(t.Power) == 0 {
-		return ms, nil
-	}
-	// The ends first, whether they have meters or not: they may forbid a baseline as long.
-	for _, e := range ends {
-		if e.c != nil {
-			of(e.c)
-		}
-	}
-	for _, m := range t.Power {
-		if m.End == "" && t.RX != nil && t.TX != nil && t.shared != OneHost {
-			return nil, fault.Errorf(fault.Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", m.Spec)
-		}
-		r := of(m.By)
-		r.specs, r.ends = append(r.specs, m.Spec), append(r.ends, m.End)
-	}
-	for _, e := range ends {
-		if e.c != nil {
-			r := of(e.c)
-			for range e.c.Welcome.Power {
-				r.ends = append(r.ends, e.role)
-			}
-		}
+	own, err := t.choose(ms)
+	if err != nil || len(ms.readers) == 0 {
+		return ms, err
 	}
 	t.busy(t.Baseline + time.Duration(len(ms.readers)+own+len(t.Power))*wire.PrepareWait)
 	for _, r := range ms.readers {
@@ -113,6 +74,53 @@ func (t *Run) openPower(ctx context.Context) (*meterings, error) {
 	}
 	ms.base[1] = wire.Monotonic()
 	return ms, nil
+}
+
+// choose finds out who reads which meter; own are those that the ends' users gave.
+func (t *Run) choose(ms *meterings) (own int, err error) {
+	of := func(c *Client) *reader {
+		for _, r := range ms.readers {
+			if r.c == c {
+				return r
+			}
+		}
+		ms.readers = append(ms.readers, &reader{c: c})
+		return ms.readers[len(ms.readers)-1]
+	}
+	ends := []struct {
+		c    *Client
+		role endpoint.Role
+	}{{t.RX, endpoint.RX}, {t.TX, endpoint.TX}}
+	for _, e := range ends {
+		if e.c != nil {
+			own += e.c.Welcome.Power
+		}
+	}
+	if own > 2*wire.MaxMeters || own+len(t.Power) == 0 {
+		return own, nil
+	}
+	// The ends first, whether they have meters or not: they may forbid a baseline as long.
+	for _, e := range ends {
+		if e.c != nil {
+			of(e.c)
+		}
+	}
+	for _, m := range t.Power {
+		if m.End == "" && t.RX != nil && t.TX != nil && t.shared != OneHost {
+			return own, fault.Errorf(fault.Usage, "meter %s: the ends are two hosts: say which it reads, rx= or tx=", m.Spec)
+		}
+		r := of(m.By)
+		r.specs, r.ends = append(r.specs, m.Spec), append(r.ends, m.End)
+	}
+	for _, e := range ends {
+		if e.c != nil {
+			r := of(e.c)
+			for range e.c.Welcome.Power {
+				r.ends = append(r.ends, e.role)
+			}
+		}
+	}
+	return own, nil
 }
 
 // CheckMeters opens meters and reads each once. An error is what a run with them

@@ -49,69 +49,75 @@ func Power(rec *results.Record, all []*Meter, windows map[endpoint.Role]power.Wi
 		slices.SortStableFunc(mine, func(a, b *Meter) int {
 			return cmp.Compare(slices.Index(scopes, a.Trace.Info.Scope), slices.Index(scopes, b.Trace.Info.Scope))
 		})
-		who, bytes := string(role), rec.Bytes
-		var end *results.End
-		switch role {
-		case endpoint.RX:
-			end = rec.RX
-		case endpoint.TX:
-			end = rec.TX
-		default:
-			who = "both ends"
-		}
-		if end != nil {
-			bytes = end.Bytes
-		}
-		widestOnes := slices.DeleteFunc(slices.Clone(mine), func(m *Meter) bool { return m.Trace.Info.Scope != mine[0].Trace.Info.Scope })
-		counted, warnings := once(widestOnes, true)
+		powerOf(rec, role, mine, w, base)
+	}
+}
+
+// powerOf puts what the meters of one end said, those that see most first, into a record;
+// those of neither end are of both.
+func powerOf(rec *results.Record, role endpoint.Role, mine []*Meter, w power.Window, base *power.Window) {
+	who, bytes := string(role), rec.Bytes
+	var end *results.End
+	switch role {
+	case endpoint.RX:
+		end = rec.RX
+	case endpoint.TX:
+		end = rec.TX
+	default:
+		who = "both ends"
+	}
+	if end != nil {
+		bytes = end.Bytes
+	}
+	widestOnes := slices.DeleteFunc(slices.Clone(mine), func(m *Meter) bool { return m.Trace.Info.Scope != mine[0].Trace.Info.Scope })
+	counted, warnings := once(widestOnes, true)
+	for _, warning := range warnings {
+		rec.Warnings = append(rec.Warnings, who+", "+warning)
+	}
+	var figures, summed []results.Power
+	var parts [][]*float64
+	whole := true
+	for _, m := range mine {
+		p, warnings, err := m.figure(w, base)
 		for _, warning := range warnings {
-			rec.Warnings = append(rec.Warnings, who+", "+warning)
+			rec.Warnings = append(rec.Warnings, who+", meter "+m.Trace.Info.Name+": "+warning)
 		}
-		var figures, summed []results.Power
-		var parts [][]*float64
-		whole := true
-		for _, m := range mine {
-			p, warnings, err := m.figure(w, base)
-			for _, warning := range warnings {
-				rec.Warnings = append(rec.Warnings, who+", meter "+m.Trace.Info.Name+": "+warning)
-			}
-			m.counts = slices.Contains(counted, m)
-			if err != nil {
-				rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerMissing, "%s, meter %s: its watts are missing: %v", who, m.Trace.Info.Name, err))
-				whole = whole && !m.counts
-				continue
-			}
-			if bytes > 0 {
-				per := p.Joules / (float64(bytes) / 1e9)
-				p.JoulesPerG = &per
-			}
-			figures = append(figures, p)
-			m.measured = &p
-			if m.counts {
-				summed = append(summed, p)
-			}
-			if end != nil && m.counts {
-				parts = append(parts, m.Trace.Parts(w, edgesOf(rec.Samples, role, w.From)))
-			}
-		}
-		if len(mine) > 1 && end != nil {
-			end.Meters = figures
-		}
-		if !whole {
+		m.counts = slices.Contains(counted, m)
+		if err != nil {
+			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerMissing, "%s, meter %s: its watts are missing: %v", who, m.Trace.Info.Name, err))
+			whole = whole && !m.counts
 			continue
 		}
-		total := sumPower(summed)
-		if end == nil {
-			rec.Total.Power = total
-			continue
+		if bytes > 0 {
+			per := p.Joules / (float64(bytes) / 1e9)
+			p.JoulesPerG = &per
 		}
-		end.Power, end.Watts = total, &total.Watts
-		i := 0
-		for j := range rec.Samples {
-			if s := &rec.Samples[j]; s.End == string(role) {
-				s.Watts = sumPart(parts, i)
-				i++
-			}
+		figures = append(figures, p)
+		m.measured = &p
+		if m.counts {
+			summed = append(summed, p)
+		}
+		if end != nil && m.counts {
+			parts = append(parts, m.Trace.Parts(w, edgesOf(rec.Samples, role, w.From)))
+		}
+	}
+	if len(mine) > 1 && end != nil {
+		end.Meters = figures
+	}
+	if !whole {
+		return
+	}
+	total := sumPower(summed)
+	if end == nil {
+		rec.Total.Power = total
+		return
+	}
+	end.Power, end.Watts = total, &total.Watts
+	i := 0
+	for j := range rec.Samples {
+		if s := &rec.Samples[j]; s.End == string(role) {
+			s.Watts = sumPart(parts, i)
+			i++
 		}
 	}
 }

@@ -65,71 +65,11 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &published{topic: t.path, shapes: shapes(), messages: make(chan message, 64)}
-	if m.topic == "" || strings.ContainsAny(m.topic, "+#") {
-		return nil, noMeter("it needs one topic, without wildcards: mqtt:HOST/TOPIC")
-	}
-	if t.options["power"]+t.options["energy"] != "" {
-		s := shape{power: t.options["power"], energy: t.options["energy"]}
-		if s.inWatts, s.inJoules, err = t.scales(); err != nil {
-			return nil, err
-		}
-		m.shapes = []shape{s}
-	} else if t.options["power-unit"]+t.options["energy-unit"] != "" {
-		return nil, noMeter("a unit needs the path of what it is of: power= or energy=")
-	}
-	if m.about, err = t.info(Info{Pushed: true}); err != nil {
-		return nil, err
-	}
-	secure, err := t.flag("tls")
+	m, o, err := publishedOf(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	verify, err := t.verification()
-	if err != nil {
-		return nil, err
-	}
-	scheme, port := "tcp", "1883"
-	if secure {
-		scheme, port = "ssl", "8883"
-	} else if t.options["ca"]+t.options["pin"]+t.options["insecure"] != "" {
-		return nil, noMeter("ca, pin and insecure need tls=true")
-	}
-	t.port = cmp.Or(t.port, port)
-	for _, place := range under(t.places(ctx, "1883", "8883"), m.topic) {
-		place = "mqtt:" + place
-		if path := cmp.Or(t.options["power"], t.options["energy"]); path != "" && path != "." {
-			place += "/?" + element(path)
-		}
-		m.about.Of = append(m.about.Of, place)
-	}
-	o := mqtt.NewClientOptions().AddBroker(scheme + "://" + t.address()).SetClientID("zcbench-" + rand.Text()[:14]).
-		SetUsername(t.secrets["user"]).SetPassword(t.secrets["password"]).SetTLSConfig(verify).
-		SetConnectTimeout(patience).SetWriteTimeout(patience).SetPingTimeout(patience).SetKeepAlive(10 * time.Second).
-		SetAutoReconnect(true).SetMaxReconnectInterval(patience).SetOrderMatters(true)
-	// It reconnects by itself, and the broker has forgotten us by then.
-	subscribed := make(chan error, 1)
-	var first sync.Once
-	o.SetOnConnectHandler(func(c mqtt.Client) {
-		token := c.Subscribe(m.topic, 0, m.arrive)
-		go func() {
-			err := errors.New("the broker does not answer the subscription")
-			if token.WaitTimeout(patience) {
-				err = token.Error()
-			}
-			if s, ok := token.(*mqtt.SubscribeToken); ok && s.Result()[m.topic] == 0x80 {
-				err = fmt.Errorf("the broker does not let us read topic %s: %w", m.topic, errDenied)
-			}
-			again := true
-			first.Do(func() { again = false; subscribed <- err })
-			if again && err != nil {
-				m.keep(message{err: err})
-			}
-		}()
-	})
-	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
-		m.keep(message{err: noAnswer("the broker's connection broke: %w", err)})
-	})
+	subscribed := m.subscribe(o)
 	m.client = mqtt.NewClient(o)
 	if err := wait(ctx, m.client.Connect()); err != nil {
 		m.client.Disconnect(0)
@@ -148,6 +88,82 @@ func openMQTT(ctx context.Context, address string) (Meter, error) {
 		return nil, fmt.Errorf("broker %s: %w", t.address(), err)
 	}
 	return m, nil
+}
+
+// publishedOf is what an address describes, and how to reach its broker.
+func publishedOf(ctx context.Context, t *target) (m *published, o *mqtt.ClientOptions, err error) {
+	m = &published{topic: t.path, shapes: shapes(), messages: make(chan message, 64)}
+	if m.topic == "" || strings.ContainsAny(m.topic, "+#") {
+		return nil, nil, noMeter("it needs one topic, without wildcards: mqtt:HOST/TOPIC")
+	}
+	if t.options["power"]+t.options["energy"] != "" {
+		s := shape{power: t.options["power"], energy: t.options["energy"]}
+		if s.inWatts, s.inJoules, err = t.scales(); err != nil {
+			return nil, nil, err
+		}
+		m.shapes = []shape{s}
+	} else if t.options["power-unit"]+t.options["energy-unit"] != "" {
+		return nil, nil, noMeter("a unit needs the path of what it is of: power= or energy=")
+	}
+	if m.about, err = t.info(Info{Pushed: true}); err != nil {
+		return nil, nil, err
+	}
+	secure, err := t.flag("tls")
+	if err != nil {
+		return nil, nil, err
+	}
+	verify, err := t.verification()
+	if err != nil {
+		return nil, nil, err
+	}
+	scheme, port := "tcp", "1883"
+	if secure {
+		scheme, port = "ssl", "8883"
+	} else if t.options["ca"]+t.options["pin"]+t.options["insecure"] != "" {
+		return nil, nil, noMeter("ca, pin and insecure need tls=true")
+	}
+	t.port = cmp.Or(t.port, port)
+	for _, place := range under(t.places(ctx, "1883", "8883"), m.topic) {
+		place = "mqtt:" + place
+		if path := cmp.Or(t.options["power"], t.options["energy"]); path != "" && path != "." {
+			place += "/?" + element(path)
+		}
+		m.about.Of = append(m.about.Of, place)
+	}
+	o = mqtt.NewClientOptions().AddBroker(scheme + "://" + t.address()).SetClientID("zcbench-" + rand.Text()[:14]).
+		SetUsername(t.secrets["user"]).SetPassword(t.secrets["password"]).SetTLSConfig(verify).
+		SetConnectTimeout(patience).SetWriteTimeout(patience).SetPingTimeout(patience).SetKeepAlive(10 * time.Second).
+		SetAutoReconnect(true).SetMaxReconnectInterval(patience).SetOrderMatters(true)
+	return m, o, nil
+}
+
+// subscribe has messages of the topic kept whenever the broker is reached; what comes of
+// the first time is told.
+func (m *published) subscribe(o *mqtt.ClientOptions) (first <-chan error) {
+	// It reconnects by itself, and the broker has forgotten us by then.
+	subscribed := make(chan error, 1)
+	var once sync.Once
+	o.SetOnConnectHandler(func(c mqtt.Client) {
+		token := c.Subscribe(m.topic, 0, m.arrive)
+		go func() {
+			err := errors.New("the broker does not answer the subscription")
+			if token.WaitTimeout(patience) {
+				err = token.Error()
+			}
+			if s, ok := token.(*mqtt.SubscribeToken); ok && s.Result()[m.topic] == 0x80 {
+				err = fmt.Errorf("the broker does not let us read topic %s: %w", m.topic, errDenied)
+			}
+			again := true
+			once.Do(func() { again = false; subscribed <- err })
+			if again && err != nil {
+				m.keep(message{err: err})
+			}
+		}()
+	})
+	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) {
+		m.keep(message{err: noAnswer("the broker's connection broke: %w", err)})
+	})
+	return subscribed
 }
 
 // wait is for a token, with time-outs of the library's own, or for ctx.

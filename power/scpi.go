@@ -54,7 +54,36 @@ func openSCPI(ctx context.Context, address string) (Meter, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &scpi{target: t, power: t.options["power"], energy: t.options["energy"], wt300: t.options["power"] == "" && t.options["energy"] == ""}
+	m, err := scpiOf(t)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.connect(ctx); err != nil {
+		return nil, err
+	}
+	if m.wt300 {
+		if err := m.meet(ctx); err != nil {
+			m.Close()
+			return nil, err
+		}
+		return m, nil
+	}
+	// Whoever does not know this gets a fresh connection, on which no late answer
+	// is taken for one to the next question.
+	short, cancel := context.WithTimeout(ctx, patience/3)
+	defer cancel()
+	id, err := m.conn.ask(short, "*IDN?")
+	if err != nil {
+		m.Close()
+		id = ""
+	}
+	m.identify(ctx, id, fmt.Sprintf("?%s-%d", escaped(cmp.Or(m.power, m.energy)), max(m.powerItem, m.energyItem)))
+	return m, nil
+}
+
+// scpiOf is an instrument that an address describes, before anything is asked of it.
+func scpiOf(t *target) (m *scpi, err error) {
+	m = &scpi{target: t, power: t.options["power"], energy: t.options["energy"], wt300: t.options["power"] == "" && t.options["energy"] == ""}
 	if m.inWatts, m.inJoules, err = t.scales(); err != nil {
 		return nil, err
 	}
@@ -109,30 +138,8 @@ func openSCPI(ctx context.Context, address string) (Meter, error) {
 	} else if t.path != "" {
 		return nil, noMeter("only a WT300 has a channel in its address; say it in the queries")
 	}
-	if m.about, err = t.info(Info{}); err != nil {
-		return nil, err
-	}
-	if err := m.connect(ctx); err != nil {
-		return nil, err
-	}
-	if m.wt300 {
-		if err := m.meet(ctx); err != nil {
-			m.Close()
-			return nil, err
-		}
-		return m, nil
-	}
-	// Whoever does not know this gets a fresh connection, on which no late answer
-	// is taken for one to the next question.
-	short, cancel := context.WithTimeout(ctx, patience/3)
-	defer cancel()
-	id, err := m.conn.ask(short, "*IDN?")
-	if err != nil {
-		m.Close()
-		id = ""
-	}
-	m.identify(ctx, id, fmt.Sprintf("?%s-%d", escaped(cmp.Or(m.power, m.energy)), max(m.powerItem, m.energyItem)))
-	return m, nil
+	m.about, err = t.info(Info{})
+	return m, err
 }
 
 // identify names the instrument by its answer to *IDN? (IEEE 488.2, 10.14: maker,

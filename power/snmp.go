@@ -192,95 +192,102 @@ func (m *snmp) generic(ctx context.Context, t *target) (known Info, err error) {
 	return known, nil
 }
 
-// device takes the OIDs of a known one.
-func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
+// part is which part of a known device an address names.
+type part struct {
+	maker  string
+	pdu    uint64
+	of     bool   // an outlet, not the whole
+	number uint64 // of the outlet, or of the inlet
+}
+
+// partOf reads it off an address.
+func partOf(t *target) (p part, err error) {
 	for _, name := range []string{"power", "power-unit", "energy", "energy-unit"} {
 		if t.options[name] != "" {
-			return known, noMeter("%.20q has its own OIDs and units: leave out %s", t.path, name)
+			return p, noMeter("%.20q has its own OIDs and units: leave out %s", t.path, name)
 		}
 	}
-	pdu, err := t.number("pdu", 1, 255, 1)
-	if err != nil {
-		return known, err
+	if p.pdu, err = t.number("pdu", 1, 255, 1); err != nil {
+		return p, err
 	}
-	name, outlet, of := strings.Cut(t.path, "/")
-	number := uint64(1)
-	if of {
-		if number, err = strconv.ParseUint(outlet, 10, 16); err != nil || number == 0 {
-			return known, noMeter("an outlet is 1, 2, …")
+	var outlet string
+	p.maker, outlet, p.of = strings.Cut(t.path, "/")
+	p.number = 1
+	if p.of {
+		if p.number, err = strconv.ParseUint(outlet, 10, 16); err != nil || p.number == 0 {
+			return p, noMeter("an outlet is 1, 2, …")
 		}
 	}
 	inlet, err := t.number("inlet", 1, 255, 1)
 	if err != nil {
-		return known, err
+		return p, err
 	}
-	if t.options["inlet"] != "" && (of || name != "raritan") {
-		return known, noMeter("option inlet goes with /raritan alone")
+	if t.options["inlet"] != "" && (p.of || p.maker != "raritan") {
+		return p, noMeter("option inlet goes with /raritan alone")
 	}
-	if name == "raritan" && !of {
-		number = inlet
+	if p.maker == "raritan" && !p.of {
+		p.number = inlet
 	}
-	// Of several the first would be a part. An object that is not there is none.
-	several := func(second, what string) error {
-		values, err := m.get(ctx, second)
-		if fault.Of(err) == fault.Usage {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if n, err := snmpNumber(values[0]); err != nil || n < 0 {
-			return nil
-		}
-		return noMeter("it has several %ss: say %s=1, %s=2 …, each a meter of its own", what, what, what)
+	return p, nil
+}
+
+// whole refuses a device of which the address names the whole and which has several
+// parts: the first would be one of them. An object that is not there is none.
+func (m *snmp) whole(ctx context.Context, t *target, p part) error {
+	var second, what string
+	switch {
+	case p.maker == "apc" && !p.of && t.options["pdu"] == "":
+		second, what = fmt.Sprint(rPDU2DeviceStatusPower, ".2"), "pdu"
+	case p.maker == "raritan" && !p.of && t.options["inlet"] == "":
+		second, what = fmt.Sprintf("%s.4.%d.2.%d", measurementsInletSensor, p.pdu, activePower), "inlet"
+	default:
+		return nil
 	}
-	if name == "apc" && !of && t.options["pdu"] == "" {
-		err = several(fmt.Sprint(rPDU2DeviceStatusPower, ".2"), "pdu")
-	} else if name == "raritan" && !of && t.options["inlet"] == "" {
-		err = several(fmt.Sprintf("%s.4.%d.2.%d", measurementsInletSensor, pdu, activePower), "inlet")
+	values, err := m.get(ctx, second)
+	if fault.Of(err) == fault.Usage {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	if n, err := snmpNumber(values[0]); err != nil || n < 0 {
+		return nil
+	}
+	return noMeter("it has several %ss: say %s=1, %s=2 …, each a meter of its own", what, what, what)
+}
+
+// device takes the OIDs of a known one.
+func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
+	p, err := partOf(t)
+	if err == nil {
+		err = m.whole(ctx, t, p)
 	}
 	if err != nil {
 		return known, err
 	}
 	switch {
-	case name == "apc" && !of:
+	case p.maker == "apc" && !p.of:
 		known.Resolution = 10
-		m.power, m.inWatts = fmt.Sprint(rPDU2DeviceStatusPower, ".", pdu), 10
-		m.energy, m.inJoules = fmt.Sprint(rPDU2DeviceStatusEnergy, ".", pdu), 0.1*joulesIn["kWh"]
-	case name == "apc":
+		m.power, m.inWatts = fmt.Sprint(rPDU2DeviceStatusPower, ".", p.pdu), 10
+		m.energy, m.inJoules = fmt.Sprint(rPDU2DeviceStatusEnergy, ".", p.pdu), 0.1*joulesIn["kWh"]
+	case p.maker == "apc":
 		// Outlets are numbered through all of a group of PDUs.
 		known.Resolution = 1
-		m.power = fmt.Sprint(rPDU2OutletMeteredStatusPower, ".", number)
-		m.energy, m.inJoules = fmt.Sprint(rPDU2OutletMeteredStatusEnergy, ".", number), 0.1*joulesIn["kWh"]
+		m.power = fmt.Sprint(rPDU2OutletMeteredStatusPower, ".", p.number)
+		m.energy, m.inJoules = fmt.Sprint(rPDU2OutletMeteredStatusEnergy, ".", p.number), 0.1*joulesIn["kWh"]
 		if t.options["pdu"] != "" {
 			return known, noMeter("APC numbers outlets through all PDUs: leave out pdu")
 		}
-	case name == "apc-rpdu" && !of:
+	case p.maker == "apc-rpdu" && !p.of:
 		if t.options["pdu"] != "" {
 			return known, noMeter("the older rPDU has no others beside it: leave out pdu")
 		}
 		known.Resolution = 1
 		m.power = rPDUIdentDevicePowerWatts
-	case name == "raritan":
-		config, values := inletSensor, measurementsInletSensor
-		if of {
-			config, values = outletSensor, measurementsOutletSensor
-		}
-		sensor := func(table string, column, kind int) string {
-			return fmt.Sprintf("%s.%d.%d.%d.%d", table, column, pdu, number, kind)
-		}
-		if m.inWatts, err = m.unit(ctx, sensor(config, 6, activePower), sensor(config, 7, activePower), unitWatt); err != nil {
+	case p.maker == "raritan":
+		if err := m.raritan(ctx, p); err != nil {
 			return known, err
 		}
 		known.Resolution = m.inWatts
-		m.power, m.energy = sensor(values, 4, activePower), sensor(values, 4, activeEnergy)
-		m.valid = sensor(values, 2, activePower)
-		// Not every outlet counts; one that does has the unit to show for it.
-		if m.inJoules, err = m.unit(ctx, sensor(config, 6, activeEnergy), sensor(config, 7, activeEnergy), unitWattHour); fault.Of(err) == fault.Usage {
-			m.energy = ""
-		} else if err != nil {
-			return known, err
-		}
-		m.inJoules *= joulesIn["Wh"]
 	default:
 		return known, noMeter("the device is apc, apc/OUTLET, apc-rpdu, raritan or raritan/OUTLET; give others by their OIDs: ?power=OID")
 	}
@@ -293,6 +300,30 @@ func (m *snmp) device(ctx context.Context, t *target) (known Info, err error) {
 		}
 	}
 	return known, nil
+}
+
+// raritan takes the sensors of an inlet or an outlet, and what they count in.
+func (m *snmp) raritan(ctx context.Context, p part) (err error) {
+	config, values := inletSensor, measurementsInletSensor
+	if p.of {
+		config, values = outletSensor, measurementsOutletSensor
+	}
+	sensor := func(table string, column, kind int) string {
+		return fmt.Sprintf("%s.%d.%d.%d.%d", table, column, p.pdu, p.number, kind)
+	}
+	if m.inWatts, err = m.unit(ctx, sensor(config, 6, activePower), sensor(config, 7, activePower), unitWatt); err != nil {
+		return err
+	}
+	m.power, m.energy = sensor(values, 4, activePower), sensor(values, 4, activeEnergy)
+	m.valid = sensor(values, 2, activePower)
+	// Not every outlet counts; one that does has the unit to show for it.
+	if m.inJoules, err = m.unit(ctx, sensor(config, 6, activeEnergy), sensor(config, 7, activeEnergy), unitWattHour); fault.Of(err) == fault.Usage {
+		m.energy = ""
+	} else if err != nil {
+		return err
+	}
+	m.inJoules *= joulesIn["Wh"]
+	return nil
 }
 
 // identify names what is read: of a known device by its serial number, and of any

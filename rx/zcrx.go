@@ -251,6 +251,34 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	n := e.queues(p, o)
+	s, err := zcrxOf(p, o, n)
+	if err != nil {
+		return nil, err
+	}
+	s.tell(p, n)
+	if n == 0 && (s.area.kind == areaDMABuf || s.bufLen > unix.Getpagesize()) {
+		return nil, fault.Errorf(fault.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
+	}
+	if err := unsupported(knowsRecvZC(nil)); err != nil {
+		return nil, err
+	}
+	if s.area.most > 0 && !uring.QueryZeroCopyRX().Grow {
+		return nil, fault.Errorf(fault.Unsupported, "an area that grows (grow=%d) needs Linux 7.3: leave the option out, or give as much from the beginning (mem-size=SIZE)", s.area.most)
+	}
+	if n == 0 {
+		s.shares = make([]share, s.rings)
+		return s, unsupported(withoutQueue(nil, p.Interface))
+	}
+	if err := s.choose(p, o, n); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// zcrxOf is a session as the options want it, on n queues of a NIC, of which nothing is
+// taken yet.
+func zcrxOf(p endpoint.Params, o endpoint.Values, n int) (*zcrxSession, error) {
 	bufLen := o.Int("rx-buf-len")
 	if err := checkBufLen(bufLen); err != nil {
 		return nil, err
@@ -265,7 +293,6 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		asked:    o.Int("wait-nr"),
 		busyPoll: time.Duration(o.Int("busy-poll")) * time.Microsecond,
 	}
-	n := e.queues(p, o)
 	if err := s.area.check(bufLen, max(n, 1)); err != nil {
 		return nil, err
 	}
@@ -288,6 +315,11 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 		s.refill = max(s.area.size, s.area.most) / unix.Getpagesize()
 	}
 	s.refill = min(powerOfTwo(s.refill), maxRefill)
+	return s, nil
+}
+
+// tell says what it took of the options.
+func (s *zcrxSession) tell(p endpoint.Params, n int) {
 	p.Took("mem-size", s.area.size)
 	if s.area.most > 0 {
 		p.Took("grow", s.area.most)
@@ -301,25 +333,16 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	}
 	p.Took("rq-entries", s.refill)
 	p.Took("cq-entries", s.cq)
-	if n == 0 && (s.area.kind == areaDMABuf || bufLen > unix.Getpagesize()) {
-		return nil, fault.Errorf(fault.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
-	}
-	if err := unsupported(knowsRecvZC(nil)); err != nil {
-		return nil, err
-	}
-	if s.area.most > 0 && !uring.QueryZeroCopyRX().Grow {
-		return nil, fault.Errorf(fault.Unsupported, "an area that grows (grow=%d) needs Linux 7.3: leave the option out, or give as much from the beginning (mem-size=SIZE)", s.area.most)
-	}
-	if n == 0 {
-		s.shares = make([]share, s.rings)
-		return s, unsupported(withoutQueue(nil, p.Interface))
-	}
+}
+
+// choose finds the n queues that the session is to have, and who shares which.
+func (s *zcrxSession) choose(p endpoint.Params, o endpoint.Values, n int) error {
 	if p.Interface == "" {
-		return nil, fault.Errorf(fault.Usage, "zcrx with nodev=off needs the interface whose queue it takes: give --iface")
+		return fault.Errorf(fault.Usage, "zcrx with nodev=off needs the interface whose queue it takes: give --iface")
 	}
 	i, err := net.InterfaceByName(p.Interface)
 	if err != nil {
-		return nil, fault.Errorf(fault.Usage, "interface %s: %w", p.Interface, err)
+		return fault.Errorf(fault.Usage, "interface %s: %w", p.Interface, err)
 	}
 	s.iface = *i
 	if s.queues = p.Queues; len(s.queues) == 0 {
@@ -335,16 +358,16 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	}
 	switch {
 	case s.rings%n != 0:
-		return nil, fault.Errorf(fault.Usage, "%d rings cannot share %d queues evenly, and a flow's ring and queue would not belong together: give rings as a multiple of queues", s.rings, n)
+		return fault.Errorf(fault.Usage, "%d rings cannot share %d queues evenly, and a flow's ring and queue would not belong together: give rings as a multiple of queues", s.rings, n)
 	case s.rings > n && !uring.QueryZeroCopyRX().Share:
-		return nil, fault.Errorf(fault.Unsupported, "rings that share a queue need Linux 6.19: leave the option queues out")
+		return fault.Errorf(fault.Unsupported, "rings that share a queue need Linux 6.19: leave the option queues out")
 	}
 	s.fds = make([]atomic.Int32, s.flows)
 	s.watches = make([]watch, s.rings)
 	if s.netdev, err = netdev.Dial(); err != nil {
-		return nil, fmt.Errorf("%w (zcrx needs Linux 6.15)", err)
+		return fmt.Errorf("%w (zcrx needs Linux 6.15)", err)
 	}
-	return s, nil
+	return nil
 }
 
 // maxRefill is the kernel's limit for a refill queue.

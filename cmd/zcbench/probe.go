@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"text/tabwriter"
 
 	"golang.org/x/sys/unix"
@@ -73,19 +74,7 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 	if *fix {
 		return probeFix(ctx, c, *iface, *apply, *asJSON)
 	}
-	var all []finding
-	for _, d := range []struct {
-		name    string
-		engines []endpoint.Engine
-	}{{"tx", txEngines()}, {"rx", rxEngines()}} {
-		for _, e := range d.engines {
-			v := finding{d.name, e.Name(), e.Probe(*iface), []option{}}
-			for _, o := range e.Options() {
-				v.Options = append(v.Options, option{o.Name, o.Default, o.Doc})
-			}
-			all = append(all, v)
-		}
-	}
+	all := probeEngines(*iface)
 	counted, err := probeInstruments(*iface)
 	if err != nil {
 		return err
@@ -93,8 +82,30 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 	if *asJSON {
 		return printJSON(c.stdout, map[string]any{"schema": "zcbench-probe/1", "version": version, "kernel": kernelRelease(), "interface": *iface, "engines": all, "counters": counted})
 	}
-	fmt.Fprintf(c.stdout, "zcbench %s on Linux %s\n\n", version, kernelRelease())
-	w := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+	return showFindings(c.stdout, all, counted, *options)
+}
+
+// probeEngines asks all of both directions.
+func probeEngines(iface string) (all []finding) {
+	for _, d := range []struct {
+		name    string
+		engines []endpoint.Engine
+	}{{"tx", txEngines()}, {"rx", rxEngines()}} {
+		for _, e := range d.engines {
+			v := finding{d.name, e.Name(), e.Probe(iface), []option{}}
+			for _, o := range e.Options() {
+				v.Options = append(v.Options, option{o.Name, o.Default, o.Doc})
+			}
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// showFindings prints what a host can do, and what engines can be told.
+func showFindings(out io.Writer, all []finding, counted []reader, options bool) error {
+	fmt.Fprintf(out, "zcbench %s on Linux %s\n\n", version, kernelRelease())
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "end\tengine\tcan\twhy, and what would change it")
 	for _, v := range all {
 		why := v.Reason
@@ -107,7 +118,7 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 	for _, v := range counted {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", v.Name, v.Answer, cmp.Or(v.Reason, v.About))
 	}
-	if err := w.Flush(); err != nil || !*options {
+	if err := w.Flush(); err != nil || !options {
 		return err
 	}
 	fmt.Fprintln(w, "\nend\tengine\toption\tdefault\twhat")

@@ -135,7 +135,8 @@ func (r *Report) has(m Metric) bool {
 }
 
 // ErrNothingToCompare says that two sets have no cell in common.
-var ErrNothingToCompare = errors.New("no cell of the one is in the other: neither by id, nor by axes, nor by engines; --group-by names what to match by")
+var ErrNothingToCompare = errors.New(
+	"no cell of the one is in the other: neither by id, nor by axes, nor by engines; --group-by names what to match by")
 
 // match pairs the cells of a and b.
 func (c *Comparison) match(a, b *Report, grouped bool) {
@@ -239,7 +240,8 @@ func compare(x, y *Cell, m Metric) Change {
 	}
 	t := benchmath.DefaultThresholds
 	t.CompareAlpha = alpha
-	result := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(c.Old.values), &t), benchmath.NewSample(slices.Clone(c.New.values), &t))
+	result := benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(c.Old.values), &t),
+		benchmath.NewSample(slices.Clone(c.New.values), &t))
 	c.P, c.Significant = result.P, result.P < alpha
 	if c.Old.Median != 0 {
 		c.Percent = 100 * (c.New.Median - c.Old.Median) / math.Abs(c.Old.Median)
@@ -397,7 +399,8 @@ func (c *Comparison) environment() {
 			slices.Sort(names)
 			for _, name := range names {
 				if !slices.Equal(x[name], y[name]) && !strings.HasPrefix(name, "process.") {
-					texts = add(texts, fmt.Sprintf("%s %s → %s", name, or(strings.Join(x[name], " / "), "unknown"), or(strings.Join(y[name], " / "), "unknown")))
+					texts = add(texts, fmt.Sprintf("%s %s → %s", name, or(strings.Join(x[name], " / "), "unknown"),
+						or(strings.Join(y[name], " / "), "unknown")))
 				}
 			}
 		}
@@ -474,17 +477,20 @@ func (c *Comparison) Remarks() []string {
 			list = append(list, p.old.label()+" is not the same in both: "+p.differs)
 		}
 		if a, b := controlsOf([]*Cell{p.old}), controlsOf([]*Cell{p.new}); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
-			list = append(list, fmt.Sprintf("%s has another congestion control: %s → %s", p.old.label(), strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
+			list = append(list, fmt.Sprintf("%s has another congestion control: %s → %s", p.old.label(),
+				strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
 		}
 		for _, e := range []struct {
 			name string
 			of   func(*results.Record) *results.End
 		}{{"sender", txEnd}, {"receiver", rxEnd}} {
 			if a, b := clocksOf([]*Cell{p.old}, e.of), clocksOf([]*Cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
-				list = append(list, fmt.Sprintf("%s: the %s's CPU is by another clock: %s → %s", p.old.label(), e.name, strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
+				list = append(list, fmt.Sprintf("%s: the %s's CPU is by another clock: %s → %s", p.old.label(), e.name,
+					strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
 			}
 			if a, b := metersOf([]*Cell{p.old}, e.of), metersOf([]*Cell{p.new}, e.of); len(a) > 0 && len(b) > 0 && !slices.Equal(a, b) {
-				list = append(list, fmt.Sprintf("%s: the %s's power is of another meter: %s → %s", p.old.label(), e.name, strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
+				list = append(list, fmt.Sprintf("%s: the %s's power is of another meter: %s → %s", p.old.label(), e.name,
+					strings.Join(printable.Shorten(a), " / "), strings.Join(printable.Shorten(b), " / ")))
 			}
 		}
 		if Known("gbps").Over(p.old.Runs).bimodal || Known("gbps").Over(p.new.Runs).bimodal {

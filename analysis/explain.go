@@ -91,7 +91,8 @@ func (r *Report) Explain(name string) (*Explanation, error) {
 	}
 	if len(runs) == 0 {
 		status, why := c.Unmeasured()
-		return &Explanation{Verdict: fmt.Sprintf("%s: %s, so there is nothing to explain: %s.", c.label(), status, strings.TrimSuffix(why, "."))}, nil
+		return &Explanation{Verdict: fmt.Sprintf("%s: %s, so there is nothing to explain: %s.", c.label(), status,
+			strings.TrimSuffix(why, "."))}, nil
 	}
 	const most = 20 // a long series says no more, and whole records are large
 	shown := nearMedian(runs)
@@ -237,12 +238,14 @@ func (d *diagnosis) disturbances(r *results.Record) {
 	} {
 		var ends []string
 		for _, e := range []struct{ role, name string }{{"tx: ", "the sender"}, {"rx: ", "the receiver"}} {
-			if slices.ContainsFunc(r.Warnings, func(text string) bool { return strings.HasPrefix(text, e.role) && caveat.CodeOf(text) == w.code }) {
+			warned := func(text string) bool { return strings.HasPrefix(text, e.role) && caveat.CodeOf(text) == w.code }
+			if slices.ContainsFunc(r.Warnings, warned) {
 				ends = append(ends, e.name)
 			}
 		}
 		if len(ends) > 0 {
-			d.also = append(d.also, fmt.Sprintf("%s, at %s, so what was full may be so by them [%s]", w.what, strings.Join(ends, " and "), w.code))
+			d.also = append(d.also, fmt.Sprintf("%s, at %s, so what was full may be so by them [%s]", w.what, strings.Join(ends, " and "),
+				w.code))
 		}
 	}
 }
@@ -256,10 +259,12 @@ func (d *diagnosis) decide(e *evidence) {
 		d.cause, d.why = byLink, e.linkText
 	case rx.full() && tx.full() && e.rwnd >= limitMost:
 		d.cause, d.why = byReceiverCPU, fmt.Sprintf(
-			"%s, and though %s, TCP waited for the receiver's window for %.0f %% of the time it had something to send", rx.text, tx.text, e.rwnd)
+			"%s, and though %s, TCP waited for the receiver's window for %.0f %% of the time it had something to send", rx.text, tx.text,
+			e.rwnd)
 	case rx.full() && tx.full() && e.rwnd <= limitLeast:
 		d.cause, d.why = bySender, fmt.Sprintf(
-			"%s, and though %s, TCP hardly waited for the receiver's window (%.0f %% of the time it had something to send)", tx.text, rx.text, e.rwnd)
+			"%s, and though %s, TCP hardly waited for the receiver's window (%.0f %% of the time it had something to send)", tx.text,
+			rx.text, e.rwnd)
 	case rx.full() && tx.full():
 		d.cause, d.why = byBothCPUs, rx.text+", "+tx.text
 	case rx.full():
@@ -280,7 +285,8 @@ func (d *diagnosis) decide(e *evidence) {
 	case e.resent >= 10*lossMuch:
 		d.cause, d.why, e.limitByResent = byLoss, e.resentText+", and no CPU was full", true
 	case e.rwnd >= limitMost:
-		d.cause, d.why = byReceiverWait, fmt.Sprintf("TCP waited for its window for %.0f %% of the time it had something to send; %s", e.rwnd, rx.text)
+		d.cause, d.why = byReceiverWait, fmt.Sprintf("TCP waited for its window for %.0f %% of the time it had something to send; %s",
+			e.rwnd, rx.text)
 	default:
 		d.why = e.nothingFull()
 	}
@@ -378,7 +384,8 @@ func usageOf(r *results.Record, settings facts, e *results.End, role string) usa
 	case len(e.CPUs) > 0 && e.CPUScope != "thread":
 		best := slices.MaxFunc(e.CPUs, func(a, b results.CPUTime) int { return cmp.Compare(a.AtMost(), b.AtMost()) })
 		u.least, u.most, u.softirq = best.AtLeast(), best.AtMost(), best.States["softirq"]+best.States["irq"]
-		u.text = fmt.Sprintf("%s busiest CPU, %d, was busy for %s %% (%.1f %% in softirq)", name, best.CPU, fromTo(u.least, u.most), u.softirq)
+		u.text = fmt.Sprintf("%s busiest CPU, %d, was busy for %s %% (%.1f %% in softirq)", name, best.CPU, fromTo(u.least, u.most),
+			u.softirq)
 	case e.CPUPercent != nil:
 		n, what := 0, "CPU"
 		switch e.CPUScope {
@@ -530,13 +537,15 @@ func (d *diagnosis) copies(r *results.Record) {
 		unknown := max(uint64(e.end.Counters["copy_unknown_bytes"]), e.end.UnknownBytes)
 		copied := 100 * float64(e.end.CopiedBytes-min(unknown, e.end.CopiedBytes)) / float64(e.end.Bytes)
 		if unknown > 0 {
-			d.unknown = append(d.unknown, fmt.Sprintf("how much of %s that %s moved at the %s the kernel copied", digits.Bytes(unknown), printable.Line(e.end.Engine), e.name))
+			d.unknown = append(d.unknown, fmt.Sprintf("how much of %s that %s moved at the %s the kernel copied", digits.Bytes(unknown),
+				printable.Line(e.end.Engine), e.name))
 			if copied < copiedMuch {
 				continue
 			}
 		}
 		if copied >= copiedMuch {
-			d.also = append(d.also, fmt.Sprintf("copying: a CPU copied %.1f %% of the payload at the %s, though %s means to copy nothing", copied, e.name, printable.Line(e.end.Engine)))
+			d.also = append(d.also, fmt.Sprintf("copying: a CPU copied %.1f %% of the payload at the %s, though %s means to copy nothing",
+				copied, e.name, printable.Line(e.end.Engine)))
 		} else {
 			d.not = append(d.not, fmt.Sprintf("copying at the %s (%s %% of the payload)", e.name, digits.Percent(copied)))
 		}
@@ -573,6 +582,7 @@ func (d *diagnosis) unsteady(r *results.Record) {
 	low, high := slices.Min(speeds), slices.Max(speeds)
 	if mean := stats.Mean(speeds); high-low > much*mean {
 		f := digits.Places(high)
-		d.also = append(d.also, fmt.Sprintf("throughput was not steady: %s to %s Gbit/s in %d intervals", digits.Fixed(low, f), digits.Fixed(high, f), len(speeds)))
+		d.also = append(d.also, fmt.Sprintf("throughput was not steady: %s to %s Gbit/s in %d intervals", digits.Fixed(low, f),
+			digits.Fixed(high, f), len(speeds)))
 	}
 }

@@ -115,7 +115,8 @@ func (s *Set) attribute(r *Run, name string) string {
 
 // names are those that attribute knows in some run, but for the facts.
 func (s *Set) names() []string {
-	seen := map[string]bool{"mode": true, "tx": true, "rx": true, "cell": true, "command": true, "experiment": true, "pair": true, "status": true, "repeat": true}
+	seen := map[string]bool{"mode": true, "tx": true, "rx": true, "cell": true, "command": true, "experiment": true, "pair": true,
+		"status": true, "repeat": true}
 	for _, r := range s.runs {
 		for k := range r.Axes {
 			seen[printable.Line(k)] = true
@@ -135,7 +136,8 @@ func (s *Set) check(name string) error {
 		}
 	}
 	all := s.names()
-	return fmt.Errorf("no run has %q%s; there are %s, and the facts of the ends, such as kernel.release or rx.nic.mtu", name, nearest(name, all), strings.Join(printable.Shorten(all), ", "))
+	return fmt.Errorf("no run has %q%s; there are %s, and the facts of the ends, such as kernel.release or rx.nic.mtu", name,
+		nearest(name, all), strings.Join(printable.Shorten(all), ", "))
 }
 
 // condition is one part of a filter.
@@ -264,7 +266,8 @@ func axisNames(runs []*Run) []string {
 // before on, software before hardware, then numbers by their value, times by theirs,
 // then the rest by the alphabet.
 func natural(a, b string) int {
-	order := []string{"baseline", "msgzc", "devmem", "iouring", "off", "on", "false", "true", "no", "yes", "sw", "hw", "software", "hardware"}
+	order := []string{"baseline", "msgzc", "devmem", "iouring", "off", "on", "false", "true", "no", "yes", "sw", "hw", "software",
+		"hardware"}
 	rank := func(s string) (class int, value float64) {
 		if d, err := time.ParseDuration(s); err == nil && s != "0" {
 			return 2, d.Seconds()

@@ -150,7 +150,8 @@ func load(paths []string, redact *results.Redactor) (*Set, error) {
 	for _, from := range files {
 		path := from.path
 		var bad troubles
-		err := read(path, redact, &pool, seed, func(l results.Line, size int, sum uint64, r *results.Record, same results.Shared, err error) {
+		err := read(path, redact, &pool, seed, func(l results.Line, size int, sum uint64, r *results.Record, same results.Shared,
+			err error) {
 			if err != nil {
 				bad.add(err)
 				return
@@ -176,10 +177,13 @@ func load(paths []string, redact *results.Redactor) (*Set, error) {
 	}
 	s.Plan = plans.remarks()
 	if again > 0 {
-		s.Problems = append(s.Problems, fmt.Sprintf("%d %s more than once; each counts once", again, printable.Plural(again, "record is there", "records are there")))
+		s.Problems = append(s.Problems, fmt.Sprintf("%d %s more than once; each counts once", again,
+			printable.Plural(again, "record is there", "records are there")))
 	}
 	if changed > 0 {
-		s.Problems = append(s.Problems, fmt.Sprintf("%d %s the id of another but not its content; the first of each id counts, the others are left out", changed, printable.Plural(changed, "record has", "records have")))
+		s.Problems = append(s.Problems,
+			fmt.Sprintf("%d %s the id of another but not its content; the first of each id counts, the others are left out", changed,
+				printable.Plural(changed, "record has", "records have")))
 	}
 	if text := s.pairs(); text != "" {
 		s.Problems = append(s.Problems, text)
@@ -211,7 +215,8 @@ func (s *Set) pairs() string {
 	for _, name := range slices.Sorted(maps.Keys(runs)) {
 		parts = append(parts, fmt.Sprintf("%s (%d)", name, runs[name]))
 	}
-	return fmt.Sprintf("runs of %d pairs of hosts: %s; --group-by or --filter machine.hostname parts them", len(runs), strings.Join(printable.Shorten(parts), ", "))
+	return fmt.Sprintf("runs of %d pairs of hosts: %s; --group-by or --filter machine.hostname parts them", len(runs),
+		strings.Join(printable.Shorten(parts), ", "))
 }
 
 // Empty says that there is no run.
@@ -272,7 +277,8 @@ func open(f *os.File) iter.Seq2[results.Line, error] {
 }
 
 // read gives the records of one file in order; several goroutines decode.
-func read(path string, redact *results.Redactor, pool *results.Pool, seed maphash.Seed, give func(results.Line, int, uint64, *results.Record, results.Shared, error)) error {
+func read(path string, redact *results.Redactor, pool *results.Pool, seed maphash.Seed,
+	give func(results.Line, int, uint64, *results.Record, results.Shared, error)) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
@@ -365,7 +371,9 @@ func (t *troubles) texts(path string) []string {
 		if len(n) > most {
 			where = append(where, "…")
 		}
-		list = append(list, fmt.Sprintf("%s: %d %s not read (%s %s): %s", printable.Line(path), len(n), printable.Plural(len(n), "line", "lines"), printable.Plural(len(n), "line", "lines"), strings.Join(where, ", "), printable.Line(cause)))
+		list = append(list, fmt.Sprintf("%s: %d %s not read (%s %s): %s", printable.Line(path), len(n),
+			printable.Plural(len(n), "line", "lines"), printable.Plural(len(n), "line", "lines"), strings.Join(where, ", "),
+			printable.Line(cause)))
 	}
 	return list
 }

@@ -138,18 +138,21 @@ var families = []struct {
 	unit string
 	of   func(e *results.End, name string) *float64
 }{
-	{"counters", func(e *results.End) []string { return slices.Collect(maps.Keys(e.Counters)) }, "", func(e *results.End, name string) *float64 {
-		v, ok := e.Counters[name]
-		return pointer(v, ok)
-	}},
-	{"syscalls", func(e *results.End) []string { return slices.Collect(maps.Keys(e.Syscalls)) }, "calls", func(e *results.End, name string) *float64 {
-		v, ok := e.Syscalls[name]
-		return pointer(float64(v), ok)
-	}},
-	{"syscalls_per_gb", func(e *results.End) []string { return slices.Collect(maps.Keys(e.Syscalls)) }, "calls/GB", func(e *results.End, name string) *float64 {
-		v, ok := e.Syscalls[name]
-		return pointer(float64(v)/(float64(e.Bytes)/1e9), ok && e.Bytes > 0)
-	}},
+	{"counters", func(e *results.End) []string { return slices.Collect(maps.Keys(e.Counters)) }, "",
+		func(e *results.End, name string) *float64 {
+			v, ok := e.Counters[name]
+			return pointer(v, ok)
+		}},
+	{"syscalls", func(e *results.End) []string { return slices.Collect(maps.Keys(e.Syscalls)) }, "calls",
+		func(e *results.End, name string) *float64 {
+			v, ok := e.Syscalls[name]
+			return pointer(float64(v), ok)
+		}},
+	{"syscalls_per_gb", func(e *results.End) []string { return slices.Collect(maps.Keys(e.Syscalls)) }, "calls/GB",
+		func(e *results.End, name string) *float64 {
+			v, ok := e.Syscalls[name]
+			return pointer(float64(v)/(float64(e.Bytes)/1e9), ok && e.Bytes > 0)
+		}},
 }
 
 func pointer(v float64, ok bool) *float64 {
@@ -189,7 +192,8 @@ func choose(names []string, runs []*Run) ([]Metric, error) {
 			for _, m := range all {
 				list = append(list, m.Name)
 			}
-			return nil, fmt.Errorf("no run has a metric %q%s; there are %s", name, nearest(name, list), strings.Join(printable.Shorten(list), ", "))
+			return nil, fmt.Errorf("no run has a metric %q%s; there are %s", name, nearest(name, list),
+				strings.Join(printable.Shorten(list), ", "))
 		}
 	}
 	return chosen, nil

@@ -53,7 +53,8 @@ func notesOf(cells []*Cell) []Note {
 		}
 		measured++
 		if own := controlsOf([]*Cell{c}); len(controls) > 1 && len(own) == 1 && !asked {
-			add(c, fmt.Sprintf("congestion control %s, and others here have %s: beside them it is compared too", own[0], strings.Join(printable.Shorten(without(controls, own[0])), "; ")))
+			add(c, fmt.Sprintf("congestion control %s, and others here have %s: beside them it is compared too", own[0],
+				strings.Join(printable.Shorten(without(controls, own[0])), "; ")))
 		}
 		for _, r := range c.Runs {
 			for _, w := range slices.Concat(r.Notes, r.Warnings) {
@@ -73,7 +74,8 @@ func notesOf(cells []*Cell) []Note {
 			{"left out of the means", c.Dropped, func(r *Run) string { return r.Dropped }},
 		} {
 			if len(left.runs) > 0 {
-				add(c, fmt.Sprintf("%d of %s %s: %s", len(left.runs), printable.Count(len(c.Records()), "run"), left.what, reasons(left.runs, left.reason)))
+				add(c, fmt.Sprintf("%d of %s %s: %s", len(left.runs), printable.Count(len(c.Records()), "run"), left.what,
+					reasons(left.runs, left.reason)))
 			}
 		}
 	}
@@ -170,34 +172,45 @@ func (c *Cell) doubts() []string {
 	if n := len(c.Runs); n == 1 {
 		texts = append(texts, "only one run counts: nothing is known of how much runs differ")
 	} else if n < fewRuns {
-		texts = append(texts, fmt.Sprintf("fewer than %d runs count: the intervals rest on few runs, and a comparison may miss a real difference", fewRuns))
+		texts = append(texts,
+			fmt.Sprintf("fewer than %d runs count: the intervals rest on few runs, and a comparison may miss a real difference", fewRuns))
 	}
 	if f := Known("gbps").Over(c.Runs); f.bimodal {
 		d := Places(f)
-		texts = append(texts, fmt.Sprintf("the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches", digits.Fixed(f.lowMode, d), digits.Fixed(f.upper, d)))
+		texts = append(texts,
+			fmt.Sprintf(
+				"the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches",
+				digits.Fixed(f.lowMode, d), digits.Fixed(f.upper, d)))
 	}
 	for _, e := range []struct {
 		name string
 		of   func(*results.Record) *results.End
 	}{{"sender", txEnd}, {"receiver", rxEnd}} {
 		if list := powerScopesOf([]*Cell{c}, e.of); len(list) > 1 {
-			texts = append(texts, fmt.Sprintf("the %s's power was not measured of one thing in all runs (%s): its mean and ROI mix them", e.name, printable.Line(strings.Join(list, ", "))))
+			texts = append(texts, fmt.Sprintf("the %s's power was not measured of one thing in all runs (%s): its mean and ROI mix them",
+				e.name, printable.Line(strings.Join(list, ", "))))
 		}
 		if list := metersOf([]*Cell{c}, e.of); len(list) > 1 {
-			texts = append(texts, fmt.Sprintf("the %s's power was not measured by one meter in all runs (%s): its mean and ROI mix them", e.name, strings.Join(printable.Shorten(list), ", ")))
+			texts = append(texts, fmt.Sprintf("the %s's power was not measured by one meter in all runs (%s): its mean and ROI mix them",
+				e.name, strings.Join(printable.Shorten(list), ", ")))
 		}
 		if list := clocksOf([]*Cell{c}, e.of); len(list) > 1 && len(scopesOf([]*Cell{c}, e.of)) == 1 {
-			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted by one clock in all runs (%s): its mean and ROI mix them", e.name, strings.Join(printable.Shorten(list), ", ")))
+			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted by one clock in all runs (%s): its mean and ROI mix them",
+				e.name, strings.Join(printable.Shorten(list), ", ")))
 		}
 		if list := scopesOf([]*Cell{c}, e.of); len(list) > 1 {
-			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name, strings.Join(list, ", ")))
+			texts = append(texts, fmt.Sprintf("the %s's CPU was not counted in one way in all runs (%s): its mean and ROI mix them", e.name,
+				strings.Join(list, ", ")))
 		}
 	}
 	if list := totalPowerScopesOf([]*Cell{c}); len(list) > 1 {
-		texts = append(texts, fmt.Sprintf("the power of both ends was not measured of one thing in all runs (%s): its mean and ROI mix them", printable.Line(strings.Join(list, ", "))))
+		texts = append(texts,
+			fmt.Sprintf("the power of both ends was not measured of one thing in all runs (%s): its mean and ROI mix them",
+				printable.Line(strings.Join(list, ", "))))
 	}
 	if list := controlsOf([]*Cell{c}); len(list) > 1 {
-		texts = append(texts, fmt.Sprintf("the congestion control was not one in all runs (%s): they are no repeats of each other", strings.Join(printable.Shorten(list), "; ")))
+		texts = append(texts, fmt.Sprintf("the congestion control was not one in all runs (%s): they are no repeats of each other",
+			strings.Join(printable.Shorten(list), "; ")))
 	}
 	var partly []string
 	for _, m := range metrics {
@@ -206,7 +219,8 @@ func (c *Cell) doubts() []string {
 		}
 	}
 	if len(partly) > 0 {
-		texts = append(texts, fmt.Sprintf("not all was measured in each of %s: %s", printable.Count(len(c.Runs), "run"), strings.Join(partly, ", ")))
+		texts = append(texts, fmt.Sprintf("not all was measured in each of %s: %s", printable.Count(len(c.Runs), "run"),
+			strings.Join(partly, ", ")))
 	}
 	if len(c.mixed) > 0 {
 		texts = append(texts, "pools runs of different settings: "+strings.Join(c.mixed, "; "))
@@ -218,7 +232,9 @@ func (c *Cell) doubts() []string {
 		}
 	}
 	if wrong > 0 {
-		texts = append(texts, fmt.Sprintf("the sums or the ROI of %s cannot follow from throughput, CPU and power: somebody changed the records", printable.Count(wrong, "run")))
+		texts = append(texts,
+			fmt.Sprintf("the sums or the ROI of %s cannot follow from throughput, CPU and power: somebody changed the records",
+				printable.Count(wrong, "run")))
 	}
 	return texts
 }

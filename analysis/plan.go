@@ -101,8 +101,11 @@ func (p *plans) remarks() []string {
 		for i := range files {
 			files[i] = printable.Line(files[i])
 		}
-		texts = append(texts, fmt.Sprintf("whether all planned runs of experiment %s are here cannot be known: no %s stands beside %s; zcbench report DIR over the directory of zcbench run would know",
-			printable.Line(name), results.PlanFile, strings.Join(printable.Shorten(files), ", ")))
+		texts = append(texts,
+			fmt.Sprintf(
+				"whether all planned runs of experiment %s are here cannot be known: no %s stands beside %s; "+
+					"zcbench report DIR over the directory of zcbench run would know",
+				printable.Line(name), results.PlanFile, strings.Join(printable.Shorten(files), ", ")))
 	}
 	return texts
 }
@@ -136,7 +139,8 @@ func (p *planned) missing() string {
 	if have == want {
 		return ""
 	}
-	text := fmt.Sprintf("experiment %s in %s is incomplete: %d of %s%d planned runs are there, and %d of %s complete", printable.Line(p.experiment), printable.Line(p.dir), have, atLeast, want, complete, printable.Count(len(p.Cells), "cell"))
+	text := fmt.Sprintf("experiment %s in %s is incomplete: %d of %s%d planned runs are there, and %d of %s complete",
+		printable.Line(p.experiment), printable.Line(p.dir), have, atLeast, want, complete, printable.Count(len(p.Cells), "cell"))
 	const most = 5
 	for _, part := range []struct {
 		head string
@@ -199,7 +203,8 @@ func (p *plans) shards() []string {
 		if left > most {
 			missing = append(missing, "…")
 		}
-		text := fmt.Sprintf("experiment %s is incomplete: of its %d shards %s %s missing", printable.Line(key.experiment), key.shards, strings.Join(missing, ", "), printable.Plural(left, "is", "are"))
+		text := fmt.Sprintf("experiment %s is incomplete: of its %d shards %s %s missing", printable.Line(key.experiment), key.shards,
+			strings.Join(missing, ", "), printable.Plural(left, "is", "are"))
 		if all > 0 {
 			text += fmt.Sprintf(", with %d of %s", all-cells, printable.Count(all, "cell"))
 		}

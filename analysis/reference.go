@@ -40,15 +40,18 @@ type Published struct {
 // studies are those that --reference knows.
 var studies = []Study{
 	{
-		Name:   "netdev-0x19",
-		Title:  "RX and TX TCP zero copy with devmem TCP and io_uring",
-		Setup:  "one IPv4 flow, 64 MiB messages, MTU 4148; Sapphire Rapids 48 cores, Intel E2100 200G (idpf), Linux 6.14-rc1; 5 runs of 100 s, first and last dropped; the receiver's application and softirq on 2 CPUs, or both on 1",
+		Name:  "netdev-0x19",
+		Title: "RX and TX TCP zero copy with devmem TCP and io_uring",
+		Setup: "one IPv4 flow, 64 MiB messages, MTU 4148; Sapphire Rapids 48 cores, Intel E2100 200G (idpf), Linux 6.14-rc1; " +
+			"5 runs of 100 s, first and last dropped; the receiver's application and softirq on 2 CPUs, or both on 1",
 		Source: "talk at netdev 0x19, 2025",
 		Link:   "nic", Driver: "idpf", Speed: "200000", MTU: "4148",
 		Points: []Published{
 			talk("baseline", "sw", "2", "", 83.85), talk("baseline", "hw", "2", "", 84.03), talk("baseline", "sw", "1", "", 60.99),
-			talk("devmem", "sw", "2", "", 118.47), talk("devmem", "hw", "2", "", 111.95), talk("devmem", "sw", "1", "", 74.39), talk("devmem", "hw", "1", "", 131.25),
-			talk("devmem", "sw", "2", "token batching in the kernel", 128.77), talk("devmem", "sw", "1", "token batching in the kernel", 92.42),
+			talk("devmem", "sw", "2", "", 118.47), talk("devmem", "hw", "2", "", 111.95),
+			talk("devmem", "sw", "1", "", 74.39), talk("devmem", "hw", "1", "", 131.25),
+			talk("devmem", "sw", "2", "token batching in the kernel", 128.77),
+			talk("devmem", "sw", "1", "token batching in the kernel", 92.42),
 			talk("iouring", "sw", "2", "", 139.46), talk("iouring", "hw", "2", "", 190.06), talk("iouring", "hw", "1", "", 183.63),
 		},
 	},
@@ -70,8 +73,10 @@ var studies = []Study{
 		Source: "github.com/facebookexperimental/kperf, commits c549fb5, c0630d9 and 50d23b3",
 		Link:   "nic", gro: "hw", Driver: "mlx5_core", MTU: "4200",
 		Points: []Published{
-			{Axes: axesOf("tx", "msgzc", "rx", "trunc"), Gbps: 188.1}, {Axes: axesOf("tx", "msgzc", "rx", "devmem"), What: "udmabuf", Gbps: 108.9},
-			{Axes: axesOf("rx", "devmem"), What: "1 queue, 256 MiB", Gbps: 100.4}, {Axes: axesOf("rx", "devmem"), What: "2 queues, 256 MiB", Gbps: 179.4},
+			{Axes: axesOf("tx", "msgzc", "rx", "trunc"), Gbps: 188.1},
+			{Axes: axesOf("tx", "msgzc", "rx", "devmem"), What: "udmabuf", Gbps: 108.9},
+			{Axes: axesOf("rx", "devmem"), What: "1 queue, 256 MiB", Gbps: 100.4},
+			{Axes: axesOf("rx", "devmem"), What: "2 queues, 256 MiB", Gbps: 179.4},
 			{Axes: axesOf("tx", "devmem", "rx", "devmem"), What: "CUDA memory, 4 flows", Gbps: 389.6},
 		},
 	},
@@ -82,7 +87,8 @@ var studies = []Study{
 		Source: "tools/testing/selftests/net/tcp_mmap.c",
 		Link:   "loopback", MTU: "61512",
 		Points: []Published{
-			{Axes: axesOf("tx", "msgzc", "rx", "baseline"), Gbps: 18, Upper: 25}, {Axes: axesOf("tx", "msgzc", "rx", "mmap"), Gbps: 36, Upper: 41},
+			{Axes: axesOf("tx", "msgzc", "rx", "baseline"), Gbps: 18, Upper: 25},
+			{Axes: axesOf("tx", "msgzc", "rx", "mmap"), Gbps: 36, Upper: 41},
 		},
 	},
 	{
@@ -92,8 +98,10 @@ var studies = []Study{
 		Source: "Linux commit a695641c8eaa",
 		Link:   "nic", Driver: "gve", Speed: "200000", MTU: "9000",
 		Points: []Published{
-			{Axes: axesOf("tx", "baseline"), What: "64k packets", Gbps: 64.9}, {Axes: axesOf("tx", "baseline"), What: "BIG TCP of 185k", Gbps: 64.6},
-			{Axes: axesOf("tx", "msgzc"), What: "64k packets", Gbps: 131.4}, {Axes: axesOf("tx", "msgzc"), What: "BIG TCP of 185k", Gbps: 146.6},
+			{Axes: axesOf("tx", "baseline"), What: "64k packets", Gbps: 64.9},
+			{Axes: axesOf("tx", "baseline"), What: "BIG TCP of 185k", Gbps: 64.6},
+			{Axes: axesOf("tx", "msgzc"), What: "64k packets", Gbps: 131.4},
+			{Axes: axesOf("tx", "msgzc"), What: "BIG TCP of 185k", Gbps: 146.6},
 		},
 	},
 	{
@@ -103,8 +111,8 @@ var studies = []Study{
 		Source: "Linux commit 394fcd8a8134",
 		Link:   "nic",
 		Points: []Published{
-			{Axes: axesOf("tx", "baseline"), Gbps: 65}, {Axes: axesOf("tx", "msgzc"), What: "4 KiB pages", Gbps: 55}, {Axes: axesOf("tx", "msgzc"),
-				What: "huge pages", Gbps: 100},
+			{Axes: axesOf("tx", "baseline"), Gbps: 65}, {Axes: axesOf("tx", "msgzc"), What: "4 KiB pages", Gbps: 55},
+			{Axes: axesOf("tx", "msgzc"), What: "huge pages", Gbps: 100},
 		},
 	},
 }

@@ -75,7 +75,8 @@ func benchNames(r *analysis.Report) []string {
 			names[i] += "/cell=" + benchWord(cmp.Or(c.ID, strconv.Itoa(i)))
 		}
 		// A number at the end would be read as GOMAXPROCS.
-		if at := strings.LastIndexByte(names[i], '-'); at >= 0 && at < len(names[i])-1 && strings.Trim(names[i][at+1:], "0123456789") == "" {
+		if at := strings.LastIndexByte(names[i], '-'); at >= 0 && at < len(names[i])-1 &&
+			strings.Trim(names[i][at+1:], "0123456789") == "" {
 			names[i] = names[i][:at] + "%2D" + names[i][at+1:]
 		}
 	}

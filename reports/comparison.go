@@ -55,7 +55,8 @@ var compareFormats = []string{"table", "markdown", "csv", "json"}
 // CompareFormats are those that WriteComparison knows.
 func CompareFormats() []string { return slices.Clone(compareFormats) }
 
-const compareLegend = "Medians, with their 95% interval as benchstat has it (∞: fewer than 6 runs). ~: no significant difference (Mann-Whitney U, p ≥ 0.05). The interval is that of the change, 95%."
+const compareLegend = "Medians, with their 95% interval as benchstat has it (∞: fewer than 6 runs). ~: " +
+	"no significant difference (Mann-Whitney U, p ≥ 0.05). The interval is that of the change, 95%."
 
 // rows are a metric's lines: cell, old, new, change, interval, p, n, and
 // whether it is a loss.
@@ -90,7 +91,8 @@ func changeRows(m *analysis.Compared) [][]string {
 		rows = append(rows, []string{d.Cell, center(d.Old), center(d.New), delta(d), interval(d), p, n, mark})
 	}
 	if a, b, n := m.Geomean(); n > 1 {
-		rows = append(rows, []string{"geomean", digits.Fixed(a, places), digits.Fixed(b, places), digits.Signed(100 * (b/a - 1)), "", "", "", ""})
+		rows = append(rows, []string{"geomean", digits.Fixed(a, places), digits.Fixed(b, places), digits.Signed(100 * (b/a - 1)), "", "",
+			"", ""})
 	}
 	return rows
 }
@@ -131,7 +133,9 @@ func compareTable(w io.Writer, c *analysis.Comparison) error {
 func compareMarkdown(w io.Writer, c *analysis.Comparison) error {
 	var b strings.Builder
 	for _, m := range c.Metrics {
-		fmt.Fprintf(&b, "%s, %s\n\n| cell | old | new | change | 95%% interval | p | n | |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n", markdown(m.Title), markdown(m.Unit))
+		fmt.Fprintf(&b,
+			"%s, %s\n\n| cell | old | new | change | 95%% interval | p | n | |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n",
+			markdown(m.Title), markdown(m.Unit))
 		for _, row := range changeRows(&m) {
 			for _, v := range row {
 				b.WriteString("| " + markdown(v) + " ")
@@ -186,7 +190,8 @@ func changesOf(c *analysis.Comparison) []jsonChange {
 
 func compareCSV(w io.Writer, c *analysis.Comparison) error {
 	out := newCSV(w)
-	if err := out.Write([]string{"cell", "differs", "metric", "unit", "old_n", "old_median", "new_n", "new_median", "change_percent", "lo95_percent", "hi95_percent", "p", "significant", "loss", "not_compared"}); err != nil {
+	if err := out.Write([]string{"cell", "differs", "metric", "unit", "old_n", "old_median", "new_n", "new_median", "change_percent",
+		"lo95_percent", "hi95_percent", "p", "significant", "loss", "not_compared"}); err != nil {
 		return err
 	}
 	number := func(v *float64) string {
@@ -196,7 +201,8 @@ func compareCSV(w io.Writer, c *analysis.Comparison) error {
 		return digits.Exact(*v)
 	}
 	for _, d := range changesOf(c) {
-		if err := out.Write([]string{d.Cell, d.Differs, d.Metric, d.Unit, fmt.Sprint(d.OldN), number(d.OldMedian), fmt.Sprint(d.NewN), number(d.NewMedian),
+		if err := out.Write([]string{d.Cell, d.Differs, d.Metric, d.Unit, fmt.Sprint(d.OldN), number(d.OldMedian), fmt.Sprint(d.NewN),
+			number(d.NewMedian),
 			number(d.Percent), number(d.Lo), number(d.Hi), number(d.P), fmt.Sprint(d.Differ), fmt.Sprint(d.Loss), d.Why}); err != nil {
 			return err
 		}

@@ -32,7 +32,8 @@ func crossing(b *strings.Builder, c *results.Crossing) {
 
 func direction(b *strings.Builder, name string, d *results.Direction) {
 	const most = 16 // flows
-	fmt.Fprintf(b, "%s: %s with %d bytes of payload, %s\n", name, printable.Count(d.Frames, "TCP frame"), d.Bytes, printable.Count(d.Other, "other frame"))
+	fmt.Fprintf(b, "%s: %s with %d bytes of payload, %s\n", name, printable.Count(d.Frames, "TCP frame"), d.Bytes,
+		printable.Count(d.Other, "other frame"))
 	if d.Bytes > 0 {
 		fmt.Fprintf(b, "  frame payload up to  %s\n", counts(d.Sizes))
 		fmt.Fprintf(b, "  segment payload      %s%s\n", counts(d.Segments), pages(d.Segments))

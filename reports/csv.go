@@ -59,8 +59,8 @@ func writeCSV(w io.Writer, r *analysis.Report) error {
 		warnings := strings.Join(k.Warnings(), "; ")
 		for _, m := range r.Metrics {
 			f := m.Over(k.Runs)
-			line := slices.Concat(k.By, []string{k.Differs, "measured", printable.Line(k.ID), k.TX, k.RX, tx.CPUScope, rx.CPUScope, tx.PowerScope,
-				rx.PowerScope, m.Name, m.Unit, strconv.Itoa(m.Better),
+			line := slices.Concat(k.By, []string{k.Differs, "measured", printable.Line(k.ID), k.TX, k.RX, tx.CPUScope, rx.CPUScope,
+				tx.PowerScope, rx.PowerScope, m.Name, m.Unit, strconv.Itoa(m.Better),
 				strconv.Itoa(f.N), strconv.Itoa(len(k.Dropped)), strconv.Itoa(len(k.Failed)), strconv.Itoa(len(k.Skipped))})
 			for _, v := range []float64{f.Mean, f.Lo, f.Hi, f.SD, f.Median, f.Min, f.Max} {
 				line = append(line, optionally(v, f.N > 0))
@@ -81,8 +81,10 @@ func writeCSV(w io.Writer, r *analysis.Report) error {
 			if p.Upper > 0 {
 				upper = p.Upper
 			}
-			line = append(line, p.Text, s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", analysis.Known("gbps").Unit, "1", "", "", "", "",
-				optionally((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", optionally(p.Gbps, p.Upper > 0), optionally(upper, p.Upper > 0), s.Source)
+			line = append(line, p.Text, s.Name, "", p.Axes["tx"], p.Axes["rx"], "", "", "", "", "gbps", analysis.Known("gbps").Unit, "1",
+				"", "", "", "",
+				optionally((p.Gbps+upper)/2, p.Upper == 0), "", "", "", "", optionally(p.Gbps, p.Upper > 0), optionally(upper, p.Upper > 0),
+				s.Source)
 			if err := c.Write(line); err != nil {
 				return err
 			}
@@ -108,7 +110,8 @@ func writeRuns(w io.Writer, r *analysis.Report) error {
 	}
 	for _, k := range r.Cells {
 		for _, one := range k.Records() {
-			line := slices.Concat(k.By, []string{k.Differs, printable.Line(one.Cell), k.TX, k.RX, printable.Line(one.ID), strconv.Itoa(one.Repeat), printable.Line(one.Started),
+			line := slices.Concat(k.By, []string{k.Differs, printable.Line(one.Cell), k.TX, k.RX, printable.Line(one.ID),
+				strconv.Itoa(one.Repeat), printable.Line(one.Started),
 				printable.Line(string(one.Status)), printable.Line(one.Dropped), printable.Line(one.Reason)})
 			for _, m := range r.Metrics {
 				v := m.Of(one.Record)

@@ -95,47 +95,11 @@ var stateNames = []string{"user", "nice", "system", "irq", "softirq", "steal", "
 // cpuTimes is a line for each CPU: states, then C-states. Columns of zeros are
 // left out.
 func cpuTimes(b *strings.Builder, ends []namedEnd) {
-	states, idle := map[string]bool{}, map[string]bool{}
-	some, clock, busy := false, false, false
-	for _, e := range ends {
-		if e.end == nil {
-			continue
-		}
-		for _, c := range e.end.CPUs {
-			some = true
-			clock = clock || c.MHz > 0
-			busy = busy || c.Busy != nil
-			for name, v := range c.States {
-				states[name] = states[name] || v >= 0.05
-			}
-			for name, v := range c.Idle {
-				idle[name] = idle[name] || v >= 0.05
-			}
-		}
-	}
+	shown, some := cpuColumnsOf(ends)
 	if !some {
 		return
 	}
-	var shown []string
-	for _, name := range stateNames {
-		if states[name] {
-			shown = append(shown, name)
-		}
-	}
-	cstates := slices.SortedFunc(maps.Keys(idle), byDepth)
-	cstates = slices.DeleteFunc(cstates, func(name string) bool { return !idle[name] })
-	head := []string{"", "CPU"}
-	if busy {
-		head = append(head, "busy")
-	}
-	head = append(head, shown...)
-	for _, name := range cstates {
-		head = append(head, printable.Clip(printable.Line(name), 12))
-	}
-	if clock {
-		head = append(head, "MHz")
-	}
-	rows := [][]string{head}
+	rows := [][]string{shown.heads()}
 	left := 0
 	apart := tickGap{}
 	for _, e := range ends {
@@ -150,31 +114,14 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 		slices.SortFunc(most, func(a, b results.CPUTime) int { return cmp.Compare(a.CPU, b.CPU) })
 		for _, c := range most {
 			apart.note(e.name, c)
-			row := []string{e.name, strconv.Itoa(c.CPU)}
-			if busy {
-				row = append(row, optional(c.Busy, ""))
-			}
-			for _, name := range shown {
-				row = append(row, percentOf(c.States, name))
-			}
-			for _, name := range cstates {
-				row = append(row, percentOf(c.Idle, name))
-			}
-			if clock {
-				mhz := "–"
-				if c.MHz > 0 {
-					mhz = digits.Fixed(c.MHz, 0)
-				}
-				row = append(row, mhz)
-			}
-			rows = append(rows, row)
+			rows = append(rows, shown.row(e.name, c))
 		}
 	}
 	heading := "Time of each CPU in % of the window"
-	if busy {
+	if shown.busy {
 		heading += ": busy by the run's clock, states by timer ticks"
 	}
-	if len(cstates) > 0 {
+	if len(shown.cstates) > 0 {
 		heading += ", and in which C-states it was idle"
 	}
 	b.WriteString("\n" + wrap("", heading+":"))
@@ -185,6 +132,78 @@ func cpuTimes(b *strings.Builder, ends []namedEnd) {
 	if left > 0 {
 		fmt.Fprintf(b, "  and %d CPUs that did less; the record (-J) has them\n", left)
 	}
+}
+
+// cpuColumns are what is shown of each CPU.
+type cpuColumns struct {
+	states, cstates []string
+	busy, clock     bool
+}
+
+// cpuColumnsOf are those that are not zero in all CPUs; some says whether there is
+// any CPU.
+func cpuColumnsOf(ends []namedEnd) (shown cpuColumns, some bool) {
+	states, idle := map[string]bool{}, map[string]bool{}
+	for _, e := range ends {
+		if e.end == nil {
+			continue
+		}
+		for _, c := range e.end.CPUs {
+			some = true
+			shown.clock = shown.clock || c.MHz > 0
+			shown.busy = shown.busy || c.Busy != nil
+			for name, v := range c.States {
+				states[name] = states[name] || v >= 0.05
+			}
+			for name, v := range c.Idle {
+				idle[name] = idle[name] || v >= 0.05
+			}
+		}
+	}
+	for _, name := range stateNames {
+		if states[name] {
+			shown.states = append(shown.states, name)
+		}
+	}
+	shown.cstates = slices.SortedFunc(maps.Keys(idle), byDepth)
+	shown.cstates = slices.DeleteFunc(shown.cstates, func(name string) bool { return !idle[name] })
+	return shown, some
+}
+
+func (s *cpuColumns) heads() []string {
+	heads := []string{"", "CPU"}
+	if s.busy {
+		heads = append(heads, "busy")
+	}
+	heads = append(heads, s.states...)
+	for _, name := range s.cstates {
+		heads = append(heads, printable.Clip(printable.Line(name), 12))
+	}
+	if s.clock {
+		heads = append(heads, "MHz")
+	}
+	return heads
+}
+
+func (s *cpuColumns) row(end string, c results.CPUTime) []string {
+	row := []string{end, strconv.Itoa(c.CPU)}
+	if s.busy {
+		row = append(row, optional(c.Busy, ""))
+	}
+	for _, name := range s.states {
+		row = append(row, percentOf(c.States, name))
+	}
+	for _, name := range s.cstates {
+		row = append(row, percentOf(c.Idle, name))
+	}
+	if s.clock {
+		mhz := "–"
+		if c.MHz > 0 {
+			mhz = digits.Fixed(c.MHz, 0)
+		}
+		row = append(row, mhz)
+	}
+	return row
 }
 
 // tickGap is the CPU whose states add up least to what it was busy.
@@ -213,7 +232,9 @@ func (g *tickGap) text() string {
 	if math.Abs(g.ticks-g.busy) < much {
 		return ""
 	}
-	return fmt.Sprintf("The states do not add up to busy: the kernel samples them, as mpstat and top show them, and misses short bursts. Of the %s's CPU %d they make %s %%, and it was busy for %s %%.",
+	return fmt.Sprintf(
+		"The states do not add up to busy: the kernel samples them, as mpstat and top show them, and misses short bursts. "+
+			"Of the %s's CPU %d they make %s %%, and it was busy for %s %%.",
 		g.end, g.cpu, digits.Fixed(g.ticks, 1), digits.Fixed(g.busy, 1))
 }
 
@@ -279,7 +300,8 @@ func profile(b *strings.Builder, end string, p *results.Profile) {
 	b.WriteString("):\n")
 	rows := [][]string{}
 	for _, s := range p.Symbols[:min(len(p.Symbols), mostSymbols)] {
-		rows = append(rows, []string{digits.Fixed(s.Percent, 1) + " %", printable.Clip(printable.Line(s.Name), 60), printable.Clip(printable.Line(s.Module), 24)})
+		rows = append(rows, []string{digits.Fixed(s.Percent, 1) + " %", printable.Clip(printable.Line(s.Name), 60),
+			printable.Clip(printable.Line(s.Module), 24)})
 	}
 	columns(b, rows, 3, 0)
 }
@@ -288,7 +310,8 @@ func syscalls(b *strings.Builder, end string, costs []results.SyscallCost) {
 	fmt.Fprintf(b, "\nSystem calls of the %s's payload threads, waiting included:\n", end)
 	rows := [][]string{{"", "calls", "errors", "total ms", "min µs", "mean µs", "max µs"}}
 	for _, c := range costs[:min(len(costs), mostSyscalls)] {
-		rows = append(rows, []string{printable.Clip(printable.Line(c.Name), 24), strconv.FormatUint(c.Calls, 10), strconv.FormatUint(c.Errors, 10),
+		rows = append(rows, []string{printable.Clip(printable.Line(c.Name), 24), strconv.FormatUint(c.Calls, 10),
+			strconv.FormatUint(c.Errors, 10),
 			digits.Fixed(c.Total, 1), digits.Fixed(c.Min, 2), digits.Fixed(c.Mean, 2), digits.Fixed(c.Max, 1)})
 	}
 	columns(b, rows, 1)

@@ -89,7 +89,8 @@ func writeJSON(w io.Writer, r *analysis.Report) error {
 	for _, c := range r.Cells {
 		tx, rx := c.Conditions("tx"), c.Conditions("rx")
 		k := jsonCell{Name: c.Name(), Cell: c.ID, TX: c.TX, RX: c.RX, TXScope: tx.CPUScope, RXScope: rx.CPUScope,
-			TXClock: append([]string{}, tx.Clocks...), RXClock: append([]string{}, rx.Clocks...), TXPower: tx.PowerScope, RXPower: rx.PowerScope, Group: map[string]string{}, Differs: c.Differs,
+			TXClock: append([]string{}, tx.Clocks...), RXClock: append([]string{}, rx.Clocks...), TXPower: tx.PowerScope,
+			RXPower: rx.PowerScope, Group: map[string]string{}, Differs: c.Differs,
 			N: len(c.Runs), Dropped: len(c.Dropped), Failed: len(c.Failed), Skipped: len(c.Skipped),
 			Figures: map[string]jsonFigure{}, Runs: []jsonRun{}, Warnings: append([]string{}, c.Warnings()...)}
 		for i, name := range r.By {
@@ -97,11 +98,13 @@ func writeJSON(w io.Writer, r *analysis.Report) error {
 		}
 		for _, m := range r.Metrics {
 			if f := m.Over(c.Runs); f.N > 0 {
-				k.Figures[m.Name] = jsonFigure{f.N, finite(f.Mean), finite(f.Lo), finite(f.Hi), finite(f.SD), finite(f.Median), finite(f.Min), finite(f.Max)}
+				k.Figures[m.Name] = jsonFigure{f.N, finite(f.Mean), finite(f.Lo), finite(f.Hi), finite(f.SD), finite(f.Median),
+					finite(f.Min), finite(f.Max)}
 			}
 		}
 		for _, one := range c.Records() {
-			run := jsonRun{one.ID, one.Repeat, one.Started, one.Status, one.Dropped, one.Reason, map[string]*float64{}, append([]string{}, one.Warnings...)}
+			run := jsonRun{one.ID, one.Repeat, one.Started, one.Status, one.Dropped, one.Reason, map[string]*float64{},
+				append([]string{}, one.Warnings...)}
 			if one.Status == results.OK {
 				for _, m := range r.Metrics {
 					v := m.Of(one.Record)

@@ -20,6 +20,35 @@ func writeMarkdown(w io.Writer, r *analysis.Report) error {
 	for _, line := range r.Hosts() {
 		b.WriteString(markdown(line) + "\n\n")
 	}
+	markdownTable(&b, r)
+	b.WriteString("\n" + markdown(r.Legend()) + "\n")
+	for _, n := range r.Notes {
+		if n.Every {
+			b.WriteString("\n- " + markdown(n.Text) + " (all)")
+		} else {
+			fmt.Fprintf(&b, "\n- [%d] %s", n.Mark, markdown(n.Text))
+		}
+	}
+	if len(r.Notes) > 0 {
+		b.WriteByte('\n')
+	}
+	for _, one := range r.References {
+		s := one.Study
+		fmt.Fprintf(&b, "\nPublished, %s: %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.\n\n",
+			markdown(s.Name), markdown(s.Title), markdown(s.Setup), markdown(s.Source))
+		b.WriteString("| run | Gbit/s | here |\n| --- | ---: | ---: |\n")
+		for _, p := range one.Points {
+			markdownRow(&b, []string{markdown(p.Text), p.Value, p.Here})
+		}
+		for _, text := range one.Differing {
+			b.WriteString("\n" + markdown(text) + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func markdownTable(b *strings.Builder, r *analysis.Report) {
 	columns := r.Columns()
 	heads := slices.Clone(r.Heads())
 	for _, c := range columns {
@@ -29,24 +58,16 @@ func writeMarkdown(w io.Writer, r *analysis.Report) error {
 		}
 		heads = append(heads, head)
 	}
-	row := func(cells []string) {
-		for _, c := range cells {
-			b.WriteString("| " + c + " ")
-		}
-		b.WriteString("|\n")
-	}
+	rule := make([]string, len(heads))
 	for i := range heads {
 		heads[i] = markdown(heads[i])
-	}
-	row(heads)
-	rule := make([]string, len(heads))
-	for i := range rule {
 		rule[i] = "---:"
 		if i < len(r.Heads()) {
 			rule[i] = "---"
 		}
 	}
-	row(rule)
+	markdownRow(b, heads)
+	markdownRow(b, rule)
 	for i, c := range r.Cells {
 		var cells []string
 		for _, k := range c.Keys() {
@@ -70,32 +91,15 @@ func writeMarkdown(w io.Writer, r *analysis.Report) error {
 		for len(cells) < len(heads) {
 			cells = append(cells, "")
 		}
-		row(cells)
+		markdownRow(b, cells)
 	}
-	b.WriteString("\n" + markdown(r.Legend()) + "\n")
-	for _, n := range r.Notes {
-		if n.Every {
-			b.WriteString("\n- " + markdown(n.Text) + " (all)")
-		} else {
-			fmt.Fprintf(&b, "\n- [%d] %s", n.Mark, markdown(n.Text))
-		}
+}
+
+func markdownRow(b *strings.Builder, cells []string) {
+	for _, c := range cells {
+		b.WriteString("| " + c + " ")
 	}
-	if len(r.Notes) > 0 {
-		b.WriteByte('\n')
-	}
-	for _, one := range r.References {
-		s := one.Study
-		fmt.Fprintf(&b, "\nPublished, %s: %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.\n\n| run | Gbit/s | here |\n| --- | ---: | ---: |\n",
-			markdown(s.Name), markdown(s.Title), markdown(s.Setup), markdown(s.Source))
-		for _, p := range one.Points {
-			row([]string{markdown(p.Text), p.Value, p.Here})
-		}
-		for _, text := range one.Differing {
-			b.WriteString("\n" + markdown(text) + "\n")
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	b.WriteString("|\n")
 }
 
 // absolute is a figure with the half of its interval in its own unit.
@@ -111,5 +115,6 @@ func absolute(c analysis.Entry, places int) string {
 
 // markdown keeps text from being taken for markup.
 func markdown(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`).Replace(s)
+	return strings.NewReplacer(`\`, `\\`, "|", `\|`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`,
+		"]", `\]`).Replace(s)
 }

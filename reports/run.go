@@ -52,7 +52,8 @@ func measured(b *strings.Builder, r *results.Record) {
 	if c := analysis.Congestion(r); c != "" {
 		fmt.Fprintf(b, "Congestion control: %s\n", c)
 	}
-	fmt.Fprintf(b, "%-9s %-12s %14s %11s %14s %9s %9s %12s\n", "", "engine", "interval", "transfer", "bitrate", "CPU", "iowait", "zero-copied")
+	fmt.Fprintf(b, "%-9s %-12s %14s %11s %14s %9s %9s %12s\n", "", "engine", "interval", "transfer", "bitrate", "CPU", "iowait",
+		"zero-copied")
 	ends := []struct {
 		name, role string
 		end        *results.End

@@ -86,21 +86,7 @@ func writeGrid(b *strings.Builder, r *analysis.Report) {
 		}
 		var shown []drawn
 		shown, columns = fit(columns, room)
-		b.WriteByte('\n')
-		line1, line2 := pad("", left, false), name(heads)
-		for i := 0; i < len(shown); {
-			k, width := i, 0
-			for ; k < len(shown) && (k == i || shown[k].Over != "" && shown[k].Over == shown[i].Over); k++ {
-				width += shown[k].width
-				line2 += pad(shown[k].Head, shown[k].width, true)
-			}
-			line1 += pad(shown[i].Over, width, true)
-			i = k
-		}
-		if over := strings.TrimRight(line1, " "); over != "" {
-			b.WriteString(over + "\n")
-		}
-		b.WriteString(line2 + "\n" + strings.Repeat("─", utf8.RuneCountInString(line2)) + "\n")
+		writeHeads(b, shown, left, name(heads))
 		for i, c := range r.Cells {
 			line := name(c.Keys())
 			if len(c.Runs) == 0 {
@@ -123,6 +109,26 @@ func writeGrid(b *strings.Builder, r *analysis.Report) {
 			}
 		}
 	}
+}
+
+// writeHeads writes two lines of headings, those that columns share and their own,
+// behind the names of what cells are told apart by, and a rule.
+func writeHeads(b *strings.Builder, shown []drawn, left int, names string) {
+	shared, own := pad("", left, false), names
+	for i := 0; i < len(shown); {
+		k, width := i, 0
+		for ; k < len(shown) && (k == i || shown[k].Over != "" && shown[k].Over == shown[i].Over); k++ {
+			width += shown[k].width
+			own += pad(shown[k].Head, shown[k].width, true)
+		}
+		shared += pad(shown[i].Over, width, true)
+		i = k
+	}
+	b.WriteByte('\n')
+	if over := strings.TrimRight(shared, " "); over != "" {
+		b.WriteString(over + "\n")
+	}
+	b.WriteString(own + "\n" + strings.Repeat("─", utf8.RuneCountInString(own)) + "\n")
 }
 
 // drawn is a column with the width it takes, and in it the figures and the
@@ -183,7 +189,8 @@ func fit(columns []analysis.Column, room int) (shown []drawn, rest []analysis.Co
 func study(b *strings.Builder, one analysis.Reference) {
 	s := one.Study
 	b.WriteByte('\n')
-	b.WriteString(wrap("", fmt.Sprintf("Published (%s): %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.", s.Name, s.Title, s.Setup, s.Source)))
+	b.WriteString(wrap("", fmt.Sprintf("Published (%s): %s. Set-up: %s. Source: %s. Other hosts and NICs: for orientation.", s.Name,
+		s.Title, s.Setup, s.Source)))
 	width := 0
 	for _, p := range one.Points {
 		width = max(width, utf8.RuneCountInString(p.Text))

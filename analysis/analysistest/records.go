@@ -73,7 +73,8 @@ func BeforeAfter() (before, after []results.Record) {
 				r.ID = fmt.Sprint(i, k, side)
 				r.RX.Engine = []string{"baseline", "mmap", "zcrx"}[i]
 				r.Settings = map[string]any{"length": 4096, "tx": "sendfile", "rx": r.RX.Engine}
-				r.Facts.RX = results.Facts{"kernel": map[string]any{"release": []string{"6.18", "7.1"}[side]}, "process": map[string]any{"command": fmt.Sprint(side)}}
+				r.Facts.RX = results.Facts{"kernel": map[string]any{"release": []string{"6.18", "7.1"}[side]},
+					"process": map[string]any{"command": fmt.Sprint(side)}}
 				*list = append(*list, r)
 			}
 		}
@@ -96,10 +97,12 @@ func OnNIC(gbps, txSystem, txSoftirq, rxSystem, rxSoftirq float64) results.Recor
 	tx, rx := txSystem+txSoftirq+2, rxSystem+rxSoftirq+2
 	return results.Record{
 		ID: "run", Cell: "abcdef012345", Status: results.OK, Gbps: gbps, Window: 10,
-		TX: &results.End{Engine: "sendzc", Bytes: 100, ZeroCopiedBytes: 100, CPUPercent: &tx, CPUScope: "host", CPUs: cpus(txSystem, txSoftirq),
-			Counters: map[string]float64{"tcp_retransmits": 0, "tcp_segments_out": 1e6, "tcp_busy_us": 1e7, "tcp_rwnd_limited_us": 0, "tcp_sndbuf_limited_us": 0}},
-		RX: &results.End{Engine: "zcrx", Bytes: 100, ZeroCopiedBytes: 100, CPUPercent: &rx, CPUScope: "host", CPUs: cpus(rxSystem, rxSoftirq),
-			Counters: map[string]float64{}},
+		TX: &results.End{Engine: "sendzc", Bytes: 100, ZeroCopiedBytes: 100, CPUPercent: &tx, CPUScope: "host",
+			CPUs: cpus(txSystem, txSoftirq),
+			Counters: map[string]float64{"tcp_retransmits": 0, "tcp_segments_out": 1e6, "tcp_busy_us": 1e7, "tcp_rwnd_limited_us": 0,
+				"tcp_sndbuf_limited_us": 0}},
+		RX: &results.End{Engine: "zcrx", Bytes: 100, ZeroCopiedBytes: 100, CPUPercent: &rx, CPUScope: "host",
+			CPUs: cpus(rxSystem, rxSoftirq), Counters: map[string]float64{}},
 		Facts:    results.Pair[results.Facts]{RX: nic(), TX: nic()},
 		Settings: map[string]any{"flows": 1},
 	}
@@ -107,6 +110,7 @@ func OnNIC(gbps, txSystem, txSoftirq, rxSystem, rxSoftirq float64) results.Recor
 
 // AsTheMode gives a run the engines that its mode has.
 func AsTheMode(r *results.Record) {
-	engines := map[string][2]string{"baseline": {"baseline", "baseline"}, "devmem": {"devmem", "devmem"}, "iouring": {"sendzc", "zcrx"}}[r.Axes["mode"]]
+	engines := map[string][2]string{"baseline": {"baseline", "baseline"}, "devmem": {"devmem", "devmem"},
+		"iouring": {"sendzc", "zcrx"}}[r.Axes["mode"]]
 	r.TX.Engine, r.RX.Engine = engines[0], engines[1]
 }

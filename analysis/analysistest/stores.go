@@ -81,9 +81,10 @@ func LongStudy(tb testing.TB, n int) (path string) {
 	for i := range series {
 		series[i] = map[string]float64{}
 	}
-	for _, name := range []string{"cpu_user_percent", "cpu_system_percent", "cpu_softirq_percent", "cpu_irq_percent", "cpu_iowait_percent", "cpu_idle_percent",
-		"cstate_POLL_percent", "cstate_C1_percent", "cstate_C6_percent", "cpu_mhz", "tcp_rtt_us", "tcp_cwnd_segments", "page_pool_inflight_bytes",
-		"qstat_rx_packets_per_second", "host_interrupts_per_second"} {
+	for _, name := range []string{"cpu_user_percent", "cpu_system_percent", "cpu_softirq_percent", "cpu_irq_percent", "cpu_iowait_percent",
+		"cpu_idle_percent",
+		"cstate_POLL_percent", "cstate_C1_percent", "cstate_C6_percent", "cpu_mhz", "tcp_rtt_us", "tcp_cwnd_segments",
+		"page_pool_inflight_bytes", "qstat_rx_packets_per_second", "host_interrupts_per_second"} {
 		for i := range series {
 			series[i][name] = 12 + 2*random.Float64()
 		}
@@ -114,7 +115,8 @@ func LongStudy(tb testing.TB, n int) (path string) {
 		r.Samples = nil
 		for s := range 100 {
 			for _, end := range []string{"rx", "tx"} {
-				r.Samples = append(r.Samples, results.Sample{End: end, Start: float64(s), Seconds: 1, Bytes: 16e9, Gbps: 120 + 16*random.Float64(),
+				r.Samples = append(r.Samples, results.Sample{End: end, Start: float64(s), Seconds: 1, Bytes: 16e9,
+					Gbps:       120 + 16*random.Float64(),
 					CPUPercent: rx.CPUPercent, Watts: rx.Watts, Series: series[random.IntN(len(series))]})
 			}
 		}

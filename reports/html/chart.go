@@ -190,14 +190,16 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, top float64, places i
 	for g, group := range l.groups {
 		if above {
 			text := printable.Clip(group.name, longest)
-			d.Labels = append(d.Labels, label{Class: "name", Text: text, Differs: printable.Clip(group.differs, longest+4-utf8.RuneCountInString(text)), DX: -d.Gutter, Y: y + 13})
+			d.Labels = append(d.Labels, label{Class: "name", Text: text,
+				Differs: printable.Clip(group.differs, longest+4-utf8.RuneCountInString(text)), DX: -d.Gutter, Y: y + 13})
 			y += lineHeight
 		}
 		first := y
 		for s := range max(1, len(l.series)) {
 			c := l.at[[3]int{p, g, s}]
 			if s < len(l.series) {
-				d.Labels = append(d.Labels, label{Class: "series", Text: printable.Clip(l.series[s], mostSeriesName), DX: -8, Y: y + height/2 + 4, End: true})
+				d.Labels = append(d.Labels, label{Class: "series", Text: printable.Clip(l.series[s], mostSeriesName), DX: -8,
+					Y: y + height/2 + 4, End: true})
 			}
 			if c != nil {
 				b := r.slot(c, f, top, places, y, height)
@@ -222,7 +224,8 @@ func (r *drawing) fill(d *panel, l layout, p int, f facet, top float64, places i
 
 // slot is a cell's bar, with its interval, its runs, and what was published.
 func (r *drawing) slot(c *analysis.Cell, f facet, top float64, places, y, height int) slot {
-	s := slot{Cell: r.numbers[c], Y: y - 1, Height: height + 2, BarY: y, BarH: height, Mid: y + height/2, TextY: y + height/2 + 5, TextX: "0%"}
+	s := slot{Cell: r.numbers[c], Y: y - 1, Height: height + 2, BarY: y, BarH: height, Mid: y + height/2, TextY: y + height/2 + 5,
+		TextX: "0%"}
 	head := r.Labelled(c)
 	if f.title != "" {
 		head += ", " + f.title
@@ -255,44 +258,9 @@ func (r *drawing) slot(c *analysis.Cell, f facet, top float64, places, y, height
 			end = max(end, min(m.Mean+w.Mean, top))
 		}
 	}
-	runs := c.Measured()
-	var said []string
-	for i, one := range runs {
-		v := f.of.Of(one.Record)
-		if v == nil {
-			continue
-		}
-		d := dot{X: at(*v, top), Y: float64(y) + float64(height)*float64(i+1)/float64(len(runs)+1)}
-		text := digits.Fixed(*v, places)
-		if one.Dropped != "" {
-			d.Class = "dropped"
-			text = "(" + text + ")"
-		}
-		said = append(said, text)
-		s.Dots = append(s.Dots, d)
-		end = max(end, *v)
-	}
-	if len(said) > 0 {
-		s.Tip += "\nruns: " + strings.Join(printable.Shorten(said), ", ")
-	}
-	if len(c.Dropped) > 0 && len(said) > 0 {
-		s.Tip += " (in brackets: left out)"
-	}
+	end = max(end, s.dots(c, f.of, top, places))
 	if f.of.Name == "gbps" {
-		for _, p := range r.points[c] {
-			for _, v := range []float64{p.Gbps, p.Upper} {
-				if v > 0 {
-					s.Marks = append(s.Marks, dot{X: at(v, top), Y: float64(s.Mid)})
-					if v > end && v-end < top/8 { // the figure would be under it
-						end = v
-					}
-				}
-			}
-			s.Tip += fmt.Sprintf("\n◇ %s published, %s", p.Value, p.study)
-			if len(p.Differs) > 0 {
-				s.Tip += "; here " + strings.Join(p.Differs, ", ")
-			}
-		}
+		end = s.published(r.points[c], top, end)
 	}
 	if role, ok := strings.CutSuffix(f.of.Name, ".watts"); ok && role != "total" {
 		if rest := resting(role).Over(c.Runs); rest.N > 0 {
@@ -302,6 +270,54 @@ func (r *drawing) slot(c *analysis.Cell, f facet, top float64, places, y, height
 	}
 	s.TextX = at(end, top)
 	return s
+}
+
+// dots draws the runs of a cell and tells their values; it gives the largest.
+func (s *slot) dots(c *analysis.Cell, of analysis.Metric, top float64, places int) (largest float64) {
+	runs := c.Measured()
+	var said []string
+	for i, one := range runs {
+		v := of.Of(one.Record)
+		if v == nil {
+			continue
+		}
+		d := dot{X: at(*v, top), Y: float64(s.BarY) + float64(s.BarH)*float64(i+1)/float64(len(runs)+1)}
+		text := digits.Fixed(*v, places)
+		if one.Dropped != "" {
+			d.Class = "dropped"
+			text = "(" + text + ")"
+		}
+		said = append(said, text)
+		s.Dots = append(s.Dots, d)
+		largest = max(largest, *v)
+	}
+	if len(said) > 0 {
+		s.Tip += "\nruns: " + strings.Join(printable.Shorten(said), ", ")
+	}
+	if len(c.Dropped) > 0 && len(said) > 0 {
+		s.Tip += " (in brackets: left out)"
+	}
+	return largest
+}
+
+// published marks what others had; it gives the end of what is drawn, which the
+// figure stands behind.
+func (s *slot) published(points []point, top, end float64) float64 {
+	for _, p := range points {
+		for _, v := range []float64{p.Gbps, p.Upper} {
+			if v > 0 {
+				s.Marks = append(s.Marks, dot{X: at(v, top), Y: float64(s.Mid)})
+				if v > end && v-end < top/8 { // the figure would be under it
+					end = v
+				}
+			}
+		}
+		s.Tip += fmt.Sprintf("\n◇ %s published, %s", p.Value, p.study)
+		if len(p.Differs) > 0 {
+			s.Tip += "; here " + strings.Join(p.Differs, ", ")
+		}
+	}
+	return end
 }
 
 // resting is an end's power before the run, where it was measured.
@@ -419,6 +435,7 @@ func (r *drawing) charts(l layout) []chart {
 	add("power", "Power", note, 0, watts)
 	add("roi", "ROI per CPU", "Return on investment, throughput² / CPU: more is better.", 0, facets("roi.cpu.", "", "tx", "rx", "total"))
 	add("roi-power", "ROI per watt", "Throughput² / power: more is better.", 0, facets("roi.power.", "", "tx", "rx", "total"))
-	add("zerocopy", "Zero-copied", "Payload that no CPU copied on that end, whoever asked for it.", 100, facets("", ".zero_copied_percent", "tx", "rx"))
+	add("zerocopy", "Zero-copied", "Payload that no CPU copied on that end, whoever asked for it.", 100,
+		facets("", ".zero_copied_percent", "tx", "rx"))
 	return list
 }

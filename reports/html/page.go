@@ -161,48 +161,12 @@ func pageOf(r *analysis.Report) page {
 		p.ChartNotes = append(p.ChartNotes, "The bars of a group are values of "+printable.Line(l.bars)+".")
 	}
 	if l.left > 0 {
-		p.ChartNotes = append(p.ChartNotes, fmt.Sprintf("The charts show the first %d of %d cells; the table has all, and --filter or --group-by chooses others.", len(cells)-l.left, len(cells)))
+		p.ChartNotes = append(p.ChartNotes,
+			fmt.Sprintf("The charts show the first %d of %d cells; the table has all, and --filter or --group-by chooses others.",
+				len(cells)-l.left, len(cells)))
 	}
-	p.Key, p.Explain = strings.Join(r.Heads(), ", "), r.Legend()
-	columns := r.Columns()
-	for i := 0; i < len(columns); {
-		k := i
-		for ; k < len(columns) && (k == i || columns[k].Over != "" && columns[k].Over == columns[i].Over); k++ {
-			p.Heads = append(p.Heads, columns[k].Head)
-		}
-		p.Over = append(p.Over, overHead{columns[i].Over, k - i})
-		i = k
-	}
-	for i, c := range cells {
-		row := tableRow{Cell: i, Name: r.Named(c), Differs: c.Differs, Marks: r.Marks(c)}
-		if len(c.Runs) == 0 {
-			status, why := c.Unmeasured()
-			row.Missing = string(status)
-			p.Missing = append(p.Missing, missing{r.Named(c), c.Differs, string(status), why})
-		}
-		for _, h := range columns {
-			one := h.Entries[i]
-			f := tableFigure{Text: one.Text, Around: one.Around, Metric: h.Of.Name, N: one.Figure.N}
-			if f.N > 0 {
-				f.Mean, f.Lo, f.Hi = digits.Exact(one.Figure.Mean), digits.Exact(one.Figure.Lo), digits.Exact(one.Figure.Hi)
-			} else if h.Of.Name == "" && one.Text != "" {
-				f.Mean = fmt.Sprint(len(c.Runs))
-			}
-			row.Figures = append(row.Figures, f)
-		}
-		p.Rows = append(p.Rows, row)
-	}
-	for _, n := range r.Notes {
-		if n.Every {
-			p.Notes = append(p.Notes, pageNote{Text: n.Text, On: "all"})
-			continue
-		}
-		var on []string
-		for _, c := range n.Cells {
-			on = append(on, r.Labelled(c))
-		}
-		p.Notes = append(p.Notes, pageNote{Mark: fmt.Sprint(n.Mark), Text: n.Text, On: strings.Join(on, ", ")})
-	}
+	p.table(r)
+	p.notes(r)
 	p.Best = bests(r)
 	p.Common = r.Common()
 	p.Varying = varyingGrid(r)
@@ -221,7 +185,55 @@ func pageOf(r *analysis.Report) page {
 	return p
 }
 
-// title says what was measured.
+// table fills in the figures of all cells, and why some have none.
+func (p *page) table(r *analysis.Report) {
+	p.Key, p.Explain = strings.Join(r.Heads(), ", "), r.Legend()
+	columns := r.Columns()
+	for i := 0; i < len(columns); {
+		k := i
+		for ; k < len(columns) && (k == i || columns[k].Over != "" && columns[k].Over == columns[i].Over); k++ {
+			p.Heads = append(p.Heads, columns[k].Head)
+		}
+		p.Over = append(p.Over, overHead{columns[i].Over, k - i})
+		i = k
+	}
+	for i, c := range r.Cells {
+		row := tableRow{Cell: i, Name: r.Named(c), Differs: c.Differs, Marks: r.Marks(c)}
+		if len(c.Runs) == 0 {
+			status, why := c.Unmeasured()
+			row.Missing = string(status)
+			p.Missing = append(p.Missing, missing{r.Named(c), c.Differs, string(status), why})
+		}
+		for _, h := range columns {
+			one := h.Entries[i]
+			f := tableFigure{Text: one.Text, Around: one.Around, Metric: h.Of.Name, N: one.Figure.N}
+			if f.N > 0 {
+				f.Mean, f.Lo, f.Hi = digits.Exact(one.Figure.Mean), digits.Exact(one.Figure.Lo), digits.Exact(one.Figure.Hi)
+			} else if h.Of.Name == "" && one.Text != "" {
+				f.Mean = fmt.Sprint(len(c.Runs))
+			}
+			row.Figures = append(row.Figures, f)
+		}
+		p.Rows = append(p.Rows, row)
+	}
+}
+
+// notes fills in what must be known to read the figures.
+func (p *page) notes(r *analysis.Report) {
+	for _, n := range r.Notes {
+		if n.Every {
+			p.Notes = append(p.Notes, pageNote{Text: n.Text, On: "all"})
+			continue
+		}
+		var on []string
+		for _, c := range n.Cells {
+			on = append(on, r.Labelled(c))
+		}
+		p.Notes = append(p.Notes, pageNote{Mark: fmt.Sprint(n.Mark), Text: n.Text, On: strings.Join(on, ", ")})
+	}
+}
+
+// titleOf says what was measured.
 func titleOf(r *analysis.Report) string {
 	name := ""
 	for i, one := range r.Runs {
@@ -302,7 +314,8 @@ func commandsOf(r *analysis.Report) []command {
 				one.Lines = append(one.Lines, v)
 			}
 			for _, end := range slices.Sorted(maps.Keys(run.Tuned)) {
-				if v := printable.Line(end + ": " + strings.Join(run.Tuned[end], ", ")); !slices.Contains(one.Changed, v) && len(one.Changed) < 6 {
+				if v := printable.Line(end + ": " + strings.Join(run.Tuned[end], ", ")); !slices.Contains(one.Changed, v) &&
+					len(one.Changed) < 6 {
 					one.Changed = append(one.Changed, v)
 				}
 			}
@@ -360,7 +373,8 @@ func bests(r *analysis.Report) []best {
 		const unit = "(Gbit/s)² per CPU %"
 		places := r.Places(analysis.Known("roi.cpu.tx"), analysis.Known("roi.cpu.rx"), analysis.Known("roi.cpu.total"))
 		contests = append(contests, contest{"Highest ROI, both ends", unit, analysis.Known("roi.cpu.total"), places},
-			contest{"Highest ROI, sender", unit, analysis.Known("roi.cpu.tx"), places}, contest{"Highest ROI, receiver", unit, analysis.Known("roi.cpu.rx"), places})
+			contest{"Highest ROI, sender", unit, analysis.Known("roi.cpu.tx"), places},
+			contest{"Highest ROI, receiver", unit, analysis.Known("roi.cpu.rx"), places})
 	}
 	var list []best
 	for _, b := range contests {
@@ -382,7 +396,8 @@ func bests(r *analysis.Report) []best {
 func howSure(r *analysis.Report, who *analysis.Cell, top analysis.Figure, of analysis.Metric, places int) string {
 	text := "one run: how much runs differ is not known"
 	if top.N > 1 {
-		text = fmt.Sprintf("mean of %s, 95 %% interval %s to %s", printable.Count(top.N, "run"), digits.Fixed(top.Lo, places), digits.Fixed(top.Hi, places))
+		text = fmt.Sprintf("mean of %s, 95 %% interval %s to %s", printable.Count(top.N, "run"), digits.Fixed(top.Lo, places),
+			digits.Fixed(top.Hi, places))
 	}
 	var near []string
 	for _, c := range r.Cells {

@@ -252,7 +252,8 @@ func end(e *results.End, role string, samples []results.Sample, points int) *det
 		c := &d.Syscalls[i]
 		c.Errors, c.Total, c.Min, c.Mean, c.Max = cost.Errors, round(cost.Total), round(cost.Min), round(cost.Mean), round(cost.Max)
 	}
-	slices.SortStableFunc(d.Syscalls, func(a, b detailCall) int { return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(b.Calls, a.Calls)) })
+	slices.SortStableFunc(d.Syscalls,
+		func(a, b detailCall) int { return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(b.Calls, a.Calls)) })
 	if p := e.Profile; p != nil && len(p.Stacks)+len(p.Symbols) > 0 {
 		about := fmt.Sprintf("%s of %s, %d a second and CPU", printable.Count(p.Samples, "sample"), printable.Line(p.Event), p.Hz)
 		if p.Lost > 0 {
@@ -260,7 +261,8 @@ func end(e *results.End, role string, samples []results.Sample, points int) *det
 		}
 		d.Profile = &detailProfile{About: about}
 		for _, s := range p.Symbols[:min(15, len(p.Symbols))] {
-			d.Profile.Symbols = append(d.Profile.Symbols, results.Symbol{Name: printable.Line(s.Name), Module: printable.Line(s.Module), Percent: round(s.Percent)})
+			d.Profile.Symbols = append(d.Profile.Symbols,
+				results.Symbol{Name: printable.Line(s.Name), Module: printable.Line(s.Module), Percent: round(s.Percent)})
 		}
 		for _, s := range p.Stacks[:min(600, len(p.Stacks))] {
 			d.Profile.Stacks = append(d.Profile.Stacks, printable.Line(s))

@@ -170,7 +170,7 @@ func TestStoryExperimentKilled(t *testing.T) {
 	}
 	spec := specFile(t, text)
 	order, _ := planned(t, spec)
-	rounds := 3
+	rounds := 1 // of up to ten kills
 	if os.Getenv("ZCBENCH_SOAK") != "" {
 		rounds = 10
 	}

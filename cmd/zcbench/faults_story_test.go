@@ -80,7 +80,7 @@ func TestStoryFaults(t *testing.T) {
 	if os.Getuid() != 0 || os.Getenv("ZCBENCH_LAB") != "" {
 		t.Skip("needs root of a whole system: it stops threads of others")
 	}
-	rounds, limit := 10, 30*time.Second
+	rounds, limit := 5, 30*time.Second
 	if v := os.Getenv("ZCBENCH_FAULTS"); v != "" {
 		n, err := strconv.Atoi(v)
 		if err != nil {

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"zcbench/internal/digits"
@@ -21,28 +19,37 @@ type Note struct {
 	Every bool // of those that were measured
 	Mark  int  // a number, from 1, where not every cell has it
 	Cells []*Cell
-	runs  int // that say it
+
+	remark remark
+	runs   int  // that say it
+	worst  bool // others of its kind say less
 }
 
-// notes gathers the warnings of all runs, what was left out, and what the
+// add counts a run of a cell that says it.
+func (n *Note) add(runs int, cells ...*Cell) {
+	n.runs += runs
+	for _, c := range cells {
+		if !slices.Contains(n.Cells, c) {
+			n.Cells = append(n.Cells, c)
+		}
+	}
+}
+
+// notesOf gathers the warnings of all runs, what was left out, and what the
 // figures themselves do not show, once each.
 func notesOf(cells []*Cell) []Note {
 	var list []Note
 	index := map[string]int{}
 	add := func(c *Cell, text string) {
-		key := skeleton(text)
-		i, ok := index[key]
+		r := remarkOf(text)
+		i, ok := index[r.key()]
 		if !ok {
 			i = len(list)
-			index[key] = i
-			list = append(list, Note{Text: text})
-		} else {
-			list[i].Text = widen(list[i].Text, text)
+			index[r.key()] = i
+			list = append(list, Note{remark: r})
 		}
-		list[i].runs++
-		if !slices.Contains(list[i].Cells, c) {
-			list[i].Cells = append(list[i].Cells, c)
-		}
+		list[i].remark.widen(r)
+		list[i].add(1, c)
 	}
 	controls := controlsOf(cells)
 	asked := !slices.ContainsFunc(cells, func(c *Cell) bool { return c.Settings["congestion"] == "" })
@@ -61,25 +68,11 @@ func notesOf(cells []*Cell) []Note {
 				add(c, printable.Line(w))
 			}
 		}
-		for _, text := range slices.Concat(c.drift(), c.doubts()) {
+		for _, text := range slices.Concat(c.drift(), c.doubts(), c.leftOut()) {
 			add(c, text)
 		}
-		for _, left := range []struct {
-			what   string
-			runs   []*Run
-			reason func(*Run) string
-		}{
-			{"failed", c.Failed, reason},
-			{"skipped", c.Skipped, reason},
-			{"left out of the means", c.Dropped, func(r *Run) string { return r.Dropped }},
-		} {
-			if len(left.runs) > 0 {
-				add(c, fmt.Sprintf("%d of %s %s: %s", len(left.runs), printable.Count(len(c.Records()), "run"), left.what,
-					reasons(left.runs, left.reason)))
-			}
-		}
 	}
-	list = likeness(list)
+	list = worstOfEachKind(list)
 	for i := range list {
 		list[i].Every = measured > 1 && len(list[i].Cells) == measured
 	}
@@ -95,66 +88,63 @@ func notesOf(cells []*Cell) []Note {
 	})
 	mark := 0
 	for i := range list {
-		if !list[i].Every {
+		n := &list[i]
+		if !n.Every {
 			mark++
-			list[i].Mark = mark
+			n.Mark = mark
+		}
+		if n.Text = n.remark.text(); n.worst {
+			n.Text = n.remark.worstOf(n.runs)
 		}
 	}
 	return list
 }
 
-// sameKind are codes whose warnings say one thing of different sizes, times and
-// culprits: of many the worst is enough.
-var sameKind = []caveat.Code{
-	caveat.CPUForeign, caveat.CPUSteal, caveat.CPUThrottled, caveat.CPUHot, caveat.SoftirqElsewhere, caveat.SMTSibling,
-	caveat.SamplerLate, caveat.FlowStalled, caveat.PayloadWaited, caveat.BytesCoarse, caveat.BuffersEmpty,
+// worstOfEachKind makes one of the notes that are of one kind and end: that of the
+// largest size, for all of their runs.
+func worstOfEachKind(list []Note) (left []Note) {
+	type kind struct {
+		code caveat.Code
+		end  string
+	}
+	at := map[kind]int{}
+	for _, n := range list {
+		k := kind{n.remark.code, n.remark.end}
+		i, ok := at[k]
+		switch {
+		case !n.remark.hasKind():
+			left = append(left, n)
+		case !ok:
+			at[k] = len(left)
+			left = append(left, n)
+		default:
+			if n.remark.size() > left[i].remark.size() {
+				left[i].remark = n.remark
+			}
+			left[i].worst = true
+			left[i].add(n.runs, n.Cells...)
+		}
+	}
+	return left
 }
 
-// likeness makes one of the notes that have one such code and are of one end: the
-// one whose first share, else number, is largest, with how many it stands for.
-func likeness(list []Note) (merged []Note) {
-	at := map[string]int{}
-	count := map[string]int{}
-	size := func(n Note) float64 {
-		text := cmp.Or(shares.FindString(n.Text), regexp.MustCompile(`\d+(?:\.\d+)?`).FindString(n.Text))
-		if _, high, ok := strings.Cut(text, "–"); ok {
-			text = high
-		}
-		v, _ := strconv.ParseFloat(strings.TrimRight(text, " %"), 64) // 0 where it says no number
-		return v
-	}
-	for _, n := range list {
-		code := caveat.CodeOf(n.Text)
-		end, _, _ := strings.Cut(n.Text, ":")
-		key := string(code) + " " + end
-		if !slices.Contains(sameKind, code) || end != "rx" && end != "tx" {
-			key = n.Text // by itself
-		}
-		count[key]++
-		i, ok := at[key]
-		if !ok {
-			at[key] = len(merged)
-			merged = append(merged, n)
-			continue
-		}
-		m := &merged[i]
-		if size(n) > size(*m) {
-			m.Text = n.Text
-		}
-		m.runs += n.runs
-		for _, c := range n.Cells {
-			if !slices.Contains(m.Cells, c) {
-				m.Cells = append(m.Cells, c)
-			}
+// leftOut are the runs of a cell that do not count, and why.
+func (c *Cell) leftOut() (texts []string) {
+	for _, left := range []struct {
+		what   string
+		runs   []*Run
+		reason func(*Run) string
+	}{
+		{"failed", c.Failed, reason},
+		{"skipped", c.Skipped, reason},
+		{"left out of the means", c.Dropped, func(r *Run) string { return r.Dropped }},
+	} {
+		if len(left.runs) > 0 {
+			texts = append(texts, fmt.Sprintf("%d of %s %s: %s", len(left.runs), printable.Count(len(c.Records()), "run"), left.what,
+				reasons(left.runs, left.reason)))
 		}
 	}
-	for key, i := range at {
-		if code := caveat.CodeOf(merged[i].Text); count[key] > 1 {
-			tail := " [" + string(code) + "]"
-			merged[i].Text = fmt.Sprintf("%s; the worst of %d such%s", strings.TrimSuffix(merged[i].Text, tail), merged[i].runs, tail)
-		}
-	}
-	return merged
+	return texts
 }
 
 // Warnings are the notes on a cell, with its own numbers alone.
@@ -182,6 +172,37 @@ func (c *Cell) doubts() []string {
 				"the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches",
 				digits.Fixed(f.lowMode, d), digits.Fixed(f.upper, d)))
 	}
+	texts = append(texts, c.mixes()...)
+	var partly []string
+	for _, m := range metrics {
+		if f := m.Over(c.Runs); f.N > 0 && f.N < len(c.Runs) && !strings.HasPrefix(m.Name, "roi.") && !strings.HasPrefix(m.Name, "total.") {
+			partly = append(partly, fmt.Sprintf("%s in %d", m.Name, f.N))
+		}
+	}
+	if len(partly) > 0 {
+		texts = append(texts, fmt.Sprintf("not all was measured in each of %s: %s", printable.Count(len(c.Runs), "run"),
+			strings.Join(partly, ", ")))
+	}
+	if len(c.mixed) > 0 {
+		texts = append(texts, "pools runs of different settings: "+strings.Join(c.mixed, "; "))
+	}
+	wrong := 0
+	for _, r := range c.Runs {
+		if !derived(r.Record) {
+			wrong++
+		}
+	}
+	if wrong > 0 {
+		texts = append(texts,
+			fmt.Sprintf("the sums or the ROI of %s cannot follow from throughput, CPU and power: somebody changed the records",
+				printable.Count(wrong, "run")))
+	}
+	return texts
+}
+
+// mixes are what was not found in one way, or not under one condition, in all runs
+// of a cell.
+func (c *Cell) mixes() (texts []string) {
 	for _, e := range []struct {
 		name string
 		of   func(*results.Record) *results.End
@@ -212,30 +233,6 @@ func (c *Cell) doubts() []string {
 		texts = append(texts, fmt.Sprintf("the congestion control was not one in all runs (%s): they are no repeats of each other",
 			strings.Join(printable.Shorten(list), "; ")))
 	}
-	var partly []string
-	for _, m := range metrics {
-		if f := m.Over(c.Runs); f.N > 0 && f.N < len(c.Runs) && !strings.HasPrefix(m.Name, "roi.") && !strings.HasPrefix(m.Name, "total.") {
-			partly = append(partly, fmt.Sprintf("%s in %d", m.Name, f.N))
-		}
-	}
-	if len(partly) > 0 {
-		texts = append(texts, fmt.Sprintf("not all was measured in each of %s: %s", printable.Count(len(c.Runs), "run"),
-			strings.Join(partly, ", ")))
-	}
-	if len(c.mixed) > 0 {
-		texts = append(texts, "pools runs of different settings: "+strings.Join(c.mixed, "; "))
-	}
-	wrong := 0
-	for _, r := range c.Runs {
-		if !derived(r.Record) {
-			wrong++
-		}
-	}
-	if wrong > 0 {
-		texts = append(texts,
-			fmt.Sprintf("the sums or the ROI of %s cannot follow from throughput, CPU and power: somebody changed the records",
-				printable.Count(wrong, "run")))
-	}
 	return texts
 }
 
@@ -250,45 +247,6 @@ func reasons(runs []*Run, of func(*Run) string) string {
 		}
 	}
 	return strings.Join(list, "; ")
-}
-
-// share of something in a text, which may differ from run to run.
-var shares = regexp.MustCompile(`(?:\d+(?:\.\d+)?–)?\d+(?:\.\d+)? ?%`)
-
-// skeleton is a text without its shares; its code stays.
-func skeleton(text string) string { return shares.ReplaceAllString(text, "\x00") }
-
-// widen says both of two texts that differ in their shares alone: 3%, 5% and
-// 4% become 3–5%.
-func widen(a, b string) string {
-	values := shares.FindAllString(b, -1)
-	ends := func(text string) (low, high string) {
-		low, high, ok := strings.Cut(strings.TrimRight(text, " %"), "–")
-		if !ok {
-			high = low
-		}
-		return low, high
-	}
-	value := func(text string) float64 {
-		v, _ := strconv.ParseFloat(text, 64) // the expression takes numbers alone
-		return v
-	}
-	return shares.ReplaceAllStringFunc(a, func(old string) string {
-		low, high := ends(old)
-		l, h := ends(values[0])
-		values = values[1:]
-		if value(l) < value(low) {
-			low = l
-		}
-		if value(h) > value(high) {
-			high = h
-		}
-		unit := old[len(strings.TrimRight(old, " %")):]
-		if low == high {
-			return low + unit
-		}
-		return low + "–" + high + unit
-	})
 }
 
 // drift tells what changed on a host from one run of a cell to another: such

@@ -10,23 +10,6 @@ import (
 	"zcbench/results/caveat"
 )
 
-func TestWiden(t *testing.T) {
-	for _, c := range []struct{ a, b, want string }{
-		{"rx: 3% of it", "rx: 3% of it", "rx: 3% of it"},
-		{"rx: 3.5% of it", "rx: 2.0% of it", "rx: 2.0–3.5% of it"},
-		{"rx: 2.0–3.5% of 7%", "rx: 9.1% of 7%", "rx: 2.0–9.1% of 7%"},
-		{"rx: 3% of it", "rx: 2–5% of it", "rx: 2–5% of it"},
-		{"rx: 2.0–3.5% of 7%", "rx: 2.5% of 8%", "rx: 2.0–3.5% of 7–8%"},
-	} {
-		if got := widen(c.a, c.b); got != c.want {
-			t.Errorf("%q and %q: %q", c.a, c.b, got)
-		}
-	}
-	if skeleton("eth1 at 5.5 W: 3%") != skeleton("eth1 at 5.5 W: 44.1%") || skeleton("eth1: 3%") == skeleton("eth2: 3%") {
-		t.Error("skeletons")
-	}
-}
-
 func TestWarnings(t *testing.T) {
 	series := func(gbps ...float64) []results.Record {
 		var list []results.Record

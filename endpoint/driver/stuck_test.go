@@ -20,7 +20,7 @@ import (
 // stuckWithin is what every end promises its user.
 const stuckWithin = 8 * time.Second
 
-// beating shakes hands as an agent of protocol 4, up to a phase, and then does nothing
+// beating shakes hands as an agent of this protocol, up to a phase, and then does nothing
 // but say that it is there. It answers with what a real one would, which reply knows.
 func beating(t *testing.T, conn net.Conn, phase string, reply func(wire.Message) *wire.Message) {
 	t.Helper()

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -59,7 +60,11 @@ func (p *Prepare) Check(l Limits) error {
 // InBounds refuses a number that is outside of its bounds.
 func InBounds(what string, v, low, high int64) error {
 	if v < low || v > high {
-		return fault.Errorf(fault.Usage, "%s is %d; it must be from %d to %d", what, v, low, high)
+		most := strconv.FormatInt(high, 10)
+		if high > 0 && high%(1<<30) == 0 { // as sizes are given
+			most = strconv.FormatInt(high>>30, 10) + "G"
+		}
+		return fault.Errorf(fault.Usage, "%s is %d; it must be from %d to %s", what, v, low, most)
 	}
 	return nil
 }

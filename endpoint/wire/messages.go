@@ -48,7 +48,7 @@ const (
 	// Magic is what each end says first.
 	Magic = "zcbench"
 	// Protocol is its number, which both ends must have.
-	Protocol = 4
+	Protocol = 5
 )
 
 // Longest accepted lines: an agent hears from strangers, a driver from an

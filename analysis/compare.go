@@ -95,7 +95,7 @@ func Compare(before, after *Set, o CompareOptions) (*Comparison, error) {
 	c := &Comparison{Threshold: o.Threshold}
 	c.match(a, b, len(o.GroupBy) > 0)
 	if len(c.pairs) == 0 {
-		return nil, ErrNothingToCompare
+		return nil, errNothingToCompare
 	}
 	if len(o.Metrics) > 0 {
 		for _, m := range a.Metrics {
@@ -134,8 +134,8 @@ func (r *Report) has(m Metric) bool {
 	return slices.ContainsFunc(r.Cells, func(c *Cell) bool { return m.Over(c.Runs).N > 0 })
 }
 
-// ErrNothingToCompare says that two sets have no cell in common.
-var ErrNothingToCompare = errors.New(
+// errNothingToCompare says that two sets have no cell in common.
+var errNothingToCompare = errors.New(
 	"no cell of the one is in the other: neither by id, nor by axes, nor by engines; --group-by names what to match by")
 
 // match pairs the cells of a and b.

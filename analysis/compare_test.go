@@ -95,7 +95,7 @@ func TestCompareMatches(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			cmp, err := Compare(Of(c.before), Of(c.after), CompareOptions{Threshold: 2})
 			if c.nothingInBoth {
-				if !errors.Is(err, ErrNothingToCompare) {
+				if !errors.Is(err, errNothingToCompare) {
 					t.Errorf("got %v", err)
 				}
 				return

@@ -2,18 +2,15 @@ package analysis
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
-
-// ErrWhichCell says that a name is none of a cell, or of several.
-var ErrWhichCell = errors.New("which cell or run")
 
 // find is the cell, or the run, that a name means: the id of either, the start
 // of a cell's, or what a plan, a table or a page calls it. In a name made of
@@ -64,7 +61,7 @@ func (r *Report) find(name string) (*Cell, *Run, error) {
 		return strings.Join(all, ", ")
 	}
 	if len(found) > 1 {
-		return nil, nil, fmt.Errorf("%w: %q may be %s: give the id, or more of the name", ErrWhichCell, name, list(found))
+		return nil, nil, fault.Errorf(fault.Usage, "which cell or run: %q may be %s: give the id, or more of the name", name, list(found))
 	}
 	// The nearest come first.
 	near := slices.Clone(r.Cells)
@@ -82,7 +79,7 @@ func (r *Report) find(name string) (*Cell, *Run, error) {
 		missedB, distanceB := far(b)
 		return cmp.Or(cmp.Compare(missedA, missedB), cmp.Compare(distanceA, distanceB))
 	})
-	return nil, nil, fmt.Errorf("%w: none is %q; there are %s", ErrWhichCell, name, list(near))
+	return nil, nil, fault.Errorf(fault.Usage, "which cell or run: none is %q; there are %s", name, list(near))
 }
 
 // spelled is a cell's name as a plan has it, mode=msgzc,length=128K, which can be

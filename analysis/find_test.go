@@ -1,11 +1,11 @@
 package analysis
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
@@ -46,7 +46,7 @@ func TestFind(t *testing.T) {
 		"mode=msgzc,lenght=64K":               "and 2 more",
 		"":                                    "none is",
 	} {
-		if _, _, err := r.find(name); !errors.Is(err, ErrWhichCell) || !strings.Contains(err.Error(), want) {
+		if _, _, err := r.find(name); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", name, err, want)
 		}
 	}

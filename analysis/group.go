@@ -2,7 +2,6 @@ package analysis
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -136,7 +136,7 @@ func (s *Set) check(name string) error {
 		}
 	}
 	all := s.names()
-	return fmt.Errorf("no run has %q%s; there are %s, and the facts of the ends, such as kernel.release or rx.nic.mtu", name,
+	return fault.Errorf(fault.Usage, "no run has %q%s; there are %s, and the facts of the ends, such as kernel.release or rx.nic.mtu", name,
 		nearest(name, all), strings.Join(printable.Shorten(all), ", "))
 }
 
@@ -156,7 +156,7 @@ func parseFilter(text string) ([]condition, error) {
 		not := strings.HasSuffix(name, "!")
 		name = strings.TrimSpace(strings.TrimSuffix(name, "!"))
 		if !ok || name == "" {
-			return nil, fmt.Errorf("%q is no condition: name=value, name!=value or name=value|value", part)
+			return nil, fault.Errorf(fault.Usage, "%q is no condition: name=value, name!=value or name=value|value", part)
 		}
 		c := condition{name: name, not: not}
 		for v := range strings.SplitSeq(value, "|") {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -192,7 +193,7 @@ func choose(names []string, runs []*Run) ([]Metric, error) {
 			for _, m := range all {
 				list = append(list, m.Name)
 			}
-			return nil, fmt.Errorf("no run has a metric %q%s; there are %s", name, nearest(name, list),
+			return nil, fault.Errorf(fault.Usage, "no run has a metric %q%s; there are %s", name, nearest(name, list),
 				strings.Join(printable.Shorten(list), ", "))
 		}
 	}

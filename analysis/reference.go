@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 )
 
@@ -142,7 +143,7 @@ func References() []string {
 func reference(name string) (Study, error) {
 	i := slices.Index(References(), name)
 	if i < 0 {
-		return Study{}, fmt.Errorf("no reference %q%s; there are %s", name, nearest(name, References()), strings.Join(References(), ", "))
+		return Study{}, fault.Errorf(fault.Usage, "no reference %q%s; there are %s", name, nearest(name, References()), strings.Join(References(), ", "))
 	}
 	return studies[i], nil
 }

@@ -5,6 +5,7 @@ package analysis
 import (
 	"fmt"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
 )
@@ -55,7 +56,7 @@ func (s *Set) Report(o Options) (*Report, error) {
 			}
 		}
 		if r.Runs = s.filter(conditions); len(r.Runs) == 0 {
-			return nil, fmt.Errorf("filter: none of %s meets %s", printable.Count(len(s.runs), "run"), o.Filter)
+			return nil, fault.Errorf(fault.Usage, "filter: none of %s meets %s", printable.Count(len(s.runs), "run"), o.Filter)
 		}
 	}
 	for _, name := range o.GroupBy {

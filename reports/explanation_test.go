@@ -1,7 +1,6 @@
 package reports
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -11,6 +10,7 @@ import (
 
 	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
+	"zcbench/internal/fault"
 	"zcbench/internal/testutil/tier"
 	"zcbench/results"
 )
@@ -63,13 +63,13 @@ func TestExplain(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"nix": "abcdef012345 (sendzc → zcrx)", "": "none is"} {
-		if err := Explain(&strings.Builder{}, r, name); !errors.Is(err, analysis.ErrWhichCell) || !strings.Contains(err.Error(), want) {
+		if err := Explain(&strings.Builder{}, r, name); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
 	two := append(records[:1:1], analysistest.OnNIC(1, 2, 3, 4, 5))
 	two[1].Cell = "abce"
-	if err := Explain(&strings.Builder{}, analysis.FirstLook(two), "sendzc → zcrx"); !errors.Is(err, analysis.ErrWhichCell) || !strings.Contains(err.Error(), "give the id") {
+	if err := Explain(&strings.Builder{}, analysis.FirstLook(two), "sendzc → zcrx"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "give the id") {
 		t.Errorf("two of a name: %v", err)
 	}
 	if err := Explain(broken{}, r, "run5"); err == nil {

@@ -2,7 +2,6 @@ package reports
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"zcbench/analysis"
 	"zcbench/analysis/analysistest"
+	"zcbench/internal/fault"
 )
 
 // FuzzReport feeds stores that anybody may have written.
@@ -47,7 +47,7 @@ func FuzzReport(f *testing.F) {
 			}
 			for _, c := range r.Cells {
 				var b bytes.Buffer
-				if err := Explain(&b, r, c.ID); err != nil && !errors.Is(err, analysis.ErrWhichCell) {
+				if err := Explain(&b, r, c.ID); err != nil && fault.Of(err) != fault.Usage {
 					t.Fatal(err)
 				}
 			}

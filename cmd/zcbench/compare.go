@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -49,11 +48,8 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 			return err
 		}
 		cmp, err = analysis.Compare(before, after, analysis.CompareOptions{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, Threshold: float64(threshold)})
-		if errors.Is(err, analysis.ErrNothingToCompare) {
-			return err
-		}
 		if err != nil {
-			return fault.Wrap(fault.Usage, err)
+			return err
 		}
 		return reports.WriteComparison(w, cmp, *format)
 	})

@@ -75,7 +75,7 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		}
 		r, err := set.Report(analysis.Options{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, References: *references})
 		if err != nil {
-			return fault.Wrap(fault.Usage, err)
+			return err
 		}
 		if *explain != "" || !chosen.TellsPlan {
 			tellPlan(c, "report", set)
@@ -83,11 +83,7 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		if *explain == "" {
 			return chosen.Write(w, r)
 		}
-		err = reports.Explain(w, r, *explain)
-		if errors.Is(err, analysis.ErrWhichCell) {
-			return fault.Wrap(fault.Usage, err)
-		}
-		return err
+		return reports.Explain(w, r, *explain)
 	})
 }
 

@@ -534,6 +534,7 @@ func (d *diagnosis) copies(r *results.Record) {
 		if e.end == nil || e.end.Bytes == 0 || !slices.Contains(zeroCopyEngines[e.role], e.end.Engine) {
 			continue
 		}
+		// Records of older versions have it among their counters alone.
 		unknown := max(uint64(e.end.Counters["copy_unknown_bytes"]), e.end.UnknownBytes)
 		copied := 100 * float64(e.end.CopiedBytes-min(unknown, e.end.CopiedBytes)) / float64(e.end.Bytes)
 		if unknown > 0 {

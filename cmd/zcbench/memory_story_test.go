@@ -16,6 +16,7 @@ import (
 // What a receiver takes for a run stays below its --max-memory as seen from
 // outside, and a run that would take more is refused before it takes anything.
 func TestStoryMaxMemory(t *testing.T) {
+	t.Parallel() // it judges no rate
 	const limit = 64 << 20
 	for name, tc := range map[string]struct {
 		own, most, more []string

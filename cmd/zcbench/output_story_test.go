@@ -40,6 +40,7 @@ func printing(t *testing.T, records string) [][]string {
 // TestStoryFullDisk: results that could not be written are a failure, whoever
 // prints them.
 func TestStoryFullDisk(t *testing.T) {
+	t.Parallel() // it judges no rate
 	needNamespaces(t)
 	dir := t.TempDir()
 	study(t, dir, 1)

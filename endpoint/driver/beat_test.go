@@ -58,6 +58,7 @@ func (s slow) Open(p endpoint.Params) (endpoint.Session, error) {
 // more than promised, and counted.
 func TestBusyEndIsNotSilent(t *testing.T) {
 	tier.Long(t)
+	t.Parallel() // it waits
 	tr := trial(t, 1, endpointtest.Plain{Role: endpoint.RX}, endpointtest.Plain{Role: endpoint.TX})
 	ours, theirs := endpointtest.PairTCP(t)
 	a := &agent.Agent{RX: []endpoint.Engine{slow{endpointtest.Plain{Role: endpoint.RX}}}, Version: "test", Trusted: true}

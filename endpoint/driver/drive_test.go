@@ -85,6 +85,9 @@ func TestDrive(t *testing.T) {
 			if got, want := r.Gbps, float64(r.RX.Bytes)*8/1e9/r.Window; math.Abs(got-want) > 1e-9 {
 				t.Errorf("gbps %v, want %v", got, want)
 			}
+			if r.ROI.CPU.Total == nil {
+				t.Fatalf("no ROI: %q", r.Warnings)
+			}
 			if got, want := *r.ROI.CPU.Total, r.Gbps*r.Gbps/(*r.RX.CPUPercent+*r.TX.CPUPercent); math.Abs(got-want) > 1e-9*want {
 				t.Errorf("total ROI %v, want %v", got, want)
 			}

@@ -32,6 +32,7 @@ var secretFacts = results.Facts{
 // the host; one with a token learns all.
 func TestStrangersLearnLittle(t *testing.T) {
 	tier.Long(t)
+	t.Parallel() // it waits
 	meter := t.TempDir() + "/secret8.csv"
 	if err := os.WriteFile(meter, []byte("time,watts\n0,1\n"), 0o600); err != nil {
 		t.Fatal(err)

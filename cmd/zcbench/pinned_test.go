@@ -67,7 +67,7 @@ func pinned(t *testing.T, name, got string) {
 	g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
 	for i := range min(len(g), len(w)) {
 		if g[i] != w[i] {
-			t.Errorf("%s, line %d (go test -run Pinned -update, if it is meant):\n got %s\nwant %s", name, i+1, g[i], w[i])
+			t.Errorf("%s, line %d (go test ./cmd/zcbench -run Pinned -update, if it is meant):\n got %s\nwant %s", name, i+1, g[i], w[i])
 			return
 		}
 	}

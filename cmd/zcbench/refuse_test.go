@@ -16,15 +16,15 @@ import (
 	"github.com/spf13/pflag"
 
 	"zcbench/endpoint"
-	"zcbench/endpoint/wire"
 	"zcbench/experiment"
+	"zcbench/experiment/ask"
 	"zcbench/internal/fault"
 	"zcbench/results"
 )
 
 // flagCase is what becomes of a flag in a command. One of:
 //
-//	asked    it changes what the ends are asked for, or what the record has as asked
+//	asked    it changes what the ends are asked for
 //	output   it changes what the command prints or leaves, beside the same without it
 //	refused  one line, exit code 2, with this in it
 //	tested   a test of that name sees what it does
@@ -104,6 +104,16 @@ func refusing(text string, names ...string) map[string]flagCase {
 	return m
 }
 
+// inRXAs are the flags of which rx says that.
+func inRXAs(uses ...ask.Use) (names []string) {
+	for _, f := range ask.Fields() {
+		if slices.Contains(uses, f.InRX) && f.Name != "softirq-cpus" { // of which it says something else
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 // Every flag of every subcommand does something, or is refused.
 func TestEveryFlag(t *testing.T) {
 	dir := t.TempDir()
@@ -124,7 +134,7 @@ func TestEveryFlag(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rxServes := but(runCases, refusing("the sender decides it", "time", "omit", "interval", "parallel", "length", "window", "set-mss", "cport", "congestion", "no-delay", "validate", "seed", "tx-opt", "baseline-power"))
+	rxServes := but(runCases, refusing("the sender decides it", inRXAs(ask.RawOnly, ask.Refused)...))
 	for name, c := range rxServes {
 		if c.asked { // of the agent's own settings
 			c.asked, c.tested = false, "TestReceiverServes"
@@ -137,7 +147,7 @@ func TestEveryFlag(t *testing.T) {
 		rxServes[name] = flagCase{args: "--" + name + " 5", tested: "TestReceiverServes"}
 	}
 	rxServes["affinity"] = flagCase{args: "-A 0,1", refused: "--affinity: what follows the comma"}
-	rxRaw := but(runCases, refusing("it is the sender's", "tx-opt", "cport", "no-delay"))
+	rxRaw := but(runCases, refusing("it is the sender's", inRXAs(ask.Refused)...))
 	rxRaw["raw"] = flagCase{args: "", tested: "TestStoryRaw"}
 	rxRaw["tx"] = flagCase{args: "--tx msgzc", refused: "leave out --tx"}
 	rxRaw["seed"] = flagCase{args: "--seed 5", refused: "--seed: it is of the payload"}
@@ -161,7 +171,7 @@ func TestEveryFlag(t *testing.T) {
 	local := but(runCases, map[string]flagCase{
 		"bind": {args: "-B 127.0.0.1", refused: "--bind is for rx and tx"}, "iface": {args: "--iface lo", refused: "--iface is for rx and tx"},
 		"token-file": {args: "--token-file FILE", refused: "--token-file is for rx and tx"}, "raw": {args: "--raw", refused: "--raw belongs to rx and tx"},
-		"softirq-cpus": {args: "--softirq-cpus 0", asked: true},
+		"softirq-cpus": {args: "--softirq-cpus 0", tested: "TestStoryVethNote"},
 		"link":         {args: "--link a,b", tested: "TestLabDevmemRecord"},
 		"set":          {args: "--set mtu=4000", tested: "TestStorySettings"}, "rx-set": {args: "--rx-set mtu=4000", tested: "TestStorySettings"}, "tx-set": {args: "--tx-set mtu=4000", tested: "TestStorySettings"},
 		"tune-profile": {args: "--tune-profile bigtcp", tested: "TestNetdev0x19"},
@@ -262,29 +272,6 @@ func TestEveryFlag(t *testing.T) {
 	}
 }
 
-// The help says of a flag that is refused when it is.
-func TestHelpOfRefusedFlags(t *testing.T) {
-	for command, words := range map[string]map[string]string{
-		"rx": {
-			"[with --raw; else the sender says it]": "time omit interval parallel length window set-mss congestion validate seed baseline-power",
-			"[not for rx]":                          "tx-opt cport no-delay softirq-cpus",
-		},
-		"tx":    {"[not for tx]": "softirq-cpus"},
-		"local": {"[not for local]": "bind iface token-file raw"},
-	} {
-		help, err := spoken(command, "--help")
-		if err != nil {
-			t.Fatal(err)
-		}
-		help = strings.Join(strings.Fields(help), " ")
-		for word, names := range words {
-			if got, want := strings.Count(help, word), len(strings.Fields(names)); got != want {
-				t.Errorf("%s: %d flags are %s, want %d", command, got, word, want)
-			}
-		}
-	}
-}
-
 func check(t *testing.T, command, base string, role endpoint.Role, name string, c flagCase) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
@@ -349,8 +336,8 @@ func flagsOf(t *testing.T, command string) (names []string) {
 	return names
 }
 
-// asked is what the ends of a run are asked for and what its record has as
-// asked, with the flag or as if it were not among the arguments.
+// asked is what the ends of a run are asked for, with the flag or as if it were not
+// among the arguments.
 func asked(t *testing.T, args, name string, given bool, role endpoint.Role) string {
 	t.Helper()
 	f := pflag.NewFlagSet("local", pflag.ContinueOnError)
@@ -392,13 +379,10 @@ func asked(t *testing.T, args, name string, given bool, role endpoint.Role) stri
 		t.Fatalf("%s: %v", args, err)
 	}
 	var all []any
-	var ends [2]*wire.Prepare
-	for i, role := range roles {
-		p := r.Prepare(role)
-		ends[i] = &p
-		all = append(all, p)
+	for _, role := range roles {
+		all = append(all, r.Prepare(role))
 	}
-	b, err := json.Marshal([]any{all, r.Settings(ends[0], ends[1], "tcp")})
+	b, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -587,7 +587,7 @@ func (a *Agent) admit(p *wire.Prepare, trusted bool) (endpoint.Engine, error) {
 		if len(p.Options) > 0 {
 			return nil, fault.Errorf(fault.Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
 		}
-		if p.Host != "" || p.Bind != "" || p.Interface != "" || p.DataPort != 0 || p.SourcePort != 0 || p.Congestion != "" || p.NoDelay || p.Raw || p.NoTune || p.Verify || p.Profile || p.Syscalls || len(p.Counters)+len(p.Settings)+len(p.Optional) > 0 {
+		if p.Trusting() {
 			return nil, fault.Errorf(fault.Denied, "without a token a peer may not name addresses, ports, interfaces, settings or what to record")
 		}
 	}

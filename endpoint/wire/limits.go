@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +19,8 @@ import (
 // Bounds that no run needs to exceed, so that neither arithmetic on a peer's
 // numbers overflows, nor its words fill a screen or a disk.
 const (
-	MaxFlows    = 1024
-	MaxLength   = 1 << 30
+	maxFlows    = 1024
+	maxLength   = 1 << 30
 	MaxTime     = 7 * 24 * time.Hour
 	maxPorts    = 1 << 16
 	maxWord     = 64       // of a name or a small value
@@ -32,19 +33,13 @@ const (
 // Check holds every field of a request to what it can mean, and then to what this
 // agent's user allows.
 func (p *Prepare) Check(l Limits) error {
-	for _, check := range []func() error{p.numbers, p.cpus, p.words} {
+	for _, check := range []func() error{p.CheckNumbers, p.cpus, p.words} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
 	if p.Pattern.Period%p.Length != 0 {
 		return fault.Errorf(fault.Usage, "the pattern's period %d is not a multiple of the length %d", p.Pattern.Period, p.Length)
-	}
-	if p.Verify && p.Omit == 0 {
-		return fault.Errorf(fault.Usage, "--verify looks at the warm-up, and there is none: give --omit")
-	}
-	if p.Interval > 0 && p.Interval < MinInterval {
-		return fault.Errorf(fault.Usage, "interval %s is below %s", p.Interval, MinInterval)
 	}
 	switch {
 	case l.Flows > 0 && p.Flows > l.Flows:
@@ -57,8 +52,8 @@ func (p *Prepare) Check(l Limits) error {
 	return nil
 }
 
-// InBounds refuses a number that is outside of its bounds.
-func InBounds(what string, v, low, high int64) error {
+// inBounds refuses a number that is outside of its bounds.
+func inBounds(what string, v, low, high int64) error {
 	if v < low || v > high {
 		most := strconv.FormatInt(high, 10)
 		if high > 0 && high%(1<<30) == 0 { // as sizes are given
@@ -69,40 +64,55 @@ func InBounds(what string, v, low, high int64) error {
 	return nil
 }
 
-// CheckMSS refuses what the kernel does not take as TCP_MAXSEG, which is
-// TCP_MIN_MSS to MAX_TCP_WINDOW; 0 is its own choice.
-func CheckMSS(n int) error {
-	if n != 0 && (n < 88 || n > 32767) {
-		return fault.Errorf(fault.Usage, "--set-mss is %d; it must be from 88 to 32767, or 0 for the kernel's choice", n)
+// Trusting says that the request has what only a trusted driver may set.
+func (p *Prepare) Trusting() bool {
+	v := reflect.ValueOf(p).Elem()
+	for i := range v.NumField() {
+		if _, tagged := v.Type().Field(i).Tag.Lookup("trust"); tagged && !v.Field(i).IsZero() && (v.Field(i).Kind() != reflect.Map && v.Field(i).Kind() != reflect.Slice || v.Field(i).Len() > 0) {
+			return true
+		}
 	}
-	return nil
+	return false
 }
 
-func (p *Prepare) numbers() error {
-	least := int64(1)
-	if p.Raw && p.Role == endpoint.RX {
-		least = 0
-	}
+// CheckNumbers holds what is asked for in numbers to their bounds; of those that have
+// a flag the errors speak of the flag.
+func (p *Prepare) CheckNumbers() error {
 	for _, n := range []struct {
 		what         string
 		v, low, high int64
 	}{
-		{"--parallel", int64(p.Flows), 1, MaxFlows},
-		{"--length", int64(p.Length), 1, MaxLength},
-		{"pattern period in bytes", int64(p.Pattern.Period), 1, MaxLength},
-		{"--window", int64(p.Window), 0, MaxLength},
-		{"time in ns", int64(p.Time), least, int64(MaxTime)},
-		{"warm-up in ns", int64(p.Omit), 0, int64(MaxTime)},
-		{"interval in ns", int64(p.Interval), 0, int64(MaxTime)},
+		{"--parallel", int64(p.Flows), 1, maxFlows},
+		{"--length", int64(p.Length), 1, maxLength},
+		{"pattern period in bytes", int64(p.Pattern.Period), 1, maxLength},
+		{"--window", int64(p.Window), 0, maxLength},
 		{"data port", int64(p.DataPort), 0, maxPorts - 1},
-		{"source port", int64(p.SourcePort), 0, maxPorts - 1 - MaxFlows},
+		{"source port", int64(p.SourcePort), 0, maxPorts - 1 - maxFlows},
 	} {
-		if err := InBounds(n.what, n.v, n.low, n.high); err != nil {
+		if err := inBounds(n.what, n.v, n.low, n.high); err != nil {
 			return err
 		}
 	}
-	if err := CheckMSS(p.MSS); err != nil {
-		return err
+	// What the kernel takes as TCP_MAXSEG: TCP_MIN_MSS to MAX_TCP_WINDOW.
+	if p.MSS != 0 && (p.MSS < 88 || p.MSS > 32767) {
+		return fault.Errorf(fault.Usage, "--set-mss is %d; it must be from 88 to 32767, or 0 for the kernel's choice", p.MSS)
+	}
+	for _, d := range []struct {
+		what string
+		v    time.Duration
+	}{{"--time", p.Time}, {"--omit", p.Omit}, {"--interval", p.Interval}} {
+		if d.v < 0 || d.v > MaxTime {
+			return fault.Errorf(fault.Usage, "%s is %s; it must be from 0 to %s", d.what, d.v, MaxTime)
+		}
+	}
+	endless := p.Raw && p.Role == endpoint.RX
+	switch {
+	case p.Time == 0 && !endless:
+		return fault.Errorf(fault.Usage, "--time must be above zero")
+	case p.Verify && p.Omit == 0:
+		return fault.Errorf(fault.Usage, "--verify looks at the warm-up, and there is none: give --omit above 0")
+	case p.Interval > 0 && p.Interval < MinInterval:
+		return fault.Errorf(fault.Usage, "--interval is %s; it must be 0 or at least %g", p.Interval, MinInterval.Seconds())
 	}
 	if p.Family != 0 && p.Family != 4 && p.Family != 6 {
 		return fault.Errorf(fault.Usage, "address family %d is neither 4 nor 6", p.Family)
@@ -115,11 +125,11 @@ func (p *Prepare) cpus() error {
 		what string
 		cpus []int
 	}{{"CPUs", p.CPUs}, {"counted CPUs", p.ScopeSet}, {"CPUs that the other end counts", p.PeerSet}} {
-		if err := InBounds("number of "+set.what, int64(len(set.cpus)), 0, maxCPUs); err != nil {
+		if err := inBounds("number of "+set.what, int64(len(set.cpus)), 0, maxCPUs); err != nil {
 			return err
 		}
 		for _, cpu := range set.cpus {
-			if err := InBounds("number of one of the "+set.what, int64(cpu), 0, maxCPUs-1); err != nil {
+			if err := inBounds("number of one of the "+set.what, int64(cpu), 0, maxCPUs-1); err != nil {
 				return err
 			}
 		}
@@ -151,7 +161,7 @@ func (p *Prepare) words() error {
 	if len(p.Congestion) > maxControls || strings.Trim(p.Congestion, controlLetters) != "" {
 		return fault.Errorf(fault.Usage, "%q names no congestion control", Clip(p.Congestion))
 	}
-	if err := InBounds("number of counters' names", int64(len(p.Counters)), 0, 256); err != nil {
+	if err := inBounds("number of counters' names", int64(len(p.Counters)), 0, 256); err != nil {
 		return err
 	}
 	for _, name := range p.Counters {
@@ -159,7 +169,7 @@ func (p *Prepare) words() error {
 			return fault.Errorf(fault.Usage, "%q names no counters", Clip(name))
 		}
 	}
-	if err := InBounds("number of the run's processes", int64(len(p.Kin)), 0, maxKin); err != nil {
+	if err := inBounds("number of the run's processes", int64(len(p.Kin)), 0, maxKin); err != nil {
 		return err
 	}
 	for _, k := range p.Kin {
@@ -172,7 +182,7 @@ func (p *Prepare) words() error {
 		of          map[string]string
 		many, value int
 	}{{"option", p.Options, maxOptions, maxWord}, {"setting", p.Settings, maxSettings, maxValue}, {"setting", p.Optional, maxSettings, maxValue}} {
-		if err := InBounds("number of "+m.what+"s", int64(len(m.of)), 0, int64(m.many)); err != nil {
+		if err := inBounds("number of "+m.what+"s", int64(len(m.of)), 0, int64(m.many)); err != nil {
 			return err
 		}
 		for name, value := range m.of {
@@ -223,7 +233,7 @@ func (w *Watch) Check() error {
 			return fault.Errorf(fault.Usage, "a meter's address of %d characters, or with some that cannot be shown", len(spec))
 		}
 	}
-	return InBounds("time until meters are asked, in ns,", int64(w.Quiet), 0, int64(2*MaxTime))
+	return inBounds("time until meters are asked, in ns,", int64(w.Quiet), 0, int64(2*MaxTime))
 }
 
 // Check refuses times that cannot be meant; now is that of the agent's clock.
@@ -233,7 +243,7 @@ func (t *Tell) Check(now int64) error {
 			float64(t.Until)/1e9, float64(now)/1e9)
 	}
 	const ages = 1 << 62 // ns; a driver that asks for all says 0 on its own clock
-	return cmp.Or(InBounds("beginning of what meters said, in ns,", t.From, -ages, ages), InBounds("end of what meters said, in ns,", t.Until, -ages, ages))
+	return cmp.Or(inBounds("beginning of what meters said, in ns,", t.From, -ages, ages), inBounds("end of what meters said, in ns,", t.Until, -ages, ages))
 }
 
 // Check refuses what names no interface and no address.
@@ -254,11 +264,11 @@ func (s *Survey) Check() error {
 // Check refuses what no agent says of itself.
 func (w *Welcome) Check() error {
 	for _, set := range [][]int{w.CPUs, w.Cores, w.Pinned.CPUs} {
-		if err := InBounds("number of the agent's CPUs", int64(len(set)), 0, maxCPUs); err != nil {
+		if err := inBounds("number of the agent's CPUs", int64(len(set)), 0, maxCPUs); err != nil {
 			return err
 		}
 		for _, n := range set {
-			if err := InBounds("number of one of the agent's CPUs", int64(n), 0, maxCPUs-1); err != nil {
+			if err := inBounds("number of one of the agent's CPUs", int64(n), 0, maxCPUs-1); err != nil {
 				return err
 			}
 		}
@@ -269,16 +279,16 @@ func (w *Welcome) Check() error {
 		}
 	}
 	return cmp.Or(
-		InBounds("length of the agent's name", int64(len(w.Process.Name)), 0, maxWord),
-		InBounds("number of the agent's own meters", int64(w.Power), 0, MaxMeters),
+		inBounds("length of the agent's name", int64(len(w.Process.Name)), 0, maxWord),
+		inBounds("number of the agent's own meters", int64(w.Power), 0, MaxMeters),
 	)
 }
 
 // Check refuses an answer that a run of so many flows cannot have.
 func (p *Prepared) Check(flows int) error {
 	return cmp.Or(
-		InBounds("data port", int64(p.DataPort), 1, maxPorts-int64(flows)),
-		InBounds("number of changed settings", int64(len(p.Changes)), 0, 16*maxSettings),
+		inBounds("data port", int64(p.DataPort), 1, maxPorts-int64(flows)),
+		inBounds("number of changed settings", int64(len(p.Changes)), 0, 16*maxSettings),
 	)
 }
 

@@ -20,7 +20,7 @@ func TestClockOfPeer(t *testing.T) {
 
 func TestResultOfAPeerIsBounded(t *testing.T) {
 	for name, f := range map[string][]FlowResult{
-		"too many flows": make([]FlowResult, MaxFlows+1),
+		"too many flows": make([]FlowResult, maxFlows+1),
 		"negative":       {{Stall: -1}},
 		"endless":        {{Stall: 1 << 62}},
 		"at no time":     {{StallAt: -1 << 62}},

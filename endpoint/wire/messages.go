@@ -147,28 +147,28 @@ type Prepare struct {
 	Window   int               `json:"window,omitempty"` // bytes, SO_RCVBUF and SO_SNDBUF
 	CPUs     []int             `json:"cpus,omitempty"`   // worker i runs on CPUs[i mod len]
 	Scope    Scope             `json:"scope"`
-	ScopeSet []int             `json:"scope_cpus,omitempty"` // CPUs of a cpuset scope
-	PeerSet  []int             `json:"peer_cpus,omitempty"`  // CPUs of the other end's cpuset scope, where it is on this host
-	Kin      []Process         `json:"kin,omitempty"`        // processes of the run, which may be on this host
-	Counters []string          `json:"counters,omitempty"`   // counters by name, all or none; empty: those that are cheap
+	ScopeSet []int             `json:"scope_cpus,omitempty"`             // CPUs of a cpuset scope
+	PeerSet  []int             `json:"peer_cpus,omitempty"`              // CPUs of the other end's cpuset scope, where it is on this host
+	Kin      []Process         `json:"kin,omitempty"`                    // processes of the run, which may be on this host
+	Counters []string          `json:"counters,omitempty" trust:"token"` // counters by name, all or none; empty: those that are cheap
 
-	// Only a trusted driver (a pipe, or a token) may set these.
-	Host       string `json:"host,omitempty"` // sender: where to connect
-	Bind       string `json:"bind,omitempty"` // local address
-	Interface  string `json:"interface,omitempty"`
-	DataPort   int    `json:"data_port,omitempty"`   // flow i uses DataPort+i; 0: the agent's own choice
-	SourcePort int    `json:"source_port,omitempty"` // sender: flow i binds SourcePort+i; 0: any
-	Congestion string `json:"congestion,omitempty"`
-	NoDelay    bool   `json:"nodelay,omitempty"`
-	Raw        bool   `json:"raw,omitempty"`     // the peer is not zcbench
-	NoTune     bool   `json:"no_tune,omitempty"` // change no setting of the NIC or the host
-	Verify     bool   `json:"verify,omitempty"`  // capture headers in the warm-up
-	Profile    bool   `json:"profile,omitempty"`
-	Syscalls   bool   `json:"syscalls,omitempty"` // time each system call
+	// Only a trusted driver (a pipe, or a token) may set what has this tag.
+	Host       string `json:"host,omitempty" trust:"token"` // sender: where to connect
+	Bind       string `json:"bind,omitempty" trust:"token"` // local address
+	Interface  string `json:"interface,omitempty" trust:"token"`
+	DataPort   int    `json:"data_port,omitempty" trust:"token"`   // flow i uses DataPort+i; 0: the agent's own choice
+	SourcePort int    `json:"source_port,omitempty" trust:"token"` // sender: flow i binds SourcePort+i; 0: any
+	Congestion string `json:"congestion,omitempty" trust:"token"`
+	NoDelay    bool   `json:"nodelay,omitempty" trust:"token"`
+	Raw        bool   `json:"raw,omitempty" trust:"token"`     // the peer is not zcbench
+	NoTune     bool   `json:"no_tune,omitempty" trust:"token"` // change no setting of the NIC or the host
+	Verify     bool   `json:"verify,omitempty" trust:"token"`  // capture headers in the warm-up
+	Profile    bool   `json:"profile,omitempty" trust:"token"`
+	Syscalls   bool   `json:"syscalls,omitempty" trust:"token"` // time each system call
 	// Settings of the NIC and the host that this end shall have for the run,
 	// beside what the engine needs, as ringcfg.Want has them.
-	Settings map[string]string `json:"settings,omitempty"`
-	Optional map[string]string `json:"optional,omitempty"`
+	Settings map[string]string `json:"settings,omitempty" trust:"token"`
+	Optional map[string]string `json:"optional,omitempty" trust:"token"`
 }
 
 // Prepared answers Prepare.

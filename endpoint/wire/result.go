@@ -55,7 +55,7 @@ func (r *Result) Check() error {
 	if len(r.CPUMethod) > maxMethod || len(r.CPUSecond) > maxMethod || !(r.CPUError >= 0) || r.CPUError > 100*maxCPUs || r.CPUScoped < 0 || r.CPUScoped > maxCPUs {
 		return fmt.Errorf("a result with a clock of CPU time of %d characters, %d CPUs and an error of %g%%", len(r.CPUMethod), r.CPUScoped, r.CPUError)
 	}
-	if len(r.Flows) > MaxFlows {
+	if len(r.Flows) > maxFlows {
 		return fmt.Errorf("a result of %d flows", len(r.Flows))
 	}
 	for i, f := range r.Flows {

@@ -20,6 +20,9 @@ func bad(format string, args ...any) error { return fault.Errorf(fault.Usage, fo
 // Check finds what can never work, before anything is touched, and puts what was
 // left to us in its place: the engines of a mode, the interface's own name.
 func (k *Known) Check(r *Run) error {
+	if err := r.checkNumbers(); err != nil {
+		return err
+	}
 	for _, f := range Fields() {
 		if f.check == nil {
 			continue
@@ -128,46 +131,20 @@ func (r *Run) checkMode() error {
 	return nil
 }
 
-func (r *Run) checkTime() error {
-	if r.Time < 0 || r.Time == 0 && !r.Raw {
-		return bad("--time is %s; it must be above zero", &r.Time)
+// checkNumbers holds numbers to what an agent takes.
+func (r *Run) checkNumbers() error {
+	rx, tx := r.Prepare(endpoint.RX), r.Prepare(endpoint.TX)
+	if err := rx.CheckNumbers(); err != nil || rx.Raw && rx.Time == 0 { // which only a receiver can be
+		return err
 	}
-	return within("time", r.Time)
-}
-
-func (r *Run) checkOmit() error {
-	switch {
-	case r.Omit < 0:
-		return bad("--omit is %s; it cannot be negative", &r.Omit)
-	case r.Verify && r.Omit == 0:
-		return bad("--verify looks at the warm-up, and there is none: give --omit above 0")
-	}
-	return within("omit", r.Omit)
-}
-
-func (r *Run) checkInterval() error {
-	switch {
-	case r.Interval < 0:
-		return bad("--interval is %s; it cannot be negative", &r.Interval)
-	case r.Interval > 0 && time.Duration(r.Interval) < wire.MinInterval:
-		return bad("--interval is %s; it must be 0 or at least %g", &r.Interval, wire.MinInterval.Seconds())
-	}
-	return within("interval", r.Interval)
-}
-
-// within holds a time to the longest that an agent takes.
-func within(name string, s Seconds) error {
-	if time.Duration(s) > wire.MaxTime {
-		return bad("--%s is %s; it must be at most %s", name, &s, wire.MaxTime)
-	}
-	return nil
+	return tx.CheckNumbers()
 }
 
 func (r *Run) checkBaseline() error {
-	if r.Baseline < 0 {
-		return bad("--baseline-power cannot be negative")
+	if r.Baseline < 0 || time.Duration(r.Baseline) > wire.MaxTime {
+		return bad("--baseline-power is %s; it must be from 0 to %s", &r.Baseline, wire.MaxTime)
 	}
-	return within("baseline-power", r.Baseline)
+	return nil
 }
 
 func (r *Run) checkPort() error {

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 
-	"zcbench/endpoint/wire"
 	"zcbench/ringcfg"
 )
 
@@ -33,7 +32,7 @@ const (
 	Obeyed  Use = iota
 	Absent      // it is not there
 	Refused     // it is there, and whoever gives it is told why it does nothing
-	RawOnly     // likewise, unless the peer is any TCP program
+	RawOnly     // the sender says it for both ends; rx refuses it, but with --raw
 )
 
 // Fields are all that can be said of a run, in the order of its help.
@@ -76,19 +75,19 @@ func fields() []Field {
 		{Name: "mem", Help: "dma-buf of the devmem engines and of zcrx: udmabuf[:SIZE], hugepages[:SIZE], heap:NAME[:SIZE] or fd:N",
 			at: func(r run) any { return &r.memory }},
 		{Name: "time", Short: "t", Help: "measured time", InRX: RawOnly, Record: "time_seconds", Always: true,
-			at: func(r run) any { return &r.Time }, check: run.checkTime},
+			at: func(r run) any { return &r.Time }},
 		{Name: "omit", Short: "O", Help: "warm-up before it, not measured", InRX: RawOnly, Record: "omit_seconds", Always: true,
-			at: func(r run) any { return &r.Omit }, check: run.checkOmit},
+			at: func(r run) any { return &r.Omit }},
 		{Name: "interval", Short: "i", Help: "time between interval lines; 0 for none", InRX: RawOnly,
-			at: func(r run) any { return &r.Interval }, check: run.checkInterval},
+			at: func(r run) any { return &r.Interval }},
 		{Name: "parallel", Short: "P", Help: "TCP connections, each with a pinned thread on either end", InRX: RawOnly, Record: "flows", Always: true,
-			at: func(r run) any { return &r.Flows }, check: func(r run) error { return wire.InBounds("--parallel", int64(r.Flows), 1, wire.MaxFlows) }},
+			at: func(r run) any { return &r.Flows }},
 		{Name: "length", Short: "l", Help: "bytes per read or write (K, M, G are powers of 1024)", InRX: RawOnly, Record: "length", Always: true,
-			at: func(r run) any { return &r.Length }, check: func(r run) error { return wire.InBounds("--length", int64(r.Length), 1, wire.MaxLength) }},
+			at: func(r run) any { return &r.Length }},
 		{Name: "window", Short: "w", Help: "socket buffer in bytes, instead of TCP's autotuning", InRX: RawOnly, Record: "window",
-			at: func(r run) any { return &r.window }, check: func(r run) error { return wire.InBounds("--window", int64(r.window), 0, wire.MaxLength) }},
+			at: func(r run) any { return &r.window }},
 		{Name: "set-mss", Short: "M", Help: "TCP maximum segment size in bytes", InRX: RawOnly, Record: "mss",
-			at: func(r run) any { return &r.mss }, check: func(r run) error { return wire.CheckMSS(r.mss) }},
+			at: func(r run) any { return &r.mss }},
 		{Name: "port", Short: "p", Help: "control port; data flows follow on the next ports",
 			at: func(r run) any { return &r.Port }, check: run.checkPort},
 		{Name: "cport", Help: "source port of the first data flow, counted up for the others", InRX: Refused,

@@ -35,7 +35,7 @@ func (r *Run) Prepare(role endpoint.Role) wire.Prepare {
 // twice or left out shows.
 func (r *Run) period() int {
 	l := int(r.Length)
-	if !r.Validate {
+	if !r.Validate || l < 1 {
 		return l
 	}
 	return l * max(1, maxPeriod/l)

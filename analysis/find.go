@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
+	"zcbench/results/filter"
 )
 
 // find is the cell, or the run, that a name means: the id of either, the start
@@ -99,19 +99,10 @@ func (r *Report) spelled(c *Cell) string {
 	return text
 }
 
-// nameParts takes a name apart: at commas, and where blanks are between two
-// parts of the form name=value, as in a plan.
-func nameParts(name string) (parts []string) {
-	for text := range strings.SplitSeq(name, ",") {
-		words := strings.Fields(text)
-		first := len(words) > 1 && strings.HasSuffix(words[0], ":") // the pair
-		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(w, "=") && !(first && w == words[0]) }) {
-			parts = append(parts, words...)
-		} else if text = strings.TrimSpace(text); text != "" {
-			parts = append(parts, text)
-		}
-	}
-	return parts
+// nameParts takes a name apart, as a filter, but for parts that are no conditions.
+func nameParts(name string) []string {
+	all := func(string) bool { return true }
+	return slices.DeleteFunc(filter.Terms(name, all), func(part string) bool { return part == "" })
 }
 
 // part says whether a part of a name is one of this cell's.
@@ -124,41 +115,16 @@ func (r *Report) part(c *Cell, part string) bool {
 		return r.set.attribute(all[0], "pair") == pair
 	}
 	if name, value, ok := strings.Cut(part, "="); ok {
-		return sameValue(r.set.attribute(all[0], strings.TrimSpace(name)), strings.TrimSpace(value))
+		return filter.Same(r.set.attribute(all[0], strings.TrimSpace(name)), strings.TrimSpace(value))
 	}
 	engines := strings.NewReplacer("->", "→", " ", "").Replace(part)
 	if engines == c.TX+"→"+c.RX {
 		return true
 	}
 	for i, value := range c.By {
-		if sameValue(value, part) || part == axisValue(r.By[i], value) || part == axisText(r.By[i], value) {
+		if filter.Same(value, part) || part == axisValue(r.By[i], value) || part == axisText(r.By[i], value) {
 			return true
 		}
 	}
 	return false
-}
-
-// sameValue says whether two texts are one value: the same, or sizes of the same
-// number of bytes, 128K and 131072.
-func sameValue(a, b string) bool {
-	if a == b {
-		return true
-	}
-	m, ok := sizeOf(a)
-	n, also := sizeOf(b)
-	return ok && also && m == n
-}
-
-// sizeOf reads a size as flags take it, or as reports show it: 64K, 64 KiB.
-func sizeOf(text string) (uint64, bool) {
-	text = strings.TrimSuffix(strings.TrimSuffix(strings.ReplaceAll(text, " ", ""), "B"), "i")
-	shift := 0
-	if n := len(text); n > 0 {
-		shift = 10 * (1 + strings.IndexByte("kmg", text[n-1]|0x20))
-		if shift > 0 {
-			text = text[:n-1]
-		}
-	}
-	n, err := strconv.ParseUint(text, 10, 32)
-	return n << shift, err == nil
 }

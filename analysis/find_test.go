@@ -51,17 +51,3 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
-
-func TestSameValue(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		same bool
-	}{
-		{"128K", "131072", true}, {"128K", "128 KiB", true}, {"1M", "1024k", true}, {"1G", "1024M", true}, {"", "", true},
-		{"128K", "128", false}, {"1M", "1", false}, {"msgzc", "msgz", false}, {"K", "", false}, {"", "0", false}, {"2 CPUs", "2", false},
-	} {
-		if got := sameValue(c.a, c.b); got != c.same || sameValue(c.b, c.a) != c.same {
-			t.Errorf("%q, %q: %v", c.a, c.b, got)
-		}
-	}
-}

@@ -12,6 +12,7 @@ import (
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
+	"zcbench/results/filter"
 )
 
 // Cell is all runs of the same settings, or of one group, in order of time.
@@ -140,41 +141,11 @@ func (s *Set) check(name string) error {
 		nearest(name, all), strings.Join(printable.Shorten(all), ", "))
 }
 
-// condition is one part of a filter.
-type condition struct {
-	name   string
-	values []string
-	not    bool
-}
-
-// parseFilter reads name=value, name!=value and name=value|value, with commas
-// between. Sizes may have any unit.
-func parseFilter(text string) ([]condition, error) {
-	var list []condition
-	for part := range strings.SplitSeq(text, ",") {
-		name, value, ok := strings.Cut(part, "=")
-		not := strings.HasSuffix(name, "!")
-		name = strings.TrimSpace(strings.TrimSuffix(name, "!"))
-		if !ok || name == "" {
-			return nil, fault.Errorf(fault.Usage, "%q is no condition: name=value, name!=value or name=value|value", part)
-		}
-		c := condition{name: name, not: not}
-		for v := range strings.SplitSeq(value, "|") {
-			c.values = append(c.values, strings.TrimSpace(v))
-		}
-		list = append(list, c)
-	}
-	return list, nil
-}
-
 // filter gives the runs that meet all conditions.
-func (s *Set) filter(conditions []condition) []*Run {
+func (s *Set) filter(conditions []filter.Condition) []*Run {
 	var runs []*Run
 	for _, r := range s.runs {
-		if !slices.ContainsFunc(conditions, func(c condition) bool {
-			has := s.attribute(r, c.name)
-			return slices.ContainsFunc(c.values, func(v string) bool { return sameValue(v, has) }) == c.not
-		}) {
+		if !slices.ContainsFunc(conditions, func(c filter.Condition) bool { return !c.Holds(s.attribute(r, c.Name)) }) {
 			runs = append(runs, r)
 		}
 	}

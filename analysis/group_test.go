@@ -21,6 +21,7 @@ func TestGroupAndFilter(t *testing.T) {
 		{Options{GroupBy: []string{"rx.nic.mtu", "kernel.release"}}, "4148, 6.18", 48},
 		{Options{GroupBy: []string{"nic.mtu"}}, "1500 → 4148", 48},
 		{Options{GroupBy: []string{"length", "cell"}, Filter: "gro!=hw, mode = devmem | iouring"}, "4096, devmemsw|4096, iouringsw", 8},
+		{Options{Filter: "mode=devmem gro=hw"}, "devmem, hw", 8},
 		{Options{GroupBy: []string{"tx", "rx"}, Filter: "repeat=0"}, "sendfile, baseline", 6},
 	} {
 		r, err := Of(analysistest.Matrix()).Report(c.options)

@@ -8,14 +8,15 @@ import (
 	"zcbench/internal/fault"
 	"zcbench/internal/printable"
 	"zcbench/results"
+	"zcbench/results/filter"
 )
 
 // Options choose what a report shows.
 type Options struct {
 	// GroupBy names what runs of one group share; see README. None: the cell.
 	GroupBy []string
-	// Filter is a list of conditions that a run must meet: name=value,
-	// name!=value or name=value|value, with commas between. Empty: all runs.
+	// Filter has the conditions that a run must meet, as filter.Parse reads them.
+	// Empty: all runs.
 	Filter string
 	// Metrics are names of figures, such as gbps, roi.cpu or
 	// rx.counters.tcp_rtt_us. None: those that every record may have.
@@ -46,12 +47,12 @@ type Report struct {
 func (s *Set) Report(o Options) (*Report, error) {
 	r := &Report{set: s, Plan: s.Plan, Problems: s.Problems, Runs: s.runs, Asked: len(o.Metrics) > 0}
 	if o.Filter != "" {
-		conditions, err := parseFilter(o.Filter)
+		conditions, err := filter.Parse(o.Filter, func(name string) bool { return s.check(name) == nil })
 		if err != nil {
 			return nil, fmt.Errorf("filter: %w", err)
 		}
 		for _, c := range conditions {
-			if err := s.check(c.name); err != nil {
+			if err := s.check(c.Name); err != nil {
 				return nil, fmt.Errorf("filter: %w", err)
 			}
 		}

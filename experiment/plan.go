@@ -12,10 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"zcbench/endpoint"
 	"zcbench/endpoint/driver"
 	"zcbench/internal/fault"
 	"zcbench/results"
+	"zcbench/results/filter"
 )
 
 // Plan is a spec on hosts that are known.
@@ -219,49 +219,39 @@ func (s *Spec) fill(parts []Flags, p *Pair) (Flags, error) {
 	return flags, nil
 }
 
-// Only keeps the cells that match, as in "mode=devmem,gro=hw|sw", also as plan
-// prints a cell, with blanks between and sizes in any unit; pair is an axis too.
-func (p *Plan) Only(filter string) error {
+// Only keeps the cells that meet a filter of axes, of which pair is one, as filter.Parse
+// reads it. Values of an axis that is there twice add up.
+func (p *Plan) Only(text string) error {
+	conditions, err := filter.Parse(text, func(string) bool { return true })
+	if err != nil {
+		return fmt.Errorf("--only: %w", err)
+	}
 	want := exclusion{}
-	for _, term := range onlyTerms(filter) {
-		axis, values, ok := strings.Cut(term, "=")
-		if pair, named := strings.CutSuffix(term, ":"); named {
-			axis, values, ok = "pair", pair, true
-		}
-		if !ok {
-			return fault.Errorf(fault.Usage, "--only wants AXIS=VALUE terms with commas between, not %q", filter)
-		}
-		for v := range strings.SplitSeq(values, "|") {
-			label, err := p.hasLabel(axis, v)
+	var not []exclusion
+	for _, c := range conditions {
+		for _, v := range c.Values {
+			label, err := p.hasLabel(c.Name, v)
 			if err != nil {
 				return err
 			}
-			want[axis] = append(want[axis], label)
+			if c.Not {
+				not = append(not, exclusion{c.Name: {label}})
+			} else {
+				want[c.Name] = append(want[c.Name], label)
+			}
 		}
 	}
 	kept := p.Cells[:0]
 	for _, c := range p.Cells {
-		if want.matches(append(slices.Clone(c.Axes), Label{"pair", c.Pair.Name})) {
+		labels := append(slices.Clone(c.Axes), Label{"pair", c.Pair.Name})
+		if want.matches(labels) && !slices.ContainsFunc(not, func(e exclusion) bool { return e.matches(labels) }) {
 			kept = append(kept, c)
 		}
 	}
 	if p.Cells = kept; len(kept) == 0 {
-		return fault.Errorf(fault.Usage, "--only %q leaves no cell", filter)
+		return fault.Errorf(fault.Usage, "--only %q leaves no cell", text)
 	}
 	return nil
-}
-
-// onlyTerms are separated by commas, or by blanks where all that stands between
-// two is a term.
-func onlyTerms(filter string) (terms []string) {
-	for text := range strings.SplitSeq(filter, ",") {
-		words := strings.Fields(text)
-		if slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(w, "=") && !strings.HasSuffix(w, ":") }) || len(words) == 0 {
-			words = []string{strings.TrimSpace(text)}
-		}
-		terms = append(terms, words...)
-	}
-	return terms
 }
 
 // hasLabel gives a value as its axis has it: a size may have another unit.
@@ -272,10 +262,8 @@ func (p *Plan) hasLabel(axis, value string) (string, error) {
 			axes[l.Axis] = true
 			if l.Axis == axis {
 				values[l.Value] = true
-				if a, err := endpoint.ParseSize(value); err == nil && !values[value] {
-					if b, err := endpoint.ParseSize(l.Value); err == nil && a == b {
-						value = l.Value
-					}
+				if !values[value] && filter.Same(value, l.Value) {
+					value = l.Value
 				}
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"zcbench/internal/fault"
 	"zcbench/internal/netif"
 	"zcbench/internal/printable"
 )
@@ -243,10 +244,17 @@ func (e *End) locate() error {
 	if err != nil {
 		return fmt.Errorf("open this network namespace: %w", err)
 	}
+	var unseen error // that keeps from looking, and does not say that there is none
+	look := func(err error) (found bool) {
+		if fault.Exhausted(err) {
+			unseen = err
+		}
+		return err == nil
+	}
 	candidates := []netns.NsHandle{here}
 	named, _ := filepath.Glob(filepath.Join(namedDir, "*")) // only a bad pattern fails
 	for _, path := range named {
-		if h, err := netns.GetFromPath(path); err == nil {
+		if h, err := netns.GetFromPath(path); look(err) {
 			candidates = append(candidates, h)
 		}
 	}
@@ -254,7 +262,7 @@ func (e *End) locate() error {
 	for _, h := range candidates {
 		if !found {
 			e.ns = h
-			if found = e.Do(e.look) == nil; found {
+			if found = look(e.Do(e.look)); found {
 				continue
 			}
 		}
@@ -262,6 +270,9 @@ func (e *End) locate() error {
 	}
 	if !found {
 		e.ns = netns.None()
+		if unseen != nil {
+			return fault.Errorf(fault.Failed, "look for interface %s: %w", e.Interface, unseen)
+		}
 		return fmt.Errorf("interface %s is neither in this network namespace nor in a named one (ip -all netns exec ip link)", e.Interface)
 	}
 	return nil

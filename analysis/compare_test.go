@@ -23,7 +23,9 @@ func TestCompareTuned(t *testing.T) {
 	for side, more := range []string{`,"command":"zcbench run a","tuned":{"rx":["mtu: \"1500\" → \"4148\""]}`, ``} {
 		var list []string
 		for i := range 6 {
-			list = append(list, fmt.Sprintf(`{"schema":"zcbench/1","id":"%d-%d","cell":"c%d","status":"ok","gbps":1%d,"window_seconds":1,"rx":{"engine":"mmap"},"tx":{"engine":"msgzc"},"settings":{"length":4096%s}}`, side, i, side, i, more))
+			list = append(list,
+				fmt.Sprintf(
+					`{"schema":"zcbench/1","id":"%d-%d","cell":"c%d","status":"ok","gbps":1%d,"window_seconds":1,"rx":{"engine":"mmap"},"tx":{"engine":"msgzc"},"settings":{"length":4096%s}}`, side, i, side, i, more))
 		}
 		s, err := Load(analysistest.Store(t, t.TempDir(), "r.jsonl", list...))
 		if err != nil {
@@ -84,7 +86,8 @@ func TestCompareMatches(t *testing.T) {
 		{"by id, though one has no axes", withAxes(before), after, 3, "", 2, false},
 		{"by axes", withAxes(before), withAxes(longer), 3, "length 4096 → 8192, nodelay unset → true", 2, false},
 		{"by engines", before, longer, 3, "length 4096 → 8192, nodelay unset → true", 2, false},
-		{"two old of one name", withAxes(slices.Concat(before, longer)), withAxes(change(after, func(r *results.Record) { r.Cell += "z" })), 3, "", 2, false},
+		{"two old of one name", withAxes(slices.Concat(before, longer)), withAxes(change(after, func(r *results.Record) { r.Cell += "z" })),
+			3, "", 2, false},
 		{"two that are as near", before, twoLengths, 0, "", 0, true},
 		{"failed and gone", before, gone, 2, "only in old: sendfile → zcrx", 1, false},
 		{"nothing in common", before, change(after, func(r *results.Record) {
@@ -145,13 +148,15 @@ func TestCompareRefuses(t *testing.T) {
 			t.Errorf("%s: %+v", c.Metrics[i].Name, d)
 		}
 	}
-	if text := FirstLook(slices.Concat(before, after)).PowerLegend(); !strings.Contains(text, "CPU packages, which is not the wall; of whole hosts") {
+	if text := FirstLook(slices.Concat(before, after)).PowerLegend(); !strings.Contains(text,
+		"CPU packages, which is not the wall; of whole hosts") {
 		t.Errorf("legend %q", text)
 	}
 	if c, err = Compare(Of(before[:3]), Of(after[:3]), CompareOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if d := c.Metrics[0].Changes[0]; d.Significant || d.Why != "" || !math.IsInf(d.Hi, 1) || !strings.Contains(strings.Join(c.Remarks(), "\n"), "too few runs for any difference") {
+	if d := c.Metrics[0].Changes[0]; d.Significant || d.Why != "" || !math.IsInf(d.Hi, 1) ||
+		!strings.Contains(strings.Join(c.Remarks(), "\n"), "too few runs for any difference") {
 		t.Errorf("few runs: %+v %q", d, c.Remarks())
 	}
 }
@@ -161,7 +166,8 @@ func TestCompareRefuses(t *testing.T) {
 func TestIntervalBelongsToTheTest(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	p := func(a, b []float64) float64 {
-		return benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(a), &benchmath.DefaultThresholds), benchmath.NewSample(slices.Clone(b), &benchmath.DefaultThresholds)).P
+		return benchmath.AssumeNothing.Compare(benchmath.NewSample(slices.Clone(a), &benchmath.DefaultThresholds),
+			benchmath.NewSample(slices.Clone(b), &benchmath.DefaultThresholds)).P
 	}
 	for range 200 {
 		a, b := make([]float64, 4+rng.IntN(9)), make([]float64, 4+rng.IntN(9))
@@ -235,12 +241,15 @@ func TestCompareTellsOfConditions(t *testing.T) {
 		wont          string // of total.watts
 	}{
 		{"the same", each(power("wall")), each(power("wall")), "", "congestion|meter|not the same", ""},
-		{"congestion", each(nothing), each(func(r *results.Record) { r.TX.Congestion, r.RX.Congestion = "bbr", "bbr" }), "has another congestion control: cubic → bbr", "", "not measured"},
-		{"meters", each(power("wall")), each(power("package")), "the sender's power is of another meter: rapl:wall → rapl:package", "", "power of another thing"},
+		{"congestion", each(nothing), each(func(r *results.Record) { r.TX.Congestion, r.RX.Congestion = "bbr", "bbr" }),
+			"has another congestion control: cubic → bbr", "", "not measured"},
+		{"meters", each(power("wall")), each(power("package")), "the sender's power is of another meter: rapl:wall → rapl:package", "",
+			"power of another thing"},
 		{"a host that changed later", each(nothing), analysistest.SixOf("c", func(r *results.Record) {
 			r.Facts.RX = results.Facts{"machine": map[string]any{"hostname": "b"}, "nic": map[string]any{"mtu": 9000}}
 		}), "nic.mtu 1500 → 1500 / 9000", "", "not measured"},
-		{"pairs", each(func(r *results.Record) { r.Pair = "x" }), each(func(r *results.Record) { r.Pair = "y" }), "pair x → y", "", "not measured"},
+		{"pairs", each(func(r *results.Record) { r.Pair = "x" }), each(func(r *results.Record) { r.Pair = "y" }), "pair x → y", "",
+			"not measured"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := Compare(Of(c.before), Of(c.after), CompareOptions{Metrics: []string{"gbps", "total.watts"}})
@@ -302,8 +311,10 @@ func TestClocksCompare(t *testing.T) {
 			t.Fatal(err)
 		}
 		remarks := strings.Join(got.Remarks(), "; ")
-		if got.Metrics[0].Changes[0].Why != c.wont || got.Metrics[1].Changes[0].Why != c.wont || strings.Contains(remarks, "clock") != (c.remark != "") || !strings.Contains(remarks, c.remark) {
-			t.Errorf("%q and %q, remarks %s; want %q and %q", got.Metrics[0].Changes[0].Why, got.Metrics[1].Changes[0].Why, remarks, c.wont, c.remark)
+		if got.Metrics[0].Changes[0].Why != c.wont || got.Metrics[1].Changes[0].Why != c.wont ||
+			strings.Contains(remarks, "clock") != (c.remark != "") || !strings.Contains(remarks, c.remark) {
+			t.Errorf("%q and %q, remarks %s; want %q and %q", got.Metrics[0].Changes[0].Why, got.Metrics[1].Changes[0].Why, remarks, c.wont,
+				c.remark)
 		}
 	}
 	one := analysistest.OnNIC(100, 90, 9, 30, 20)

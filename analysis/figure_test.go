@@ -11,7 +11,8 @@ import (
 )
 
 func TestFigures(t *testing.T) {
-	records := []results.Record{analysistest.OK("a", 10, 100, 50), analysistest.OK("a", 20, 100, 50), analysistest.OK("a", 30, 100, 50), analysistest.OK("b", 7, 70, 7)}
+	records := []results.Record{analysistest.OK("a", 10, 100, 50), analysistest.OK("a", 20, 100, 50), analysistest.OK("a", 30, 100, 50),
+		analysistest.OK("b", 7, 70, 7)}
 	records[1].RX.CPUPercent = nil
 	cells := FirstLook(records).Cells
 	if len(cells) != 2 {
@@ -22,11 +23,16 @@ func TestFigures(t *testing.T) {
 		got  Figure
 		want Figure
 	}{
-		{"Gbit/s", Known("gbps").Over(cells[0].Runs), Figure{N: 3, Mean: 20, Min: 10, Max: 30, SD: 10, Median: 20, Lo: 20 - 4.302652729911275*10/math.Sqrt(3)}},
+		{"Gbit/s", Known("gbps").Over(cells[0].Runs),
+			Figure{N: 3, Mean: 20, Min: 10, Max: 30, SD: 10, Median: 20, Lo: 20 - 4.302652729911275*10/math.Sqrt(3)}},
 		// Run by run: 100/50, 400/50, 900/50. Of the means it would be 8.
-		{"ROI of the sender", Known("roi.cpu.tx").Over(cells[0].Runs), Figure{N: 3, Mean: 28. / 3, Min: 2, Max: 18, Median: 8, SD: math.Sqrt((math.Pow(2-28./3, 2) + math.Pow(8-28./3, 2) + math.Pow(18-28./3, 2)) / 2)}},
-		{"CPU measured twice", Known("rx.cpu_percent").Over(cells[0].Runs), Figure{N: 2, Mean: 100, Min: 100, Max: 100, Median: 100, Lo: 100}},
-		{"zero-copied", Known("tx.zero_copied_percent").Over(cells[0].Runs), Figure{N: 3, Mean: 100, Min: 100, Max: 100, Median: 100, Lo: 100}},
+		{"ROI of the sender", Known("roi.cpu.tx").Over(cells[0].Runs),
+			Figure{N: 3, Mean: 28. / 3, Min: 2, Max: 18, Median: 8,
+				SD: math.Sqrt((math.Pow(2-28./3, 2) + math.Pow(8-28./3, 2) + math.Pow(18-28./3, 2)) / 2)}},
+		{"CPU measured twice", Known("rx.cpu_percent").Over(cells[0].Runs),
+			Figure{N: 2, Mean: 100, Min: 100, Max: 100, Median: 100, Lo: 100}},
+		{"zero-copied", Known("tx.zero_copied_percent").Over(cells[0].Runs),
+			Figure{N: 3, Mean: 100, Min: 100, Max: 100, Median: 100, Lo: 100}},
 	} {
 		g, w := c.got, c.want
 		if w.Lo == 0 {

@@ -16,8 +16,8 @@ func TestFind(t *testing.T) {
 		for _, length := range []string{"64K", "1M"} {
 			for _, cpus := range []string{"1", "2"} {
 				records = append(records, results.Record{
-					ID: fmt.Sprint("run", len(records)), Cell: fmt.Sprintf("c0de%d", len(records)), Status: results.OK, Gbps: 1, Pair: "here",
-					Axes:     map[string]string{"mode": mode, "length": length, "cpus": cpus},
+					ID: fmt.Sprint("run", len(records)), Cell: fmt.Sprintf("c0de%d", len(records)), Status: results.OK, Gbps: 1,
+					Pair: "here", Axes: map[string]string{"mode": mode, "length": length, "cpus": cpus},
 					Settings: map[string]any{"length": map[string]int{"64K": 65536, "1M": 1 << 20}[length]},
 				})
 			}
@@ -26,8 +26,8 @@ func TestFind(t *testing.T) {
 	r := FirstLook(records)
 	for _, name := range []string{
 		"c0de5", "run5", "mode=msgzc,length=64K,cpus=2", "mode=msgzc length=64K cpus=2", "cpus=2,length=65536,mode=msgzc",
-		"here: mode=msgzc length=64k cpus=2", "msgzc, 64K, 2", "64 KiB, 2 CPUs, msgzc", "mode=msgzc, length=64KiB, 2 CPUs", " cpus=2 , length=64K , mode=msgzc ",
-		r.Cells[0].label(), r.Labelled(r.Cells[0]), r.spelled(r.Cells[0]),
+		"here: mode=msgzc length=64k cpus=2", "msgzc, 64K, 2", "64 KiB, 2 CPUs, msgzc", "mode=msgzc, length=64KiB, 2 CPUs",
+		" cpus=2 , length=64K , mode=msgzc ", r.Cells[0].label(), r.Labelled(r.Cells[0]), r.spelled(r.Cells[0]),
 	} {
 		c, _, err := r.find(name)
 		want := "c0de5"

@@ -55,9 +55,11 @@ func TestGroupAndFilter(t *testing.T) {
 }
 
 func TestNatural(t *testing.T) {
-	got := []string{"zcrx", "queue10", "1M", "1s", "queue9", "iouring", "64K", "10", "9", "100us", "", "baseline", "20ms", "devmem", "msgzc", "a", "1500 → 4148", "[2,10]", "[2,9]"}
+	got := []string{"zcrx", "queue10", "1M", "1s", "queue9", "iouring", "64K", "10", "9", "100us", "", "baseline", "20ms", "devmem",
+		"msgzc", "a", "1500 → 4148", "[2,10]", "[2,9]"}
 	slices.SortStableFunc(got, natural)
-	if want := []string{"baseline", "msgzc", "devmem", "iouring", "9", "10", "64K", "1M", "100us", "20ms", "1s", "", "1500 → 4148", "[2,9]", "[2,10]", "a", "queue9", "queue10", "zcrx"}; !slices.Equal(got, want) {
+	if want := []string{"baseline", "msgzc", "devmem", "iouring", "9", "10", "64K", "1M", "100us", "20ms", "1s", "", "1500 → 4148", "[2,9]",
+		"[2,10]", "a", "queue9", "queue10", "zcrx"}; !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
 }

@@ -16,7 +16,9 @@ func TestMetrics(t *testing.T) {
 		records[i].RX.Syscalls = map[string]uint64{"recvmsg": 50}
 		records[i].RX.Bytes = 2e9
 	}
-	r, err := Of(records).Report(Options{Metrics: []string{"rx.counters", "roi.cpu", "rx.syscalls.recvmsg", "rx.syscalls_per_gb.rec*", "roi.cpu.rx"}})
+	r,
+		err := Of(records).Report(Options{Metrics: []string{"rx.counters", "roi.cpu", "rx.syscalls.recvmsg", "rx.syscalls_per_gb.rec*",
+		"roi.cpu.rx"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +27,8 @@ func TestMetrics(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %.4g", m.Name, m.Over(r.Cells[0].Runs).Mean))
 	}
 	roi := Known("roi.cpu.rx").Over(r.Cells[0].Runs).Mean
-	want := []string{"rx.counters.tcp_rtt_us 12", fmt.Sprintf("roi.cpu.tx %.4g", roi*90/80), fmt.Sprintf("roi.cpu.rx %.4g", roi), fmt.Sprintf("roi.cpu.total %.4g", roi*90/170), "rx.syscalls.recvmsg 50", "rx.syscalls_per_gb.recvmsg 25"}
+	want := []string{"rx.counters.tcp_rtt_us 12", fmt.Sprintf("roi.cpu.tx %.4g", roi*90/80), fmt.Sprintf("roi.cpu.rx %.4g", roi),
+		fmt.Sprintf("roi.cpu.total %.4g", roi*90/170), "rx.syscalls.recvmsg 50", "rx.syscalls_per_gb.recvmsg 25"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -35,7 +38,8 @@ func TestMetrics(t *testing.T) {
 func TestEnergyOfBothEnds(t *testing.T) {
 	rx, tx := 160.0, 80.0
 	r := results.Record{
-		RX: &results.End{Power: &results.Power{Scope: "wall", JoulesPerG: &rx}}, TX: &results.End{Power: &results.Power{Scope: "wall", JoulesPerG: &tx}},
+		RX: &results.End{Power: &results.Power{Scope: "wall", JoulesPerG: &rx}},
+		TX: &results.End{Power: &results.Power{Scope: "wall", JoulesPerG: &tx}},
 	}
 	if got := totalJoules(&r); got == nil || *got != 240 {
 		t.Errorf("%v J/GB of both ends, want 240", got)
@@ -49,7 +53,8 @@ func TestEnergyOfBothEnds(t *testing.T) {
 // A zero-copied share is no firm figure where of some payload nobody can tell.
 func TestUnknownShareIsABound(t *testing.T) {
 	runs := []*Run{{Record: &results.Record{
-		TX: &results.End{Bytes: 1000, ZeroCopiedBytes: 5, CopiedBytes: 995, UnknownBytes: 900}, RX: &results.End{Bytes: 1000, ZeroCopiedBytes: 1000},
+		TX: &results.End{Bytes: 1000, ZeroCopiedBytes: 5, CopiedBytes: 995, UnknownBytes: 900},
+		RX: &results.End{Bytes: 1000, ZeroCopiedBytes: 1000},
 	}}}
 	for name, want := range map[string]bool{"tx.zero_copied_percent": true, "rx.zero_copied_percent": false, "gbps": false} {
 		if got := Known(name).Over(runs).atLeast; got != want {

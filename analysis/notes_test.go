@@ -48,7 +48,8 @@ func TestWarnings(t *testing.T) {
 		{"one", series(7), Options{}, []string{"only one run"}},
 		{"two heaps", series(10, 10.1, 10.2, 15, 15.1, 15.2), Options{}, []string{"two heaps, near 10.10 and near 15.10 Gbit/s"}},
 		{"scopes", mixedScope, Options{}, []string{"the receiver's CPU was not counted in one way in all runs (host, thread)"}},
-		{"power of two things", mixedPower, Options{}, []string{"the receiver's power was not measured of one thing in all runs (package, wall)"}},
+		{"power of two things", mixedPower, Options{},
+			[]string{"the receiver's power was not measured of one thing in all runs (package, wall)"}},
 		{"measured in some", partly, Options{}, []string{"not all was measured in each of 6 runs: rx.cpu_percent in 4"}},
 		{"changed by hand", changed, Options{}, []string{"the ROI of 1 run cannot follow"}},
 		{"host changed", drifted, Options{}, []string{"the receiver's host changed between runs: cpu.turbo on, then off"}},
@@ -106,17 +107,22 @@ func TestMixedIsTold(t *testing.T) {
 	}{
 		{"nothing", analysistest.SixOf("c", nil), Options{}, "", "congestion|meter|pools|power"},
 		{"meters all along", metered(analysistest.SixOf("c", nil)), Options{}, "", "meter|power"},
-		{"congestion within a cell", analysistest.SixOf("c", func(r *results.Record) { r.TX.Congestion = "bbr" }), Options{}, "the congestion control was not one in all runs (cubic; sender bbr, receiver cubic): they are no repeats of each other", ""},
+		{"congestion within a cell", analysistest.SixOf("c", func(r *results.Record) { r.TX.Congestion = "bbr" }), Options{},
+			"the congestion control was not one in all runs (cubic; sender bbr, receiver cubic): they are no repeats of each other", ""},
 		{"congestion between cells", append(analysistest.SixOf("c", nil), analysistest.SixOf("d", func(r *results.Record) {
 			r.TX.Congestion, r.RX.Congestion = "bbr", "bbr"
 		})[3:]...), Options{}, "congestion control cubic, and others here have bbr: beside them it is compared too", "all runs"},
 		{"congestion that was asked for", all(func(r *results.Record) {
 			r.Settings["congestion"] = []string{"bbr", "cubic"}[r.Repeat%2]
-			r.Cell, r.TX.Congestion, r.RX.Congestion = "c"+r.Settings["congestion"].(string), r.Settings["congestion"].(string), r.Settings["congestion"].(string)
+			r.Cell, r.TX.Congestion, r.RX.Congestion = "c"+r.Settings["congestion"].(string), r.Settings["congestion"].(string),
+				r.Settings["congestion"].(string)
 		}), Options{}, "", "others here|not one in all"},
-		{"another meter", metered(analysistest.SixOf("c", func(r *results.Record) { r.TX.Power = power("rapl:core", "package") })), Options{}, "the sender's power was not measured by one meter in all runs (rapl:, rapl:core)", ""},
-		{"another thing", metered(analysistest.SixOf("c", func(r *results.Record) { r.Total.Power = power("rapl:", "package") })), Options{}, "the power of both ends was not measured of one thing in all runs (package, wall)", ""},
-		{"settings in a group", analysistest.SixOf("c", func(r *results.Record) { r.Cell, r.Settings["length"] = "d", 8192 }), Options{GroupBy: []string{"rx"}}, "pools runs of different settings: length 4096 / 8192", ""},
+		{"another meter", metered(analysistest.SixOf("c", func(r *results.Record) { r.TX.Power = power("rapl:core", "package") })),
+			Options{}, "the sender's power was not measured by one meter in all runs (rapl:, rapl:core)", ""},
+		{"another thing", metered(analysistest.SixOf("c", func(r *results.Record) { r.Total.Power = power("rapl:", "package") })),
+			Options{}, "the power of both ends was not measured of one thing in all runs (package, wall)", ""},
+		{"settings in a group", analysistest.SixOf("c", func(r *results.Record) { r.Cell, r.Settings["length"] = "d", 8192 }),
+			Options{GroupBy: []string{"rx"}}, "pools runs of different settings: length 4096 / 8192", ""},
 		{"settings of runs without an id", func() []results.Record {
 			list := analysistest.SixOf("", func(r *results.Record) { r.Settings["length"] = 8192 })
 			return list
@@ -170,7 +176,8 @@ func TestNotesOfOneKind(t *testing.T) {
 		"rx: at least 9.0% of a CPU went to programs that are not of the run, on CPU 1; most to go (pid 99, 9.0%)",
 		"tx: at least 8.0% of a CPU went to programs that are not of the run, on CPU 0; most to sh (pid 7, 8.0%)",
 	} {
-		records = append(records, results.Record{ID: fmt.Sprint(i), Cell: fmt.Sprint("c", i/2), Status: results.OK, Gbps: 1, Axes: map[string]string{"x": fmt.Sprint(i / 2)},
+		records = append(records, results.Record{ID: fmt.Sprint(i), Cell: fmt.Sprint("c", i/2), Status: results.OK, Gbps: 1,
+			Axes:     map[string]string{"x": fmt.Sprint(i / 2)},
 			Warnings: []string{w + " [cpu-foreign]", fmt.Sprintf("rx: --window %d was asked for [setting-not-taken]", i)}})
 	}
 	text := ""

@@ -143,7 +143,8 @@ func References() []string {
 func reference(name string) (Study, error) {
 	i := slices.Index(References(), name)
 	if i < 0 {
-		return Study{}, fault.Errorf(fault.Usage, "no reference %q%s; there are %s", name, nearest(name, References()), strings.Join(References(), ", "))
+		return Study{}, fault.Errorf(fault.Usage, "no reference %q%s; there are %s", name, nearest(name, References()),
+			strings.Join(References(), ", "))
 	}
 	return studies[i], nil
 }

@@ -30,7 +30,8 @@ func benchstat(t *testing.T, files ...string) []byte {
 		t.Skip("no go command: ", err)
 	}
 	var errs bytes.Buffer
-	cmd := exec.Command("go", append([]string{"run", "golang.org/x/perf/cmd/benchstat@" + strings.TrimSpace(string(out)), "-format", "csv"}, files...)...)
+	cmd := exec.Command("go", append([]string{"run", "golang.org/x/perf/cmd/benchstat@" + strings.TrimSpace(string(out)), "-format", "csv"},
+		files...)...)
 	cmd.Stderr = &errs
 	if out, err = cmd.Output(); err != nil {
 		if strings.Contains(errs.String(), "dial") || strings.Contains(errs.String(), "module lookup disabled") {
@@ -49,7 +50,8 @@ func awkwardCells() []results.Record {
 	var records []results.Record
 	for i, v := range awkward {
 		for n := range 6 {
-			r := results.Record{ID: fmt.Sprint(i, "-", n), Cell: fmt.Sprint("c", i), Status: results.OK, Gbps: float64(100 * (i + 1)), Axes: map[string]string{"x": v}}
+			r := results.Record{ID: fmt.Sprint(i, "-", n), Cell: fmt.Sprint("c", i), Status: results.OK, Gbps: float64(100 * (i + 1)),
+				Axes: map[string]string{"x": v}}
 			records = append(records, r)
 		}
 	}
@@ -71,7 +73,8 @@ func TestBenchNames(t *testing.T) {
 			t.Errorf("%q: benchstat takes %s for %q and %q", v, name, base, parts)
 		}
 	}
-	for name, v := range map[string]string{"TCP/x=a": "a", "TCP/x=a_b": "a_b", "TCP/x=a-": "a-", "TCP/x=4": "4", "TCP/x=a%2D4": "a-4", "TCP/x=a-4%2D8": "a-4-8", "TCP/x=a%20b": "a b"} {
+	for name, v := range map[string]string{"TCP/x=a": "a", "TCP/x=a_b": "a_b", "TCP/x=a-": "a-", "TCP/x=4": "4", "TCP/x=a%2D4": "a-4",
+		"TCP/x=a-4%2D8": "a-4-8", "TCP/x=a%20b": "a b"} {
 		if names[name] != v {
 			t.Errorf("%s is %q, want %q", name, names[name], v)
 		}

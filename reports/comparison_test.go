@@ -15,7 +15,8 @@ func TestCompare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for format, file := range map[string]string{"table": "compare.table", "markdown": "compare.md", "csv": "compare.csv", "json": "compare.json"} {
+	for format, file := range map[string]string{"table": "compare.table", "markdown": "compare.md", "csv": "compare.csv",
+		"json": "compare.json"} {
 		var b bytes.Buffer
 		if err := WriteComparison(&b, c, format); err != nil {
 			t.Fatal(err)
@@ -28,7 +29,8 @@ func TestCompare(t *testing.T) {
 	if err := WriteComparison(&bytes.Buffer{}, c, "html"); err == nil {
 		t.Error("a format that is none")
 	}
-	if l := c.Losses(); len(l) != 2 || !strings.HasPrefix(l[0], "sendfile → mmap: gbps -6.") || !strings.HasPrefix(l[1], "sendfile → mmap: roi.cpu.total -") {
+	if l := c.Losses(); len(l) != 2 || !strings.HasPrefix(l[0], "sendfile → mmap: gbps -6.") ||
+		!strings.HasPrefix(l[1], "sendfile → mmap: roi.cpu.total -") {
 		t.Errorf("losses %q", l)
 	}
 	for _, o := range []struct {

@@ -19,7 +19,8 @@ import (
 // be missing here without a word.
 func TestCountersAreWritten(t *testing.T) {
 	read := countersRead(t, "../analysis", ".", "html")
-	for _, name := range []string{"window_full", "tcp_rwnd_limited_us", "pool_empty", "cqes", "tokens", "cycles_per_byte", "recvmsg_frags_min"} {
+	for _, name := range []string{"window_full", "tcp_rwnd_limited_us", "pool_empty", "cqes", "tokens", "cycles_per_byte",
+		"recvmsg_frags_min"} {
 		if !read[name] {
 			t.Errorf("%s is read, and was not found in the source", name)
 		}

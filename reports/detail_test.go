@@ -16,20 +16,24 @@ import (
 // no PMU, a receiver with many CPUs.
 func detailed() results.Record {
 	cpu := func(n int, user, system, softirq, idle float64) results.CPUTime {
-		return results.CPUTime{CPU: n, MHz: 3400, States: map[string]float64{"user": user, "nice": 0, "system": system, "irq": 0, "softirq": softirq, "steal": 0, "iowait": 0, "idle": idle},
+		return results.CPUTime{CPU: n, MHz: 3400, States: map[string]float64{"user": user, "nice": 0, "system": system, "irq": 0,
+			"softirq": softirq, "steal": 0, "iowait": 0, "idle": idle},
 			Idle: map[string]float64{"POLL": 0.1, "C1": idle / 4, "C1E": 0, "C6": idle / 2, "C10": 0}}
 	}
-	r := results.Record{Status: results.OK, Window: 10, Gbps: 80, RX: &results.End{Engine: "zcrx", Bytes: 1e11, ZeroCopiedBytes: 1e11}, TX: &results.End{Engine: "sendzc", Bytes: 1e11}}
+	r := results.Record{Status: results.OK, Window: 10, Gbps: 80, RX: &results.End{Engine: "zcrx", Bytes: 1e11, ZeroCopiedBytes: 1e11},
+		TX: &results.End{Engine: "sendzc", Bytes: 1e11}}
 	for n := range 12 {
 		r.RX.CPUs = append(r.RX.CPUs, cpu(n, 1, float64(5*n), 10, float64(89-5*n)))
 	}
 	r.TX.CPUs = []results.CPUTime{{CPU: 3, States: map[string]float64{"user": 2.5, "system": 90, "idle": 7.5}}}
-	r.RX.Counters = map[string]float64{"cycles": 3e11, "instructions": 4.5e11, "cycles_per_byte": 3, "instructions_per_byte": 4.5, "cache_misses_per_byte": 0.0123,
+	r.RX.Counters = map[string]float64{"cycles": 3e11, "instructions": 4.5e11, "cycles_per_byte": 3, "instructions_per_byte": 4.5,
+		"cache_misses_per_byte":           0.0123,
 		"host_memory_read_bytes_per_byte": 1.5, "host_memory_write_bytes_per_byte": 0.98, "cpu_temperature_celsius_max": 71}
 	r.TX.Counters = map[string]float64{"cpu_temperature_celsius_max": 64}
 	r.RX.Profile = &results.Profile{Event: "cycles", Samples: 4990, Lost: 3, Hz: 499}
 	for i := range 20 {
-		r.RX.Profile.Symbols = append(r.RX.Profile.Symbols, results.Symbol{Name: fmt.Sprint("function_", i), Module: "kernel", Percent: 40 / float64(i+1)})
+		r.RX.Profile.Symbols = append(r.RX.Profile.Symbols,
+			results.Symbol{Name: fmt.Sprint("function_", i), Module: "kernel", Percent: 40 / float64(i+1)})
 	}
 	r.RX.Profile.Symbols[1].Module = "mlx5_core"
 	r.RX.Profile.Symbols[2].Name = strings.Repeat("generic[...]", 12) + "\x1b[31m"

@@ -25,7 +25,8 @@ func TestExplain(t *testing.T) {
 		r.ID = fmt.Sprint("run", i)
 		records = append(records, r)
 	}
-	skipped := results.Record{ID: "no", Cell: "ffff", Status: results.Skipped, Reason: "too old.", Settings: map[string]any{"tx": "devmem", "rx": "devmem"}}
+	skipped := results.Record{ID: "no", Cell: "ffff", Status: results.Skipped, Reason: "too old.",
+		Settings: map[string]any{"tx": "devmem", "rx": "devmem"}}
 	records = append(records, skipped)
 	// From a file, so that what lean reading leaves out must come back.
 	path := filepath.Join(t.TempDir(), "r.jsonl")
@@ -43,7 +44,8 @@ func TestExplain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string][]string{
-		"abcd":          {"105.0 Gbit/s on average of 6 runs; the one next to the median (run2, 102.0 Gbit/s)", "was limited by the receiver's application", "do not agree: 1 of 6: the sender's CPU; 5 of 6: the receiver's application."},
+		"abcd": {"105.0 Gbit/s on average of 6 runs; the one next to the median (run2, 102.0 Gbit/s)",
+			"was limited by the receiver's application", "do not agree: 1 of 6: the sender's CPU; 5 of 6: the receiver's application."},
 		"sendzc → zcrx": {"on average of 6 runs"},
 		"run5":          {"sendzc → zcrx, 120.0 Gbit/s was limited by the sender's CPU: the sender's busiest CPU"},
 		"ffff":          {"devmem → devmem: skipped, so there is nothing to explain: too old."},
@@ -69,7 +71,8 @@ func TestExplain(t *testing.T) {
 	}
 	two := append(records[:1:1], analysistest.OnNIC(1, 2, 3, 4, 5))
 	two[1].Cell = "abce"
-	if err := Explain(&strings.Builder{}, analysis.FirstLook(two), "sendzc → zcrx"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "give the id") {
+	if err := Explain(&strings.Builder{}, analysis.FirstLook(two), "sendzc → zcrx"); fault.Of(err) != fault.Usage ||
+		!strings.Contains(err.Error(), "give the id") {
 		t.Errorf("two of a name: %v", err)
 	}
 	if err := Explain(broken{}, r, "run5"); err == nil {

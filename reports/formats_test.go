@@ -25,7 +25,8 @@ func TestOddSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all := strings.Join(s.Problems, "\n"); s.Empty() || !strings.Contains(all, "samples.gbps is a string, and should be a number") || !strings.Contains(all, path) || !strings.Contains(all, "line 2") {
+	if all := strings.Join(s.Problems, "\n"); s.Empty() || !strings.Contains(all, "samples.gbps is a string, and should be a number") ||
+		!strings.Contains(all, path) || !strings.Contains(all, "line 2") {
 		t.Errorf("%q", all)
 	}
 	r, err := s.Report(analysis.Options{})
@@ -79,7 +80,8 @@ func TestReferencesOfAnotherKind(t *testing.T) {
 			r.Axes["cpus"] = "2"
 			analysistest.AsTheMode(r)
 			for _, to := range []*results.Facts{&r.Facts.RX, &r.Facts.TX} {
-				*to = results.Facts{"nic": map[string]any{"name": "eth1", "kind": "device", "driver": "idpf", "speed_mbps": 200000, "mtu": 4148},
+				*to = results.Facts{"nic": map[string]any{"name": "eth1", "kind": "device", "driver": "idpf", "speed_mbps": 200000,
+					"mtu": 4148},
 					"offload": map[string]any{"rx-gro": "on", "rx-gro-hw": map[string]string{"hw": "on", "sw": "off"}[r.Axes["gro"]]}}
 			}
 			f(r)
@@ -94,13 +96,18 @@ func TestReferencesOfAnotherKind(t *testing.T) {
 		not   string
 	}{
 		{"as published", func(*results.Record) {}, 6, "", "Not as published|Left out|netdev-0x19; here"},
-		{"another NIC and MTU", func(r *results.Record) { nic(r, "driver", "mlx5_core"); nic(r, "mtu", 1500) }, 6, "Not as published here: NIC mlx5_core at 200000 Mbit/s, MTU 1500.", "Left out"},
-		{"a slower one", func(r *results.Record) { nic(r, "speed_mbps", 100000) }, 6, "Not as published here: NIC idpf at 100000 Mbit/s.", "Left out"},
+		{"another NIC and MTU", func(r *results.Record) { nic(r, "driver", "mlx5_core"); nic(r, "mtu", 1500) }, 6,
+			"Not as published here: NIC mlx5_core at 200000 Mbit/s, MTU 1500.", "Left out"},
+		{"a slower one", func(r *results.Record) { nic(r, "speed_mbps", 100000) }, 6, "Not as published here: NIC idpf at 100000 Mbit/s.",
+			"Left out"},
 		{"several flows", func(r *results.Record) { r.Settings["flows"] = 4 }, 6, "Not as published here: 4 flows.", "NIC idpf"},
-		{"over veth", func(r *results.Record) { nic(r, "kind", "veth"); nic(r, "driver", "veth") }, 0, "baseline, 2 CPUs, sw GRO went over veth, published is nic", "Not as published"},
+		{"over veth", func(r *results.Record) { nic(r, "kind", "veth"); nic(r, "driver", "veth") }, 0,
+			"baseline, 2 CPUs, sw GRO went over veth, published is nic", "Not as published"},
 		{"over loopback", func(r *results.Record) { nic(r, "name", "lo") }, 0, "went over loopback, published is nic", "Not as published"},
-		{"in a virtual machine", func(r *results.Record) { nic(r, "driver", "virtio_net") }, 0, "went over virtio_net, published is nic", "Not as published"},
-		{"on the lab's NIC, whatever it calls its driver", func(r *results.Record) { nic(r, "bus", "zcnic.0") }, 0, "went over zcnic, published is nic", "Not as published"},
+		{"in a virtual machine", func(r *results.Record) { nic(r, "driver", "virtio_net") }, 0, "went over virtio_net, published is nic",
+			"Not as published"},
+		{"on the lab's NIC, whatever it calls its driver", func(r *results.Record) { nic(r, "bus", "zcnic.0") }, 0,
+			"went over zcnic, published is nic", "Not as published"},
 		{"other engines under the names of modes", func(r *results.Record) {
 			if r.Axes["mode"] == "devmem" {
 				r.TX.Engine = "msgzc"
@@ -198,7 +205,8 @@ func TestManyHostsAreTold(t *testing.T) {
 	if err := Table(&b, analysis.FirstLook(records)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(b.String(), "Sender: tx0\nReceiver: rx0; and 2 other hosts\n") || !strings.Contains(b.String(), "machine.hostname rx0, then rx1, then rx2") {
+	if !strings.Contains(b.String(), "Sender: tx0\nReceiver: rx0; and 2 other hosts\n") ||
+		!strings.Contains(b.String(), "machine.hostname rx0, then rx1, then rx2") {
 		t.Errorf("got\n%s", &b)
 	}
 	if err := write(broken{}, analysis.FirstLook(records), "json"); err == nil {
@@ -208,7 +216,8 @@ func TestManyHostsAreTold(t *testing.T) {
 
 // Figures beyond all reason must end in a report, whatever it says.
 func TestExtremes(t *testing.T) {
-	for _, speeds := range [][]float64{{1e308, 1e308, 1e308}, {1e-320, 1e-320}, {5e-324}, {-1, -5}, {1e308, -1e308}, {0, 0, 0, 0}, {1e300, 1e-300, 1, 1, 1, 1, 1}} {
+	for _, speeds := range [][]float64{{1e308, 1e308, 1e308}, {1e-320, 1e-320}, {5e-324}, {-1, -5}, {1e308, -1e308}, {0, 0, 0, 0},
+		{1e300, 1e-300, 1, 1, 1, 1, 1}} {
 		var records []results.Record
 		for i, v := range speeds {
 			r := analysistest.OK("a", v, 1e-300, 1e300)

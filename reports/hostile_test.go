@@ -48,15 +48,18 @@ func hostileRecord(t *testing.T, id string) results.Record {
 	out.Settings = map[string]any{hostile: hostile, formula: []any{formula}}
 	out.Tuned = map[string][]string{hostile: {hostile}, "rx": {formula}}
 	out.Warnings, out.Notes = []string{hostile, formula}, []string{hostile}
-	facts := results.Facts{hostile: hostile, "machine": map[string]any{"hostname": hostile, formula: formula}, "nic": map[string]any{"driver": hostile}, "cpu": map[string]any{"model": hostile}}
+	facts := results.Facts{hostile: hostile, "machine": map[string]any{"hostname": hostile, formula: formula},
+		"nic": map[string]any{"driver": hostile}, "cpu": map[string]any{"model": hostile}}
 	out.Facts = results.Pair[results.Facts]{RX: facts, TX: facts}
 	w := 5.0
 	for _, e := range []*results.End{out.RX, out.TX} {
 		e.Engine, e.CPUScope, e.CPUMethod, e.Congestion = hostile, hostile, hostile, hostile
-		e.Options, e.Syscalls, e.Counters = map[string]int{hostile: 1}, map[string]uint64{hostile: 1}, map[string]float64{hostile: 1, formula: 2}
+		e.Options, e.Syscalls, e.Counters = map[string]int{hostile: 1}, map[string]uint64{hostile: 1},
+			map[string]float64{hostile: 1, formula: 2}
 		e.Watts, e.Power = &w, &results.Power{Meter: hostile, Scope: hostile, Source: hostile, Watts: 5}
 		e.SyscallCosts = []results.SyscallCost{{Name: hostile, Calls: 1}}
-		e.Profile = &results.Profile{Event: hostile, Samples: 1, Symbols: []results.Symbol{{Name: hostile, Module: hostile, Percent: 1}}, Stacks: []string{hostile + " 1"}}
+		e.Profile = &results.Profile{Event: hostile, Samples: 1, Symbols: []results.Symbol{{Name: hostile, Module: hostile, Percent: 1}},
+			Stacks: []string{hostile + " 1"}}
 		e.CPUs = []results.CPUTime{{States: map[string]float64{hostile: 1}, Idle: map[string]float64{hostile: 1}}}
 		e.Verify = &results.Crossing{Interface: hostile}
 	}
@@ -99,7 +102,8 @@ func TestHostileRecord(t *testing.T) {
 	records := []results.Record{hostileRecord(t, "1"), hostileRecord(t, "2")}
 	set := analysis.Of(records)
 	set.Problems, set.Plan = nil, nil
-	for _, o := range []analysis.Options{{}, {Metrics: []string{"gbps", "rx.counters"}, References: analysis.References()}, {GroupBy: []string{"machine.hostname", formula}}} {
+	for _, o := range []analysis.Options{{}, {Metrics: []string{"gbps", "rx.counters"}, References: analysis.References()},
+		{GroupBy: []string{"machine.hostname", formula}}} {
 		r, err := set.Report(o)
 		if err != nil {
 			t.Fatal(err)
@@ -139,7 +143,8 @@ func TestHostileRecord(t *testing.T) {
 	if c := unseen(b.String()); c != "" {
 		t.Errorf("text holds %s", c)
 	}
-	c, err := analysis.Compare(analysis.Of(records), analysis.Of(records), analysis.CompareOptions{Metrics: []string{"gbps", "rx.counters"}})
+	c, err := analysis.Compare(analysis.Of(records), analysis.Of(records),
+		analysis.CompareOptions{Metrics: []string{"gbps", "rx.counters"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +178,8 @@ func noFormula(t *testing.T, what string, r io.Reader) {
 }
 
 func TestNumbersStay(t *testing.T) {
-	for in, want := range map[string]string{"-1.5e-7": "-1.5e-7", "+3": "+3", "-": "'-", "=1": "'=1", "@x": "'@x", "-x": "'-x", "a=b": "a=b", "": ""} {
+	for in, want := range map[string]string{"-1.5e-7": "-1.5e-7", "+3": "+3", "-": "'-", "=1": "'=1", "@x": "'@x", "-x": "'-x",
+		"a=b": "a=b", "": ""} {
 		if got := inert(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
@@ -187,8 +193,10 @@ func TestRedacted(t *testing.T) {
 	r.Pair, r.Command, r.Reason = "db7-web1", "/home/alice/zcbench tx db7.prod.example.org -t 5 --token-file /home/alice/tok", ""
 	r.Warnings = []string{"rx: connect to 10.20.30.40: /home/alice/x is not there", "web1 is slow"}
 	r.Settings = map[string]any{"bind": "10.20.30.40", "mtu": "4148"}
-	r.Facts.RX = results.Facts{"machine": map[string]any{"hostname": "db7.prod.example.org", "model": "Gen11"}, "kernel": map[string]any{"cmdline": "ip=10.20.30.40", "release": "6.18.1"}}
-	r.Facts.TX = results.Facts{"machine": map[string]any{"hostname": "web1"}, "links": map[string]any{"enx02005eaa0001": "up", "web1-eth": 1.0}}
+	r.Facts.RX = results.Facts{"machine": map[string]any{"hostname": "db7.prod.example.org", "model": "Gen11"},
+		"kernel": map[string]any{"cmdline": "ip=10.20.30.40", "release": "6.18.1"}}
+	r.Facts.TX = results.Facts{"machine": map[string]any{"hostname": "web1"},
+		"links": map[string]any{"enx02005eaa0001": "up", "web1-eth": 1.0}}
 	// As what it has is called too, and in every figure that a format shows.
 	r.Experiment, r.RX.Engine = "on db7", "mmap v10.20.30.40"
 	r.Axes = map[string]string{"at 10.20.30.41": "[2001:db8::7]", "web1": "0200.5eaa.0001"}
@@ -218,7 +226,8 @@ func TestRedacted(t *testing.T) {
 		if err := write(&b, rep, format); err != nil {
 			t.Fatal(err)
 		}
-		for _, gone := range []string{"db7", "web1", "alice", "prod.example", "10.20", "secretdir", "secretfile", "2001:", "5eaa", "5e-aa"} {
+		for _, gone := range []string{"db7", "web1", "alice", "prod.example", "10.20", "secretdir", "secretfile", "2001:", "5eaa",
+			"5e-aa"} {
 			if strings.Contains(b.String(), gone) {
 				t.Errorf("%s has %q: %s", format, gone, b.String())
 			}
@@ -234,7 +243,8 @@ func TestRedacted(t *testing.T) {
 	}
 	n := 0
 	for back, err := range results.Read(&b) {
-		if err != nil || back.Gbps != r.Gbps || back.Facts.RX["machine"].(map[string]any)["model"] != "Gen11" || back.Settings["mtu"] != "4148" {
+		if err != nil || back.Gbps != r.Gbps || back.Facts.RX["machine"].(map[string]any)["model"] != "Gen11" ||
+			back.Settings["mtu"] != "4148" {
 			t.Errorf("%+v, %v", back, err)
 		}
 		n++

@@ -20,7 +20,8 @@ func powered(scopes ...string) []results.Record {
 			RX: &results.End{Engine: "mmap", Bytes: 1.25e9, CopiedBytes: 1.25e9, CPUPercent: some(50), CPUScope: "host"},
 			TX: &results.End{Engine: "msgzc", Bytes: 1.25e9, CopiedBytes: 1.25e9, CPUPercent: some(50), CPUScope: "host"},
 		}
-		r.RX.Power = &results.Power{Meter: "m:1", Scope: s, Watts: 200, Min: some(190), Max: some(210), Baseline: some(150), JoulesPerG: some(160), Samples: 10}
+		r.RX.Power = &results.Power{Meter: "m:1", Scope: s, Watts: 200, Min: some(190), Max: some(210), Baseline: some(150),
+			JoulesPerG: some(160), Samples: 10}
 		r.RX.Watts = &r.RX.Power.Watts
 		r.Derive()
 		all = append(all, r)
@@ -70,7 +71,8 @@ func TestPowerCountedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.Join(strings.Fields(b.String()), " ")
-	for _, want := range []string{"Power, receiver: 200.0 W ± 6.000 (190.0", "of it: 100.0 W, at the wall, by a:1", "of it: 100.0 W, at the wall, by a:2", "counted once, also: 100.0 W, at the wall, by b:1", "of it: 100.0 W, of the CPU packages"} {
+	for _, want := range []string{"Power, receiver: 200.0 W ± 6.000 (190.0", "of it: 100.0 W, at the wall, by a:1",
+		"of it: 100.0 W, at the wall, by a:2", "counted once, also: 100.0 W, at the wall, by b:1", "of it: 100.0 W, of the CPU packages"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}

@@ -164,7 +164,8 @@ func TestPageAgreesWithCSV(t *testing.T) {
 				mean, half := number(t, row["mean"]), number(t, row["hi95"])-number(t, row["mean"])
 				digits := strings.TrimRight(text, "cht")
 				_, fraction, _ := strings.Cut(digits, ".")
-				if v := number(t, strings.TrimLeft(digits, "<>")); math.Abs(v-mean) > 0.5001*math.Pow10(-len(fraction)) && !strings.ContainsAny(digits, "<>") {
+				if v := number(t, strings.TrimLeft(digits, "<>")); math.Abs(v-mean) > 0.5001*math.Pow10(-len(fraction)) &&
+					!strings.ContainsAny(digits, "<>") {
 					t.Errorf("%s, %s: %s on the page, %v in the CSV", c.Name(), col.Of.Name, text, mean)
 				}
 				if p, ok := strings.CutSuffix(strings.TrimPrefix(around, "±"), "%"); ok && !strings.ContainsAny(p, "<>") {
@@ -172,7 +173,8 @@ func TestPageAgreesWithCSV(t *testing.T) {
 						t.Errorf("%s, %s: %s on the page, %v of %v in the CSV", c.Name(), col.Of.Name, around, half, mean)
 					}
 				}
-				want := fmt.Sprintf(`<td data-mean="%s" data-metric="%s" data-lo="%s" data-hi="%s" data-n="%s">%s`, row["mean"], col.Of.Name, row["lo95"], row["hi95"], row["n"], stdhtml.EscapeString(text))
+				want := fmt.Sprintf(`<td data-mean="%s" data-metric="%s" data-lo="%s" data-hi="%s" data-n="%s">%s`, row["mean"],
+					col.Of.Name, row["lo95"], row["hi95"], row["n"], stdhtml.EscapeString(text))
 				if around != "" {
 					want += ` <span class="soft">` + stdhtml.EscapeString(around)
 				}

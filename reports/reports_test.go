@@ -60,7 +60,8 @@ func TestTable(t *testing.T) {
 func TestFormats(t *testing.T) {
 	for _, name := range analysistest.Fixtures {
 		r := analysis.FirstLook(analysistest.Fixture(t, name))
-		for format, file := range map[string]string{"markdown": ".md", "csv": ".csv", "runs": ".runs.csv", "json": ".json", "benchfmt": ".bench"} {
+		for format, file := range map[string]string{"markdown": ".md", "csv": ".csv", "runs": ".runs.csv", "json": ".json",
+			"benchfmt": ".bench"} {
 			var b bytes.Buffer
 			if err := write(&b, r, format); err != nil {
 				t.Fatal(err)
@@ -83,11 +84,12 @@ func TestRun(t *testing.T) {
 
 func TestRunShowsWhatCrossed(t *testing.T) {
 	r := analysistest.OK("a", 8, 100, 100)
-	r.RX.Verify = &results.Crossing{Interface: "eth1", Seconds: 0.5, Lost: 3, Received: results.Direction{Frames: 4, Bytes: 3 * 65536, Other: 1,
-		Sizes: map[int]uint64{65536: 3, 131072: 1}, Segments: map[int]uint64{4096: 3, 1448: 1}, Headers: map[int]uint64{66: 4}, Options: map[string]uint64{"Timestamps": 4},
-		Flows: []results.Flow{
-			{Flow: "a → b", Frames: 3, Bytes: 2 * 65536, Queues: map[int]uint64{7: 2, -1: 1}, Steered: []uint32{7}, Elsewhere: 1},
-			{Flow: "c → d", Frames: 1, Bytes: 65536, Queues: map[int]uint64{7: 1}, Steered: []uint32{7}}}}}
+	r.RX.Verify = &results.Crossing{Interface: "eth1", Seconds: 0.5, Lost: 3,
+		Received: results.Direction{Frames: 4, Bytes: 3 * 65536, Other: 1,
+			Sizes: map[int]uint64{65536: 3, 131072: 1}, Segments: map[int]uint64{4096: 3, 1448: 1}, Headers: map[int]uint64{66: 4},
+			Options: map[string]uint64{"Timestamps": 4}, Flows: []results.Flow{
+				{Flow: "a → b", Frames: 3, Bytes: 2 * 65536, Queues: map[int]uint64{7: 2, -1: 1}, Steered: []uint32{7}, Elsewhere: 1},
+				{Flow: "c → d", Frames: 1, Bytes: 65536, Queues: map[int]uint64{7: 1}, Steered: []uint32{7}}}}}
 	var b bytes.Buffer
 	if err := Run(&b, r); err != nil {
 		t.Fatal(err)
@@ -111,7 +113,8 @@ sent: 0 TCP frames with 0 bytes of payload, 0 other frames
 func TestEachEndHasItsOwnWindow(t *testing.T) {
 	r := analysistest.OK("a", 8, 100, 100)
 	r.TX.Bytes, r.RX.Bytes, r.Window = 3e9, 1e9, 1
-	r.Samples = []results.Sample{{End: "tx", Seconds: 1.25}, {End: "rx", Seconds: 0.5}, {End: "tx", Seconds: 0.75}, {End: "rx", Seconds: 0.5}}
+	r.Samples = []results.Sample{{End: "tx", Seconds: 1.25}, {End: "rx", Seconds: 0.5}, {End: "tx", Seconds: 0.75},
+		{End: "rx", Seconds: 0.5}}
 	var b bytes.Buffer
 	if err := Run(&b, r); err != nil {
 		t.Fatal(err)
@@ -152,7 +155,8 @@ func TestHostileText(t *testing.T) {
 	r.RX.CPUScope = evil
 	r.RX.Syscalls = map[string]uint64{evil: 5}
 	r.Warnings = []string{evil}
-	r.RX.Verify = &results.Crossing{Interface: evil, Received: results.Direction{Bytes: 1, Options: map[string]uint64{evil: 1}, Flows: []results.Flow{{Flow: evil}}}}
+	r.RX.Verify = &results.Crossing{Interface: evil, Received: results.Direction{Bytes: 1, Options: map[string]uint64{evil: 1},
+		Flows: []results.Flow{{Flow: evil}}}}
 	r.Facts.RX = results.Facts{evil: evil, "kernel": map[string]any{"release": evil}}
 	r.Settings = map[string]any{"rx": evil, evil: evil}
 	r.Started, r.ID = evil, evil
@@ -196,7 +200,8 @@ func TestHostileText(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := strings.ToLower(bareOf(t, b.String()))
-	if strings.Contains(s, "alert(1)<") || strings.Contains(s, "<script>") || strings.Count(s, "<script") != 1 || strings.Count(s, "</script") != 1 || strings.Count(s, "<svg") != strings.Count(s, "</svg>") || strings.Count(s, "</title>") != 1 {
+	if strings.Contains(s, "alert(1)<") || strings.Contains(s, "<script>") || strings.Count(s, "<script") != 1 ||
+		strings.Count(s, "</script") != 1 || strings.Count(s, "<svg") != strings.Count(s, "</svg>") || strings.Count(s, "</title>") != 1 {
 		t.Error("markup got through")
 	}
 }
@@ -210,7 +215,9 @@ func TestLittleToSay(t *testing.T) {
 	}{
 		{"none", nil, "no runs"},
 		{"empty record", []results.Record{{}}, "failed: no reason given"},
-		{"only skipped", []results.Record{{Status: results.Skipped, Reason: "too old", Settings: map[string]any{"tx": "sendzc", "rx": "zcrx"}}}, "sendzc → zcrx      skipped: too old"},
+		{"only skipped",
+			[]results.Record{{Status: results.Skipped, Reason: "too old", Settings: map[string]any{"tx": "sendzc", "rx": "zcrx"}}},
+			"sendzc → zcrx      skipped: too old"},
 		{"only dropped", []results.Record{{Status: results.OK, Dropped: "first run"}}, "dropped: first run"},
 		{"all zero", []results.Record{analysistest.OK("a", 0, 0, 0)}, "sendfile → baseline"},
 		{"ends unknown", []results.Record{{Status: results.OK, Gbps: 3}}, "(raw) → (raw)"},
@@ -245,7 +252,8 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("no space left")
 
 func TestWriteErrorsAreTold(t *testing.T) {
 	records := analysistest.Fixture(t, "demo")
-	if Table(broken{}, analysis.FirstLook(records)) == nil || html.Write(broken{}, analysis.FirstLook(records)) == nil || Run(broken{}, records[0]) == nil {
+	if Table(broken{}, analysis.FirstLook(records)) == nil || html.Write(broken{}, analysis.FirstLook(records)) == nil ||
+		Run(broken{}, records[0]) == nil {
 		t.Error("a failed write went unnoticed")
 	}
 }

@@ -18,8 +18,10 @@ import (
 
 // FuzzReport feeds stores that anybody may have written.
 func FuzzReport(f *testing.F) {
-	f.Add([]byte(`{"schema":"zcbench/1","id":"a","cell":"c","status":"ok","gbps":9,"rx":{"engine":"mmap","bytes":1,"counters":{"n":1}},"settings":{"rx_cpus":[1]}}`), "mode,gro")
-	f.Add([]byte(`{"schema":"zcbench/1","status":"ok","gbps":1e300,"rx":{"engine":"a","cpu_percent":1e-300,"bytes":1},"roi":{"cpu":{"rx":1e308}},"axes":{"a":"b"}}`+"\n"+`{"schema":"zcbench/1","status":"ok","gbps":-1e308,"roi":{"cpu":{"rx":-1e308}},"axes":{"a":"c"}}`), "a")
+	f.Add([]byte(
+		`{"schema":"zcbench/1","id":"a","cell":"c","status":"ok","gbps":9,"rx":{"engine":"mmap","bytes":1,"counters":{"n":1}},"settings":{"rx_cpus":[1]}}`), "mode,gro")
+	f.Add([]byte(
+		`{"schema":"zcbench/1","status":"ok","gbps":1e300,"rx":{"engine":"a","cpu_percent":1e-300,"bytes":1},"roi":{"cpu":{"rx":1e308}},"axes":{"a":"b"}}`+"\n"+`{"schema":"zcbench/1","status":"ok","gbps":-1e308,"roi":{"cpu":{"rx":-1e308}},"axes":{"a":"c"}}`), "a")
 	f.Fuzz(func(t *testing.T, text []byte, by string) {
 		path := filepath.Join(t.TempDir(), "r.jsonl")
 		if err := os.WriteFile(path, slices.Concat(text, []byte{'\n'}, text), 0o644); err != nil {

@@ -55,7 +55,8 @@ func TestUnknownCopiesAreABound(t *testing.T) {
 				t.Errorf("%s, %s: told %v", c.name, format, told)
 			}
 		}
-		got, err := analysis.Compare(analysis.Of(c.records), analysis.Of(c.records), analysis.CompareOptions{Metrics: []string{"rx.zero_copied_percent"}})
+		got, err := analysis.Compare(analysis.Of(c.records), analysis.Of(c.records),
+			analysis.CompareOptions{Metrics: []string{"rx.zero_copied_percent"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,11 +96,13 @@ func TestClocksAreTold(t *testing.T) {
 	if got := text(all(by("", ""))); strings.Contains(got, "clock") {
 		t.Errorf("of records that name none: %s", got)
 	}
-	if got := text(all(by("idle", "idle"))); !strings.Contains(got, "over all CPUs of its host. By the clock idle.") || strings.Contains(got, "not counted by one clock") {
+	if got := text(all(by("idle", "idle"))); !strings.Contains(got, "over all CPUs of its host. By the clock idle.") ||
+		strings.Contains(got, "not counted by one clock") {
 		t.Errorf("of one clock: %s", got)
 	}
 	mixed := append(all(by("idle", "idle"))[:3], all(by("ticks", "idle"))[3:]...)
-	if got := text(mixed); !strings.Contains(got, "the sender's CPU was not counted by one clock in all runs (idle, ticks)") || strings.Contains(got, "the receiver's CPU was not") || !strings.Contains(got, "they do not compare") {
+	if got := text(mixed); !strings.Contains(got, "the sender's CPU was not counted by one clock in all runs (idle, ticks)") ||
+		strings.Contains(got, "the receiver's CPU was not") || !strings.Contains(got, "they do not compare") {
 		t.Errorf("mixed: %s", got)
 	}
 	// How far they may be off is told in every format that shows CPU time.
@@ -115,7 +118,8 @@ func TestClocksAreTold(t *testing.T) {
 		if err := write(&b, analysis.FirstLook(stated), name); err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(got, "By the clock idle (± 2.0 %), by the clock threads.") {
+		if got := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(got,
+			"By the clock idle (± 2.0 %), by the clock threads.") {
 			t.Errorf("%s: how far the clock may be off is not told", name)
 		}
 	}

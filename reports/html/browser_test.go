@@ -54,8 +54,10 @@ func startBrowser(t *testing.T) *browser {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx,
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Env("TMPDIR="+t.TempDir()), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),
+		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Env("TMPDIR="+t.TempDir()), chromedp.Headless,
+		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-sync", true), chromedp.Flag("hide-scrollbars", true), chromedp.WSURLReadTimeout(time.Minute))
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
@@ -114,7 +116,8 @@ func (b *browser) do(t *testing.T, actions ...chromedp.Action) {
 func get[T any](t *testing.T, b *browser, expression string) T {
 	t.Helper()
 	var v T
-	if err := chromedp.Run(b.ctx, chromedp.Evaluate(expression, &v, func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) })); err != nil {
+	if err := chromedp.Run(b.ctx, chromedp.Evaluate(expression, &v,
+		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) })); err != nil {
 		t.Fatalf("%s: %v", expression, err)
 	}
 	return v
@@ -153,7 +156,8 @@ func (b *browser) shoot(t *testing.T, name string) {
 		var png []byte
 		b.do(t, chromedp.ActionFunc(func(ctx context.Context) (err error) {
 			png, err = cdpage.CaptureScreenshot().WithCaptureBeyondViewport(true).
-				WithClip(&cdpage.Viewport{Y: float64(i * part), Width: size[0], Height: min(part, size[1]-float64(i*part)), Scale: 1}).Do(ctx)
+				WithClip(&cdpage.Viewport{Y: float64(i * part), Width: size[0], Height: min(part, size[1]-float64(i*part)),
+					Scale: 1}).Do(ctx)
 			return err
 		}))
 		if err := os.WriteFile(filepath.Join(*shots, fmt.Sprintf("%s-%d.png", name, i)), png, 0o644); err != nil {
@@ -212,7 +216,9 @@ func TestPageInBrowser(t *testing.T) {
 			if at(line, "source") != "measured" || at(line, "n") == "0" {
 				continue
 			}
-			got := get[string](t, b, fmt.Sprintf(`(() => { const c = document.querySelector('[data-row="%d"] [data-metric="%s"]'); return c ? [c.dataset.mean, c.dataset.lo, c.dataset.hi, c.dataset.n].join() : "" })()`, rows[at(line, "cell")], at(line, "metric")))
+			got := get[string](t, b,
+				fmt.Sprintf(
+					`(() => { const c = document.querySelector('[data-row="%d"] [data-metric="%s"]'); return c ? [c.dataset.mean, c.dataset.lo, c.dataset.hi, c.dataset.n].join() : "" })()`, rows[at(line, "cell")], at(line, "metric")))
 			if got == "" {
 				continue // the table does not show every metric
 			}
@@ -233,12 +239,15 @@ func TestPageInBrowser(t *testing.T) {
 		is(t, b, "the head", `document.querySelector("`+head+`").textContent`, "Gbit/s")
 		b.do(t, chromedp.Click(head+" button", chromedp.ByQuery))
 		is(t, b, "aria-sort", `document.querySelector("`+head+`").getAttribute("aria-sort")`, "descending")
-		is(t, b, "descending, not measured last", `(() => { const v = `+order+`; return v.slice(0, 15).every((x, i) => !i || x <= v[i - 1]) && Number.isNaN(v[15]) })()`, true)
+		is(t, b, "descending, not measured last",
+			`(() => { const v = `+order+`; return v.slice(0, 15).every((x, i) => !i || x <= v[i - 1]) && Number.isNaN(v[15]) })()`, true)
 		// With the keyboard, too.
 		b.do(t, chromedp.Focus(head+" button", chromedp.ByQuery), chromedp.KeyEvent(kb.Enter))
-		is(t, b, "ascending, not measured last", `(() => { const v = `+order+`; return v.slice(0, 15).every((x, i) => !i || x >= v[i - 1]) && Number.isNaN(v[15]) })()`, true)
+		is(t, b, "ascending, not measured last",
+			`(() => { const v = `+order+`; return v.slice(0, 15).every((x, i) => !i || x >= v[i - 1]) && Number.isNaN(v[15]) })()`, true)
 		b.do(t, chromedp.KeyEvent(kb.Enter))
-		if got := fmt.Sprint(get[[]*float64](t, b, `[...document.querySelectorAll("#table tbody tr")].map((r) => Number(r.dataset.row))`)); len(got) != len(first) {
+		if got := fmt.Sprint(get[[]*float64](t, b,
+			`[...document.querySelectorAll("#table tbody tr")].map((r) => Number(r.dataset.row))`)); len(got) != len(first) {
 			t.Errorf("not the first order again: %s, %s", got, first)
 		}
 		is(t, b, "the first order", `[...document.querySelectorAll("#table tbody tr")].every((r, i) => Number(r.dataset.row) === i)`, true)
@@ -249,7 +258,8 @@ func TestPageInBrowser(t *testing.T) {
 		b.hover(t, "#throughput .bar")
 		is(t, b, "tip", `document.getElementById("tip").hidden`, false)
 		tip := get[string](t, b, `document.getElementById("tip").textContent`)
-		for _, want := range []string{"baseline, 1 CPU, sw GRO", "Gbit/s, mean of 3 runs", "95% interval", "◇ 60.99 published, netdev-0x19", "in brackets: left out"} {
+		for _, want := range []string{"baseline, 1 CPU, sw GRO", "Gbit/s, mean of 3 runs", "95% interval", "◇ 60.99 published, netdev-0x19",
+			"in brackets: left out"} {
 			if !strings.Contains(tip, want) {
 				t.Errorf("no %q in the tip %q", want, tip)
 			}
@@ -257,14 +267,16 @@ func TestPageInBrowser(t *testing.T) {
 		b.do(t, chromedp.MouseEvent("mouseMoved", 1, 1))
 		is(t, b, "tip gone", `document.getElementById("tip").hidden`, true)
 		b.hover(t, "#run-detail svg.time")
-		if tip := get[string](t, b, `document.getElementById("tip").textContent`); !strings.Contains(tip, "receiver: ") || !strings.Contains(tip, " s\n") {
+		if tip := get[string](t, b, `document.getElementById("tip").textContent`); !strings.Contains(tip, "receiver: ") ||
+			!strings.Contains(tip, " s\n") {
 			t.Errorf("over time: tip %q", tip)
 		}
 		b.do(t, chromedp.MouseEvent("mouseMoved", 1, 1))
 	})
 
 	t.Run("keyboard", func(t *testing.T) {
-		b.do(t, chromedp.Evaluate(`document.querySelector("#throughput svg.plot").focus()`, nil), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.ArrowDown))
+		b.do(t, chromedp.Evaluate(`document.querySelector("#throughput svg.plot").focus()`, nil), chromedp.KeyEvent(kb.ArrowDown),
+			chromedp.KeyEvent(kb.ArrowDown))
 		is(t, b, "the second bar", `document.querySelector("#throughput .slot.on").dataset.cell`, "1")
 		is(t, b, "its tip", `document.getElementById("tip").textContent.startsWith("baseline, 1 CPU, HW GRO")`, true)
 		is(t, b, "focus is seen", `getComputedStyle(document.activeElement).outlineStyle`, "solid")
@@ -276,7 +288,8 @@ func TestPageInBrowser(t *testing.T) {
 		seen := map[string]bool{}
 		for range 60 {
 			b.do(t, chromedp.KeyEvent(kb.Tab))
-			seen[get[string](t, b, `document.activeElement.closest("[data-plot]") ? "chart" : document.activeElement.tagName + (document.activeElement.closest("th") ? " th" : "")`)] = true
+			seen[get[string](t, b,
+				`document.activeElement.closest("[data-plot]") ? "chart" : document.activeElement.tagName + (document.activeElement.closest("th") ? " th" : "")`)] = true
 		}
 		for _, want := range []string{"chart", "BUTTON th", "A th"} {
 			if !seen[want] {
@@ -287,20 +300,26 @@ func TestPageInBrowser(t *testing.T) {
 
 	t.Run("a run in detail", func(t *testing.T) {
 		choose := func(cell string) {
-			b.do(t, chromedp.Evaluate(`(() => { const c = document.getElementById("cell"); c.value = [...c.options].find((o) => o.text === "`+cell+`").value; c.dispatchEvent(new Event("change")); })()`, nil))
+			b.do(t,
+				chromedp.Evaluate(
+					`(() => { const c = document.getElementById("cell"); c.value = [...c.options].find((o) => o.text === "`+cell+`").value; c.dispatchEvent(new Event("change")); })()`, nil))
 		}
 		choose("devmem, 2 CPUs, HW GRO")
 		is(t, b, "runs to choose", `document.getElementById("run").options.length`, 5)
 		is(t, b, "left out", `[...document.getElementById("run").options].filter((o) => o.text.includes("left out")).length`, 2)
-		is(t, b, "over time", `[...document.querySelectorAll("#run-detail svg.time[tabindex]")].map((s) => s.getAttribute("aria-label").split(",")[0]).join()`,
+		is(t, b, "over time",
+			`[...document.querySelectorAll("#run-detail svg.time[tabindex]")].map((s) => s.getAttribute("aria-label").split(",")[0]).join()`,
 			"Throughput,Power,CPU by state,CPU by state,C-states,C-states,Page pool in flight")
 		is(t, b, "histograms", `document.querySelectorAll("#run-detail .hist").length`, 3)
-		is(t, b, "fragments", `[...document.querySelectorAll("#run-detail figure")].some((f) => f.textContent.includes("Fragments of a recvmsg, receiver mean 874.6, min 1, max 1499"))`, true)
-		is(t, b, "calls with their time", `document.querySelectorAll("#run-detail .lines table.numbers:not(.hist) tbody tr").length >= 4`, true)
+		is(t, b, "fragments",
+			`[...document.querySelectorAll("#run-detail figure")].some((f) => f.textContent.includes("Fragments of a recvmsg, receiver mean 874.6, min 1, max 1499"))`, true)
+		is(t, b, "calls with their time", `document.querySelectorAll("#run-detail .lines table.numbers:not(.hist) tbody tr").length >= 4`,
+			true)
 		is(t, b, "flame graphs", `document.querySelectorAll("#run-detail .flame").length`, 2)
 		// The embedded columns are the samples, to their three digits.
 		c := r.Cells[slices.IndexFunc(r.Cells, func(c *analysis.Cell) bool { return r.Labelled(c) == "devmem, 2 CPUs, HW GRO" })]
-		id := get[string](t, b, `JSON.parse(document.getElementById("runs").textContent).runs[Number(document.getElementById("run").value)].id`)
+		id := get[string](t, b,
+			`JSON.parse(document.getElementById("runs").textContent).runs[Number(document.getElementById("run").value)].id`)
 		one := c.Runs[slices.IndexFunc(c.Runs, func(r *analysis.Run) bool { return r.ID == id })]
 		label := get[string](t, b, `[...document.querySelectorAll("#run-detail svg.time[tabindex]")][0].getAttribute("aria-label")`)
 		low, high := 1e9, 0.
@@ -313,7 +332,8 @@ func TestPageInBrowser(t *testing.T) {
 			t.Errorf("no %q in %q", want, label)
 		}
 		frames := get[int](t, b, `document.querySelectorAll("#run-detail .flame g").length`)
-		b.do(t, chromedp.Evaluate(`document.querySelector("#run-detail .flame").focus()`, nil), chromedp.KeyEvent(kb.ArrowDown), chromedp.KeyEvent(kb.Enter))
+		b.do(t, chromedp.Evaluate(`document.querySelector("#run-detail .flame").focus()`, nil), chromedp.KeyEvent(kb.ArrowDown),
+			chromedp.KeyEvent(kb.Enter))
 		if zoomed := get[int](t, b, `document.querySelectorAll("#run-detail .flame g").length`); zoomed >= frames {
 			t.Errorf("%d frames, zoomed %d", frames, zoomed)
 		}
@@ -324,7 +344,8 @@ func TestPageInBrowser(t *testing.T) {
 	t.Run("commands", func(t *testing.T) {
 		b.do(t, chromedp.Evaluate(`document.querySelector('[data-row="3"] a').click()`, nil))
 		b.do(t, chromedp.Poll(`document.getElementById("commands").open`, nil))
-		is(t, b, "its command", `document.querySelector("#cell-3 + dd").textContent`, "zcbench run netdev-0x19 --only 'mode=baseline,gro=hw,cpus=2'")
+		is(t, b, "its command", `document.querySelector("#cell-3 + dd").textContent`,
+			"zcbench run netdev-0x19 --only 'mode=baseline,gro=hw,cpus=2'")
 	})
 
 	t.Run("widths and themes", func(t *testing.T) {
@@ -332,11 +353,15 @@ func TestPageInBrowser(t *testing.T) {
 			for _, theme := range []string{"light", "dark"} {
 				b.do(t, emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}))
 				b.open(t, r, width)
-				is(t, b, fmt.Sprintf("%d: the page scrolls sideways", width), `document.documentElement.scrollWidth > document.documentElement.clientWidth`, false)
+				is(t, b, fmt.Sprintf("%d: the page scrolls sideways", width),
+					`document.documentElement.scrollWidth > document.documentElement.clientWidth`, false)
 				// Of black on white, or the other way round.
-				is(t, b, theme, `(() => { const l = (c) => c.match(/\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0); const s = getComputedStyle(document.body); return l(s.color) > l(s.backgroundColor) })()`, theme == "dark")
-				is(t, b, fmt.Sprintf("%d: text of charts beyond the page", width), `[...document.querySelectorAll("svg.plot text")].filter((e) => { const b = e.getBoundingClientRect(); return b.width && (b.left < 0 || b.right > innerWidth) }).length`, 0)
-				is(t, b, fmt.Sprintf("%d: names on names", width), `[...document.querySelectorAll("svg.plot")].filter((p) => { const s = [...p.querySelectorAll("text.series")].map((e) => e.getBoundingClientRect().left); return [...p.querySelectorAll("text.name")].some((e) => e.getBoundingClientRect().right > Math.min(...s)) }).length`, 0)
+				is(t, b, theme,
+					`(() => { const l = (c) => c.match(/\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0); const s = getComputedStyle(document.body); return l(s.color) > l(s.backgroundColor) })()`, theme == "dark")
+				is(t, b, fmt.Sprintf("%d: text of charts beyond the page", width),
+					`[...document.querySelectorAll("svg.plot text")].filter((e) => { const b = e.getBoundingClientRect(); return b.width && (b.left < 0 || b.right > innerWidth) }).length`, 0)
+				is(t, b, fmt.Sprintf("%d: names on names", width),
+					`[...document.querySelectorAll("svg.plot")].filter((p) => { const s = [...p.querySelectorAll("text.series")].map((e) => e.getBoundingClientRect().left); return [...p.querySelectorAll("text.name")].some((e) => e.getBoundingClientRect().right > Math.min(...s)) }).length`, 0)
 				b.shoot(t, fmt.Sprintf("rich-%d-%s", width, theme))
 			}
 		}
@@ -349,7 +374,9 @@ func TestPageInBrowser(t *testing.T) {
 	b.quiet(t)
 
 	t.Run("nothing is reached", func(t *testing.T) {
-		for _, attempt := range []string{`fetch("https://example.invalid/")`, `new Promise((y, n) => { const i = new Image(); i.onload = y; i.onerror = n; i.src = "https://example.invalid/x.png" })`, `import("https://example.invalid/x.js")`} {
+		for _, attempt := range []string{`fetch("https://example.invalid/")`,
+			`new Promise((y, n) => { const i = new Image(); i.onload = y; i.onerror = n; i.src = "https://example.invalid/x.png" })`,
+			`import("https://example.invalid/x.js")`} {
 			is(t, b, attempt, `(async () => { try { await `+attempt+`; return "reached" } catch (e) { return "refused" } })()`, "refused")
 		}
 		b.mu.Lock()
@@ -397,7 +424,8 @@ func TestPageInBrowser(t *testing.T) {
 		for _, width := range []int64{1280, 400} {
 			b.open(t, r, width)
 			is(t, b, "sideways", `document.documentElement.scrollWidth > document.documentElement.clientWidth`, false)
-			is(t, b, "text of charts beyond the page", `[...document.querySelectorAll("svg.plot text")].filter((e) => { const b = e.getBoundingClientRect(); return b.width && (b.left < 0 || b.right > innerWidth) }).length`, 0)
+			is(t, b, "text of charts beyond the page",
+				`[...document.querySelectorAll("svg.plot text")].filter((e) => { const b = e.getBoundingClientRect(); return b.width && (b.left < 0 || b.right > innerWidth) }).length`, 0)
 			b.shoot(t, fmt.Sprintf("hostile-%d", width))
 		}
 		b.quiet(t)
@@ -419,7 +447,9 @@ func TestPageInBrowser(t *testing.T) {
 // hover puts the mouse over the first element that a selector finds.
 func (b *browser) hover(t *testing.T, selector string) {
 	t.Helper()
-	at := get[[]float64](t, b, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.scrollIntoView({block: "center", behavior: "instant"}); const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2] })()`, selector))
+	at := get[[]float64](t, b,
+		fmt.Sprintf(
+			`(() => { const e = document.querySelector(%q); e.scrollIntoView({block: "center", behavior: "instant"}); const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2] })()`, selector))
 	// The scrolling's event comes first, and hides a tip.
 	get[bool](t, b, `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))`)
 	b.do(t, chromedp.MouseEvent("mouseMoved", at[0], at[1]))

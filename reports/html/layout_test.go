@@ -45,12 +45,14 @@ func TestArrange(t *testing.T) {
 		{"one axis", matrix("engines", "abc"), []string{""}, nil, 3, 3, 0},
 		{"CPUs alone", matrix("mode", "ab", "cpus", "12"), []string{"1 CPU", "2 CPUs"}, nil, 2, 4, 0},
 		{"without engines", matrix("batch", "12345", "mtu", "19"), []string{""}, []string{"1", "9"}, 5, 10, 0},
-		{"four axes", matrix("mode", "ab", "gro", "sh", "mtu", "19", "cpus", "12"), []string{"1 CPU, mtu 1", "1 CPU, mtu 9", "2 CPUs, mtu 1", "2 CPUs, mtu 9"}, []string{"h", "s"}, 2, 16, 0},
+		{"four axes", matrix("mode", "ab", "gro", "sh", "mtu", "19", "cpus", "12"),
+			[]string{"1 CPU, mtu 1", "1 CPU, mtu 9", "2 CPUs, mtu 1", "2 CPUs, mtu 9"}, []string{"h", "s"}, 2, 16, 0},
 		{"too many", matrix("mode", "ab", "a", "1234567", "b", "1234567"), []string{""}, nil, mostRows, mostRows, 98 - mostRows},
 	} {
 		r := analysis.FirstLook(c.records)
 		l := arrange(r)
-		if !reflect.DeepEqual(l.panels, c.panels) || !reflect.DeepEqual(l.series, c.series) || len(l.groups) != c.groups || len(l.at) != c.bars || l.left != c.left {
+		if !reflect.DeepEqual(l.panels, c.panels) || !reflect.DeepEqual(l.series, c.series) || len(l.groups) != c.groups ||
+			len(l.at) != c.bars || l.left != c.left {
 			t.Errorf("%s: panels %q, series %q, %d groups, %d bars, %d left", c.name, l.panels, l.series, len(l.groups), len(l.at), l.left)
 		}
 		colours := map[int]bool{}

@@ -56,16 +56,21 @@ func TestIntervalsHaveTwoEnds(t *testing.T) {
 		caps, arrows int
 		sure         string
 	}{
-		{"two runs far apart", []results.Record{run("a", 40), run("a", 60), run("b", 10), run("b", 10.1)}, 2, 2, "mean of 2 runs, 95 % interval -77.06 to 177.06; b may be as high"},
-		{"two runs that agree", []results.Record{run("a", 50), run("a", 50.5), run("b", 10), run("b", 10.1)}, 4, 0, "mean of 2 runs, 95 % interval 47.07 to 53.43"},
-		{"single runs", []results.Record{run("a", 50), run("b", 10), run("c", 20)}, 0, 0, "one run: how much runs differ is not known; 2 others may be as high"},
+		{"two runs far apart", []results.Record{run("a", 40), run("a", 60), run("b", 10), run("b", 10.1)}, 2, 2,
+			"mean of 2 runs, 95 % interval -77.06 to 177.06; b may be as high"},
+		{"two runs that agree", []results.Record{run("a", 50), run("a", 50.5), run("b", 10), run("b", 10.1)}, 4, 0,
+			"mean of 2 runs, 95 % interval 47.07 to 53.43"},
+		{"single runs", []results.Record{run("a", 50), run("b", 10), run("c", 20)}, 0, 0,
+			"one run: how much runs differ is not known; 2 others may be as high"},
 	} {
 		var b bytes.Buffer
 		if err := Write(&b, analysis.FirstLook(c.records)); err != nil {
 			t.Fatal(err)
 		}
 		page := bare(t, b.String())
-		caps, arrows := strings.Count(page, `<path class="interval" d="M0 -4V4"/>`), strings.Count(page, `<path class="interval" d="M5 -4L0 0L5 4"/>`)+strings.Count(page, `<path class="interval" d="M-5 -4L0 0L-5 4"/>`)
+		caps, arrows := strings.Count(page, `<path class="interval" d="M0 -4V4"/>`),
+			strings.Count(page, `<path class="interval" d="M5 -4L0 0L5 4"/>`)+strings.Count(page,
+				`<path class="interval" d="M-5 -4L0 0L-5 4"/>`)
 		if lines := strings.Count(page, `<line class="interval"`); caps != c.caps || arrows != c.arrows || 2*lines != caps+arrows {
 			t.Errorf("%s: %d lines, %d caps, %d arrows", c.name, lines, caps, arrows)
 		}
@@ -168,7 +173,8 @@ func TestCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list := commandsOf(r); len(list) != 1 || !slices.Equal(list[0].Lines, []string{"zcbench run a"}) || !slices.Equal(list[0].Changed, []string{`rx: mtu: "1500" → "4148"`}) {
+	if list := commandsOf(r); len(list) != 1 || !slices.Equal(list[0].Lines, []string{"zcbench run a"}) ||
+		!slices.Equal(list[0].Changed, []string{`rx: mtu: "1500" → "4148"`}) {
 		t.Errorf("commands %+v", list)
 	}
 }

@@ -71,7 +71,8 @@ func TestColumns(t *testing.T) {
 func TestSeries(t *testing.T) {
 	watts := 250.
 	samples := []results.Sample{
-		{Start: 0, Seconds: 1, Gbps: 100, Watts: &watts, Series: map[string]float64{"a": 1e-9, "inf": math.Inf(1), "huge": math.MaxFloat64}},
+		{Start: 0, Seconds: 1, Gbps: 100, Watts: &watts,
+			Series: map[string]float64{"a": 1e-9, "inf": math.Inf(1), "huge": math.MaxFloat64}},
 		{Start: 1, Seconds: 3, Gbps: 60.04},
 		{Start: 4, Seconds: 1, Gbps: 0},
 	}

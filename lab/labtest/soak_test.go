@@ -13,12 +13,12 @@ import (
 	"zcbench/lab/pair"
 )
 
-// TestSoak changes everything at random under traffic, for half a minute or as
+// TestSoak changes everything at random under traffic, for twenty seconds or as
 // long as ZCBENCH_SOAK says. In the end no page is left with the page pools, and the
 // module unloads; that the kernel did not complain is for the lab to see.
 func TestSoak(t *testing.T) {
 	needLab(t)
-	length := 30 * time.Second
+	length := 20 * time.Second
 	if s := os.Getenv("ZCBENCH_SOAK"); s != "" {
 		var err error
 		if length, err = time.ParseDuration(s); err != nil {

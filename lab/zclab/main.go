@@ -25,7 +25,7 @@ const usage = `usage: zclab [flags] COMMAND [ARG…]
 
   prepare        fetch and build what the VM needs
   run [CMD ARG…] run a command in it, or a shell
-  test PKG…      run the tests of Go packages in it
+  test PKG…      run the tests of Go packages in it; PKG=TESTS is as -run, for one
   kernels PKG…   run them on several kernels, old and new
   accel          find out again whether KVM runs the VM here
 

@@ -29,6 +29,8 @@ type goPackage struct {
 	Module       struct{ Path string }
 	TestGoFiles  []string
 	XTestGoFiles []string
+
+	run string // only tests that match this; "": all
 }
 
 // runTests runs the tests of packages in the VM. Its output is that of go test.
@@ -40,7 +42,7 @@ func (o options) runTests(ctx context.Context, patterns []string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	pkgs, err := listPackages(ctx, patterns)
+	pkgs, err := o.listPackages(ctx, patterns)
 	if err != nil {
 		return 0, err
 	}
@@ -70,8 +72,28 @@ func (o options) runTests(ctx context.Context, patterns []string) (int, error) {
 	return o.runSteps(ctx, m, tests, steps)
 }
 
-func listPackages(ctx context.Context, patterns []string) ([]goPackage, error) {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-json=ImportPath,Dir,Module,TestGoFiles,XTestGoFiles"}, patterns...)...)
+// listPackages finds the packages of patterns, each of which may end with =TESTS.
+func (o options) listPackages(ctx context.Context, patterns []string) ([]goPackage, error) {
+	var all []goPackage
+	for _, p := range patterns {
+		pattern, run, own := strings.Cut(p, "=")
+		pkgs, err := list(ctx, pattern)
+		if err != nil {
+			return nil, err
+		}
+		if !own {
+			run = o.run
+		}
+		for _, pkg := range pkgs {
+			pkg.run = run
+			all = append(all, pkg)
+		}
+	}
+	return all, nil
+}
+
+func list(ctx context.Context, pattern string) ([]goPackage, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-json=ImportPath,Dir,Module,TestGoFiles,XTestGoFiles", pattern)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -105,8 +127,8 @@ func (o options) addTest(ctx context.Context, tmp string, p goPackage) (wire.Ste
 		o.add[path.Join(dir, "testdata")] = data
 	}
 	argv := []string{path.Join(dir, name), "-test.v", "-test.timeout=" + o.testTimeout.String()}
-	if o.run != "" {
-		argv = append(argv, "-test.run="+o.run)
+	if p.run != "" {
+		argv = append(argv, "-test.run="+p.run)
 	}
 	return wire.Step{Argv: argv, Dir: dir}, nil
 }

@@ -27,6 +27,21 @@ func TestSkipWatcher(t *testing.T) {
 	}
 }
 
+// TestOfOnePackage: what follows a package chooses tests of it alone.
+func TestOfOnePackage(t *testing.T) {
+	pkgs, err := options{run: "All"}.listPackages(t.Context(), []string{"zcbench/lab/internal/w...=Lab|ZCRX", "zcbench/lab/zclab"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, p := range pkgs {
+		got[p.ImportPath] = p.run
+	}
+	if want := map[string]string{"zcbench/lab/internal/wire": "Lab|ZCRX", "zcbench/lab/zclab": "All"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
 func TestPathList(t *testing.T) {
 	l := pathList{}
 	for _, bad := range []string{"", "a", ":b", "a:"} {

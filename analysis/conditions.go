@@ -18,6 +18,7 @@ var scopes = map[string]string{
 	"thread": "its own threads",
 }
 
+// CPUScope is a scope of CPU time in words: what it was counted over.
 func CPUScope(s string) string {
 	if text, ok := scopes[s]; ok {
 		return text

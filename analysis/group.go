@@ -31,6 +31,7 @@ type Cell struct {
 	pooled   map[string]bool
 }
 
+// Records are all runs of the cell, those that count first.
 func (c *Cell) Records() []*Run {
 	return slices.Concat(c.Runs, c.Dropped, c.Failed, c.Skipped)
 }

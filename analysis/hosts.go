@@ -136,12 +136,14 @@ func (r *Report) Environment() []FactGroup {
 	return groups
 }
 
+// FactGroup are the facts of both hosts under one head: kernel, cpu, nic.
 type FactGroup struct {
 	Name    string
 	Varies  bool
 	Entries []FactRow
 }
 
+// FactRow is one fact at both ends.
 type FactRow struct {
 	Name   string
 	TX, RX []string // more than one: it changed between runs

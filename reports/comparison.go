@@ -58,7 +58,7 @@ func CompareFormats() []string { return slices.Clone(compareFormats) }
 const compareLegend = "Medians, with their 95% interval as benchstat has it (∞: fewer than 6 runs). ~: " +
 	"no significant difference (Mann-Whitney U, p ≥ 0.05). The interval is that of the change, 95%."
 
-// rows are a metric's lines: cell, old, new, change, interval, p, n, and
+// changeRows are a metric's lines: cell, old, new, change, interval, p, n, and
 // whether it is a loss.
 func changeRows(m *analysis.Compared) [][]string {
 	var figures []analysis.Figure

@@ -11,7 +11,7 @@ import (
 // Format is one that a report is written in, here or elsewhere.
 type Format struct {
 	Name      string
-	TellsPlan bool // it has Set.Plan in it
+	TellsPlan bool // it says what of a plan is not there
 	Write     func(io.Writer, *analysis.Report) error
 }
 

@@ -276,7 +276,7 @@ func varyingGrid(r *analysis.Report) *grid {
 	return g
 }
 
-// syscalls are calls over 10⁹ bytes, means of the runs that count.
+// syscallGrid has calls over 10⁹ bytes, means of the runs that count.
 func syscallGrid(r *analysis.Report) *grid {
 	const most = 16
 	of := r.SyscallsPerGB()
@@ -303,7 +303,7 @@ func syscallGrid(r *analysis.Report) *grid {
 	return g
 }
 
-// commands are the command lines of all cells, and what their runs changed on
+// commandsOf are the command lines of all cells, and what their runs changed on
 // the hosts.
 func commandsOf(r *analysis.Report) []command {
 	var list []command
@@ -392,7 +392,7 @@ func bests(r *analysis.Report) []best {
 	return list
 }
 
-// sure says what the highest mean rests on, and which others may be as high.
+// howSure says what the highest mean rests on, and which others may be as high.
 func howSure(r *analysis.Report, who *analysis.Cell, top analysis.Figure, of analysis.Metric, places int) string {
 	text := "one run: how much runs differ is not known"
 	if top.N > 1 {

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -64,6 +65,33 @@ func TestImports(t *testing.T) {
 func TestGround(t *testing.T) {
 	if of, ok := moduleImports(t, "..")["internal/fault"]; !ok || len(of) > 0 {
 		t.Errorf("internal/fault imports %q", of)
+	}
+}
+
+// TestLight: what would make the program megabytes larger is not in it: gopacket's
+// own layers, of which it needs five headers, and templates that may call methods,
+// for which the linker keeps all exported ones.
+func TestLight(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`, "zcbench/cmd/zcbench").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := false
+	for line := range strings.Lines(string(out)) {
+		pkg, imported, _ := strings.Cut(strings.TrimSpace(line), " ")
+		without := strings.HasPrefix(pkg, "github.com/DataDog/datadog-agent/pkg/template/") // Go's, but for the calls
+		seen = seen || without
+		switch imported {
+		case "text/template", "html/template":
+			if !without && pkg != "html/template" {
+				t.Errorf("%s imports %s", pkg, imported)
+			}
+		case "github.com/gopacket/gopacket/layers":
+			t.Errorf("%s imports %s", pkg, imported)
+		}
+	}
+	if !seen {
+		t.Error("the program has no page")
 	}
 }
 

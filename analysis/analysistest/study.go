@@ -135,17 +135,7 @@ func richEnd(random *rand.Rand, r *results.Record, role, mode, cpus string) *res
 			Idle: map[string]float64{"C1": 10, "C1E": 3, "C6": 1}, MHz: 3512},
 		{CPU: 7, States: map[string]float64{"user": 1.3, "system": 0.8, "idle": 97.9}, Idle: map[string]float64{"C6": 96}, MHz: 800},
 	}
-	call := map[string]string{"baseline": "recvfrom", "mmap": "getsockopt", "devmem": "recvmsg", "zcrx": "io_uring_enter",
-		"msgzc": "sendto", "sendzc": "io_uring_enter"}[e.Engine]
-	if role == "tx" && e.Engine == "baseline" {
-		call = "sendto"
-	}
-	calls := bytes / 524288
-	e.Syscalls = map[string]uint64{call: calls, "epoll_pwait": calls / 3}
-	e.SyscallCosts = []results.SyscallCost{
-		{Name: call, Calls: calls, Errors: calls / 90, Total: 18211.5, Min: 0.31, Mean: 18211.5e3 / float64(calls), Max: 4120.7},
-		{Name: "epoll_pwait", Calls: calls / 3, Total: 2210.25, Min: 0.2, Mean: 2210.25e3 / float64(calls/3), Max: 990},
-	}
+	richSyscalls(e, role)
 	if e.Engine == "devmem" && role == "rx" {
 		e.Counters["recvmsg_frags_below_512"], e.Counters["recvmsg_frags_512_to_1024"], e.Counters["recvmsg_frags_above_1024"] =
 			54000, 101000, 97000
@@ -158,6 +148,21 @@ func richEnd(random *rand.Rand, r *results.Record, role, mode, cpus string) *res
 	}
 	e.Profile = richProfile()
 	return e
+}
+
+// richSyscalls are an end's system calls and what they took.
+func richSyscalls(e *results.End, role string) {
+	call := map[string]string{"baseline": "recvfrom", "mmap": "getsockopt", "devmem": "recvmsg", "zcrx": "io_uring_enter",
+		"msgzc": "sendto", "sendzc": "io_uring_enter"}[e.Engine]
+	if role == "tx" && e.Engine == "baseline" {
+		call = "sendto"
+	}
+	calls := e.Bytes / 524288
+	e.Syscalls = map[string]uint64{call: calls, "epoll_pwait": calls / 3}
+	e.SyscallCosts = []results.SyscallCost{
+		{Name: call, Calls: calls, Errors: calls / 90, Total: 18211.5, Min: 0.31, Mean: 18211.5e3 / float64(calls), Max: 4120.7},
+		{Name: "epoll_pwait", Calls: calls / 3, Total: 2210.25, Min: 0.2, Mean: 2210.25e3 / float64(calls/3), Max: 990},
+	}
 }
 
 func richProfile() *results.Profile {

@@ -36,16 +36,16 @@ func runPlan(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	var at map[string]results.Pair[experiment.Survey]
-	var open site.Sites
+	var open site.Sites // none where the facts were saved
 	if *facts != "" {
 		at, err = readFacts(*facts)
 	} else {
 		open, at, err = surveyed(ctx, c, spec)
-		defer open.Close()
 	}
 	if err != nil {
 		return err
 	}
+	defer open.Close()
 	if *save != "" {
 		if err := writeFacts(*save, at); err != nil {
 			return err

@@ -471,7 +471,7 @@ func (c *Comparison) Missing() (names []string) {
 // Remarks are what must be known to read the figures.
 func (c *Comparison) Remarks() []string {
 	list := slices.Clone(c.plan)
-	var heaped []string
+	var bimodal []string
 	for _, p := range c.pairs {
 		if p.differs != "" {
 			list = append(list, p.old.label()+" is not the same in both: "+p.differs)
@@ -494,14 +494,14 @@ func (c *Comparison) Remarks() []string {
 			}
 		}
 		if Known("gbps").Over(p.old.Runs).bimodal || Known("gbps").Over(p.new.Runs).bimodal {
-			heaped = append(heaped, p.old.label())
+			bimodal = append(bimodal, p.old.label())
 		}
 	}
 	if blind := c.Blind(); blind != "" {
 		list = append(list, blind)
 	}
-	if len(heaped) > 0 {
-		list = append(list, "runs in two heaps, of which a median is typical of neither: "+strings.Join(printable.Shorten(heaped), "; "))
+	if len(bimodal) > 0 {
+		list = append(list, "bimodal runs, of which a median is typical of neither: "+strings.Join(printable.Shorten(bimodal), "; "))
 	}
 	for _, side := range []struct {
 		name  string

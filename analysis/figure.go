@@ -32,7 +32,7 @@ type Figure struct {
 	Share          bool      // of the payload, in percent
 	atLeast        bool      // the mean may be more: of some payload nobody knows whether it was copied
 	bimodal        bool
-	lowMode, upper float64 // means of the two heaps, when bimodal
+	lowMode, upper float64 // means of the two modes, when bimodal
 }
 
 // Over makes the figure of those runs that have the metric.
@@ -57,26 +57,26 @@ func (m Metric) Over(runs []*Run) Figure {
 		f.SD = sample.StdDev()
 		_, f.Lo, f.Hi = sample.MeanCI(confidence)
 	}
-	f.lowMode, f.upper, f.bimodal = heaps(sorted)
+	f.lowMode, f.upper, f.bimodal = twoModes(sorted)
 	return f
 }
 
-// heapLimit is the share of the variance within the best two heaps (of two
+// modeLimit is the share of the variance within the best two modes (of two
 // runs at least) below which a sample is called bimodal, by its size: 99% of
 // samples of a normal distribution are above it. From simulation, which the
 // test repeats; between sizes it is interpolated.
-var heapLimit = []struct {
+var modeLimit = []struct {
 	n     int
 	limit float64
 }{{6, 0.032}, {7, 0.047}, {8, 0.064}, {10, 0.09}, {12, 0.113}, {20, 0.171}, {30, 0.206}, {100, 0.28}}
 
-// heapGap is the least distance of two heaps that matters, in shares of the
+// modeGap is the least distance of two modes that matters, in shares of the
 // mean.
-const heapGap = 0.02
+const modeGap = 0.02
 
-// heaps splits a sorted sample in two where that explains most of its
-// variance, and says whether the halves are heaps of their own.
-func heaps(sorted []float64) (low, high float64, bimodal bool) {
+// twoModes splits a sorted sample in two where that explains most of its
+// variance, and says whether the halves are modes of their own.
+func twoModes(sorted []float64) (low, high float64, bimodal bool) {
 	n := len(sorted)
 	if n < fewRuns {
 		return 0, 0, false
@@ -91,19 +91,19 @@ func heaps(sorted []float64) (low, high float64, bimodal bool) {
 	if at == 0 || all == 0 {
 		return 0, 0, false
 	}
-	limit := heapLimit[len(heapLimit)-1].limit
-	for i, h := range heapLimit {
+	limit := modeLimit[len(modeLimit)-1].limit
+	for i, h := range modeLimit {
 		if n <= h.n {
 			limit = h.limit
 			if i > 0 {
-				p := heapLimit[i-1]
+				p := modeLimit[i-1]
 				limit = p.limit + (h.limit-p.limit)*float64(n-p.n)/float64(h.n-p.n)
 			}
 			break
 		}
 	}
 	low, high = stats.Mean(sorted[:at]), stats.Mean(sorted[at:])
-	return low, high, best/all < limit && high-low > heapGap*math.Abs(stats.Mean(sorted))
+	return low, high, best/all < limit && high-low > modeGap*math.Abs(stats.Mean(sorted))
 }
 
 // squares is the sum of the squared deviations from the mean.

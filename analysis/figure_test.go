@@ -66,7 +66,7 @@ func TestHeaps(t *testing.T) {
 				v[i] = 100 + 20*rng.NormFloat64()
 			}
 			slices.Sort(v)
-			if _, _, two := heaps(v); two {
+			if _, _, two := twoModes(v); two {
 				wrong++
 			}
 		}
@@ -78,8 +78,8 @@ func TestHeaps(t *testing.T) {
 			v[i] = 80 + 40*float64(i%2) + rng.NormFloat64()
 		}
 		slices.Sort(v)
-		if low, high, two := heaps(v); !two || math.Abs(low-80) > 3 || math.Abs(high-120) > 3 {
-			t.Errorf("heaps of %d at 80 and 120: %v %v %v", n, low, high, two)
+		if low, high, two := twoModes(v); !two || math.Abs(low-80) > 3 || math.Abs(high-120) > 3 {
+			t.Errorf("modes of %d at 80 and 120: %v %v %v", n, low, high, two)
 		}
 	}
 	for name, v := range map[string][]float64{
@@ -88,7 +88,7 @@ func TestHeaps(t *testing.T) {
 		"too few":              {1, 1, 1, 9, 9},
 		"apart by a hundredth": {100, 100, 100, 100, 101, 101, 101, 101},
 	} {
-		if _, _, two := heaps(v); two {
+		if _, _, two := twoModes(v); two {
 			t.Errorf("%s: called bimodal", name)
 		}
 	}

@@ -169,7 +169,7 @@ func (c *Cell) doubts() []string {
 		d := Places(f)
 		texts = append(texts,
 			fmt.Sprintf(
-				"the runs fall into two heaps, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches",
+				"the runs are bimodal, near %s and near %s Gbit/s: their mean is typical of neither; look for what switches",
 				digits.Fixed(f.lowMode, d), digits.Fixed(f.upper, d)))
 	}
 	texts = append(texts, c.mixes()...)

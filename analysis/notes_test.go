@@ -46,7 +46,7 @@ func TestWarnings(t *testing.T) {
 		{"six are enough", series(six...), Options{}, nil},
 		{"five", series(six[:5]...), Options{}, []string{"fewer than 6 runs"}},
 		{"one", series(7), Options{}, []string{"only one run"}},
-		{"two heaps", series(10, 10.1, 10.2, 15, 15.1, 15.2), Options{}, []string{"two heaps, near 10.10 and near 15.10 Gbit/s"}},
+		{"bimodal", series(10, 10.1, 10.2, 15, 15.1, 15.2), Options{}, []string{"bimodal, near 10.10 and near 15.10 Gbit/s"}},
 		{"scopes", mixedScope, Options{}, []string{"the receiver's CPU was not counted in one way in all runs (host, thread)"}},
 		{"power of two things", mixedPower, Options{},
 			[]string{"the receiver's power was not measured of one thing in all runs (package, wall)"}},

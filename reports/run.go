@@ -95,7 +95,7 @@ func measured(b *strings.Builder, r *results.Record) {
 	}
 	if r.RX != nil {
 		if s := pieces(r.RX); s != "" {
-			b.WriteString(wrap("Pieces of the dma-buf a recvmsg: ", s))
+			b.WriteString(wrap("Frags a recvmsg: ", s))
 		}
 	}
 	if r.TX != nil {
@@ -118,7 +118,7 @@ func pieces(e *results.End) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("mean %.1f, min %.0f, max %.0f; below 512: %.0f %%, 512 to 1024: %.0f %%, above: %.0f %%; given back in %.0f ranges",
+	return fmt.Sprintf("mean %.1f, min %.0f, max %.0f; below 512: %.0f %%, 512 to 1024: %.0f %%, above: %.0f %%; recycled in %.0f ranges",
 		c["tokens"]/n, c["recvmsg_frags_min"], c["recvmsg_frags_max"], few/n*100, some/n*100, many/n*100, c["token_ranges"])
 }
 

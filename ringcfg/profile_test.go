@@ -70,6 +70,17 @@ func TestProfiles(t *testing.T) {
 	if w.Optional["feature.rx-gro-hw"] != "on" {
 		t.Errorf("settings where there are some: %v", w.Optional)
 	}
+	path := filepath.Join(t.TempDir(), "twice.yaml")
+	text := "settings: {mtu: 1440, link.mtu: 1420, gro: on}\nif-supported: {link.mtu: 1410, feature.rx-gro: off}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		w, err := LoadProfiles([]string{path})
+		if err != nil || w.Settings["link.mtu"] != "1420" || w.Settings["feature.rx-gro"] != "on" || len(w.Optional) > 0 {
+			t.Fatalf("settings that are there twice: %v, where there are some %v, %v", w.Settings, w.Optional, err)
+		}
+	}
 	for _, bad := range []string{"mtu", "=4", "?=4", "mtu=big", "speed=1"} {
 		if _, err := ParseSets([]string{bad}); fault.Of(err) != fault.Usage {
 			t.Errorf("%q: %v", bad, err)

@@ -37,7 +37,7 @@ func runLocal(ctx context.Context, c *cli, args []string) error {
 		return fault.Errorf(fault.Usage, "local runs both ends itself; --raw belongs to rx and tx")
 	}
 	for _, field := range ask.Fields() {
-		if field.InLocal == ask.Refused && f.Changed(field.Name) {
+		if field.InLocal == ask.Refused && f.Changed(field.Name) && f.Lookup(field.Name).Value.String() != "false" {
 			return fault.Errorf(fault.Usage, "--%s is for rx and tx; local knows both ends itself", field.Name)
 		}
 	}

@@ -278,6 +278,11 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	if *iface == "" {
+		if name := single.OfInterface(); name != "" {
+			return fault.Errorf(fault.Usage, "%s: this is a setting of an interface, and none is named: -i IFACE", name)
+		}
+	}
 	want.Override(single)
 	want.Interface, want.Keep, want.Wait = *iface, true, time.Duration(wait)
 	if len(want.Settings)+len(want.Optional) == 0 {

@@ -87,7 +87,7 @@ func (p *Prepare) CheckNumbers() error {
 		{"pattern period in bytes", int64(p.Pattern.Period), 1, maxLength},
 		{"--window", int64(p.Window), 0, maxLength},
 		{"data port", int64(p.DataPort), 0, maxPorts - 1},
-		{"source port", int64(p.SourcePort), 0, maxPorts - 1 - maxFlows},
+		{"--cport", int64(p.SourcePort), 0, maxPorts - 1 - int64(p.Flows)}, // one for each flow
 	} {
 		if err := inBounds(n.what, n.v, n.low, n.high); err != nil {
 			return err

@@ -134,6 +134,7 @@ func (r *Run) checkMode() error {
 // checkNumbers holds numbers to what an agent takes.
 func (r *Run) checkNumbers() error {
 	rx, tx := r.Prepare(endpoint.RX), r.Prepare(endpoint.TX)
+	rx.Interval = time.Duration(r.Interval)                             // also one that is longer than the run
 	if err := rx.CheckNumbers(); err != nil || rx.Raw && rx.Time == 0 { // which only a receiver can be
 		return err
 	}
@@ -150,13 +151,6 @@ func (r *Run) checkBaseline() error {
 func (r *Run) checkPort() error {
 	if r.Port < 1 || r.Port+r.Flows > math.MaxUint16 {
 		return bad("--port %d: it and %s after it must be from 1 to 65535", r.Port, printable.Count(r.Flows, "data port"))
-	}
-	return nil
-}
-
-func (r *Run) checkSourcePort() error {
-	if r.SourcePort < 0 || r.SourcePort+r.Flows > math.MaxUint16 {
-		return bad("--cport %d: %s from it must be from 1 to 65535", r.SourcePort, printable.Count(r.Flows, "source port"))
 	}
 	return nil
 }

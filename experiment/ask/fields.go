@@ -91,7 +91,7 @@ func fields() []Field {
 		{Name: "port", Short: "p", Help: "control port; data flows follow on the next ports",
 			at: func(r run) any { return &r.Port }, check: run.checkPort},
 		{Name: "cport", Help: "source port of the first data flow, counted up for the others", InRX: Refused,
-			at: func(r run) any { return &r.SourcePort }, check: run.checkSourcePort},
+			at: func(r run) any { return &r.SourcePort }},
 		{Name: "version4", Short: "4", Help: "IPv4 only", at: func(r run) any { return &r.v4 }, check: run.checkFamily},
 		{Name: "version6", Short: "6", Help: "IPv6 only", at: func(r run) any { return &r.v6 }},
 		{Name: "affinity", Short: "A", Help: "CPUs of this end and, where it has a say in them, after a comma of the other: " +

@@ -88,7 +88,7 @@ func TestAskedIsBounded(t *testing.T) {
 		"a setting's long value":      func(p *wire.Prepare) { p.Settings = map[string]string{"mtu": strings.Repeat(long, 17)} },
 		"a setting with an escape":    func(p *wire.Prepare) { p.Settings = map[string]string{"mtu": "\x1b[2J"} },
 		"a source port":               func(p *wire.Prepare) { p.SourcePort = -1 },
-		"a source port too high":      func(p *wire.Prepare) { p.SourcePort = 65530 },
+		"a source port too high":      func(p *wire.Prepare) { p.SourcePort = 1<<16 - 1 },
 		"a data port":                 func(p *wire.Prepare) { p.DataPort = -1 },
 		"a data port too high":        func(p *wire.Prepare) { p.DataPort = 65536 },
 		"a segment size":              func(p *wire.Prepare) { p.MSS = -1 },

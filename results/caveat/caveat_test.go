@@ -340,8 +340,8 @@ func (c coder) coded(e ast.Expr) bool {
 	return false
 }
 
-// source is the code of the program, without its tests and without reports,
-// which show the warnings of records: those may be of older versions.
+// source is the code of the program, without its tests and without analysis
+// and reports, which show the warnings of records: those may be of older versions.
 type source struct {
 	set   *token.FileSet
 	trees []*ast.File
@@ -350,7 +350,8 @@ type source struct {
 func parsed(t *testing.T) source {
 	s := source{set: token.NewFileSet()}
 	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() && path == filepath.Join("..", "..", "reports") {
+		shows := path == filepath.Join("..", "..", "analysis") || path == filepath.Join("..", "..", "reports")
+		if err != nil || d.IsDir() && shows {
 			return cmp.Or(err, fs.SkipDir)
 		}
 		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

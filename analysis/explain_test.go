@@ -47,7 +47,8 @@ func TestDiagnose(t *testing.T) {
 		{"other programs, as the run warns", with(analysistest.OnNIC(100, 90, 9, 40, 8), func(r *results.Record) {
 			r.Warnings = []string{caveat.Warn(caveat.CPUForeign, "tx: at least 80%% of a CPU"), caveat.Warn(caveat.CPUSteal, "rx: 3%%")}
 		}), bySender, nil,
-			"other programs used CPUs that are counted here, at the sender, so what was full may be so by them [cpu-foreign]; the hypervisor kept CPU time for others, at the receiver", "", ""},
+			"other programs used CPUs that are counted here, at the sender, so what was full may be so by them [cpu-foreign]; the hypervisor kept " +
+				"CPU time for others, at the receiver", "", ""},
 		{"both ends, but the window says who", with(analysistest.OnNIC(100, 90, 9, 50, 48),
 			func(r *results.Record) { r.TX.Counters["tcp_rwnd_limited_us"] = 7e6 }), byReceiverCPU,
 			[]string{"waited for the receiver's window for 70 %"}, "", "", ""},

@@ -185,7 +185,8 @@ func TestNotesOfOneKind(t *testing.T) {
 		text += n.Text + "\n"
 	}
 	for _, want := range []string{
-		"rx: at least 31.0% of a CPU went to programs that are not of the run, on CPU 1; most to cc1 (pid 345, 22.0%); the worst of 3 such [cpu-foreign]",
+		"rx: at least 31.0% of a CPU went to programs that are not of the run, on CPU 1; most to cc1 (pid 345, 22.0%); the worst of 3 such " +
+			"[cpu-foreign]",
 		"tx: at least 8.0% of a CPU", "--window 0 was", "--window 3 was",
 	} {
 		if !strings.Contains(text, want) {

@@ -86,7 +86,8 @@ func site(cpus ...int) instrument.Place { return instrument.Place{CPUs: cpus} }
 const cpuN = "sys/devices/system/cpu/cpu"
 
 func TestCPU(t *testing.T) {
-	root := tree(t, map[string]string{"proc/stat": "cpu 9 9 9 9 9 9 9 9\ncpu0 1 2 3 4 5 6 7 8 9 10\ncpu3 10 20 30 40 50 60 70 80 0 0\nintr 5 1 2\nctxt 6\n"})
+	root := tree(t, map[string]string{"proc/stat": "cpu 9 9 9 9 9 9 9 9\ncpu0 1 2 3 4 5 6 7 8 9 10\ncpu3 10 20 30 40 50 60 70 80 0 0\nintr " +
+		"5 1 2\nctxt 6\n"})
 	s := site(0, 3)
 	var err error
 	if s.Stat, err = procfile.OpenStat(root); err != nil {
@@ -172,7 +173,8 @@ func TestSoftnet(t *testing.T) {
 	const path = "proc/thread-self/net/softnet_stat"
 	root := tree(t, map[string]string{path: softnetText})
 	v := read(t, open(t, softnet(root), site(0)))
-	for name, n := range map[string]float64{"softnet_processed": 0xd88c2, "softnet_dropped": 1, "softnet_time_squeezed": 2, "softnet_received_rps": 3, "softnet_flow_limit": 4} {
+	for name, n := range map[string]float64{"softnet_processed": 0xd88c2, "softnet_dropped": 1, "softnet_time_squeezed": 2,
+		"softnet_received_rps": 3, "softnet_flow_limit": 4} {
 		v.want(t, name, 0, n)
 	}
 	read(t, open(t, softnet(root), site(5))).want(t, "softnet_processed", 0, 0xffffffff)
@@ -185,7 +187,8 @@ func TestSoftnet(t *testing.T) {
 	}
 }
 
-const softirqsText = "                    CPU0       CPU2       \n          HI:          1          2\n      NET_RX:     695632 4294967295\n"
+const softirqsText = "                    CPU0       CPU2       \n          HI:          1          2\n      NET_RX:     695632 " +
+	"4294967295\n"
 
 func TestSoftirqs(t *testing.T) {
 	root := tree(t, map[string]string{"proc/softirqs": softirqsText})
@@ -243,7 +246,8 @@ func TestLink(t *testing.T) {
 	root := tree(t, map[string]string{"proc/thread-self/net/dev": devText})
 	at := func(iface string) instrument.Place { return instrument.Place{Interface: iface} }
 	v := read(t, open(t, link(root), at("eth0")))
-	for name, n := range map[string]float64{"link_rx_packets": 12, "link_rx_errors": 3, "link_rx_dropped": 4, "link_rx_fifo": 5, "link_rx_frame": 6,
+	for name, n := range map[string]float64{"link_rx_packets": 12, "link_rx_errors": 3, "link_rx_dropped": 4, "link_rx_fifo": 5,
+		"link_rx_frame": 6,
 		"link_tx_bytes": 9, "link_tx_packets": 10, "link_tx_errors": 11, "link_tx_dropped": 12, "link_tx_fifo": 13, "link_tx_carrier": 15} {
 		v.want(t, name, 0, n)
 	}
@@ -425,7 +429,8 @@ func BenchmarkRead(b *testing.B) {
 		put(cpu+"/cpufreq/scaling_cur_freq", "3400000\n")
 		stat += fmt.Sprintf("cpu%d 1234567 0 12345678 123456789 0 0 1234567 0 0 0\n", n)
 		irqs += fmt.Sprintf(" CPU%d", n)
-		net += fmt.Sprintf("%08x 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 %08x 00000000 00000000\n", n, n)
+		net += fmt.Sprintf("%08x 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 %08x "+
+			"00000000 00000000\n", n, n)
 	}
 	for _, kind := range []string{"HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"} {
 		irqs += "\n" + kind + ":" + strings.Repeat(" 1234567890", 128)

@@ -21,7 +21,8 @@ func cpufreq(root string) instrument.Counter {
 				if err != nil {
 					_ = r.Close()
 					if isAbsent(err) {
-						return nil, fault.Errorf(fault.Unsupported, "%w: this kernel has no cpufreq driver here (a hypervisor keeps frequencies to itself)", err)
+						return nil, fault.Errorf(fault.Unsupported, "%w: this kernel has no cpufreq driver here (a hypervisor keeps frequencies to itself)",
+							err)
 					}
 					return nil, err
 				}

@@ -24,7 +24,8 @@ func cpuidle(root string) instrument.Counter {
 				}
 			}
 			if len(r.q) == 0 {
-				return nil, fault.Errorf(fault.Unsupported, "no /sys/devices/system/cpu/cpu%d/cpuidle: this kernel has no cpuidle driver here (it was started with cpuidle.off=1 or idle=poll, or the hypervisor keeps C-states to itself)", s.CPUs[0])
+				return nil, fault.Errorf(fault.Unsupported, "no /sys/devices/system/cpu/cpu%d/cpuidle: this kernel has no cpuidle driver here (it "+
+					"was started with cpuidle.off=1 or idle=poll, or the hypervisor keeps C-states to itself)", s.CPUs[0])
 			}
 			return r, nil
 		},

@@ -40,7 +40,8 @@ func membw(root string) instrument.Counter {
 			if len(r.q) > 0 {
 				return r, nil
 			}
-			return nil, fault.Errorf(fault.Unsupported, "no memory controller with counters of bytes in /sys/bus/event_source/devices: it takes an Intel CPU (uncore_imc, module intel_uncore) or an AMD CPU from Zen 4 on (amd_umc), and no hypervisor")
+			return nil, fault.Errorf(fault.Unsupported, "no memory controller with counters of bytes in /sys/bus/event_source/devices: it takes "+
+				"an Intel CPU (uncore_imc, module intel_uncore) or an AMD CPU from Zen 4 on (amd_umc), and no hypervisor")
 		},
 	}
 }

@@ -28,7 +28,8 @@ func pmu() instrument.Counter {
 				for _, e := range [...]struct {
 					name   string
 					config uint64
-				}{{"cycles", unix.PERF_COUNT_HW_CPU_CYCLES}, {"instructions", unix.PERF_COUNT_HW_INSTRUCTIONS}, {"cache_misses", unix.PERF_COUNT_HW_CACHE_MISSES}} {
+				}{{"cycles", unix.PERF_COUNT_HW_CPU_CYCLES}, {"instructions", unix.PERF_COUNT_HW_INSTRUCTIONS}, {"cache_misses",
+					unix.PERF_COUNT_HW_CACHE_MISSES}} {
 					c, err := perf.Count(perf.Event{Type: unix.PERF_TYPE_HARDWARE, Config: e.config}, at.tid, at.cpu)
 					if errors.Is(err, unix.ESRCH) {
 						break // a thread that has ended
@@ -105,7 +106,8 @@ func (r *perfReader) Warnings() (warnings []string) {
 	if !r.shared {
 		return nil
 	}
-	return []string{caveat.Warn(caveat.CountersShared, "the hardware has too few counters for all that use them (perf, the NMI watchdog): values are extrapolated from the time they were counted")}
+	return []string{caveat.Warn(caveat.CountersShared, "the hardware has too few counters for all that use them (perf, the NMI watchdog): "+
+		"values are extrapolated from the time they were counted")}
 }
 
 func (r *perfReader) Close() error {

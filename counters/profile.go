@@ -264,7 +264,8 @@ func (p *profiler) Report(res *wire.Result) (notes, warnings []string, err error
 	}
 	notes = append(notes, caveat.Warn(caveat.RecordingCost, "%s", text))
 	if p.slow {
-		warnings = append(warnings, caveat.Warn(caveat.RecordingGaps, "the kernel throttled the profile: it has gaps (sysctl kernel.perf_cpu_time_max_percent)"))
+		warnings = append(warnings, caveat.Warn(caveat.RecordingGaps, "the kernel throttled the profile: it has gaps (sysctl "+
+			"kernel.perf_cpu_time_max_percent)"))
 	}
 	return notes, warnings, nil
 }

@@ -354,7 +354,8 @@ func TestMemBW(t *testing.T) {
 	clock := fmt.Sprintf("event=%#x\n", unix.PERF_COUNT_SW_CPU_CLOCK)
 	root := tree(t, map[string]string{
 		unit + "type": fmt.Sprintln(unix.PERF_TYPE_SOFTWARE), unit + "cpumask": "0\n", unit + "format/event": "config:0-63\n",
-		unit + "events/cas_count_read": clock, unit + "events/cas_count_read.scale": "6.103515625e-5\n", unit + "events/cas_count_read.unit": "MiB\n",
+		unit + "events/cas_count_read": clock, unit + "events/cas_count_read.scale": "6.103515625e-5\n", unit +
+			"events/cas_count_read.unit": "MiB\n",
 		unit + "events/cas_count_write": clock, // its unit is not known
 	})
 	r, err := membw(root).Open(site(0))

@@ -183,9 +183,11 @@ func (t *tracer) Report(res *wire.Result) (notes, warnings []string, err error) 
 	slices.SortFunc(res.SyscallCosts, func(a, b results.SyscallCost) int {
 		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Name, b.Name))
 	})
-	notes = append(notes, caveat.Warn(caveat.RecordingCost, "system calls were traced: figures include its cost; times include what a call waited"))
+	notes = append(notes, caveat.Warn(caveat.RecordingCost, "system calls were traced: figures include its cost; times include what a call "+
+		"waited"))
 	if t.lost > 0 {
-		warnings = append(warnings, caveat.Warn(caveat.RecordingGaps, "%s of system calls lost, so there were more: the trace could not keep up", printable.Count(t.lost, "record")))
+		warnings = append(warnings, caveat.Warn(caveat.RecordingGaps, "%s of system calls lost, so there were more: the trace could not keep up",
+			printable.Count(t.lost, "record")))
 	}
 	return notes, warnings, nil
 }

@@ -24,7 +24,8 @@ func thermal(root string) instrument.Counter {
 				return nil, err
 			}
 			if len(r.q) == 0 {
-				return nil, fault.Errorf(fault.Unsupported, "no temperature of the CPU in /sys/class/hwmon and /sys/class/thermal, and no thermal_throttle counts: load the sensor's driver (modprobe coretemp, or k10temp); a virtual machine has none")
+				return nil, fault.Errorf(fault.Unsupported, "no temperature of the CPU in /sys/class/hwmon and /sys/class/thermal, and no "+
+					"thermal_throttle counts: load the sensor's driver (modprobe coretemp, or k10temp); a virtual machine has none")
 			}
 			return r, nil
 		},

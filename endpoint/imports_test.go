@@ -72,7 +72,8 @@ func TestGround(t *testing.T) {
 // own layers, of which it needs five headers, and templates that may call methods,
 // for which the linker keeps all exported ones.
 func TestLight(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`, "zcbench/cmd/zcbench").Output()
+	out, err := exec.Command("go", "list", "-deps", "-f", `{{$p := .ImportPath}}{{range .Imports}}{{$p}} {{.}}{{"\n"}}{{end}}`,
+		"zcbench/cmd/zcbench").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}

@@ -21,7 +21,8 @@ var heapNames = []string{"system", "default_cma_region", "reserved"}
 // default size.
 func MemoryOptions(size, doc string) []Option {
 	return []Option{
-		{Name: "mem", Default: memoryKinds[0], Words: memoryKinds, Doc: "dma-buf: of ordinary memory, of huge pages, from a dma-buf heap, or inherited"},
+		{Name: "mem", Default: memoryKinds[0], Words: memoryKinds, Doc: "dma-buf: of ordinary memory, of huge pages, from a dma-buf heap, or " +
+			"inherited"},
 		{Name: "mem-size", Default: size, Min: 0, Max: math.MaxInt, Doc: doc},
 		{Name: "mem-heap", With: "mem=heap", Default: heapNames[0], Words: heapNames, Doc: "dma-buf heap, with mem=heap"},
 		{Name: "mem-fd", With: "mem=fd", Default: "3", Min: 0, Max: 1 << 20, Doc: "descriptor of an inherited dma-buf, with mem=fd"},

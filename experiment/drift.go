@@ -69,7 +69,8 @@ func (o *output) drift(r *results.Record, tunesCPU bool) (warnings []string) {
 		cell       map[string]string
 	}{{"rx", h.first.RX, r.Facts.RX, cell.RX}, {"tx", h.first.TX, r.Facts.TX, cell.TX}} {
 		warn := func(name, was, since, is string) {
-			warnings = append(warnings, caveat.Warn(caveat.HostChanged, "%s: %s was %s in the %s's first run and is %s now", e.role, name, orNone(was), since, orNone(is)))
+			warnings = append(warnings, caveat.Warn(caveat.HostChanged, "%s: %s was %s in the %s's first run and is %s now", e.role, name,
+				orNone(was), since, orNone(is)))
 		}
 		stays := func(name string) bool {
 			return in(fixed, name) && !(tunesCPU && strings.HasPrefix(name, "cpu."))

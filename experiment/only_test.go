@@ -24,7 +24,8 @@ func TestOnly(t *testing.T) {
 	}
 	for text, want := range map[string]int{
 		"mode=msgzc": 4, "mode=msgzc|devmem,length=65536": 4, "mode!=msgzc": 8, "mode!=msgzc|devmem,pair=here": 2, "length=64 KiB": 6,
-		"here: mode=msgzc length=64K": 1, "there:": 6, "mode=msgzc,mode=devmem": 8, "mode!=msgzc,mode!=devmem": 4, "mode = msgzc , length != 1M": 2,
+		"here: mode=msgzc length=64K": 1, "there:": 6, "mode=msgzc,mode=devmem": 8, "mode!=msgzc,mode!=devmem": 4,
+		"mode = msgzc , length != 1M": 2,
 	} {
 		p := plan()
 		if err := p.Only(text); err != nil || len(p.Cells) != want {
@@ -32,10 +33,13 @@ func TestOnly(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"msgzc": `"msgzc" is no condition: name=value, name!=value or name=value|value`, "mdoe=msgzc": `no axis is called "mdoe" (did you mean "mode"?)`,
-		"mode!=msgcz": `no value of axis mode is called "msgcz" (did you mean "msgzc"?)`, "mode!=msgzc,mode=msgzc": "leaves no cell", "": "is no condition",
+		"msgzc":       `"msgzc" is no condition: name=value, name!=value or name=value|value`,
+		"mdoe=msgzc":  `no axis is called "mdoe" (did you mean "mode"?)`,
+		"mode!=msgcz": `no value of axis mode is called "msgcz" (did you mean "msgzc"?)`, "mode!=msgzc,mode=msgzc": "leaves no cell",
+		"": "is no condition",
 	} {
-		if err := plan().Only(text); fault.Of(err) != fault.Usage || !strings.HasPrefix(fmt.Sprint(err), "--only") || !strings.Contains(fmt.Sprint(err), want) {
+		if err := plan().Only(text); fault.Of(err) != fault.Usage || !strings.HasPrefix(fmt.Sprint(err), "--only") ||
+			!strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}

@@ -129,7 +129,8 @@ func (s *Spec) Expand(at map[string]results.Pair[Survey], resolve Resolver) (*Pl
 			c.Missing = append(rx.of(&c.Trial.RX), tx.of(&c.Trial.TX)...)
 			slices.Sort(c.Missing)
 			if other := seen[c.ID]; other != nil {
-				return nil, fault.Errorf(fault.Usage, "cells %s and %s are the same run: what sets them apart changes nothing, so exclude one", other, c.String())
+				return nil, fault.Errorf(fault.Usage, "cells %s and %s are the same run: what sets them apart changes nothing, so exclude one", other,
+					c.String())
 			}
 			p.Cells = append(p.Cells, c)
 			seen[c.ID] = &p.Cells[len(p.Cells)-1]
@@ -278,7 +279,8 @@ func (p *Plan) hasLabel(axis, value string) (string, error) {
 			if near := nearest(part.name, known); near != "" {
 				meant = fmt.Sprintf(" (did you mean %q?)", near)
 			}
-			return "", fault.Errorf(fault.Usage, "--only: no %s is called %q%s; there are: %s", part.what, part.name, meant, strings.Join(known, " "))
+			return "", fault.Errorf(fault.Usage, "--only: no %s is called %q%s; there are: %s", part.what, part.name, meant,
+				strings.Join(known, " "))
 		}
 	}
 	return value, nil

@@ -125,10 +125,12 @@ func load(t *testing.T, dir string) []results.Record {
 
 func TestRunner(t *testing.T) {
 	dir := t.TempDir()
-	b := &bench{facts: results.Facts{"cpu": map[string]any{"turbo": "on"}, "process": map[string]any{"command": "a"}, "nic": map[string]any{"mtu": 1500}}}
+	b := &bench{facts: results.Facts{"cpu": map[string]any{"turbo": "on"}, "process": map[string]any{"command": "a"},
+		"nic": map[string]any{"mtu": 1500}}}
 	b.open = func(n int) error {
 		if n == 6 { // the second repeat has begun
-			b.facts = results.Facts{"cpu": map[string]any{"turbo": "off"}, "process": map[string]any{"command": "b"}, "nic": map[string]any{"mtu": 9000}}
+			b.facts = results.Facts{"cpu": map[string]any{"turbo": "off"}, "process": map[string]any{"command": "b"},
+				"nic": map[string]any{"mtu": 9000}}
 		}
 		return nil
 	}
@@ -157,7 +159,8 @@ func TestRunner(t *testing.T) {
 			t.Fatalf("%s: %s", rec.Status, rec.Reason)
 		}
 		text := strings.Join(rec.Warnings, "\n")
-		drift := strings.Contains(text, `rx: cpu.turbo was "on" in the pair's first run and is "off" now`) && strings.Contains(text, "tx: cpu.turbo")
+		drift := strings.Contains(text, `rx: cpu.turbo was "on" in the pair's first run and is "off" now`) &&
+			strings.Contains(text, "tx: cpu.turbo")
 		mtu := strings.Contains(text, `rx: nic.mtu was "1500" in the cell's first run and is "9000" now`)
 		if drift != (i >= 5) || mtu != (i >= 5) || strings.Contains(text, "process") {
 			t.Errorf("run %d warns: %s", i, text)
@@ -211,7 +214,8 @@ func TestRunnerKeepsItsDirectory(t *testing.T) {
 	r := runner(t, "axes: {length: [1, 2]}", dir, sites)
 	r.Show = func(e Event) {
 		if e.Begin { // while one is at work
-			if _, err := runner(t, "axes: {length: [1, 2]}", dir, sites).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another zcbench run") {
+			if _, err := runner(t, "axes: {length: [1, 2]}", dir, sites).Run(t.Context()); err == nil || !strings.Contains(err.Error(),
+				"another zcbench run") {
 				t.Errorf("a second runner: %v", err)
 			}
 		}
@@ -231,7 +235,8 @@ func TestRunnerKeepsItsDirectory(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, StateFile)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := runner(t, "axes: {length: [1, 2]}", dir, sites).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "something else") {
+	if _, err := runner(t, "axes: {length: [1, 2]}", dir, sites).Run(t.Context()); err == nil || !strings.Contains(err.Error(),
+		"something else") {
 		t.Errorf("foreign results: %v", err)
 	}
 }
@@ -322,7 +327,8 @@ func TestRunnerGivesUp(t *testing.T) {
 	r := runner(t, "repeats: 3", t.TempDir(), map[string]*bench{"": b})
 	r.again = []time.Duration{0, 0}
 	p, err := r.Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "another version there; what is left can be run with --resume") || p.Done != 0 || b.runs != 3 {
+	if err == nil || !strings.Contains(err.Error(), "another version there; what is left can be run with --resume") || p.Done != 0 ||
+		b.runs != 3 {
 		t.Errorf("%+v after %d attempts: %v", p, b.runs, err)
 	}
 	if all := load(t, r.Dir); len(all) != 0 {

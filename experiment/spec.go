@@ -628,7 +628,8 @@ func (s *Spec) readAxes(p pair) error {
 				}
 			}
 		default:
-			return mistake(a.key.line, "axis %s wants a list of values of the flag of that name, or a mapping from names to flags, not %s", axis.Name, a.value.kind)
+			return mistake(a.key.line, "axis %s wants a list of values of the flag of that name, or a mapping from names to flags, not %s",
+				axis.Name, a.value.kind)
 		}
 		if len(axis.Values) == 0 {
 			return mistake(a.key.line, "axis %s has no values", axis.Name)

@@ -114,12 +114,14 @@ cooldown: 1.5
 hooks: {before: a, after: b, before-run: c, after-run: d}
 skip-missing: true
 `)
-	if s.Name != "all" || s.About != "what it is for" || s.Repeats != 5 || s.Seed != 9 || s.Cooldown != 1500*time.Millisecond || !s.SkipMissing ||
+	if s.Name != "all" || s.About != "what it is for" || s.Repeats != 5 || s.Seed != 9 || s.Cooldown != 1500*time.Millisecond ||
+		!s.SkipMissing ||
 		s.Hooks != (Hooks{"a", "b", "c", "d"}) || !slices.Equal(s.Drop, []int{0, -1, 2}) {
 		t.Errorf("%+v", s)
 	}
 	want := []Pair{
-		{Name: "ab", TX: Host{Name: "a", SSH: "root@a", Interface: "eth1", Address: "198.18.0.1"}, RX: Host{Name: "b", SSH: "b"}, variables: map[string]string{"cpu": "4"}, line: 9},
+		{Name: "ab", TX: Host{Name: "a", SSH: "root@a", Interface: "eth1", Address: "198.18.0.1"}, RX: Host{Name: "b", SSH: "b"},
+			variables: map[string]string{"cpu": "4"}, line: 9},
 		{Name: "here", Link: []string{"zc0", "zc1"}, variables: map[string]string{}, line: 10},
 	}
 	if !reflect.DeepEqual(s.Pairs, want) {
@@ -189,7 +191,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"base: *nope", "nope"},
 	} {
 		_, err := Load("x.yaml", []byte(c.text), flags())
-		if err == nil || fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "x.yaml: ") || strings.Contains(err.Error(), "\n") {
+		if err == nil || fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "x.yaml: ") ||
+			strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %q", c.text, err, c.want)
 		}
 	}
@@ -231,7 +234,8 @@ include:
 	for i, want := range map[int]map[string]any{
 		0: {"time": []string{"10"}, "affinity": []string{"0,2"}, "mode": []string{"baseline"}, "set": []string{"mtu=4148", "gro-hw=off"}},
 		1: {"time": []string{"10"}, "affinity": []string{"0,2"}, "mode": []string{"baseline"}, "set": []string{"mtu=9000"}},
-		7: {"time": []string{"20"}, "affinity": []string{"0,3"}, "mode": []string{"devmem"}, "set": []string{"mtu=4148"}, "rx-opt": []string{"token-batch=1"}},
+		7: {"time": []string{"20"}, "affinity": []string{"0,3"}, "mode": []string{"devmem"}, "set": []string{"mtu=4148"},
+			"rx-opt": []string{"token-batch=1"}},
 	} {
 		if got := p.Cells[i].Trial.Settings; !reflect.DeepEqual(got, want) {
 			t.Errorf("cell %d: %v, want %v", i, got, want)

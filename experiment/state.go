@@ -117,7 +117,8 @@ func ReadState(dir string) (s State, ok bool, err error) {
 		return s, false, fmt.Errorf("read what was begun in %s: %w", dir, err)
 	}
 	if s.Schema != stateSchema {
-		return s, false, fault.Errorf(fault.Usage, "%s was begun by another version of zcbench (%s, %s): continue with that one, or give another -o", dir, s.Version, s.Schema)
+		return s, false, fault.Errorf(fault.Usage, "%s was begun by another version of zcbench (%s, %s): continue with that one, or give "+
+			"another -o", dir, s.Version, s.Schema)
 	}
 	return s, true, nil
 }
@@ -252,7 +253,8 @@ func (p *Plan) sameAs(was State, dir string) error {
 			what += ", as " + name
 		}
 	}
-	return fault.Errorf(fault.Usage, "the experiment is not the one begun in %s: %s. Put the spec, the flags and the hosts back as they were, or give another -o", dir, what)
+	return fault.Errorf(fault.Usage, "the experiment is not the one begun in %s: %s. Put the spec, the flags and the hosts back as they "+
+		"were, or give another -o", dir, what)
 }
 
 // load reads what was measured before.
@@ -329,7 +331,8 @@ func (o *output) reserve() error {
 func (o *output) append(r results.Record) error {
 	err := results.Append(o.store, r)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		full := fault.Errorf(fault.Failed, "the disk of %s is full: %w; what was measured is stored: make room and go on with --resume", o.dir, err)
+		full := fault.Errorf(fault.Failed, "the disk of %s is full: %w; what was measured is stored: make room and go on with --resume", o.dir,
+			err)
 		if e := o.spare.Truncate(0); e != nil {
 			return errors.Join(err, e)
 		}

@@ -37,7 +37,8 @@ var commonOptions = []string{"auth", "interval", "resolution", "scope"}
 // ZCBENCH_METER_, the names in the environment.
 var secretNames = []string{"user", "password", "community", "auth-protocol", "auth-password", "privacy-protocol", "privacy-password"}
 
-const secretCure = "name a file with auth=FILE (lines such as user=NAME and password=SECRET) or set ZCBENCH_METER_USER and ZCBENCH_METER_PASSWORD"
+const secretCure = "name a file with auth=FILE (lines such as user=NAME and password=SECRET) or set ZCBENCH_METER_USER and " +
+	"ZCBENCH_METER_PASSWORD"
 
 // parseTarget takes an address apart. Its errors are all of what the user gave, and none
 // repeats what could be a secret.
@@ -216,7 +217,8 @@ func secrets(file string) (map[string]string, error) {
 // Units by what they are worth in watts and in joules.
 var (
 	wattsIn  = map[string]float64{"mW": 1e-3, "W": 1, "kW": 1e3, "MW": 1e6}
-	joulesIn = map[string]float64{"mJ": 1e-3, "J": 1, "kJ": 1e3, "MJ": 1e6, "Ws": 1, "Wmin": 60, "mWh": 3.6, "Wh": 3600, "kWh": 3.6e6, "MWh": 3.6e9}
+	joulesIn = map[string]float64{"mJ": 1e-3, "J": 1, "kJ": 1e3, "MJ": 1e6, "Ws": 1, "Wmin": 60, "mWh": 3.6, "Wh": 3600, "kWh": 3.6e6,
+		"MWh": 3.6e9}
 )
 
 // quantity reads a unit, or a positive number of them, such as kWh or 0.1kWh.

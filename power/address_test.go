@@ -110,7 +110,8 @@ func TestSecrets(t *testing.T) {
 		"line 1":      secretFile(t, "hunter2=1"),
 		"credentials": "/nonexistent/file",
 	} {
-		if _, err := parseTarget("k", "bmc?auth="+file, "80"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter2") {
+		if _, err := parseTarget("k", "bmc?auth="+file, "80"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), says) ||
+			strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", says, err)
 		}
 	}
@@ -124,7 +125,8 @@ func TestSecrets(t *testing.T) {
 }
 
 func TestQuantity(t *testing.T) {
-	for s, want := range map[string]float64{"kWh": 3.6e6, "0.1kWh": 360000, "0.01kWh": 36000, "Wmin": 60, "10J": 10, "0.5Ws": 0.5, "mWh": 3.6} {
+	for s, want := range map[string]float64{"kWh": 3.6e6, "0.1kWh": 360000, "0.01kWh": 36000, "Wmin": 60, "10J": 10, "0.5Ws": 0.5,
+		"mWh": 3.6} {
 		if got, err := quantity(s, joulesIn); err != nil || got != want {
 			t.Errorf("%s is %v J (%v), want %v", s, got, err, want)
 		}
@@ -150,8 +152,10 @@ func TestSilence(t *testing.T) {
 	auth := secretFile(t, "user=reader", "password=hunter2", "auth-password=hunter2hunter2")
 	t.Run("all", func(t *testing.T) {
 		for _, spec := range []string{
-			"scpi:" + tcp, "scpi:" + tcp + "?power=P?", "redfish:" + tcp + "?insecure=true", "redfish:" + tcp + "?plain=true", "shelly:" + tcp, "tasmota:" + tcp, "mqtt:" + tcp + "/t",
-			"modbus:" + tcp + "?power=1:int16", "snmp:" + udp.LocalAddr().String() + "/apc", "snmp:" + udp.LocalAddr().String() + "/apc?version=3", "ipmi:" + udp.LocalAddr().String(),
+			"scpi:" + tcp, "scpi:" + tcp + "?power=P?", "redfish:" + tcp + "?insecure=true", "redfish:" + tcp + "?plain=true", "shelly:" +
+				tcp, "tasmota:" + tcp, "mqtt:" + tcp + "/t",
+			"modbus:" + tcp + "?power=1:int16", "snmp:" + udp.LocalAddr().String() + "/apc", "snmp:" + udp.LocalAddr().String() +
+				"/apc?version=3", "ipmi:" + udp.LocalAddr().String(),
 		} {
 			t.Run(spec, func(t *testing.T) {
 				t.Parallel()

@@ -58,7 +58,8 @@ func TestSpread(t *testing.T) {
 		}
 		fast = append(fast, point{0.02*float64(i/2) + 1e-5*float64(i%2), 1})
 	}
-	for name, points := range map[string][]point{"regular": regular, "random": random, "with gaps": lost, "as fast as may be": fast, "few": fast[:3], "none": nil} {
+	for name, points := range map[string][]point{"regular": regular, "random": random, "with gaps": lost, "as fast as may be": fast,
+		"few": fast[:3], "none": nil} {
 		if got, b := spread(points); b.every != 0 || len(got) != len(points) {
 			t.Errorf("%s: %+v", name, b)
 		}

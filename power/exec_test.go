@@ -33,13 +33,15 @@ func TestExecOnce(t *testing.T) {
 	if took := at[3].Sub(at[1]); took < 200*time.Millisecond {
 		t.Errorf("two intervals took %s", took)
 	}
-	if i := m.Info(); i.Interval != 150*time.Millisecond || i.Scope != Wall || !i.Pushed || !strings.Contains(i.Source, "run again each 150ms and takes ") || i.Cost <= 0 {
+	if i := m.Info(); i.Interval != 150*time.Millisecond || i.Scope != Wall || !i.Pushed || !strings.Contains(i.Source,
+		"run again each 150ms and takes ") || i.Cost <= 0 {
 		t.Errorf("%+v", i)
 	}
 
 	// Later it fails, says nothing, or too much: each costs a reading, not all.
 	step := filepath.Join(t.TempDir(), "step")
-	script := "echo x >>" + step + "; case $(wc -l <" + step + ") in 1) printf 10.5;; 2) echo 20; echo oops >&2; exit 7;; 3) ;; 4) echo 340,5;; 5) echo 1; echo 2;; 6) printf '30\n\n';; esac"
+	script := "echo x >>" + step + "; case $(wc -l <" + step + ") in 1) printf 10.5;; 2) echo 20; echo oops >&2; exit 7;; 3) ;; 4) echo " +
+		"340,5;; 5) echo 1; echo 2;; 6) printf '30\n\n';; esac"
 	m, err = openExec(script + "?interval=100ms")
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +120,8 @@ func TestStreamWithHoles(t *testing.T) {
 	if err != nil || math.Abs(p.Watts-200) > 1e-9 || p.Samples < 10 || trace.Lost < 5 {
 		t.Errorf("%+v, %d lost, %v", p, trace.Lost, err)
 	}
-	if text := strings.Join(warnings, "\n"); len(warnings) != 1 || !strings.Contains(text, "reads failed, the latest with: no value now: NaN [power-lost]") {
+	if text := strings.Join(warnings, "\n"); len(warnings) != 1 || !strings.Contains(text, "reads failed, the latest with: no value now: "+
+		"NaN [power-lost]") {
 		t.Errorf("warnings: %s", text)
 	}
 }

@@ -121,7 +121,8 @@ func hwmonSensors(sys string) ([]hwmonSensor, error) {
 		}
 	}
 	if len(all) == 0 {
-		return nil, lacking("no driver in %s offers power or energy; on servers with an ACPI power meter: modprobe acpi_power_meter", filepath.Join(sys, "class/hwmon"))
+		return nil, lacking("no driver in %s offers power or energy; on servers with an ACPI power meter: modprobe acpi_power_meter",
+			filepath.Join(sys, "class/hwmon"))
 	}
 	for i := range all {
 		s := &all[i]
@@ -219,7 +220,8 @@ func findHwmon(sys string) ([]Found, error) {
 		if s.energy() {
 			what = "energy counter"
 		}
-		found = append(found, Found{Meter: "hwmon:" + s.id + "/" + s.channel, Scope: s.scope, About: strings.TrimSpace(s.chip+" "+s.label) + ", " + what})
+		found = append(found, Found{Meter: "hwmon:" + s.id + "/" + s.channel, Scope: s.scope, About: strings.TrimSpace(s.chip+" "+s.label) +
+			", " + what})
 	}
 	return found, nil
 }

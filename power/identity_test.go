@@ -48,7 +48,8 @@ func TestIdentityOfSysfs(t *testing.T) {
 		"class/hwmon/hwmon0/name": "amd_energy", "class/hwmon/hwmon0/energy1_input": "1", "class/hwmon/hwmon0/energy1_label": "Ecore000",
 		"class/hwmon/hwmon0/energy2_input": "2", "class/hwmon/hwmon0/energy2_label": "Esocket0",
 		"class/hwmon/hwmon0/energy3_input": "2", "class/hwmon/hwmon0/energy3_label": "Esocket1",
-		"class/hwmon/hwmon1/name": "xe", "class/hwmon/hwmon1/energy1_input": "1", "class/hwmon/hwmon1/energy1_label": "card", "class/hwmon/hwmon1/power1_input": "1",
+		"class/hwmon/hwmon1/name": "xe", "class/hwmon/hwmon1/energy1_input": "1", "class/hwmon/hwmon1/energy1_label": "card",
+		"class/hwmon/hwmon1/power1_input": "1",
 		"class/hwmon/hwmon1/power1_label": "card", "class/hwmon/hwmon1/energy2_input": "1", "class/hwmon/hwmon1/energy2_label": "pkg",
 		"class/hwmon/hwmon2/name": "pmbus", "class/hwmon/hwmon2/power1_input": "5", "class/hwmon/hwmon2/power1_label": "pin",
 		"class/hwmon/hwmon2/power2_input": "4", "class/hwmon/hwmon2/power2_label": "pout1",
@@ -106,11 +107,13 @@ func TestIdentityOfInstruments(t *testing.T) {
 	related(t, open(t, "scpi:"+address+"?power=MEAS:POW?"), open(t, "scpi:"+local(second)+"?power=MEAS:POW?"), Same)
 	related(t, open(t, "scpi:"+address+"?power=MEAS:POW?"), open(t, "scpi:"+address+"?power=FETC:POW?"), Unknown)
 
-	p := &pages{answer: map[string]string{"/shelly": gen2Device, "/rpc/Switch.GetStatus?id=0": gen2Switch, "/rpc/PM1.GetStatus?id=0": gen2Switch}}
+	p := &pages{answer: map[string]string{"/shelly": gen2Device, "/rpc/Switch.GetStatus?id=0": gen2Switch,
+		"/rpc/PM1.GetStatus?id=0": gen2Switch}}
 	one, two := p.start(t), p.start(t)
 	related(t, open(t, "shelly:"+one), open(t, "shelly:"+local(two)+"/switch:0"), Same)
 	related(t, open(t, "shelly:"+one), open(t, "shelly:"+one+"/pm1:0"), Apart)
-	p = &pages{answer: map[string]string{"/cm?cmnd=Status%208": tasmotaStatus, "/cm?cmnd=Status%205": `{"StatusNET":{"Hostname":"plug","Mac":"5C:CF:7F:00:00:01"}}`}}
+	p = &pages{answer: map[string]string{"/cm?cmnd=Status%208": tasmotaStatus,
+		"/cm?cmnd=Status%205": `{"StatusNET":{"Hostname":"plug","Mac":"5C:CF:7F:00:00:01"}}`}}
 	plug := p.start(t)
 	related(t, open(t, "tasmota:"+plug), open(t, "tasmota:"+p.start(t)+"/1"), Same)
 	related(t, open(t, "tasmota:"+plug), open(t, "shelly:"+one), Apart)
@@ -121,7 +124,8 @@ func TestIdentityOfInstruments(t *testing.T) {
 		t.Errorf("a device of two channels: %v", err)
 	}
 	related(t, open(t, "tasmota:"+plug+"/1"), open(t, "tasmota:"+plug+"/2"), Apart)
-	p = &pages{answer: map[string]string{"/shelly": gen2Device, "/rpc/Switch.GetStatus?id=0": gen2Switch, "/rpc/Switch.GetStatus?id=1": gen2Switch}}
+	p = &pages{answer: map[string]string{"/shelly": gen2Device, "/rpc/Switch.GetStatus?id=0": gen2Switch,
+		"/rpc/Switch.GetStatus?id=1": gen2Switch}}
 	if _, err := Open(t.Context(), "shelly:"+p.start(t)); err == nil || !strings.Contains(err.Error(), "several channels") {
 		t.Errorf("a switch of two channels: %v", err)
 	}
@@ -190,12 +194,14 @@ func TestServerUUID(t *testing.T) {
 	if len(want) != 1 {
 		t.Fatal("a UUID is none")
 	}
-	for _, same := range []string{"00112233445566778899AABBCCDDEEFF", "33221100-5544-7766-8899-aabbccddeeff", "ffeeddcc-bbaa-9988-7766-554433221100", "ffeeddcc-bbaa-9988-6677-445500112233", "ccddeeff-aabb-8899-7766-554433221100"} {
+	for _, same := range []string{"00112233445566778899AABBCCDDEEFF", "33221100-5544-7766-8899-aabbccddeeff",
+		"ffeeddcc-bbaa-9988-7766-554433221100", "ffeeddcc-bbaa-9988-6677-445500112233", "ccddeeff-aabb-8899-7766-554433221100"} {
 		if got := serverUUID(same); len(got) != 1 || got[0] != want[0] {
 			t.Errorf("%s is %v, want %v", same, got, want)
 		}
 	}
-	for _, bad := range []string{"", "x", "00000000-0000-0000-0000-000000000000", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF", "03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009"} {
+	for _, bad := range []string{"", "x", "00000000-0000-0000-0000-000000000000", "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+		"03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009"} {
 		if got := serverUUID(bad); got != nil {
 			t.Errorf("%q is %v", bad, got)
 		}
@@ -231,7 +237,8 @@ func TestPlaces(t *testing.T) {
 	if of("[2001:db8::1]") != of("[2001:0db8:0:0::1]") {
 		t.Error("one address in two spellings")
 	}
-	if _, err := net.DefaultResolver.LookupHost(t.Context(), "localhost"); err == nil && !strings.Contains(of("localhost"), strings.TrimPrefix(of("127.0.0.1"), "addr:")) {
+	if _, err := net.DefaultResolver.LookupHost(t.Context(), "localhost"); err == nil && !strings.Contains(of("localhost"),
+		strings.TrimPrefix(of("127.0.0.1"), "addr:")) {
 		t.Errorf("localhost is %s", of("localhost"))
 	}
 }

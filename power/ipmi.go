@@ -100,7 +100,8 @@ func openIPMI(ctx context.Context, address string) (Meter, error) {
 				return nil, noAnswer("%w", err)
 			}
 			// A line for each cipher suite that was tried, with one cause.
-			return nil, fmt.Errorf("%s opens no session: are user, password, privilege and cipher right? %s", m.where, strings.Join(strings.Fields(err.Error()), " "))
+			return nil, fmt.Errorf("%s opens no session: are user, password, privilege and cipher right? %s", m.where,
+				strings.Join(strings.Fields(err.Error()), " "))
 		}
 		return c, nil
 	}

@@ -82,7 +82,8 @@ func (d *dcmiServer) start(t *testing.T, address string) (where string, stop fun
 	registry := handlers.NewRegistry()
 	handlers.RegisterAllHandlers(registry)
 	registry.RegisterFunc(types.CommandGetDCMIPowerReading, d.handle)
-	registry.RegisterFunc(types.CommandGetSystemGUID, func(context.Context, *handlers.HandlerContext, []byte) ([]byte, types.CompletionCode, error) {
+	registry.RegisterFunc(types.CommandGetSystemGUID, func(context.Context, *handlers.HandlerContext, []byte) ([]byte, types.CompletionCode,
+		error) {
 		return systemGUID, types.CodeOK, nil
 	})
 	s := server.NewServer(b, conn, server.WithHandlerRegistry(registry))
@@ -115,7 +116,8 @@ func TestIPMI(t *testing.T) {
 
 	if tool, err := exec.LookPath("ipmitool"); err == nil {
 		_, port, _ := net.SplitHostPort(host)
-		c := exec.Command(tool, "-I", "lanplus", "-H", "127.0.0.1", "-p", port, "-U", "reader", "-E", "-L", "USER", "-N", "1", "-R", "1", "dcmi", "power", "reading")
+		c := exec.Command(tool, "-I", "lanplus", "-H", "127.0.0.1", "-p", port, "-U", "reader", "-E", "-L", "USER", "-N", "1", "-R", "1", "dcmi",
+			"power", "reading")
 		c.Env = append(os.Environ(), "IPMI_PASSWORD=hunter2")
 		out, err := c.CombinedOutput()
 		if err != nil || !regexp.MustCompile(`Instantaneous power reading: +287 Watts`).Match(out) {
@@ -158,7 +160,8 @@ func TestIPMI(t *testing.T) {
 		"option privilege": "?privilege=god&auth=" + secretFile(t, "user=reader", "password=hunter2"),
 		"number from 0 to": "?cipher=99&auth=" + secretFile(t, "user=reader", "password=hunter2"),
 	} {
-		if _, err := Open(t.Context(), "ipmi:"+host+address); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "hunter") {
+		if _, err := Open(t.Context(), "ipmi:"+host+address); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(),
+			"hunter") {
 			t.Errorf("%s: %v", says, err)
 		}
 	}
@@ -189,7 +192,8 @@ set_working_mc 0x20
 		t.Fatal(err)
 	}
 	emu := filepath.Join(dir, "emu")
-	if err := os.WriteFile(emu, []byte("mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\nsel_enable 0x20 1000 0x0a\nmc_enable 0x20\n"), 0o600); err != nil {
+	if err := os.WriteFile(emu, []byte("mc_setbmc 0x20\nmc_add 0x20 0 no-device-sdrs 0x23 9 8 0x9f 0x1291 0xf02 persist_sdr\nsel_enable "+
+		"0x20 1000 0x0a\nmc_enable 0x20\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	background(t, nil, sim, "-c", conf, "-f", emu, "-s", dir, "-n")

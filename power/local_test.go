@@ -108,7 +108,8 @@ func TestRAPL(t *testing.T) {
 	if got := *read(t, p).Joules; got != 0.5 || p.Info().Scope != Other {
 		t.Errorf("psys: %v J, %+v", got, p.Info())
 	}
-	if _, err := openRAPL(sys, "gpu"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "there are: core dram package-0 package-1 psys") {
+	if _, err := openRAPL(sys, "gpu"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(),
+		"there are: core dram package-0 package-1 psys") {
 		t.Errorf("an unknown zone: %v", err)
 	}
 	if _, err := openRAPL(t.TempDir(), ""); fault.Of(err) != fault.Unsupported || !strings.Contains(err.Error(), "modprobe") {
@@ -215,7 +216,8 @@ func TestHwmon(t *testing.T) {
 			t.Errorf("%q: %+v", c.address, i)
 		}
 		r := read(t, m)
-		if c.watts > 0 && (r.Watts == nil || *r.Watts != c.watts || r.Joules != nil) || c.joules > 0 && (r.Joules == nil || *r.Joules != c.joules || r.Watts != nil) {
+		if c.watts > 0 && (r.Watts == nil || *r.Watts != c.watts || r.Joules != nil) || c.joules > 0 &&
+			(r.Joules == nil || *r.Joules != c.joules || r.Watts != nil) {
 			t.Errorf("%q: %v W %v J", c.address, r.Watts, r.Joules)
 		}
 	}
@@ -294,7 +296,8 @@ func TestExecLeavesNothing(t *testing.T) {
 
 func TestReplay(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log.csv")
-	put(t, "", path, "Time, note, Watts, joules\n2026-03-01T12:00:00.5Z,x,80.5,1000\n\n1772366401.25,,,1100.5\n1772366402,y,oops,\nyesterday,z,5,6\n1772366403")
+	put(t, "", path, "Time, note, Watts, "+
+		"joules\n2026-03-01T12:00:00.5Z,x,80.5,1000\n\n1772366401.25,,,1100.5\n1772366402,y,oops,\nyesterday,z,5,6\n1772366403")
 	m, err := openReplay(path)
 	if err != nil {
 		t.Fatal(err)
@@ -400,8 +403,10 @@ func TestNVIDIA(t *testing.T) {
 		if _, err := openNVIDIA(t.Context(), "1"); old && fault.Of(err) != fault.Unsupported {
 			t.Errorf("a GPU that tells no power: %v", err)
 		}
-		for gpu, why := range map[string]string{"8": "exit status 15: Unable to determine the device handle for GPU: GPU is lost.", "9": "signal: killed"} {
-			if _, err := openNVIDIA(t.Context(), gpu); fault.Of(err) != fault.Failed || err == nil || !strings.Contains(err.Error(), "nvidia-smi: "+why) {
+		for gpu, why := range map[string]string{"8": "exit status 15: Unable to determine the device handle for GPU: GPU is lost.",
+			"9": "signal: killed"} {
+			if _, err := openNVIDIA(t.Context(), gpu); fault.Of(err) != fault.Failed || err == nil || !strings.Contains(err.Error(),
+				"nvidia-smi: "+why) {
 				t.Errorf("a GPU whose nvidia-smi fails: %v, of kind %s", err, fault.Of(err))
 			}
 		}
@@ -509,7 +514,10 @@ func TestRecorder(t *testing.T) {
 // meter's own time.
 func TestRecorderWaits(t *testing.T) {
 	w := 1.0
-	m := &scripted{info: Info{Latency: 300 * time.Millisecond}, next: func() (Reading, error) { return Reading{At: time.Now(), Watts: &w}, nil }}
+	m := &scripted{info: Info{Latency: 300 * time.Millisecond}, next: func() (Reading, error) {
+		return Reading{At: time.Now(), Watts: &w},
+			nil
+	}}
 	m.info.Interval = time.Nanosecond
 	r := Record(m)
 	defer r.Close()

@@ -21,8 +21,9 @@ import (
 
 func modbusKind() kind {
 	return kind{
-		name:    "modbus",
-		address: "HOST[:PORT]?power=REGISTER[&power-unit=UNIT][&energy=REGISTER&energy-unit=UNIT][&wrap=ENERGY][&unit=ID], or ?map=FILE with these as lines",
+		name: "modbus",
+		address: "HOST[:PORT]?power=REGISTER[&power-unit=UNIT][&energy=REGISTER&energy-unit=UNIT][&wrap=ENERGY][&unit=ID], or ?map=FILE with " +
+			"these as lines",
 		about: "meter on Modbus TCP; REGISTER is [input:|holding:]ADDRESS:TYPE[:ORDER], as input:0x34:float32 or holding:3059:int32:cdab; " +
 			"addresses count from 0, types are int16 … float64, ORDER of bytes abcd cdab badc dcba; UNIT as in 0.1W, 0.01kWh",
 		open: openModbus,
@@ -96,7 +97,8 @@ func openModbus(ctx context.Context, address string) (Meter, error) {
 		first = m.energy
 	}
 	m.about.Of = under(t.places(ctx, "502"), fmt.Sprintf("unit-%d", unit), fmt.Sprintf("?%v-%d", first.table, first.address))
-	m.client, err = modbus.NewClient(&modbus.ClientConfiguration{URL: "tcp://" + t.address(), Timeout: patience, Logger: log.New(io.Discard, "", 0)})
+	m.client, err = modbus.NewClient(&modbus.ClientConfiguration{URL: "tcp://" + t.address(), Timeout: patience, Logger: log.New(io.Discard,
+		"", 0)})
 	if err == nil {
 		err = m.client.SetUnitId(uint8(unit))
 	}

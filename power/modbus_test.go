@@ -50,7 +50,8 @@ func TestModbus(t *testing.T) {
 		watts, joules float64
 		wrap          float64
 	}{
-		{"power=input:0x34:float32&energy=input:342:float32&energy-unit=kWh", float64(math.Float32frombits(0x42cf8f5c)), float64(math.Float32frombits(0x41453333)) * 3.6e6, 0},
+		{"power=input:0x34:float32&energy=input:342:float32&energy-unit=kWh", float64(math.Float32frombits(0x42cf8f5c)),
+			float64(math.Float32frombits(0x41453333)) * 3.6e6, 0},
 		{"power=10:uint16&power-unit=0.1W", 123.4, none, 0},
 		{"power=holding:10:int16&energy=20:uint32&energy-unit=0.01kWh", 1234, 3.6e9, (1 << 32) * 36000},
 		{"energy=30:uint32:cdab&energy-unit=Wh", none, 3.6e8, (1 << 32) * 3600},
@@ -64,12 +65,14 @@ func TestModbus(t *testing.T) {
 			t.Errorf("%s wraps at %v J, want %v", c.options, i.Range, c.wrap)
 		}
 	}
-	for _, options := range []string{"power=60:int16", "power=61:uint16", "power=62:int16", "power=70:uint32", "energy=70:uint32&energy-unit=Wh", "power=72:float32"} {
+	for _, options := range []string{"power=60:int16", "power=61:uint16", "power=62:int16", "power=70:uint32",
+		"energy=70:uint32&energy-unit=Wh", "power=72:float32"} {
 		if _, err := open(t, "modbus:"+host+"?unit=7&"+options).Read(t.Context()); !errors.Is(err, errNoValue) {
 			t.Errorf("%s: %v", options, err)
 		}
 	}
-	for _, options := range []string{"", "power=1000:int16&unit=7", "power=1:int8", "power=70000:int16", "power=1", "power=coil:1:int16", "power=1:int16:acbd", "power=1:int16&unit=256",
+	for _, options := range []string{"", "power=1000:int16&unit=7", "power=1:int8", "power=70000:int16", "power=1", "power=coil:1:int16",
+		"power=1:int16:acbd", "power=1:int16&unit=256",
 		"power=1:int16&wrap=1Wh", "power=1:int16&power-unit=Wh", "energy=20:uint32&unit=7", "map=/nonexistent"} {
 		if _, err := Open(t.Context(), "modbus:"+host+"?"+options); fault.Of(err) != fault.Usage {
 			t.Errorf("%s: %v", options, err)
@@ -89,7 +92,8 @@ func TestModbus(t *testing.T) {
 	if err := os.WriteFile(file, []byte("unit=7\npassword=hunter2"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), "modbus:"+host+"?map="+file); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "line 2") || strings.Contains(err.Error(), "hunter2") {
+	if _, err := Open(t.Context(), "modbus:"+host+"?map="+file); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "line 2") ||
+		strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("a bad map: %v", err)
 	}
 }

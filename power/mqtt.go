@@ -20,7 +20,8 @@ func mqttKind() kind {
 	return kind{
 		name:    "mqtt",
 		address: "HOST[:PORT]/TOPIC[?power=PATH][&power-unit=UNIT][&energy=PATH&energy-unit=UNIT][&tls=true][&ca=FILE|pin=SHA256|insecure=true]",
-		about: "whatever publishes its power to an MQTT broker; PATH leads to a number in the JSON, as in ENERGY.Power or relays.0.power, or is . for a bare number; " +
+		about: "whatever publishes its power to an MQTT broker; PATH leads to a number in the JSON, as in ENERGY.Power or relays.0.power, or " +
+			"is . for a bare number; " +
 			"Tasmota (tele/NAME/SENSOR), Shelly (NAME/status/switch:0) and zigbee2mqtt need no PATH",
 		open: openMQTT,
 	}

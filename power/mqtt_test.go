@@ -42,7 +42,8 @@ func mosquitto(t *testing.T) *broker {
 	b.ca, b.pin = certificateOf(t, s)
 	s.Close()
 	passwords := filepath.Join(dir, "passwords")
-	for name, text := range map[string]string{"passwords": "reader:hunter2\n", "key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))} {
+	for name, text := range map[string]string{"passwords": "reader:hunter2\n",
+		"key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +78,8 @@ func mosquitto(t *testing.T) *broker {
 func (b *broker) publish(t *testing.T, topic, payload string, retained bool) {
 	t.Helper()
 	if b.publisher == nil {
-		b.publisher = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + b.host).SetUsername("reader").SetPassword("hunter2").SetMaxReconnectInterval(100 * time.Millisecond))
+		b.publisher = mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" +
+			b.host).SetUsername("reader").SetPassword("hunter2").SetMaxReconnectInterval(100 * time.Millisecond))
 		if token := b.publisher.Connect(); token.Wait() && token.Error() != nil {
 			t.Fatal(token.Error())
 		}
@@ -101,7 +103,8 @@ func TestMQTT(t *testing.T) {
 	}{
 		{"tele/plug/SENSOR", "", `{"Time":"2026-11-21T09:30:00","ENERGY":{"Total":3.185,"Power":103.5}}`, 103.5, 3.185 * kWh},
 		{"tele/plug/SENSOR", "?power=ENERGY.Power", `{"ENERGY":{"Total":3.185,"Power":103}}`, 103, none},
-		{"tele/plug/SENSOR", "?power=ENERGY.Power&energy=ENERGY.Total&energy-unit=kWh", `{"ENERGY":{"Total":3.185,"Power":103}}`, 103, 3.185 * kWh},
+		{"tele/plug/SENSOR", "?power=ENERGY.Power&energy=ENERGY.Total&energy-unit=kWh", `{"ENERGY":{"Total":3.185,"Power":103}}`, 103,
+			3.185 * kWh},
 		{"shelly/status/switch:0", "", `{"id":0,"apower":8.9,"aenergy":{"total":6.5}}`, 8.9, 6.5 * 3600},
 		{"shelly/status/switch:0", "?energy=aenergy.total&energy-unit=Wh", `{"id":0,"apower":8.9,"aenergy":{"total":6.5}}`, none, 6.5 * 3600},
 		{"zigbee2mqtt/rack%201", "", `{"energy":1.25,"linkquality":120,"power":42,"state":"ON"}`, 42, 1.25 * kWh},

@@ -97,7 +97,8 @@ func (p *process) watch(out io.Reader) {
 		// One that failed may have been cut off within a number.
 		keep(rest)
 		p.well = true
-		p.why = fmt.Errorf("the command ended by itself after %d lines: it must print one number and end, to be run again, or go on printing%s", p.printed, p.said.text())
+		p.why = fmt.Errorf("the command ended by itself after %d lines: it must print one number and end, to be run again, or go on printing%s",
+			p.printed, p.said.text())
 	}
 }
 

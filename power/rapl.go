@@ -76,7 +76,8 @@ func raplZones(sys, name string) ([]raplZone, error) {
 		zones = append(zones, z)
 	}
 	if len(paths) == 0 {
-		return nil, lacking("no RAPL counters in %s: the CPU or the virtual machine has none, or the driver is not loaded (modprobe intel_rapl_msr, which serves AMD too)", dir)
+		return nil, lacking("no RAPL counters in %s: the CPU or the virtual machine has none, or the driver is not loaded (modprobe "+
+			"intel_rapl_msr, which serves AMD too)", dir)
 	}
 	if len(zones) == 0 {
 		return nil, noMeter("no zone is called %q; there are: %s", name, strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), " "))
@@ -112,7 +113,8 @@ func openRAPL(sys, name string) (Meter, error) {
 func (z *raplZone) read() (uint64, error) {
 	v, err := z.file.read()
 	if errors.Is(err, fs.ErrPermission) {
-		return 0, lacking("%w: only root may read it; run as root, or let others: chmod a+r %s", err, filepath.Join(filepath.Dir(filepath.Dir(z.file.path)), "intel-rapl*/energy_uj"))
+		return 0, lacking("%w: only root may read it; run as root, or let others: chmod a+r %s", err,
+			filepath.Join(filepath.Dir(filepath.Dir(z.file.path)), "intel-rapl*/energy_uj"))
 	}
 	return v, err
 }

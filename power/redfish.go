@@ -23,8 +23,10 @@ func redfishKind() kind {
 	return kind{
 		name:    "redfish",
 		address: "HOST[:PORT][/CHASSIS][?login=session|basic][&control=N|sensor=ID][&ca=FILE|pin=SHA256|insecure=true|plain=true]",
-		about: "a server's management controller over Redfish: of the chassis the first that has a figure of EnvironmentMetrics, Power's PowerControl 0, " +
-			"the power supplies of PowerSubsystem, those of Power, and Sensors in W; or PowerControl N, or one sensor; its certificate is verified, by ca= or pin= where nobody signed it",
+		about: "a server's management controller over Redfish: of the chassis the first that has a figure of EnvironmentMetrics, Power's " +
+			"PowerControl 0, " +
+			"the power supplies of PowerSubsystem, those of Power, and Sensors in W; or PowerControl N, or one sensor; its certificate is " +
+			"verified, by ca= or pin= where nobody signed it",
 		open: openRedfish,
 	}
 }
@@ -334,7 +336,8 @@ func (m *redfish) find(ctx context.Context, w redfishWant) (redfishSource, strin
 // chassis looks in some of a chassis's places, in their order. has is set where
 // there is a value; else the source, if it has paths, is a place without one.
 // Nothing at all is no error.
-func (m *redfish) chassis(ctx context.Context, c *redfishChassis, w redfishWant, look []redfishKindOf) (best redfishSource, has bool, err error) {
+func (m *redfish) chassis(ctx context.Context, c *redfishChassis, w redfishWant, look []redfishKindOf) (best redfishSource, has bool,
+	err error) {
 	for _, kind := range look {
 		var s redfishSource
 		switch {
@@ -471,7 +474,8 @@ func (m *redfish) sensors(ctx context.Context, collection, name string) (s redfi
 	}); len(inputs) > 0 && len(whole) == 0 {
 		chosen = inputs
 	} else if len(watts) > 1 {
-		return s, noMeter("the sensors of %s%s are of several things: choose with sensor=, one of: %.400s", m.web.base, collection, strings.Join(names, " "))
+		return s, noMeter("the sensors of %s%s are of several things: choose with sensor=, one of: %.400s", m.web.base, collection,
+			strings.Join(names, " "))
 	}
 	names = nil
 	for _, o := range chosen {

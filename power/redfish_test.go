@@ -133,7 +133,8 @@ func TestRedfishSeveralChassis(t *testing.T) {
 func TestRedfishPlaces(t *testing.T) {
 	const chassis = "/redfish/v1/Chassis/1U"
 	sensor := func(p *pages, id, reading, units, context string) {
-		p.set(chassis+"/Sensors/"+id, fmt.Sprintf(`{"Id":%q,"Reading":%s,"ReadingUnits":%q,"SensingInterval":"PT2S"%s}`, id, reading, units, context))
+		p.set(chassis+"/Sensors/"+id, fmt.Sprintf(`{"Id":%q,"Reading":%s,"ReadingUnits":%q,"SensingInterval":"PT2S"%s}`, id, reading, units,
+			context))
 	}
 	list := func(ids ...string) string {
 		var all []string
@@ -160,7 +161,8 @@ func TestRedfishPlaces(t *testing.T) {
 	at := func(spec string) Meter { return open(t, "redfish:"+host+spec) }
 	m := at("?plain=true")
 	reads(t, m, 301.5, none)
-	if i := m.Info(); i.Source != "Sensors, Total" || i.Interval != 2*time.Second || !i.Whole || i.Of[0] != serverUUID("00112233-4455-6677-8899-aabbccddeeff")[0] {
+	if i := m.Info(); i.Source != "Sensors, Total" || i.Interval != 2*time.Second || !i.Whole ||
+		i.Of[0] != serverUUID("00112233-4455-6677-8899-aabbccddeeff")[0] {
 		t.Errorf("%+v", i)
 	}
 	cpu := at("/1U?plain=true&sensor=CPU")
@@ -176,7 +178,8 @@ func TestRedfishPlaces(t *testing.T) {
 
 	// Which of several is not guessed.
 	sensor(p, "Total", "301.5", "W", "")
-	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "sensor=, one of: CPU Total") {
+	if _, err := Open(t.Context(), "redfish:"+host+"?plain=true"); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(),
+		"sensor=, one of: CPU Total") {
 		t.Errorf("several sensors: %v", err)
 	}
 	for _, id := range []string{"CPU", "Total"} {
@@ -209,7 +212,8 @@ func TestRedfishPlaces(t *testing.T) {
 	p.set(chassis+"/PowerSubsystem/PowerSupplies", `{`+list("PSU/1", "PSU/2")+`,"Members@odata.nextLink":"`+chassis+`/PSUs?2"}`)
 	p.set(chassis+"/PSUs?2", `{`+list("PSU/3")+`}`)
 	for i, state := range []string{"Enabled", "Absent", "StandbyOffline"} {
-		p.set(fmt.Sprintf("%s/PSU/%d", chassis, i+1), fmt.Sprintf(`{"Status":{"State":%q},"Metrics":{"@odata.id":"%s/PSU/%d/Metrics"}}`, state, chassis, i+1))
+		p.set(fmt.Sprintf("%s/PSU/%d", chassis, i+1), fmt.Sprintf(`{"Status":{"State":%q},"Metrics":{"@odata.id":"%s/PSU/%d/Metrics"}}`, state,
+			chassis, i+1))
 		p.set(fmt.Sprintf("%s/PSU/%d/Metrics", chassis, i+1), fmt.Sprintf(`{"InputPowerWatts":{"Reading":%d}}`, 100+i))
 	}
 	m = at("?plain=true")
@@ -351,7 +355,8 @@ func TestRedfishMockup(t *testing.T) {
 		t.Errorf("it is %+v", i)
 	}
 	// Without the new resource's figure, the old one's.
-	r, err := http.NewRequest(http.MethodPatch, "http://"+host+"/redfish/v1/Chassis/1U/EnvironmentMetrics", strings.NewReader(`{"PowerWatts":{"Reading":null}}`))
+	r, err := http.NewRequest(http.MethodPatch, "http://"+host+"/redfish/v1/Chassis/1U/EnvironmentMetrics",
+		strings.NewReader(`{"PowerWatts":{"Reading":null}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,7 +372,8 @@ func TestRedfishMockup(t *testing.T) {
 }
 
 func TestISODuration(t *testing.T) {
-	for s, want := range map[string]time.Duration{"PT1S": time.Second, "PT0.25S": 250 * time.Millisecond, "PT1M30S": 90 * time.Second, "PT1H": time.Hour, "P1D": 0, "": 0, "1s": 0} {
+	for s, want := range map[string]time.Duration{"PT1S": time.Second, "PT0.25S": 250 * time.Millisecond, "PT1M30S": 90 * time.Second,
+		"PT1H": time.Hour, "P1D": 0, "": 0, "1s": 0} {
 		if got := isoDuration(s); got != want {
 			t.Errorf("%s is %v, want %v", s, got, want)
 		}

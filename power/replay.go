@@ -36,7 +36,8 @@ func openReplay(path string) (Meter, error) {
 	if err != nil {
 		return nil, noMeter("%w", err)
 	}
-	m := &replay{info: Info{Name: "replay:" + filepath.Base(path), Scope: Other, Pushed: true, Stamped: true}, file: f, r: bufio.NewReaderSize(f, maxReplayLine)}
+	m := &replay{info: Info{Name: "replay:" + filepath.Base(path), Scope: Other, Pushed: true, Stamped: true}, file: f,
+		r: bufio.NewReaderSize(f, maxReplayLine)}
 	if st, err := f.Stat(); err == nil {
 		if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 			m.info.Of = []string{fmt.Sprintf("file:%s-%d-%d", element(thisHost()), sys.Dev, sys.Ino)}
@@ -80,7 +81,8 @@ func (c replayColumns) parse(line string) (Reading, error) {
 	// More are what a decimal comma makes, or one in thousands: the number before
 	// it would be a part of what was meant.
 	if len(f) != c.all {
-		return Reading{}, fmt.Errorf("%w: %q has %d columns and the head has %d (numbers have a decimal point, no comma)", errNoValue, clip(line), len(f), c.all)
+		return Reading{}, fmt.Errorf("%w: %q has %d columns and the head has %d (numbers have a decimal point, no comma)", errNoValue, clip(line),
+			len(f), c.all)
 	}
 	at, err := parseTime(strings.TrimSpace(f[c.time]))
 	if err != nil {

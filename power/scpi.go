@@ -20,10 +20,12 @@ import (
 
 func scpiKind() kind {
 	return kind{
-		name:    "scpi",
-		address: "HOST[:PORT][/CHANNEL][?model=wt300] or HOST[:PORT]?power=QUERY[&power-unit=UNIT][&energy=QUERY&energy-unit=UNIT][&init=COMMANDS]",
+		name: "scpi",
+		address: "HOST[:PORT][/CHANNEL][?model=wt300] or " +
+			"HOST[:PORT]?power=QUERY[&power-unit=UNIT][&energy=QUERY&energy-unit=UNIT][&init=COMMANDS]",
 		about: "bench power analyser: a Yokogawa WT300 by itself, with its integrator's energy where that runs; " +
-			"others by their queries, such as power=MEAS:POW? (transport=vxi11 for those without a port of their own; power-item=2 and energy-item=2 where the answer is several numbers)",
+			"others by their queries, such as power=MEAS:POW? (transport=vxi11 for those without a port of their own; power-item=2 and " +
+			"energy-item=2 where the answer is several numbers)",
 		open: openSCPI,
 	}
 }
@@ -50,7 +52,8 @@ type instrument interface {
 }
 
 func openSCPI(ctx context.Context, address string) (Meter, error) {
-	t, err := parseTarget("scpi", address, "", "model", "transport", "power", "power-unit", "power-item", "energy", "energy-unit", "energy-item", "init")
+	t, err := parseTarget("scpi", address, "", "model", "transport", "power", "power-unit", "power-item", "energy", "energy-unit",
+		"energy-item", "init")
 	if err != nil {
 		return nil, err
 	}

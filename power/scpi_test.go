@@ -216,7 +216,8 @@ func TestSCPIWT300(t *testing.T) {
 			}
 			address, hangUp := serve(t, handle)
 			m := open(t, "scpi:"+address+"/2?model=wt300&transport="+transport)
-			if i := m.Info(); i.Interval != 250*time.Millisecond || i.Scope != Wall || i.Name != "scpi:"+address+"/2?model=wt300&transport="+transport {
+			if i := m.Info(); i.Interval != 250*time.Millisecond || i.Scope != Wall ||
+				i.Name != "scpi:"+address+"/2?model=wt300&transport="+transport {
 				t.Errorf("it is %+v", i)
 			}
 			reads(t, m, 103.27, 5400)
@@ -247,9 +248,12 @@ func TestSCPIWT300(t *testing.T) {
 }
 
 func TestSCPIGeneric(t *testing.T) {
-	b := &bench{answers: map[string]string{"MEAS:POW? CH1": " +1.25E-1 ", "FETC:ENER?": "2,7,8", "BAD?": "hello", "OVER?": "9.9E37", "COMMA?": "340,5"}}
+	b := &bench{answers: map[string]string{"MEAS:POW? CH1": " +1.25E-1 ", "FETC:ENER?": "2,7,8", "BAD?": "hello", "OVER?": "9.9E37",
+		"COMMA?": "340,5"}}
 	address, hangUp := serve(t, b.lines)
-	m := open(t, "scpi:"+address+"?power=MEAS:POW? CH1&power-unit=kW&energy=FETC:ENER?&energy-item=1&energy-unit=0.5Wh&init=CONF:POW;;TRIG:CONT ON&interval=100ms&resolution=10mW&scope=package")
+	m := open(t, "scpi:"+address+"?power=MEAS:POW? "+
+		"CH1&power-unit=kW&energy=FETC:ENER?&energy-item=1&energy-unit=0.5Wh&init=CONF:POW;;TRIG:CONT "+
+		"ON&interval=100ms&resolution=10mW&scope=package")
 	reads(t, m, 125, 3600)
 	if i := m.Info(); i.Interval != 100*time.Millisecond || i.Resolution != 0.01 || i.Scope != Package {
 		t.Errorf("it is %+v", i)
@@ -259,7 +263,8 @@ func TestSCPIGeneric(t *testing.T) {
 	}
 	hangUp()
 	reads(t, m, 125, 3600)
-	if _, err := open(t, "scpi:"+address+"?power=BAD?").Read(t.Context()); err == nil || !strings.Contains(err.Error(), "hello") || errors.Is(err, errNoValue) {
+	if _, err := open(t, "scpi:"+address+"?power=BAD?").Read(t.Context()); err == nil || !strings.Contains(err.Error(), "hello") ||
+		errors.Is(err, errNoValue) {
 		t.Errorf("not a number: %v", err)
 	}
 	if _, err := open(t, "scpi:"+address+"?power=OVER?").Read(t.Context()); !errors.Is(err, errNoValue) {
@@ -270,7 +275,8 @@ func TestSCPIGeneric(t *testing.T) {
 		t.Errorf("340,5 is %v, %v", r, err)
 	}
 	reads(t, open(t, "scpi:"+address+"?power=FETC:ENER?&power-item=2"), 7, none)
-	if _, err := open(t, "scpi:"+address+"?power=FETC:ENER?&power-item=4").Read(t.Context()); err == nil || !strings.Contains(err.Error(), "no item 4") {
+	if _, err := open(t, "scpi:"+address+"?power=FETC:ENER?&power-item=4").Read(t.Context()); err == nil || !strings.Contains(err.Error(),
+		"no item 4") {
 		t.Errorf("an item that is not there: %v", err)
 	}
 	// An instrument that says nothing, and a user who does not wait for it.

@@ -278,7 +278,9 @@ func (s series) step(began, ended float64) string {
 		return ""
 	}
 	if b > a {
-		return fmt.Sprintf("its watts rise from %.4g to %.4g at %.1f s of the window, yet the load was on before it: the meter is about %.1f s late or its clock ahead (KIND+%.1fs: corrects that), or the load was not steady", a, b, t, t-began, t-began)
+		return fmt.Sprintf("its watts rise from %.4g to %.4g at %.1f s of the window, yet the load was on before it: the meter is about %.1f s "+
+			"late or its clock ahead (KIND+%.1fs: corrects that), or the load was not steady", a, b, t, t-began, t-began)
 	}
-	return fmt.Sprintf("its watts fall from %.4g to %.4g at %.1f s of the window, yet the load went on after it: the meter's clock is about %.1f s behind (KIND-%.1fs: corrects that), or the load was not steady", a, b, t, ended-t, ended-t)
+	return fmt.Sprintf("its watts fall from %.4g to %.4g at %.1f s of the window, yet the load went on after it: the meter's clock is about "+
+		"%.1f s behind (KIND-%.1fs: corrects that), or the load was not steady", a, b, t, ended-t, ended-t)
 }

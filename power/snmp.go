@@ -22,9 +22,11 @@ import (
 
 func snmpKind() kind {
 	return kind{
-		name:    "snmp",
-		address: "HOST[:PORT]/apc[/OUTLET], /apc-rpdu or /raritan[/OUTLET] [?pdu=N][?inlet=N], or HOST[:PORT]?power=OID[&power-unit=UNIT][&energy=OID&energy-unit=UNIT]; all: [&version=1|2c|3]",
-		about: "power distribution unit over SNMP: APC's rPDU2 (steps of 10 W, of 1 W by outlet) and the older rPDU, Raritan's PDU2 inlet or outlet, others by their OIDs; " +
+		name: "snmp",
+		address: "HOST[:PORT]/apc[/OUTLET], /apc-rpdu or /raritan[/OUTLET] [?pdu=N][?inlet=N], or " +
+			"HOST[:PORT]?power=OID[&power-unit=UNIT][&energy=OID&energy-unit=UNIT]; all: [&version=1|2c|3]",
+		about: "power distribution unit over SNMP: APC's rPDU2 (steps of 10 W, of 1 W by outlet) and the older rPDU, Raritan's PDU2 inlet or " +
+			"outlet, others by their OIDs; " +
 			"community, or user, auth-password and privacy-password, from the file of auth=FILE or ZCBENCH_METER_…",
 		open: openSNMP,
 	}
@@ -134,7 +136,8 @@ func (m *snmp) setUp(t *target) error {
 func (m *snmp) usm(secrets map[string]string) error {
 	user := &gosnmp.UsmSecurityParameters{UserName: secrets["user"], AuthenticationProtocol: gosnmp.NoAuth, PrivacyProtocol: gosnmp.NoPriv}
 	if user.UserName == "" {
-		return noMeter("version 3 takes a user: put user=NAME, auth-password=… and privacy-password=… into the file of auth=FILE, or into ZCBENCH_METER_USER and so on")
+		return noMeter("version 3 takes a user: put user=NAME, auth-password=… and privacy-password=… into the file of auth=FILE, or into " +
+			"ZCBENCH_METER_USER and so on")
 	}
 	m.client.Version, m.client.SecurityModel, m.client.SecurityParameters = gosnmp.Version3, gosnmp.UserSecurityModel, user
 	m.client.MsgFlags = gosnmp.NoAuthNoPriv
@@ -317,7 +320,8 @@ func (m *snmp) raritan(ctx context.Context, p part) (err error) {
 	m.power, m.energy = sensor(values, 4, activePower), sensor(values, 4, activeEnergy)
 	m.valid = sensor(values, 2, activePower)
 	// Not every outlet counts; one that does has the unit to show for it.
-	if m.inJoules, err = m.unit(ctx, sensor(config, 6, activeEnergy), sensor(config, 7, activeEnergy), unitWattHour); fault.Of(err) == fault.Usage {
+	if m.inJoules, err = m.unit(ctx, sensor(config, 6, activeEnergy), sensor(config, 7, activeEnergy),
+		unitWattHour); fault.Of(err) == fault.Usage {
 		m.energy = ""
 	} else if err != nil {
 		return err

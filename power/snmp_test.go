@@ -157,7 +157,8 @@ done
 	if err := os.WriteFile(file, []byte(strings.Join(conf, "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	background(t, []string{"SNMP_PERSISTENT_DIR=" + dir, "MIBS="}, path, "-f", "-Lo", "-C", "-c", file, "-I", "-smux", "-p", filepath.Join(dir, "pid"))
+	background(t, []string{"SNMP_PERSISTENT_DIR=" + dir, "MIBS="}, path, "-f", "-Lo", "-C", "-c", file, "-I", "-smux", "-p",
+		filepath.Join(dir, "pid"))
 	host = "127.0.0.1:" + port
 	auth := secretFile(t, "community=hunter2")
 	eventually(t, func() error {
@@ -198,7 +199,8 @@ func TestSNMP(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
-	for _, address := range []string{"/apc?pdu=3", "/apc?pdu=3&version=1", "/apc/6", "/raritan/9", "", "?power=sysUpTime", "/eaton", "/apc?version=4", "/apc?pdu=x", "/apc-rpdu?pdu=2", "/apc/x"} {
+	for _, address := range []string{"/apc?pdu=3", "/apc?pdu=3&version=1", "/apc/6", "/raritan/9", "", "?power=sysUpTime", "/eaton",
+		"/apc?version=4", "/apc?pdu=x", "/apc-rpdu?pdu=2", "/apc/x"} {
 		if _, err := Open(t.Context(), "snmp:"+host+address); fault.Of(err) != fault.Usage {
 			t.Errorf("%s: %v", address, err)
 		}
@@ -265,7 +267,8 @@ func FuzzSNMPValue(f *testing.F) {
 	f.Add([]byte("12.5"), int64(-1))
 	f.Add([]byte("NaN"), int64(1<<32-1))
 	f.Fuzz(func(t *testing.T, text []byte, n int64) {
-		values := []gosnmp.SnmpPDU{{Type: gosnmp.OctetString, Value: text}, {Type: gosnmp.Integer, Value: int(n)}, {Type: gosnmp.Counter64, Value: uint64(n)},
+		values := []gosnmp.SnmpPDU{{Type: gosnmp.OctetString, Value: text}, {Type: gosnmp.Integer, Value: int(n)},
+			{Type: gosnmp.Counter64, Value: uint64(n)},
 			{Type: gosnmp.OpaqueDouble, Value: float64(n) * 1e300}, {Type: gosnmp.Null}, {Type: gosnmp.IPAddress, Value: string(text)}}
 		for _, v := range values {
 			w, err := snmpValue(v, 0.1, consumed)

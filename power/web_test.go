@@ -82,7 +82,8 @@ func TestShelly(t *testing.T) {
 		t.Errorf("no such channel: %v", err)
 	}
 
-	p = &pages{answer: map[string]string{"/shelly": gen2Device, "/rpc/Switch.GetStatus?id=0": gen2Switch, "/rpc/PM1.GetStatus?id=1": gen2Switch,
+	p = &pages{answer: map[string]string{"/shelly": gen2Device, "/rpc/Switch.GetStatus?id=0": gen2Switch,
+		"/rpc/PM1.GetStatus?id=1":    gen2Switch,
 		"/rpc/Switch.GetStatus?id=3": `{"id":3,"output":true}`}}
 	host = p.start(t)
 	m = open(t, "shelly:"+host)

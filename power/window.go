@@ -67,7 +67,8 @@ func (t *Trace) Over(w Window) (_ results.Power, warnings []string, _ error) {
 	case p.Energy:
 		p.Bound = loaded.doubt(length) / length
 		if p.Bound > coarse*p.Watts && p.Watts > 0 {
-			return p, warnings, fmt.Errorf("%w: its energy counter counts in steps of %.4g J, which makes %.4g W uncertain by %.2g W: measure for longer, or give a finer meter", ErrCoarse, loaded.largest(), p.Watts, p.Bound)
+			return p, warnings, fmt.Errorf("%w: its energy counter counts in steps of %.4g J, which makes %.4g W uncertain by %.2g W: measure for "+
+				"longer, or give a finer meter", ErrCoarse, loaded.largest(), p.Watts, p.Bound)
 		}
 	case stepped > 0:
 		p.Bound = stepped // whether it rounds or cuts off is not known
@@ -76,7 +77,8 @@ func (t *Trace) Over(w Window) (_ results.Power, warnings []string, _ error) {
 		}
 	}
 	if p.Samples < few || p.Interval > length {
-		add(caveat.PowerSlow, "the meter gave %s within the %.1f s window (one each %.1f s): measure for longer", printable.Count(p.Samples, "value"), length, p.Interval)
+		add(caveat.PowerSlow, "the meter gave %s within the %.1f s window (one each %.1f s): measure for longer", printable.Count(p.Samples,
+			"value"), length, p.Interval)
 	}
 	if from, to := s.gap(length); to-from > max(5*p.Interval, length/10) {
 		add(caveat.PowerGap, "there is no reading from %.1f to %.1f s of the window", from, to)
@@ -85,7 +87,9 @@ func (t *Trace) Over(w Window) (_ results.Power, warnings []string, _ error) {
 		add(caveat.PowerCoarse, "each of %d readings is %g W: the meter may be coarse, or slower than the run", len(c.watts), c.watts[0].v)
 	}
 	if c.bursts.every > length/100 {
-		add(caveat.PowerLate, "its values come about %d at once, every %.2g s, as from a program whose output is buffered: when each was measured is not known, and they were taken as spread evenly over the time between; have it print each at once (stdbuf -oL COMMAND)", c.bursts.size, c.bursts.every)
+		add(caveat.PowerLate, "its values come about %d at once, every %.2g s, as from a program whose output is buffered: when each was "+
+			"measured is not known, and they were taken as spread evenly over the time between; have it print each at once (stdbuf -oL COMMAND)",
+			c.bursts.size, c.bursts.every)
 	}
 	if p.Watts <= 0 {
 		add(caveat.PowerBlind, "the meter shows %g W: it does not see this load", p.Watts)
@@ -96,7 +100,8 @@ func (t *Trace) Over(w Window) (_ results.Power, warnings []string, _ error) {
 		}
 	}
 	if t.Info.Cost > costly {
-		add(caveat.PowerCost, "reading it takes %.1f%% of a CPU (%s): on the host that it measures this is in its watts", t.Info.Cost*100, t.Info.Source)
+		add(caveat.PowerCost, "reading it takes %.1f%% of a CPU (%s): on the host that it measures this is in its watts", t.Info.Cost*100,
+			t.Info.Source)
 	}
 	return p, warnings, nil
 }
@@ -326,7 +331,8 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 			c.absurd, c.sample = c.absurd+1, p.v // its neighbours say otherwise
 			continue
 		case step < 0:
-			c.warned = append(c.warned, caveat.Warn(caveat.PowerWrap, "its energy counter fell from %g to %g J, and it has no known wrap", before.v, p.v))
+			c.warned = append(c.warned, caveat.Warn(caveat.PowerWrap, "its energy counter fell from %g to %g J, and it has no known wrap", before.v,
+				p.v))
 			c.energy, total, before = []point{{p.t, 0}}, 0, p
 			continue
 		}
@@ -342,7 +348,8 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 			rates = append(rates, p.v)
 		}
 		if longest*median(rates) > top/2 {
-			c.warned = append(c.warned, caveat.Warn(caveat.PowerWrap, "its energy counter wraps every %g J; in %.1f s without a reading it may have done so more than once", top, longest))
+			c.warned = append(c.warned, caveat.Warn(caveat.PowerWrap, "its energy counter wraps every %g J; in %.1f s without a reading it may "+
+				"have done so more than once", top, longest))
 		}
 	}
 }
@@ -350,10 +357,12 @@ func (c *cleaned) unwrap(counted []point, top float64) {
 // warnings are what holds for any window.
 func (c *cleaned) warnings(t *Trace) (warnings []string) {
 	if c.absurd > 0 {
-		warnings = append(warnings, caveat.Warn(caveat.PowerLost, "%d of %s cannot be (such as %g) and were left out", c.absurd, printable.Count(len(t.Readings), "reading"), c.sample))
+		warnings = append(warnings, caveat.Warn(caveat.PowerLost, "%d of %s cannot be (such as %g) and were left out", c.absurd,
+			printable.Count(len(t.Readings), "reading"), c.sample))
 	}
 	if t.Lost > 0 {
-		warnings = append(warnings, caveat.Warn(caveat.PowerLost, "%d of %s failed, the latest with: %v", t.Lost, printable.Count(t.Lost+len(t.Readings), "read"), t.Err))
+		warnings = append(warnings, caveat.Warn(caveat.PowerLost, "%d of %s failed, the latest with: %v", t.Lost,
+			printable.Count(t.Lost+len(t.Readings), "read"), t.Err))
 	}
 	return append(warnings, c.warned...)
 }

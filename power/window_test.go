@@ -19,7 +19,8 @@ const (
 
 var (
 	opened = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	tested = Window{From: opened, To: opened.Add(10 * time.Second), Began: opened.Add(-time.Second), Ended: opened.Add(10100 * time.Millisecond)}
+	tested = Window{From: opened, To: opened.Add(10 * time.Second), Began: opened.Add(-time.Second),
+		Ended: opened.Add(10100 * time.Millisecond)}
 )
 
 // draw is the power at a time, in seconds from the window's opening.
@@ -105,12 +106,15 @@ func TestOver(t *testing.T) {
 		{name: "a counter of tenths of watt-hours", err: "steps of 360 J, which makes", energy: true,
 			trace: Trace{Readings: every(0.5, func(t float64) Reading { return joulesAt(t, math.Floor(used(t)/360)*360) })}},
 		{name: "every third value is none", right: true, warns: []string{"54 of 161 reads failed"},
-			trace: Trace{Readings: slices.DeleteFunc(every(0.1, sampledAt), func(r Reading) bool { return int(math.Round(r.At.Sub(opened).Seconds()*10))%3 == 0 }), Lost: 54, Err: errNoValue}},
+			trace: Trace{Readings: slices.DeleteFunc(every(0.1, sampledAt),
+				func(r Reading) bool { return int(math.Round(r.At.Sub(opened).Seconds()*10))%3 == 0 }), Lost: 54, Err: errNoValue}},
 		{name: "most of the window has none", err: "no reading from 2.1 to 8.1 s",
 			trace: Trace{Readings: append(every(0.1, sampledAt)[:52], every(0.1, sampledAt)[111:]...)}},
 		{name: "steps of 50 W, and says so", right: true, warns: []string{"steps of 50 W, by so much may 200 W be off"},
-			trace: Trace{Info: Info{Resolution: 50, Pushed: true}, Readings: every(0.5, func(t float64) Reading { return wattsAt(t, math.Round(draw(t)/50)*50) })}},
-		{name: "steps of 1 W", right: true, trace: Trace{Info: Info{Resolution: 1}, Readings: every(0.5, func(t float64) Reading { return wattsAt(t, math.Round(draw(t))) })}},
+			trace: Trace{Info: Info{Resolution: 50, Pushed: true},
+				Readings: every(0.5, func(t float64) Reading { return wattsAt(t, math.Round(draw(t)/50)*50) })}},
+		{name: "steps of 1 W", right: true, trace: Trace{Info: Info{Resolution: 1},
+			Readings: every(0.5, func(t float64) Reading { return wattsAt(t, math.Round(draw(t))) })}},
 		{name: "reading it takes a CPU", right: true, warns: []string{"takes 7.0% of a CPU"},
 			trace: Trace{Info: Info{Cost: 0.07}, Readings: every(0.5, sampledAt)}},
 		{name: "watts that repeat until the meter has new ones", right: true,
@@ -119,7 +123,8 @@ func TestOver(t *testing.T) {
 		{name: "counter that wraps", right: true, energy: true,
 			trace: Trace{Info: Info{Range: 700}, Readings: every(0.1, func(t float64) Reading { return joulesAt(t, math.Mod(used(t), 700)) })}},
 		{name: "counter that may wrap unseen", energy: true, warns: []string{"more than once", "there is no reading from"},
-			trace: Trace{Info: Info{Range: 700}, Readings: append(every(0.1, func(t float64) Reading { return joulesAt(t, math.Mod(used(t), 700)) })[:50],
+			trace: Trace{Info: Info{Range: 700}, Readings: append(every(0.1,
+				func(t float64) Reading { return joulesAt(t, math.Mod(used(t), 700)) })[:50],
 				every(0.1, func(t float64) Reading { return joulesAt(t, math.Mod(used(t), 700)) })[90:]...)}},
 		{name: "counter that starts anew", warns: []string{"fell from"}, err: "first reading",
 			trace: Trace{Readings: every(0.1, func(t float64) Reading {
@@ -138,7 +143,8 @@ func TestOver(t *testing.T) {
 
 		{name: "sentinels", right: true, warns: []string{"cannot be (such as "},
 			trace: Trace{Readings: every(0.1, func(t float64) Reading {
-				bad := []float64{math.MaxUint32, math.MaxUint32 * 1e3, math.MaxUint16, math.MaxUint16 / 10.0, math.NaN(), -1, math.Inf(1), math.MaxUint32 / 1e3}
+				bad := []float64{math.MaxUint32, math.MaxUint32 * 1e3, math.MaxUint16, math.MaxUint16 / 10.0, math.NaN(), -1, math.Inf(1),
+					math.MaxUint32 / 1e3}
 				if i := int(math.Round(t * 10)); i%5 == 0 && i >= 0 {
 					return wattsAt(t, bad[i/5%len(bad)])
 				}
@@ -189,7 +195,8 @@ func TestOver(t *testing.T) {
 		{name: "comes too late", err: "first reading is of 6.0 s", trace: Trace{Readings: every(0.1, sampledAt)[90:]}},
 		{name: "counter that stops", err: "nothing new after 4.0 s", energy: true,
 			trace: Trace{Readings: every(0.1, func(t float64) Reading { return joulesAt(t, used(min(t, 4))) })}},
-		{name: "says nothing", err: "gave no reading (connection refused)", trace: Trace{Lost: 3, Err: errors.New("connection refused")}, warns: []string{"3 of 3 reads"}},
+		{name: "says nothing", err: "gave no reading (connection refused)", trace: Trace{Lost: 3, Err: errors.New("connection refused")},
+			warns: []string{"3 of 3 reads"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got, warnings, err := c.trace.Over(tested)
@@ -253,7 +260,8 @@ func TestCoarseCounter(t *testing.T) {
 				said[quantum]++
 				truth := (energy(length) - energy(0)) / length
 				if off := math.Abs(got.Watts - truth); off > got.Bound+0.001*truth || got.Bound > coarse*got.Watts {
-					t.Errorf("steps of %g J, %g s, read each %.2f s: %.2f W, %.2f off, said to be within %.2f", quantum, length, pace, got.Watts, off, got.Bound)
+					t.Errorf("steps of %g J, %g s, read each %.2f s: %.2f W, %.2f off, said to be within %.2f", quantum, length, pace, got.Watts, off,
+						got.Bound)
 				}
 			}
 		}
@@ -266,7 +274,8 @@ func TestCoarseCounter(t *testing.T) {
 }
 
 func TestSentinel(t *testing.T) {
-	for _, v := range []float64{4294967295, 4294967295000, 4294967.295, 4294.967295, 429496729.5, 2147483647, 65535, 6553.5, 32767, math.NaN(), math.Inf(1), -1, -0.1, 18446744073709551615} {
+	for _, v := range []float64{4294967295, 4294967295000, 4294967.295, 4294.967295, 429496729.5, 2147483647, 65535, 6553.5, 32767, math.NaN(),
+		math.Inf(1), -1, -0.1, 18446744073709551615} {
 		if !sentinel(v) {
 			t.Errorf("%v is a reading", v)
 		}
@@ -280,7 +289,8 @@ func TestSentinel(t *testing.T) {
 
 // TestOverDetail: what else the figure says.
 func TestOverDetail(t *testing.T) {
-	trace := Trace{Info: Info{Name: "x:y", Scope: Wall}, Readings: every(0.5, func(t float64) Reading { return wattsAt(t, math.Round(draw(t)*10)/10) })}
+	trace := Trace{Info: Info{Name: "x:y", Scope: Wall},
+		Readings: every(0.5, func(t float64) Reading { return wattsAt(t, math.Round(draw(t)*10)/10) })}
 	got, _, err := trace.Over(tested)
 	if err != nil {
 		t.Fatal(err)

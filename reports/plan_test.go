@@ -53,7 +53,8 @@ func TestReportTellsWhatIsNotThere(t *testing.T) {
 		{"a cell and a run are missing", map[string][]string{"a/experiment.json": {plan(0, 0, 3, "x", "y", "z")},
 			"a/results.jsonl": all("x", "z")[:3]}, nil,
 			[]string{"experiment some in",
-				"a is incomplete: 3 of 6 planned runs are there, and 1 of 3 cells complete; without a run: mode=y; with fewer than planned: mode=z (1 of 2). It was interrupted, or gave up; zcbench run with --resume goes on"}, "killed"},
+				"a is incomplete: 3 of 6 planned runs are there, and 1 of 3 cells complete; without a run: mode=y; with fewer than planned: mode=z " +
+					"(1 of 2). It was interrupted, or gave up; zcbench run with --resume goes on"}, "killed"},
 		{"by the store", map[string][]string{"a/experiment.json": {plan(0, 0, 3, "x", "y", "z")}, "a/results.jsonl": all("x", "z")[:3]},
 			[]string{"a/results.jsonl"}, []string{"a is incomplete: 3 of 6"}, ""},
 		{"killed", map[string][]string{"a/experiment.json": {plan(0, 0, 1, "x")}, "a/results.jsonl": all("x")[:1], "a/.spare": {""}}, nil,
@@ -89,7 +90,8 @@ func TestReportTellsWhatIsNotThere(t *testing.T) {
 		{"an older version's",
 			map[string][]string{"a/experiment.json": {state + `"choice":{"shard":"1/2"},"cells":["x mode=x","y p: mode=y","z mode=z"]}`},
 				"a/results.jsonl": append(all("x"), line("p", "y", 0))}, nil,
-			[]string{"3 of at least 6 planned runs are there, and 1 of 3 cells complete; without a run: mode=z; with fewer than planned: p: mode=y (1 of 2)", "of its 2 shards 2 is missing"}, "of 0 cells"},
+			[]string{"3 of at least 6 planned runs are there, and 1 of 3 cells complete; without a run: mode=z; with fewer than planned: p: " +
+				"mode=y (1 of 2)", "of its 2 shards 2 is missing"}, "of 0 cells"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

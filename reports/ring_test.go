@@ -20,7 +20,8 @@ func TestRing(t *testing.T) {
 			"64.0 completions a call of io_uring_enter, 46.6 calls a GB, refill queue at most 500 deep"},
 		{end(1000, map[string]float64{"cqes": 1500, "refill_depth_max": 16, "refill_stalls": 7, "cq_overflows": 3, "rearms": 4,
 			"area_empty_events": 2}),
-			"1.5 completions a call of io_uring_enter, 466 calls a GB, refill queue at most 16 deep, 7 pieces that found it full, 3 overflows of the completion queue, 4 re-arms, 2 times no free buffer for the NIC"},
+			"1.5 completions a call of io_uring_enter, 466 calls a GB, refill queue at most 16 deep, 7 pieces that found it full, 3 overflows of " +
+				"the completion queue, 4 re-arms, 2 times no free buffer for the NIC"},
 		{end(0, map[string]float64{"cqes": 1}), ""},
 		{end(10, nil), ""},
 		{&results.End{}, ""},

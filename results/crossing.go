@@ -42,15 +42,18 @@ type Flow struct {
 func (c *Crossing) Warnings() (warnings []string) {
 	switch {
 	case c.Received.Frames+c.Sent.Frames == 0:
-		warnings = append(warnings, caveat.Warn(caveat.VerifyMissing, "verify saw no frame of the run cross %s: its payload goes another way", c.Interface))
+		warnings = append(warnings, caveat.Warn(caveat.VerifyMissing, "verify saw no frame of the run cross %s: its payload goes another way",
+			c.Interface))
 	case c.Received.Bytes+c.Sent.Bytes == 0:
 		// A packet socket gets a copy of what MSG_ZEROCOPY sends, and there is
 		// none of memory that no CPU may read: skb_copy_ubufs() refuses.
-		warnings = append(warnings, caveat.Warn(caveat.VerifyMissing, "verify saw no payload cross %s, only acknowledgements: the kernel shows no capture what is sent from a dma-buf", c.Interface))
+		warnings = append(warnings, caveat.Warn(caveat.VerifyMissing, "verify saw no payload cross %s, only acknowledgements: the kernel shows "+
+			"no capture what is sent from a dma-buf", c.Interface))
 	}
 	for _, f := range c.Received.Flows {
 		if f.Elsewhere > 0 {
-			warnings = append(warnings, caveat.Warn(caveat.WrongQueue, "verify saw %d of %s of %s come on other queues than the %v of its flow rule", f.Elsewhere, printable.Count(f.Frames, "frame"), f.Flow, f.Steered))
+			warnings = append(warnings, caveat.Warn(caveat.WrongQueue, "verify saw %d of %s of %s come on other queues than the %v of its flow rule",
+				f.Elsewhere, printable.Count(f.Frames, "frame"), f.Flow, f.Steered))
 		}
 	}
 	return warnings

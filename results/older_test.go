@@ -18,9 +18,11 @@ func TestReadMovesOutOfSettings(t *testing.T) {
 		settings            map[string]any
 	}{
 		{"both", old, "zcbench local", tuned, map[string]any{"length": 4096.}},
-		{"both, once each", old + `,"command":"newer","tuned":{"tx":["a"]}`, "newer", map[string][]string{"tx": {"a"}}, map[string]any{"length": 4096.}},
+		{"both, once each", old + `,"command":"newer","tuned":{"tx":["a"]}`, "newer", map[string][]string{"tx": {"a"}},
+			map[string]any{"length": 4096.}},
 		{"the command alone", `"settings":{"command":"x"}`, "x", nil, map[string]any{}},
-		{"none", `"settings":{"length":1},"command":"y","tuned":{"rx":["b"]}`, "y", map[string][]string{"rx": {"b"}}, map[string]any{"length": 1.}},
+		{"none", `"settings":{"length":1},"command":"y","tuned":{"rx":["b"]}`, "y", map[string][]string{"rx": {"b"}},
+			map[string]any{"length": 1.}},
 		{"settings of that name", `"settings":{"command":7,"tuned":"yes"}`, "", nil, map[string]any{"command": 7., "tuned": "yes"}},
 	} {
 		text := []byte(`{"schema":"zcbench/1","id":"a",` + c.line + `}`)

@@ -183,12 +183,13 @@ type Connection struct {
 
 // ConnectionEnd is one end of a Connection.
 type ConnectionEnd struct {
-	Bytes       uint64   `json:"bytes"`         // received in order, or acknowledged by the peer
-	Retransmits uint64   `json:"retransmits"`   // segments that this end sent again
-	RTT         *float64 `json:"rtt_us"`        // mean of the smoothed round trips; nil: none was measured
-	MinRTT      *float64 `json:"min_rtt_us"`    // since the connection was made
-	Stall       *float64 `json:"stall_seconds"` // the longest time that nothing crossed, at least; nil: this end did not run for longer, and saw none
-	StallAt     float64  `json:"stall_start"`   // when that began, seconds into the window
+	Bytes       uint64   `json:"bytes"`       // received in order, or acknowledged by the peer
+	Retransmits uint64   `json:"retransmits"` // segments that this end sent again
+	RTT         *float64 `json:"rtt_us"`      // mean of the smoothed round trips; nil: none was measured
+	MinRTT      *float64 `json:"min_rtt_us"`  // since the connection was made
+	// the longest time that nothing crossed, at least; nil: this end did not run for longer, and saw none
+	Stall   *float64 `json:"stall_seconds"`
+	StallAt float64  `json:"stall_start"` // when that began, seconds into the window
 }
 
 // Half says that the record is of one end alone, whose peer has that of both.

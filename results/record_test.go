@@ -48,7 +48,8 @@ func TestDerive(t *testing.T) {
 // Over windows of two times only the receiver's own figures belong together.
 func TestDeriveDisjoint(t *testing.T) {
 	p := func(v float64) *float64 { return &v }
-	r := Record{Gbps: 10, RX: &End{Bytes: 7, CPUPercent: p(100), Watts: p(50)}, TX: &End{Bytes: 9, CPUPercent: p(60), Watts: p(50)}, Warnings: []string{caveat.Warn(caveat.WindowsDisjoint, "34%% in common")}}
+	r := Record{Gbps: 10, RX: &End{Bytes: 7, CPUPercent: p(100), Watts: p(50)}, TX: &End{Bytes: 9, CPUPercent: p(60), Watts: p(50)},
+		Warnings: []string{caveat.Warn(caveat.WindowsDisjoint, "34%% in common")}}
 	r.Derive()
 	same(t, "roi.cpu.rx", r.ROI.CPU.RX, p(1))
 	same(t, "roi.power.rx", r.ROI.Power.RX, p(2))
@@ -90,9 +91,11 @@ func TestCrossingWarnings(t *testing.T) {
 		want     []string
 	}{
 		{Crossing{Interface: "eth1"}, []string{"verify saw no frame of the run cross eth1: its payload goes another way [verify-missing]"}},
-		{Crossing{Interface: "eth1", Received: Direction{Frames: 1}}, []string{"verify saw no payload cross eth1, only acknowledgements: the kernel shows no capture what is sent from a dma-buf [verify-missing]"}},
+		{Crossing{Interface: "eth1", Received: Direction{Frames: 1}}, []string{"verify saw no payload cross eth1, only acknowledgements: the " +
+			"kernel shows no capture what is sent from a dma-buf [verify-missing]"}},
 		{Crossing{Received: Direction{Frames: 1}, Sent: Direction{Frames: 1, Bytes: 1}}, nil},
-		{Crossing{Received: Direction{Frames: 5, Bytes: 5, Flows: []Flow{{Flow: "a", Frames: 3, Steered: []uint32{1}}, {Flow: "b", Frames: 2, Steered: []uint32{1, 2}, Elsewhere: 2}}}},
+		{Crossing{Received: Direction{Frames: 5, Bytes: 5, Flows: []Flow{{Flow: "a", Frames: 3, Steered: []uint32{1}},
+			{Flow: "b", Frames: 2, Steered: []uint32{1, 2}, Elsewhere: 2}}}},
 			[]string{"verify saw 2 of 2 frames of b come on other queues than the [1 2] of its flow rule [wrong-queue]"}},
 	} {
 		if got := c.crossing.Warnings(); !slices.Equal(got, c.want) {

@@ -129,10 +129,13 @@ func kindOf(key, value string) string {
 func kindOfKey(key string) string {
 	key = strings.ToLower(key)
 	for _, k := range []struct{ part, kind string }{
-		{"hostname", "host"}, {"mac", "mac"}, {"address", "address"}, {"serial", "serial"}, {"uuid", "id"}, {"boot_id", "id"}, {"machine_id", "id"},
-		{"cmdline", "cmdline"}, {"user", "user"}, {"token", "path"}, {"pin", "id"}, {"bind", "address"}, {"host", "host"}, {"pair", "pair"}, {"ssh", "host"}, {"file", "path"}, {"dir", "path"},
+		{"hostname", "host"}, {"mac", "mac"}, {"address", "address"}, {"serial", "serial"}, {"uuid", "id"}, {"boot_id", "id"}, {"machine_id",
+			"id"},
+		{"cmdline", "cmdline"}, {"user", "user"}, {"token", "path"}, {"pin", "id"}, {"bind", "address"}, {"host", "host"}, {"pair",
+			"pair"}, {"ssh", "host"}, {"file", "path"}, {"dir", "path"},
 	} {
-		if key == k.part || strings.HasSuffix(key, "_"+k.part) || strings.HasPrefix(key, k.part+"_") || strings.HasSuffix(key, "-"+k.part) || k.part == "serial" && strings.HasSuffix(key, k.part) {
+		if key == k.part || strings.HasSuffix(key, "_"+k.part) || strings.HasPrefix(key, k.part+"_") || strings.HasSuffix(key, "-"+k.part) ||
+			k.part == "serial" && strings.HasSuffix(key, k.part) {
 			return k.kind
 		}
 	}
@@ -141,7 +144,8 @@ func kindOfKey(key string) string {
 
 // plainKeys are keys whose values name nobody, though they may look like addresses:
 // versions and what a record is found by.
-var plainKeys = []string{"schema", "id", "cell", "status", "started", "release", "version", "driver_version", "firmware", "fw_version", "go", "online", "microcode"}
+var plainKeys = []string{"schema", "id", "cell", "status", "started", "release", "version", "driver_version", "firmware", "fw_version",
+	"go", "online", "microcode"}
 
 // plain says so of a value. Whatever else stands there is a text like any other.
 func plain(key, s string) bool { return slices.Contains(plainKeys, key) && plainText.MatchString(s) }
@@ -209,7 +213,8 @@ func (r *Redactor) note(path []string, s string) {
 	case key == "command":
 		words := strings.Fields(s)
 		for i, w := range words {
-			if plain := plainValue.MatchString(w) || r.keeps(w) || !hostName.MatchString(w); i > 0 && !plain && (words[i-1] == "tx" || strings.Contains(w, ".")) {
+			if plain := plainValue.MatchString(w) || r.keeps(w) || !hostName.MatchString(w); i > 0 && !plain &&
+				(words[i-1] == "tx" || strings.Contains(w, ".")) {
 				r.learn(w, r.standIn("host", w))
 			}
 		}
@@ -417,7 +422,8 @@ func (r *Redactor) replace(s string) string {
 // address replaces the addresses within signs that some are made of.
 func (r *Redactor) address(m string) string {
 	if !strings.Contains(m, ":") {
-		if parts := strings.Split(m, "."); len(parts) != 4 || slices.ContainsFunc(parts, func(p string) bool { n, err := strconv.Atoi(p); return err != nil || n > 255 }) {
+		if parts := strings.Split(m, "."); len(parts) != 4 || slices.ContainsFunc(parts,
+			func(p string) bool { n, err := strconv.Atoi(p); return err != nil || n > 255 }) {
 			return m // a version, or a name of SNMP's
 		}
 		if a, err := netip.ParseAddr(m); err == nil && (a.IsLoopback() || a.IsUnspecified()) {
@@ -452,7 +458,10 @@ func (r *Redactor) path(m string) string {
 		before, m, after = verb+" ", rest[:len(rest)-1], ":"
 	}
 	head, rest, blank := strings.Cut(m, " ")
-	if !strings.HasPrefix(head, "/dev/disk/") && slices.ContainsFunc(generic, func(g string) bool { return head == g || strings.HasPrefix(head, g+"/") }) {
+	if !strings.HasPrefix(head, "/dev/disk/") && slices.ContainsFunc(generic, func(g string) bool {
+		return head == g ||
+			strings.HasPrefix(head, g+"/")
+	}) {
 		if blank {
 			head += " " + r.words(rest)
 		}

@@ -29,21 +29,25 @@ const secret = `{"schema":"zcbench/1","id":"c0ffee","cell":"abc","repeat":0,"sta
 func TestRedact(t *testing.T) {
 	var r Redactor
 	out := string(r.Line([]byte(secret)))
-	for _, gone := range []string{"db7", "web1", "prod", "example", "alice", "bob", "10.20", "2001:", "fe80", "pdu9", "apc", "CZ2D", "31373844", "b8:ce", "02:00:5e", "secret", "quiet", "/home", "token\"", "alice.token"} {
+	for _, gone := range []string{"db7", "web1", "prod", "example", "alice", "bob", "10.20", "2001:", "fe80", "pdu9", "apc", "CZ2D",
+		"31373844", "b8:ce", "02:00:5e", "secret", "quiet", "/home", "token\"", "alice.token"} {
 		if strings.Contains(out, gone) {
 			t.Errorf("%q is still there", gone)
 		}
 	}
 	for _, kept := range []string{
-		"ProLiant DL385 Gen11", "mlx5_core", "24.10.1.2", "28.41.1000 (MT_0000000838)", "0000:3b:00.0", "200000", "6.18.44-fc", "no /sys/class/hwmon", `"meter":"rapl:psys"`,
-		"zcbench tx host-1 -t 30 -P 4 --mode devmem --set mtu=4148 --token-file", "50% of a CPU and/or more, at 12:30:45", "127.0.0.1", "12345678901234567", "100.50", "1.000000001", "9007199254740993",
+		"ProLiant DL385 Gen11", "mlx5_core", "24.10.1.2", "28.41.1000 (MT_0000000838)", "0000:3b:00.0", "200000", "6.18.44-fc",
+		"no /sys/class/hwmon", `"meter":"rapl:psys"`,
+		"zcbench tx host-1 -t 30 -P 4 --mode devmem --set mtu=4148 --token-file", "50% of a CPU and/or more, at 12:30:45", "127.0.0.1",
+		"12345678901234567", "100.50", "1.000000001", "9007199254740993",
 		"eth1", `"experiment":"spring"`, "snmp:meter-1",
 	} {
 		if !strings.Contains(out, kept) {
 			t.Errorf("%q has gone", kept)
 		}
 	}
-	if strings.Count(out, "host-1") < 4 || !strings.Contains(out, `"hostname":"host-1"`) || !strings.Contains(out, "host-1 lost") || !strings.Contains(out, "receiver host-1: connect from address-1:5301 to [address-2]:5302: path-") {
+	if strings.Count(out, "host-1") < 4 || !strings.Contains(out, `"hostname":"host-1"`) || !strings.Contains(out, "host-1 lost") ||
+		!strings.Contains(out, "receiver host-1: connect from address-1:5301 to [address-2]:5302: path-") {
 		t.Errorf("one name has several stand-ins")
 	}
 	var rec Record
@@ -89,17 +93,19 @@ func TestRedactEverywhere(t *testing.T) {
 	tier.Long(t)
 	const known = `"known":{"hostname":"zz8.lab7.example.net","mac":"02:00:5e:aa:00:01","token_file":"/srv/my tokens/alice key"}`
 	secrets := map[string][]string{ // by what of it may not be left
-		"zz8":       {"zz8", "ZZ8", "zz8.lab7.example.net", "eth-zz8", "at zz8:"},
-		"lab7":      {"zz8.lab7.example.net"},
-		"20.30":     {"10.20.30.40", "ip10.20.30.40", "v10.20.30.40", "x_10.20.30.40_y", "10.20.30.40/24", "010.020.030.040", "10.20.30.40eth0"},
-		"2001":      {"[2001:db8::7]:5302", "2001:db8::7", "peer:2001:db8::7.", "x2001:db8::7", "[2001:DB8:0:0:0:0:0:7]"},
-		"fe80":      {"[fe80::1%eth1]", "Address:fe80::1"},
-		"020.030":   {"010.020.030.040"},
-		"5eaa":      {"02005eaa0001", "0200.5eaa.0001", "enx02005eaa0001", "0200.5EAA.0001"},
-		"5e-aa":     {"02-00-5e-aa-00-01", "02-00-5E-AA-00-01"},
-		"5e:":       {"02:00:5e:aa:00:01", "mac_02:00:5E:AA:00:01", "2:0:5e:bb:0:2", "80:00:00:48:fe:80:00:00:00:00:00:00:02:00:5e:ff:fe:aa:00:01"},
-		"5ecc":      {"0200.5ecc.0001", "02005ecc0001"},
-		"alice":     {"/home/alice", "open /home/bob/alice secrets: no such file", "read \"/home/x/alice secrets\" failed", "/home/my qqq/alice", "alice@zz8", "/srv/my tokens/alice key", "~/alice"},
+		"zz8":     {"zz8", "ZZ8", "zz8.lab7.example.net", "eth-zz8", "at zz8:"},
+		"lab7":    {"zz8.lab7.example.net"},
+		"20.30":   {"10.20.30.40", "ip10.20.30.40", "v10.20.30.40", "x_10.20.30.40_y", "10.20.30.40/24", "010.020.030.040", "10.20.30.40eth0"},
+		"2001":    {"[2001:db8::7]:5302", "2001:db8::7", "peer:2001:db8::7.", "x2001:db8::7", "[2001:DB8:0:0:0:0:0:7]"},
+		"fe80":    {"[fe80::1%eth1]", "Address:fe80::1"},
+		"020.030": {"010.020.030.040"},
+		"5eaa":    {"02005eaa0001", "0200.5eaa.0001", "enx02005eaa0001", "0200.5EAA.0001"},
+		"5e-aa":   {"02-00-5e-aa-00-01", "02-00-5E-AA-00-01"},
+		"5e:": {"02:00:5e:aa:00:01", "mac_02:00:5E:AA:00:01", "2:0:5e:bb:0:2",
+			"80:00:00:48:fe:80:00:00:00:00:00:00:02:00:5e:ff:fe:aa:00:01"},
+		"5ecc": {"0200.5ecc.0001", "02005ecc0001"},
+		"alice": {"/home/alice", "open /home/bob/alice secrets: no such file", "read \"/home/x/alice secrets\" failed", "/home/my qqq/alice",
+			"alice@zz8", "/srv/my tokens/alice key", "~/alice"},
 		"secrets":   {"open /home/bob/alice secrets: no such file", "'/home/x/alice secrets'"},
 		"qqq":       {"at /home/my qqq/alice it is"},
 		"31373844-": {"31373844-3036-5a43-3231-34343830a0b1", "id_31373844-3036-5a43-3231-34343830a0b1"},

@@ -225,7 +225,8 @@ func (r *Record) possible() error {
 		if e == nil {
 			return
 		}
-		all = append(all, figure{role + ".cpu_percent", e.CPUPercent, mostPercent}, figure{role + ".iowait_percent", e.IowaitPercent, mostPercent},
+		all = append(all, figure{role + ".cpu_percent", e.CPUPercent, mostPercent}, figure{role + ".iowait_percent", e.IowaitPercent,
+			mostPercent},
 			figure{role + ".cpu_error_percent", e.CPUError, mostPercent}, figure{role + ".cpu_second_percent", e.CPUSecond, mostPercent},
 			figure{role + ".cpu_ticks_percent", e.CPUTicks, mostPercent}, figure{role + ".watts", e.Watts, mostWatts})
 	}
@@ -233,7 +234,8 @@ func (r *Record) possible() error {
 	end("tx", r.TX)
 	for i := range r.Samples { // of which a short one may have high rates
 		s, name := &r.Samples[i], fmt.Sprintf("samples[%d].", i)
-		all = append(all, figure{name + "seconds", &s.Seconds, mostSeconds}, figure{name + "gbps", &s.Gbps, math.Inf(1)}, figure{name + "cpu_percent", s.CPUPercent, math.Inf(1)})
+		all = append(all, figure{name + "seconds", &s.Seconds, mostSeconds}, figure{name + "gbps", &s.Gbps, math.Inf(1)},
+			figure{name + "cpu_percent", s.CPUPercent, math.Inf(1)})
 	}
 	for _, f := range all {
 		if f.v != nil && (*f.v < 0 || *f.v > f.most) {

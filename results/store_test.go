@@ -95,8 +95,10 @@ func TestReadReportsAndGoesOn(t *testing.T) {
 		{"newer with other types", `{"id":7,"gbps":{"mean":1},"schema":"zcbench/2"}`, 0, map[int]string{1: `schema "zcbench/2"`}},
 		{"no schema", `{"id":"x"}`, 0, map[int]string{1: "no schema"}},
 		{"not an object", "null\n[1]\n7\n", 0, map[int]string{1: "no schema", 2: "no schema", 3: "no schema"}},
-		{"wrong type", `{"schema":"zcbench/1","bytes":-1}`, 0, map[int]string{1: "not a record: bytes is a number -1, and should be a whole number from 0 on"}},
-		{"a text for a number", `{"schema":"zcbench/1","gbps":"NaN"}`, 0, map[int]string{1: "not a record: gbps is a string, and should be a number below 1e308"}},
+		{"wrong type", `{"schema":"zcbench/1","bytes":-1}`, 0, map[int]string{1: "not a record: bytes is a number -1, and should be a whole " +
+			"number from 0 on"}},
+		{"a text for a number", `{"schema":"zcbench/1","gbps":"NaN"}`, 0, map[int]string{1: "not a record: gbps is a string, and should be a " +
+			"number below 1e308"}},
 		{"a text in an end", `{"schema":"zcbench/1","rx":{"syscalls":{"recv":"many"}}}`, 0, map[int]string{1: "not a record: rx.syscalls"}},
 		{"no run's figures", `{"schema":"zcbench/1","gbps":-5}
 {"schema":"zcbench/1","gbps":1e308}

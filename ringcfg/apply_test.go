@@ -133,19 +133,22 @@ func TestUnsupported(t *testing.T) {
 		kind fault.Kind
 		text string
 	}{
-		{Want{Settings: map[string]string{"mtu": "4148", "tcp-data-split": "on", "ring.rx": "4096"}}, fault.Unsupported, "ring.rx, tcp-data-split: not supported by driver veth"},
+		{Want{Settings: map[string]string{"mtu": "4148", "tcp-data-split": "on", "ring.rx": "4096"}}, fault.Unsupported,
+			"ring.rx, tcp-data-split: not supported by driver veth"},
 		{Want{Settings: map[string]string{"gro-hw": "on"}}, fault.Unsupported, "gro-hw: not supported by driver veth"},
 		{Want{Settings: map[string]string{"gro": "maybe"}}, fault.Usage, `feature.rx-gro: "maybe" is not on or off`},
 		{Want{Settings: map[string]string{"speed": "fast"}}, fault.Usage, `no setting is called "speed"`},
 		{Want{Settings: map[string]string{"flow.tcp4 dst-port x": "queue 1"}}, fault.Usage, "x is not a port"},
-		{Want{Queues: 1, Flows: []ethtool.Match{{Dst: v4, DstPort: 5302}}}, fault.Unsupported, "feature.rx-ntuple-filter: not supported by driver veth"},
+		{Want{Queues: 1, Flows: []ethtool.Match{{Dst: v4, DstPort: 5302}}}, fault.Unsupported,
+			"feature.rx-ntuple-filter: not supported by driver veth"},
 		{Want{Queues: 5}, fault.Unsupported, "driver veth of " + e.Interface + " has at most"},
 		{Want{Keep: true, Settings: map[string]string{"dma-latency": "3"}}, fault.Usage, "only as long as the process"},
 		// The kernel refuses the second: the first is rolled back.
 		{Want{Settings: map[string]string{"mtu": "4148", "channels.rx": "0"}}, fault.Failed, "requested channel counts"},
 		{Want{Settings: map[string]string{"mtu": "4148", "channels.rx": "4000"}}, fault.Unsupported, "channels.rx: at most"},
 		{Want{Settings: map[string]string{"tx-queue-len": "77", "sysctl.net.ipv4.tcp_sack": "0"}}, fault.Usage, "no setting"},
-		{Want{Settings: map[string]string{"link.tx-queue-len": "77", "sysctl.net.ipv4.tcp_congestion_control": "none"}}, fault.Usage, "is none of those that are there: "},
+		{Want{Settings: map[string]string{"link.tx-queue-len": "77", "sysctl.net.ipv4.tcp_congestion_control": "none"}}, fault.Usage,
+			"is none of those that are there: "},
 	} {
 		c.want.Interface = e.Interface
 		var err error
@@ -169,7 +172,8 @@ func TestOptionalAndPlan(t *testing.T) {
 	p := pair(t)
 	e := &p.RX
 	before := state(t, e)
-	w := Want{Interface: e.Interface, Optional: map[string]string{"mtu": "9000", "gro-hw": "on", "feature.tx-tcp*6-segmentation": "off"}, Settings: map[string]string{"mtu": "4148", "gro": "on"}}
+	w := Want{Interface: e.Interface, Optional: map[string]string{"mtu": "9000", "gro-hw": "on", "feature.tx-tcp*6-segmentation": "off"},
+		Settings: map[string]string{"mtu": "4148", "gro": "on"}}
 	want := []Change{{"link.mtu", "1500", "4148"}, {"feature.rx-gro", "off", "on"}, {"feature.tx-tcp6-segmentation", "on", "off"}}
 	in(t, e, func() error {
 		plan, err := Plan(w)
@@ -298,8 +302,10 @@ func TestRefusedValues(t *testing.T) {
 	before := state(t, e)
 	j := Journal(t.TempDir())
 	for _, c := range [][2]string{
-		{"mtu=5", "from 68 to 65535, not \"5\""}, {"mtu=70000", "from 68 to 65535"}, {"mtu=4k", "from 68 to 65535"}, {"mtu=1279", "IPv6 addresses away"},
-		{"gro-max-size=0", "from 1 to 524280"}, {"gso-max-size=4000000", "from 1 to"}, {"gso-max-size=1", "headers"}, {"link.gso-max-segs=70000", "from 1 to"}, {"link.tx-queue-len=-1", "from 0 to"},
+		{"mtu=5", "from 68 to 65535, not \"5\""}, {"mtu=70000", "from 68 to 65535"}, {"mtu=4k", "from 68 to 65535"}, {"mtu=1279",
+			"IPv6 addresses away"},
+		{"gro-max-size=0", "from 1 to 524280"}, {"gso-max-size=4000000", "from 1 to"}, {"gso-max-size=1", "headers"}, {"link.gso-max-segs=70000",
+			"from 1 to"}, {"link.tx-queue-len=-1", "from 0 to"},
 	} {
 		name, value, _ := strings.Cut(c[0], "=")
 		in(t, e, func() error {
@@ -326,7 +332,8 @@ func TestUpTo(t *testing.T) {
 			return err
 		}
 		most := strconv.Itoa(int(l.Attrs().TSOMaxSize))
-		_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"gso-max-size": "up to 999999999", "gro-max-size": "up to 131072"}}, j)
+		_, undo, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"gso-max-size": "up to 999999999",
+			"gro-max-size": "up to 131072"}}, j)
 		if err != nil {
 			return err
 		}
@@ -375,7 +382,8 @@ func TestIPv6MTU(t *testing.T) {
 			is("1400")
 		}
 		for _, value := range []string{"1279", "1500", "x"} {
-			if _, err := Plan(Want{Interface: e.Interface, Settings: map[string]string{ipv6MTU: value}}); fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), "from 1280 to 1499") {
+			if _, err := Plan(Want{Interface: e.Interface, Settings: map[string]string{ipv6MTU: value}}); fault.Of(err) != fault.Usage ||
+				!strings.Contains(err.Error(), "from 1280 to 1499") {
 				t.Errorf("%s: %v", value, err)
 			}
 		}
@@ -445,7 +453,8 @@ func TestKeepAndRestore(t *testing.T) {
 			t.Errorf("after a run: mtu %s, %v; want 9000", now["link.mtu"], err)
 		}
 		done, err := Restore(background, e.Interface, j, 0)
-		if want := []PutBack{{e.Interface, Change{"link.mtu", "9000", "4148"}}, {e.Interface, Change{"link.mtu", "4148", "1500"}}}; !slices.Equal(done.Changes, want) || done.Drift != nil {
+		if want := []PutBack{{e.Interface, Change{"link.mtu", "9000", "4148"}},
+			{e.Interface, Change{"link.mtu", "4148", "1500"}}}; !slices.Equal(done.Changes, want) || done.Drift != nil {
 			t.Errorf("restore: %+v", done)
 		}
 		return err
@@ -546,7 +555,8 @@ func TestWithoutRights(t *testing.T) {
 		if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
 			return err
 		}
-		_, _, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on", "sysctl.net.ipv4.tcp_sack": "0"}}, Journal(t.TempDir()))
+		_, _, err := Apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on",
+			"sysctl.net.ipv4.tcp_sack": "0"}}, Journal(t.TempDir()))
 		want := "sysctl.net.ipv4.tcp_sack needs CAP_NET_ADMIN; link.mtu needs CAP_NET_ADMIN; feature.rx-gro needs CAP_NET_ADMIN (run it as root)"
 		if fault.Of(err) != fault.Unsupported || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
@@ -573,7 +583,8 @@ func TestNamespaceGone(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if _, err := s.apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "sysctl.net.ipv4.tcp_rmem": "4096 8192 16384"}}); err != nil {
+		if _, err := s.apply(background, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148",
+			"sysctl.net.ipv4.tcp_rmem": "4096 8192 16384"}}); err != nil {
 			return err
 		}
 		// Killed before it was noted as done: in doubt.
@@ -581,7 +592,8 @@ func TestNamespaceGone(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		text := strings.Join(slices.DeleteFunc(strings.SplitAfter(string(lines), "\n"), func(l string) bool { return strings.HasPrefix(l, `{"done"`) }), "")
+		text := strings.Join(slices.DeleteFunc(strings.SplitAfter(string(lines), "\n"),
+			func(l string) bool { return strings.HasPrefix(l, `{"done"`) }), "")
 		if err := os.WriteFile(s.path, []byte(text), 0o600); err != nil {
 			return err
 		}

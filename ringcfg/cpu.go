@@ -111,7 +111,8 @@ func parseCPU(h *host, now Settings, name, value string) (string, error) {
 func refuseCPU(h *host, name, value string) error {
 	path := h.cpuFile(name)
 	if strings.HasSuffix(name, ".governor") {
-		if all, err := readFile(filepath.Join(filepath.Dir(path), "scaling_available_governors")); err == nil && all != "" && !slices.Contains(strings.Fields(all), value) {
+		if all, err := readFile(filepath.Join(filepath.Dir(path), "scaling_available_governors")); err == nil && all != "" &&
+			!slices.Contains(strings.Fields(all), value) {
 			return unsupported("there is no governor %s here, but %s", value, all)
 		}
 	}

@@ -50,11 +50,13 @@ func TestMachineFiles(t *testing.T) {
 		cpu + "cpu0/cpufreq/scaling_available_governors_unrelated": "x\n",
 	})
 	was := Settings{
-		"cpu.0.governor": "powersave", "cpu.0.epp": "balance_performance", "cpu.0.min-khz": "800000", "cpu.0.idle-POLL": "on", "cpu.0.idle-C6-deep": "off",
-		"cpu.13.governor": "performance", "cpu.turbo": "off", "smt.control": "on", "cpu.dma-latency": "2000000000",
+		"cpu.0.governor": "powersave", "cpu.0.epp": "balance_performance", "cpu.0.min-khz": "800000", "cpu.0.idle-POLL": "on",
+		"cpu.0.idle-C6-deep": "off",
+		"cpu.13.governor":    "performance", "cpu.turbo": "off", "smt.control": "on", "cpu.dma-latency": "2000000000",
 		"hugepages.node0.2048kB": "0", "hugepages.node1.2048kB": "16", "udmabuf.size-limit-mb": "64", "udmabuf.list-limit": "1024",
 	}
-	groups := []family{{read: readSMT, write: writeSMT, name: "smt"}, {read: readCPUs, write: writeCPUs, name: "cpu"}, {read: readHugePages, write: writeHugePages, name: "hugepages"}, {read: readUDMABuf, write: writeUDMABuf, name: "udmabuf"}}
+	groups := []family{{read: readSMT, write: writeSMT, name: "smt"}, {read: readCPUs, write: writeCPUs, name: "cpu"},
+		{read: readHugePages, write: writeHugePages, name: "hugepages"}, {read: readUDMABuf, write: writeUDMABuf, name: "udmabuf"}}
 	read := func() Settings {
 		s := Settings{}
 		for _, f := range groups {
@@ -68,8 +70,9 @@ func TestMachineFiles(t *testing.T) {
 		t.Fatalf("got  %v\nwant %v", got, was)
 	}
 	want := Settings{
-		"cpu.0.governor": "performance", "cpu.0.epp": "performance", "cpu.0.min-khz": "4000000", "cpu.0.idle-POLL": "off", "cpu.0.idle-C6-deep": "on",
-		"cpu.13.governor": "powersave", "cpu.turbo": "on", "smt.control": "off", "cpu.dma-latency": "2000000000",
+		"cpu.0.governor": "performance", "cpu.0.epp": "performance", "cpu.0.min-khz": "4000000", "cpu.0.idle-POLL": "off",
+		"cpu.0.idle-C6-deep": "on",
+		"cpu.13.governor":    "powersave", "cpu.turbo": "on", "smt.control": "off", "cpu.dma-latency": "2000000000",
 		"hugepages.node0.2048kB": "512", "hugepages.node1.2048kB": "0", "udmabuf.size-limit-mb": "1024", "udmabuf.list-limit": "4096",
 	}
 	for _, target := range []Settings{want, was} {
@@ -128,11 +131,14 @@ func TestLatency(t *testing.T) {
 func TestParseNumbers(t *testing.T) {
 	h := machine(t, nil)
 	for _, c := range [][3]string{
-		{"cpu.0.idle-C6", "0", "off"}, {"cpu.0.idle-C6", "no", ""}, {"cpu.turbo", "true", "on"}, {"cpu.turbo", "yes", ""}, {"cpu.3.governor", "performance", "performance"},
-		{"cpu.0.max-khz", "02400000", "2400000"}, {"cpu.0.min-khz", "2.4GHz", ""}, {"cpu.0.min-khz", "-1", ""}, {"cpu.dma-latency", "10", "10"}, {"cpu.dma-latency", "4294967296", ""},
+		{"cpu.0.idle-C6", "0", "off"}, {"cpu.0.idle-C6", "no", ""}, {"cpu.turbo", "true", "on"}, {"cpu.turbo", "yes", ""}, {"cpu.3.governor",
+			"performance", "performance"},
+		{"cpu.0.max-khz", "02400000", "2400000"}, {"cpu.0.min-khz", "2.4GHz", ""}, {"cpu.0.min-khz", "-1", ""}, {"cpu.dma-latency", "10",
+			"10"}, {"cpu.dma-latency", "4294967296", ""},
 		{"hugepages.node0.2048kB", "64", "64"}, {"hugepages.node0.2048kB", "64M", ""}, {"udmabuf.list-limit", "2147483648", ""},
 		{"napi.defer-hard-irqs", "200", "200"}, {"napi.defer-hard-irqs", "-1", ""}, {"napi.rx-0.defer-hard-irqs", "2147483648", ""},
-		{"napi.gro-flush-timeout", "18446744073709551615", "18446744073709551615"}, {"napi.gro-flush-timeout", "20us", ""}, {"napi.rx-0.irq-suspend-timeout", "x", ""},
+		{"napi.gro-flush-timeout", "18446744073709551615", "18446744073709551615"}, {"napi.gro-flush-timeout", "20us",
+			""}, {"napi.rx-0.irq-suspend-timeout", "x", ""},
 		{"eee.tx-lpi-timer", "17", "17"}, {"eee.tx-lpi-timer", "4294967296", ""}, {"eee.enabled", "17", ""},
 	} {
 		set := map[string]Settings{}

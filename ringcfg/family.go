@@ -44,10 +44,14 @@ const device = "device"
 // other way. Header split comes before the channels, those before the RSS
 // table, that before the flow rules that point at a queue.
 var families = []family{
-	{name: "sysctl", group: "sysctl", right: unix.CAP_NET_ADMIN, read: readSysctls, write: writeSysctls, parse: parseSysctl, refuse: refuseSysctl},
-	{name: "shared", group: "shared", right: unix.CAP_NET_ADMIN, read: readShared, write: writeShared, parse: parseSysctl, refuse: refuseShared},
-	{name: "hugepages", group: "hugepages", right: unix.CAP_SYS_ADMIN, read: readHugePages, write: writeHugePages, parse: parseCount, refuse: refuseHugePages},
-	{name: "udmabuf", group: "udmabuf", right: unix.CAP_SYS_ADMIN, read: readUDMABuf, write: writeUDMABuf, parse: parseCount, refuse: refuseUDMABuf},
+	{name: "sysctl", group: "sysctl", right: unix.CAP_NET_ADMIN, read: readSysctls, write: writeSysctls, parse: parseSysctl,
+		refuse: refuseSysctl},
+	{name: "shared", group: "shared", right: unix.CAP_NET_ADMIN, read: readShared, write: writeShared, parse: parseSysctl,
+		refuse: refuseShared},
+	{name: "hugepages", group: "hugepages", right: unix.CAP_SYS_ADMIN, read: readHugePages, write: writeHugePages, parse: parseCount,
+		refuse: refuseHugePages},
+	{name: "udmabuf", group: "udmabuf", right: unix.CAP_SYS_ADMIN, read: readUDMABuf, write: writeUDMABuf, parse: parseCount,
+		refuse: refuseUDMABuf},
 	{name: "smt", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readSMT, write: writeSMT, parse: parseSwitch, refuse: refuseSMT},
 	{name: "cpu", group: "cpu", right: unix.CAP_SYS_ADMIN, read: readCPUs, write: writeCPUs, parse: parseCPU, refuse: refuseCPU},
 	{name: "link", group: device, right: unix.CAP_NET_ADMIN, read: readLink, write: writeLink, parse: parseLink},
@@ -57,7 +61,8 @@ var families = []family{
 	{name: "coalesce", group: device, right: unix.CAP_NET_ADMIN, read: readCoalesce, write: writeCoalesce, parse: parseNumber},
 	{name: "feature", group: device, right: unix.CAP_NET_ADMIN, read: readFeatures, write: writeFeatures, parse: parseSwitch},
 	{name: "ring", group: device, right: unix.CAP_NET_ADMIN, read: readRings, write: writeRings, parse: parseNumber, refuse: refuseAboveLimit},
-	{name: "channels", group: device, right: unix.CAP_NET_ADMIN, read: readChannels, write: writeChannels, parse: parseNumber, refuse: refuseAboveLimit},
+	{name: "channels", group: device, right: unix.CAP_NET_ADMIN, read: readChannels, write: writeChannels, parse: parseNumber,
+		refuse: refuseAboveLimit},
 	{name: "rss", group: device, right: unix.CAP_NET_ADMIN, read: readRSS, write: writeRSS, parse: parseRSS},
 	{name: "flow", group: device, right: unix.CAP_NET_ADMIN, read: readFlows, write: writeFlows, parse: parseFlow},
 	{name: "napi", group: device, right: unix.CAP_NET_ADMIN, read: readNAPI, write: writeNAPI, parse: parseNAPI, refuse: refuseNAPI},

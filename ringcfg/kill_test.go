@@ -365,7 +365,8 @@ func (h *home) back() {
 func (h *home) start(j Journal, seed uint64, restore bool) (cmd *exec.Cmd, stderr *strings.Builder, atWork io.Reader) {
 	h.t.Helper()
 	cmd = exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "RINGCFG_TEST_VICTIM="+h.end.Interface, "RINGCFG_TEST_JOURNAL="+string(j), fmt.Sprintf("RINGCFG_TEST_SEED=%d", seed))
+	cmd.Env = append(os.Environ(), "RINGCFG_TEST_VICTIM="+h.end.Interface, "RINGCFG_TEST_JOURNAL="+string(j),
+		fmt.Sprintf("RINGCFG_TEST_SEED=%d", seed))
 	if restore {
 		cmd.Env = append(cmd.Env, "RINGCFG_TEST_RESTORE=1")
 	}
@@ -483,7 +484,8 @@ func killMany(t *testing.T, e *netpair.End, seed uint64, rounds int) {
 			t.Fatalf("%s: not as before:\n%s", what, lineDiff(before, after))
 		}
 	}
-	t.Logf("a run takes %v; %d of %d processes died over an open journal; could not be restored before the fault was: %v", span, open, done, refused)
+	t.Logf("a run takes %v; %d of %d processes died over an open journal; could not be restored before the fault was: %v", span, open, done,
+		refused)
 	if open == 0 {
 		t.Error("no process was killed in the middle of a change: the test proves nothing")
 	}

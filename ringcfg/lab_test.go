@@ -87,7 +87,8 @@ func TestLabSplitInDoubt(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		text := strings.Join(slices.DeleteFunc(strings.SplitAfter(string(lines), "\n"), func(l string) bool { return strings.HasPrefix(l, `{"done"`) }), "")
+		text := strings.Join(slices.DeleteFunc(strings.SplitAfter(string(lines), "\n"),
+			func(l string) bool { return strings.HasPrefix(l, `{"done"`) }), "")
 		if err := errors.Join(os.WriteFile(s.path, []byte(text), 0o600), s.close()); err != nil {
 			return err
 		}
@@ -118,7 +119,8 @@ func TestLabQueues(t *testing.T) {
 		rss     string // that is wanted too
 	}{
 		{"one queue", 1, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}, {Dst: e.Addr6, DstPort: 5302}}, false, ""},
-		{"two queues by rules", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302, SrcPort: 1000}, {Dst: e.Addr4, DstPort: 5302, SrcPort: 1001}}, false, ""},
+		{"two queues by rules", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302, SrcPort: 1000}, {Dst: e.Addr4, DstPort: 5302, SrcPort: 1001}},
+			false, ""},
 		{"two queues by RSS context", 2, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}}, true, ""},
 		{"one that all traffic is wanted on", 1, []ethtool.Match{{Dst: e.Addr4, DstPort: 5302}}, false, "7"},
 	} {
@@ -204,7 +206,8 @@ func TestLabContextCancelled(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(background)
 		why := errors.New("interrupted")
 		cancel(why)
-		if _, _, err := Apply(ctx, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148"}}, Journal(t.TempDir())); !errors.Is(err, why) {
+		if _, _, err := Apply(ctx, Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148"}},
+			Journal(t.TempDir())); !errors.Is(err, why) {
 			t.Errorf("got %v, want the cause", err)
 		}
 		return nil

@@ -25,11 +25,14 @@ var linkSettings = []struct {
 	most func(*netlink.LinkAttrs) int // that it may be
 }{
 	{"link.mtu", func(a *netlink.LinkAttrs) int { return a.MTU }, (*netlink.Handle).LinkSetMTU, unbounded},
-	{"link.gso-max-segs", func(a *netlink.LinkAttrs) int { return int(a.GSOMaxSegs) }, (*netlink.Handle).LinkSetGSOMaxSegs, func(a *netlink.LinkAttrs) int { return int(a.TSOMaxSegs) }},
+	{"link.gso-max-segs", func(a *netlink.LinkAttrs) int { return int(a.GSOMaxSegs) }, (*netlink.Handle).LinkSetGSOMaxSegs,
+		func(a *netlink.LinkAttrs) int { return int(a.TSOMaxSegs) }},
 	{"link.gso-max-size", func(a *netlink.LinkAttrs) int { return int(a.GSOMaxSize) }, (*netlink.Handle).LinkSetGSOMaxSize, tsoMax},
 	{"link.gro-max-size", func(a *netlink.LinkAttrs) int { return int(a.GROMaxSize) }, (*netlink.Handle).LinkSetGROMaxSize, groMax},
-	{"link.gso-ipv4-max-size", func(a *netlink.LinkAttrs) int { return int(a.GSOIPv4MaxSize) }, (*netlink.Handle).LinkSetGSOIPv4MaxSize, tsoMax},
-	{"link.gro-ipv4-max-size", func(a *netlink.LinkAttrs) int { return int(a.GROIPv4MaxSize) }, (*netlink.Handle).LinkSetGROIPv4MaxSize, groMax},
+	{"link.gso-ipv4-max-size", func(a *netlink.LinkAttrs) int { return int(a.GSOIPv4MaxSize) }, (*netlink.Handle).LinkSetGSOIPv4MaxSize,
+		tsoMax},
+	{"link.gro-ipv4-max-size", func(a *netlink.LinkAttrs) int { return int(a.GROIPv4MaxSize) }, (*netlink.Handle).LinkSetGROIPv4MaxSize,
+		groMax},
 	{txQueueLen, func(a *netlink.LinkAttrs) int { return a.TxQLen }, (*netlink.Handle).LinkSetTxQLen, unbounded},
 }
 
@@ -163,7 +166,8 @@ func (h *host) keepsIPv6(l netlink.Link, mtu int) error {
 	}
 	for _, a := range addrs {
 		if !a.IP.IsLinkLocalUnicast() { // of those the kernel makes a new one
-			return fmt.Errorf("link.mtu of %s to %d: below %d the kernel takes its IPv6 addresses away (%s), which nobody puts back; if that is meant, remove them first: ip -6 address flush dev %s",
+			return fmt.Errorf("link.mtu of %s to %d: below %d the kernel takes its IPv6 addresses away (%s), which nobody puts back; if that is "+
+				"meant, remove them first: ip -6 address flush dev %s",
 				h.iface, mtu, leastMTU6, a.IP, printable.Word(h.iface))
 		}
 	}

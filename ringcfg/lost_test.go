@@ -201,7 +201,8 @@ func TestNotFound(t *testing.T) {
 	})
 	for range 2 { // it does not lose it by saying so
 		_, err := RestoreAll(background, j, "")
-		if err == nil || !strings.Contains(err.Error(), "the interface that was called "+e.Interface) || !strings.Contains(err.Error(), "tune journal --forget") {
+		if err == nil || !strings.Contains(err.Error(), "the interface that was called "+e.Interface) || !strings.Contains(err.Error(),
+			"tune journal --forget") {
 			t.Errorf("restore: %v", err)
 		}
 	}
@@ -213,7 +214,8 @@ func TestNotFound(t *testing.T) {
 		return err
 	})
 	all, err := Journaled(j)
-	if err != nil || len(all) != 1 || all[0].Interface != e.Interface || len(all[0].Changes) != 1 || all[0].Changes[0] != (Change{"link.mtu", "1500", "4148"}) {
+	if err != nil || len(all) != 1 || all[0].Interface != e.Interface || len(all[0].Changes) != 1 ||
+		all[0].Changes[0] != (Change{"link.mtu", "1500", "4148"}) {
 		t.Fatalf("pending: %+v, %v", all, err)
 	}
 	if err := Forget(j, "../"+all[0].Name); fault.Of(err) != fault.Usage {
@@ -241,7 +243,8 @@ func TestHostOutlivesNamespace(t *testing.T) {
 	e := &p.RX
 	j := Journal(t.TempDir())
 	in(t, e, func() error {
-		abandon(t, e, j, true, map[string]string{"mtu": "4148", "sysctl.net.ipv4.tcp_rmem": "4096 8192 16384", "sysctl.net.core.optmem_max": "163841"})
+		abandon(t, e, j, true, map[string]string{"mtu": "4148", "sysctl.net.ipv4.tcp_rmem": "4096 8192 16384",
+			"sysctl.net.core.optmem_max": "163841"})
 		return nil
 	})
 	if now, _ := readFile(file); now != "163841" {
@@ -298,7 +301,8 @@ func TestMixedChange(t *testing.T) {
 		}
 		s.h.initial.Close() // as where processes of others cannot be looked at
 		s.h.initial = netns.None()
-		if _, err := s.apply(background, Want{Interface: e.Interface, Settings: map[string]string{"sysctl.net.ipv4.tcp_rmem": "4096 8192 16384", "sysctl.vm.stat_interval": "7"}}); err != nil {
+		if _, err := s.apply(background, Want{Interface: e.Interface, Settings: map[string]string{"sysctl.net.ipv4.tcp_rmem": "4096 8192 16384",
+			"sysctl.vm.stat_interval": "7"}}); err != nil {
 			return err
 		}
 		return s.close()
@@ -386,7 +390,8 @@ func TestDamaged(t *testing.T) {
 				if err != nil || len(all) != 1 || all[0].Damage == nil {
 					t.Fatalf("pending: %+v, %v", all, err)
 				}
-				if of := all[0].Of(); of != e.Interface && !strings.HasPrefix(of, fmt.Sprintf("interface number %d of ", link(t, e.Interface).Attrs().Index)) {
+				if of := all[0].Of(); of != e.Interface && !strings.HasPrefix(of, fmt.Sprintf("interface number %d of ",
+					link(t, e.Interface).Attrs().Index)) {
 					t.Errorf("it is said to be of %s", of)
 				}
 				if err := Forget(j, all[0].Name); err != nil {
@@ -498,7 +503,8 @@ func TestFullDisk(t *testing.T) {
 	before := state(t, e)
 	dir, fill, free := full(t)
 	j := Journal(dir)
-	want := Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on", "tso": "off", "tx-usecs": "33", "channels.rx": "1", "threaded": "on", "sysctl.net.ipv4.tcp_sack": "0"}}
+	want := Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "gro": "on", "tso": "off", "tx-usecs": "33",
+		"channels.rx": "1", "threaded": "on", "sysctl.net.ipv4.tcp_sack": "0"}}
 	in(t, e, func() error {
 		now, err := Snapshot(e.Interface)
 		if err != nil {
@@ -589,7 +595,8 @@ func TestStuckOrder(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if done, err := RestoreAll(background, j, ""); err == nil || !strings.Contains(err.Error(), e.Interface+": could not put back: link.mtu") || len(done.Drift) > 0 {
+	if done, err := RestoreAll(background, j, ""); err == nil || !strings.Contains(err.Error(),
+		e.Interface+": could not put back: link.mtu") || len(done.Drift) > 0 {
 		t.Errorf("restore: %+v, %v", done, err)
 	}
 	all, err := Journaled(j)
@@ -669,7 +676,8 @@ func TestMovedMeanwhile(t *testing.T) {
 		if err := netlink.LinkDel(link(t, "v0")); err != nil {
 			return err
 		}
-		if _, err := undo(background); err == nil || !strings.Contains(err.Error(), "the interface that was called v0") || !strings.Contains(err.Error(), "--forget") {
+		if _, err := undo(background); err == nil || !strings.Contains(err.Error(), "the interface that was called v0") ||
+			!strings.Contains(err.Error(), "--forget") {
 			t.Errorf("undo with the interface deleted: %v", err)
 		}
 		return nil

@@ -35,7 +35,8 @@ var napiFiles = map[string]string{
 const threaded = "napi.threaded"
 
 // threadedNames are in the order of the kernel's numbers, NETDEV_NAPI_THREADED_*.
-var threadedNames = []string{abi.NETDEV_NAPI_THREADED_DISABLED: "off", abi.NETDEV_NAPI_THREADED_ENABLED: "on", abi.NETDEV_NAPI_THREADED_BUSY_POLL: "busy-poll"}
+var threadedNames = []string{abi.NETDEV_NAPI_THREADED_DISABLED: "off", abi.NETDEV_NAPI_THREADED_ENABLED: "on",
+	abi.NETDEV_NAPI_THREADED_BUSY_POLL: "busy-poll"}
 
 // threadedName is the name of a kernel's number; one that has none stays.
 func threadedName(v string) string {

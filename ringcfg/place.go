@@ -125,7 +125,8 @@ func blocked(path string) error {
 		switch err := unix.Access(what, unix.W_OK); {
 		case errors.Is(err, fs.ErrNotExist): // its process has just ended
 		case err != nil:
-			return fmt.Errorf("the journal %s holds what is to be put back, and cannot be worked on: %s: %w (make it writable, and run zcbench tune restore)", path, what, err)
+			return fmt.Errorf("the journal %s holds what is to be put back, and cannot be worked on: %s: %w (make it writable, and run zcbench "+
+				"tune restore)", path, what, err)
 		}
 	}
 	return nil

@@ -60,19 +60,24 @@ func TestDir(t *testing.T) {
 			mkdir(t, at(top, "a"), 0o700, 0)
 			return link(t, "./a", at(top, "b"))
 		}, ""},
-		"a stranger's":    {func(t *testing.T, top string) string { return mkdir(t, at(top, "a"), 0o700, stranger) }, "/a belongs to user 54321"},
-		"in a stranger's": {func(t *testing.T, top string) string { return at(mkdir(t, at(top, "a"), 0o755, stranger), "b") }, "/a belongs to user 54321"},
+		"a stranger's": {func(t *testing.T, top string) string { return mkdir(t, at(top, "a"), 0o700, stranger) }, "/a belongs to user 54321"},
+		"in a stranger's": {func(t *testing.T, top string) string { return at(mkdir(t, at(top, "a"), 0o755, stranger), "b") },
+			"/a belongs to user 54321"},
 		"in a stranger's sticky": {func(t *testing.T, top string) string {
 			return at(mkdir(t, at(top, "a"), 0o777|os.ModeSticky, stranger), "b")
 		}, "/a belongs to user 54321"},
-		"open to all":        {func(t *testing.T, top string) string { return mkdir(t, at(top, "a"), 0o777, 0) }, "/a may be written by others (mode 0777)"},
-		"open to a group":    {func(t *testing.T, top string) string { return mkdir(t, at(top, "a"), 0o770, 0) }, "/a may be written by others (mode 0770)"},
-		"in one open to all": {func(t *testing.T, top string) string { return at(mkdir(t, at(top, "a"), 0o777, 0), "b") }, "/a may be written by others"},
+		"open to all": {func(t *testing.T, top string) string { return mkdir(t, at(top, "a"), 0o777, 0) },
+			"/a may be written by others (mode 0777)"},
+		"open to a group": {func(t *testing.T, top string) string { return mkdir(t, at(top, "a"), 0o770, 0) },
+			"/a may be written by others (mode 0770)"},
+		"in one open to all": {func(t *testing.T, top string) string { return at(mkdir(t, at(top, "a"), 0o777, 0), "b") },
+			"/a may be written by others"},
 		"a link where all may": {func(t *testing.T, top string) string {
 			return link(t, mkdir(t, at(top, "b"), 0o700, 0), at(mkdir(t, at(top, "a"), 0o777|os.ModeSticky, 0), "c"))
 		}, "/a/c is a symbolic link"},
 		"links in a circle": {func(t *testing.T, top string) string { return link(t, "a", at(top, "a")) }, "/a is a symbolic link"},
-		"a file":            {func(t *testing.T, top string) string { os.WriteFile(at(top, "a"), nil, 0o600); return at(top, "a") }, "/a is no directory"},
+		"a file": {func(t *testing.T, top string) string { os.WriteFile(at(top, "a"), nil, 0o600); return at(top, "a") },
+			"/a is no directory"},
 		"in a file": {func(t *testing.T, top string) string {
 			os.WriteFile(at(top, "a"), nil, 0o600)
 			return at(top, "a", "b")
@@ -157,7 +162,8 @@ func TestDirOfUserNamespace(t *testing.T) {
 	if err := os.Chown(own, stranger+1, -1); err != nil {
 		t.Fatal(err)
 	}
-	if got := asStranger(t, tmp); !strings.Contains(got, own+" belongs to user 65534, not to this one; point XDG_RUNTIME_DIR at a directory of your own") {
+	if got := asStranger(t, tmp); !strings.Contains(got, own+" belongs to user 65534, not to this one; point XDG_RUNTIME_DIR at a directory "+
+		"of your own") {
 		t.Errorf("a stranger's: %s", got)
 	}
 }
@@ -201,11 +207,15 @@ func TestMayBeSet(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, key := range []string{"kernel.core_pattern", "kernel.modprobe", "kernel.hotplug", "net.core.bpf_jit_harden", "fs.suid_dumpable", "vm.mmap_min_addr",
+	for _, key := range []string{"kernel.core_pattern", "kernel.modprobe", "kernel.hotplug", "net.core.bpf_jit_harden", "fs.suid_dumpable",
+		"vm.mmap_min_addr",
 		"kernel.randomize_va_space", "net/../kernel/core_pattern", "net.ipv4.x/../../../kernel/core_pattern", "kernel.sched_/../core_pattern", "",
-		"net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.eth1.mtu", "net.ipv4.conf.all.rp_filter",
-		"net.ipv4.ip_unprivileged_port_start", "net.ipv4.icmp_echo_ignore_all", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_fastopen_key", "net.core.default_qdisc",
-		"net.core.warnings", "net.ipv4.tcp_available_congestion_control", "net.mptcp.enabled", "vm.dirty_bytes", "vm.dirty_ratio", "kernel.watchdog", "kernel.sched_domain"} {
+		"net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding", "net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.eth1.mtu",
+		"net.ipv4.conf.all.rp_filter",
+		"net.ipv4.ip_unprivileged_port_start", "net.ipv4.icmp_echo_ignore_all", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_fastopen_key",
+		"net.core.default_qdisc",
+		"net.core.warnings", "net.ipv4.tcp_available_congestion_control", "net.mptcp.enabled", "vm.dirty_bytes", "vm.dirty_ratio",
+		"kernel.watchdog", "kernel.sched_domain"} {
 		if err := mayBeSet(key); err == nil {
 			t.Errorf("%q may be set", key)
 		}
@@ -273,7 +283,8 @@ func TestReadOnlyPlace(t *testing.T) {
 		_, one := Restore(background, e.Interface, "", 0)
 		_, every := RestoreAll(background, "", "")
 		_, called := RestoreAll(background, "", e.Interface)
-		for what, err := range map[string]error{"restore": one, "restore all": every, "restore a name": called, "apply": apply("9000"), "forget": Forget("", all[0].Name)} {
+		for what, err := range map[string]error{"restore": one, "restore all": every, "restore a name": called, "apply": apply("9000"),
+			"forget": Forget("", all[0].Name)} {
 			if !errors.Is(err, unix.EROFS) || !strings.Contains(err.Error(), says) {
 				t.Errorf("%s: %v, want %s", what, err, says)
 			}
@@ -355,7 +366,8 @@ func TestOtherPlaces(t *testing.T) {
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
-		if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o777|os.ModeSticky), os.Symlink(runDir, dir), os.Lchown(dir, stranger, -1)); err != nil {
+		if err := errors.Join(os.Chmod(filepath.Dir(dir), 0o777|os.ModeSticky), os.Symlink(runDir, dir),
+			os.Lchown(dir, stranger, -1)); err != nil {
 			return err
 		}
 		_, err := Journaled("")

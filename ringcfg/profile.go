@@ -66,7 +66,8 @@ func LoadProfile(name string) (Profile, error) {
 	} else if strings.ContainsAny(name, "/.") {
 		b, err = bounded.ReadFile(name, bounded.Small)
 	} else {
-		return Profile{}, usage("no profile is called %q; there are %s, and yours by a path such as ./mine.yaml", name, strings.Join(Profiles(), ", "))
+		return Profile{}, usage("no profile is called %q; there are %s, and yours by a path such as ./mine.yaml", name,
+			strings.Join(Profiles(), ", "))
 	}
 	if err != nil {
 		return Profile{}, usage("read the profile: %w", err)

@@ -23,7 +23,8 @@ func TestProfiles(t *testing.T) {
 	if commented, err := parseProfile([]byte("settings:\n  mtu: 4148 # a page\n")); err != nil || commented.Settings["mtu"] != "4148" {
 		t.Errorf("with a comment: %+v, %v", commented, err)
 	}
-	if err != nil || p.Settings["mtu"] != "4148" || p.Settings["gro"] != "on" || p.Settings["sysctl.net.ipv4.tcp_rmem"] != "4096 87380 536870912" {
+	if err != nil || p.Settings["mtu"] != "4148" || p.Settings["gro"] != "on" ||
+		p.Settings["sysctl.net.ipv4.tcp_rmem"] != "4096 87380 536870912" {
 		t.Errorf("netdev-0x19: %+v, %v", p, err)
 	}
 	for _, c := range []struct{ text, err string }{

@@ -16,7 +16,8 @@ func TestRefusedFiles(t *testing.T) {
 	names := map[string]string{
 		"smt.control": cpu + "smt/control", "cpu.turbo": cpu + "cpufreq/boost", "cpu.0.governor": cpu + "cpu0/cpufreq/scaling_governor",
 		"cpu.0.idle-C6": cpu + "cpu0/cpuidle/state1/disable", "cpu.dma-latency": "dev/cpu_dma_latency",
-		"hugepages.node0.2048kB": "sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "udmabuf.list-limit": "sys/module/udmabuf/parameters/list_limit",
+		"hugepages.node0.2048kB": "sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages",
+		"udmabuf.list-limit":     "sys/module/udmabuf/parameters/list_limit",
 	}
 	files := map[string]string{cpu + "cpu0/cpuidle/state1/name": "C6\n"}
 	for _, path := range names {
@@ -35,7 +36,8 @@ func TestRefusedFiles(t *testing.T) {
 		if err := os.Chmod(filepath.Join(h.root, path), 0o444); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.refusal(r, false); fault.Of(err) != fault.Unsupported || err != nil && err.Error() != name+": "+errNoWriter.Error() && os.Getuid() == 0 {
+		if _, err := h.refusal(r, false); fault.Of(err) != fault.Unsupported || err != nil && err.Error() != name+": "+errNoWriter.Error() &&
+			os.Getuid() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
 		r.optional[name] = true
@@ -60,7 +62,8 @@ func TestRefusedGovernor(t *testing.T) {
 func TestPlanRefused(t *testing.T) {
 	p := pair(t)
 	e := &p.RX
-	w := Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "channels.rx": "4000"}, Optional: map[string]string{"channels.tx": "4000"}}
+	w := Want{Interface: e.Interface, Settings: map[string]string{"mtu": "4148", "channels.rx": "4000"},
+		Optional: map[string]string{"channels.tx": "4000"}}
 	in(t, e, func() error {
 		plan, err := Plan(w)
 		if err != nil {
@@ -103,7 +106,8 @@ func TestRefusalThatFails(t *testing.T) {
 		r := resolved{set: map[string]Settings{f: {name: "1"}}, optional: map[string]bool{}}
 		for _, optional := range []bool{false, true} {
 			r.optional[name] = optional
-			if skipped, err := h.refusal(r, false); err == nil || fault.Of(err) != fault.Failed || !strings.HasPrefix(err.Error(), name+": enter a network namespace: ") {
+			if skipped, err := h.refusal(r, false); err == nil || fault.Of(err) != fault.Failed || !strings.HasPrefix(err.Error(),
+				name+": enter a network namespace: ") {
 				t.Errorf("%s, optional %t: %v of kind %s, skipped %v", name, optional, err, fault.Of(err), skipped)
 			}
 		}

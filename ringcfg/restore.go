@@ -360,11 +360,13 @@ func (s *session) findDevice(c *change) (h *host, gone string, err error) {
 		ns.Close()
 	} else if name, ok := findLike(c); ok {
 		return nil, "", fmt.Errorf("interface %s is gone with its network namespace, or is %s now, which has the settings that were made (%s): "+
-			"if it is, put them back by hand; then, or if it is not: zcbench tune journal --forget %s", tx.Interface, name, strings.Join(c.Set.names(), ", "), filepath.Base(s.path))
+			"if it is, put them back by hand; then, or if it is not: zcbench tune journal --forget %s", tx.Interface, name,
+			strings.Join(c.Set.names(), ", "), filepath.Base(s.path))
 	} else if tx.Identity.Bus == "" {
 		return nil, fmt.Sprintf("interface %s is gone with its network namespace, and its settings with it", tx.Interface), nil
 	}
-	return nil, "", fmt.Errorf("the interface that was called %s (%s) is in no network namespace that can be seen here, and its settings are not put back: "+
+	return nil, "", fmt.Errorf("the interface that was called %s (%s) is in no network namespace that can be seen here, and its settings "+
+		"are not put back: "+
 		"bring it back and run zcbench tune restore; or, if it is gone for good: zcbench tune journal --forget %s",
 		tx.Interface, strings.Trim(tx.Identity.MAC+" "+tx.Identity.Bus, " "), filepath.Base(s.path))
 }

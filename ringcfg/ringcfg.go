@@ -73,7 +73,8 @@ type Drift struct {
 
 // String tells the drift in a sentence.
 func (d Drift) String() string {
-	return fmt.Sprintf("%s: %s was %q before zcbench set %q, and is %q now: somebody else changed it, so it is left as it is; if nobody wants that, set %q by hand",
+	return fmt.Sprintf("%s: %s was %q before zcbench set %q, and is %q now: somebody else changed it, so it is left as it is; if nobody "+
+		"wants that, set %q by hand",
 		cmp.Or(d.Interface, "the host"), d.Name, d.Was, d.Set, d.Is, d.Was)
 }
 
@@ -270,7 +271,8 @@ func (h *host) resolve(w Want, now Settings) (resolved, error) {
 		}
 	}
 	if h.wantsGRO() && r.set["ring"][headerSplit] == "on" && !r.optional[headerSplit] && h.fixed[hwGRO] == "off" {
-		return r, unsupported("tcp-data-split: driver %s splits headers only with %s, which this NIC does not have (ethtool -k shows it fixed)", h.driver, hwGRO)
+		return r, unsupported("tcp-data-split: driver %s splits headers only with %s, which this NIC does not have (ethtool -k shows it fixed)",
+			h.driver, hwGRO)
 	}
 	if len(lacking) > 0 && h.iface == "" {
 		if f, _, err := familyOf(Names(lacking[0])[0]); err == nil && f.group == device {
@@ -315,7 +317,8 @@ func (h *host) lacks(names []string) string {
 		return strings.Join(all, "; ")
 	}
 	if key, ok := sysctlKey(absent[0]); ok && strings.HasPrefix(key, "net.") && h.ns.IsOpen() && h.hidden() {
-		all = append([]string{fmt.Sprintf("%s: not in this network namespace: it is the whole host's, if this kernel has it, and can be set only in the host's own", strings.Join(absent, ", "))}, all...)
+		all = append([]string{fmt.Sprintf("%s: not in this network namespace: it is the whole host's, if this kernel has it, and can be set "+
+			"only in the host's own", strings.Join(absent, ", "))}, all...)
 	} else {
 		all = append([]string{fmt.Sprintf("%s: not supported by %s", strings.Join(absent, ", "), h.owner(absent[0]))}, all...)
 	}
@@ -711,7 +714,8 @@ func (s *session) hold(r resolved, skipped *[]string) error {
 		case now[name] == value:
 			s.wanted[name] = value
 		case !r.optional[name]:
-			return fmt.Errorf("%s: was set to %q, and is %q since other settings changed: this driver does not have them together", name, value, now[name])
+			return fmt.Errorf("%s: was set to %q, and is %q since other settings changed: this driver does not have them together", name, value,
+				now[name])
 		case !slices.ContainsFunc(*skipped, func(text string) bool { return strings.HasPrefix(text, name+" (") }):
 			*skipped = append(*skipped, fmt.Sprintf("%s (was set to %q, and is %q since other settings changed)", name, value, now[name]))
 		}

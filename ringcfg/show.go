@@ -78,7 +78,8 @@ func ShowFrom(from *answers.Source, iface string) (View, error) {
 		return View{}, err
 	}
 	defer h.close()
-	v := View{Interface: iface, Driver: h.driver, Limits: ethtool.Values{}, Concerns: []Concern{}, Queues: []QueueView{}, PagePools: []PoolView{}}
+	v := View{Interface: iface, Driver: h.driver, Limits: ethtool.Values{}, Concerns: []Concern{}, Queues: []QueueView{},
+		PagePools: []PoolView{}}
 	if v.Settings, err = h.all(); err != nil {
 		return View{}, err
 	}
@@ -246,17 +247,23 @@ func concernsOfNIC(v View) []Concern {
 		// What moves in memory has no headers to split, and whole large segments
 		// cross it, whatever its GRO and MTU.
 		nic := !v.InMemory
-		add(nic && s["ring.tcp-data-split"] == "", "ring.tcp-data-split", "this driver cannot split headers: devmem and zcrx cannot bind its queues")
-		add(is("ring.tcp-data-split", "off") || is("ring.tcp-data-split", "auto"), "ring.tcp-data-split", "devmem and zcrx bind a queue only when it is on")
-		add(s["ring.hds-thresh"] != "" && !is("ring.hds-thresh", "0"), "ring.hds-thresh", "payload below it stays with the header and is copied; devmem wants 0")
+		add(nic && s["ring.tcp-data-split"] == "", "ring.tcp-data-split", "this driver cannot split headers: devmem and zcrx cannot bind its "+
+			"queues")
+		add(is("ring.tcp-data-split", "off") || is("ring.tcp-data-split", "auto"), "ring.tcp-data-split",
+			"devmem and zcrx bind a queue only when it is on")
+		add(s["ring.hds-thresh"] != "" && !is("ring.hds-thresh", "0"), "ring.hds-thresh",
+			"payload below it stays with the header and is copied; devmem wants 0")
 		add(is("feature.rx-ntuple-filter", "off"), "feature.rx-ntuple-filter", "without flow rules no flow can be sent to a bound queue")
 		add(is("feature.rx-lro", "on"), "feature.rx-lro", "LRO loses the bounds of segments: payload does not stay in whole pages")
 		add(nic && is("feature.rx-gro", "off"), "feature.rx-gro", "every segment goes through the stack by itself")
 		add(is("feature.tx-tcp-segmentation", "off"), "feature.tx-tcp-segmentation", "the CPU cuts segments, reading each header")
-		add(is("feature.tx-scatter-gather", "off"), "feature.tx-scatter-gather", "without it every zero-copy send is copied into one buffer, and the kernel does not report that")
+		add(is("feature.tx-scatter-gather", "off"), "feature.tx-scatter-gather", "without it every zero-copy send is copied into one buffer, "+
+			"and the kernel does not report that")
 		add(is("feature.rx-checksum", "off"), "feature.rx-checksum", "the CPU reads all payload to check it")
-		add(nic && s["link.mtu"] == "1500", "link.mtu", "a payload of 1448 bytes fills no page: TCP_ZEROCOPY_RECEIVE maps whole pages only (4148 gives 4096)")
-		add(s.below("ring.rx", 1024) && v.Limits["ring.rx-max"] >= 1024, "ring.rx", fmt.Sprintf("a short ring overruns at high rates (at most %d here)", v.Limits["ring.rx-max"]))
+		add(nic && s["link.mtu"] == "1500", "link.mtu", "a payload of 1448 bytes fills no page: TCP_ZEROCOPY_RECEIVE maps whole pages only "+
+			"(4148 gives 4096)")
+		add(s.below("ring.rx", 1024) && v.Limits["ring.rx-max"] >= 1024, "ring.rx", fmt.Sprintf("a short ring overruns at high rates (at most "+
+			"%d here)", v.Limits["ring.rx-max"]))
 	}
 	return all
 }
@@ -298,7 +305,8 @@ func concernsOfHost(v View) []Concern {
 	}
 	add(slow > 0, "cpu.*.governor", fmt.Sprintf("%d CPUs change their speed with load: results drift", slow))
 	add(v.SMT == "on", "smt", "two threads share a core: CPU percentages do not add up (zcbench tune apply --set smt=off)")
-	add(v.IRQBalance != 0, "irqbalance", fmt.Sprintf("process %d moves interrupts about while a run goes on (systemctl stop irqbalance)", v.IRQBalance))
+	add(v.IRQBalance != 0, "irqbalance", fmt.Sprintf("process %d moves interrupts about while a run goes on (systemctl stop irqbalance)",
+		v.IRQBalance))
 	huge := ""
 	for name, value := range s {
 		if strings.HasPrefix(name, "hugepages.") && strings.HasSuffix(name, ".2048kB") && value != "0" {
@@ -312,7 +320,8 @@ func concernsOfHost(v View) []Concern {
 // readsSo tells of what is only read.
 func readsSo(v View) (all []Concern) {
 	if v.Settings[headerSplit] == "on" {
-		all = append(all, Concern{headerSplit, "the driver does so; whether it is configured, by which the kernel lets memory be bound, nothing shows: a run configures it"})
+		all = append(all, Concern{headerSplit, "the driver does so; whether it is configured, by which the kernel lets memory be bound, " +
+			"nothing shows: a run configures it"})
 	}
 	for _, name := range v.Settings.names() {
 		switch v.Settings[name] {

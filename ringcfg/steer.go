@@ -41,7 +41,8 @@ func (h *host) forQueues(w Want, now Settings) (Want, error) {
 	}
 	c, err := h.eth.Channels(h.iface)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return w, unsupported("%s of its own and one for other traffic: driver %s of %s has no channels, so it has one queue or does not say", printable.Count(w.Queues, "queue"), h.driver, h.iface)
+		return w, unsupported("%s of its own and one for other traffic: driver %s of %s has no channels, so it has one queue or does not say",
+			printable.Count(w.Queues, "queue"), h.driver, h.iface)
 	}
 	if err != nil {
 		return w, fmt.Errorf("queues for the flows alone: %w", err)
@@ -56,7 +57,8 @@ func (h *host) forQueues(w Want, now Settings) (Want, error) {
 			return w, nil
 		}
 	}
-	return w, unsupported("%s of its own and one for other traffic: driver %s of %s has at most %d receive queues", printable.Count(w.Queues, "queue"), h.driver, h.iface, max(c["combined-max"], c["rx-max"]))
+	return w, unsupported("%s of its own and one for other traffic: driver %s of %s has at most %d receive queues", printable.Count(w.Queues,
+		"queue"), h.driver, h.iface, max(c["combined-max"], c["rx-max"]))
 }
 
 // steer chooses the queues, keeps all other traffic off them, and sends the

@@ -66,11 +66,13 @@ func TestSteering(t *testing.T) {
 			steered{rss: Settings{"rss.table": "0 1 2 0 0 1 2 1"}, flows: Settings{rule + " dst-port 5302": "queue 3"}}},
 		{"a table that is away already", []uint32{3}, Settings{"rss.table": "0 0 0 0"}, nil,
 			steered{rss: Settings{"rss.table": "0 0 0 0"}, flows: Settings{}}},
-		{"three flows on two queues", []uint32{2, 3}, Settings{"rss.table": "0 1 2 3"}, []ethtool.Match{flow(5302, 1), flow(5302, 2), flow(5302, 3)},
+		{"three flows on two queues", []uint32{2, 3}, Settings{"rss.table": "0 1 2 3"}, []ethtool.Match{flow(5302, 1), flow(5302, 2),
+			flow(5302, 3)},
 			steered{rss: Settings{"rss.table": "0 1 0 1"}, flows: Settings{rule + " src-port 1 dst-port 5302": "queue 2",
 				rule + " src-port 2 dst-port 5302": "queue 3", rule + " src-port 3 dst-port 5302": "queue 2"}}},
 		{"one flow on two queues", []uint32{2, 3}, Settings{"rss.table": "0 1 2 3", "rss.context-1": "0 0 0 0"}, []ethtool.Match{flow(5302, 0)},
-			steered{context: 2, rss: Settings{"rss.table": "0 1 0 1", "rss.context-2": "2 3 2 3"}, flows: Settings{rule + " dst-port 5302": "context 2"}}},
+			steered{context: 2, rss: Settings{"rss.table": "0 1 0 1", "rss.context-2": "2 3 2 3"},
+				flows: Settings{rule + " dst-port 5302": "context 2"}}},
 	} {
 		got, err := steering(c.own, nic(4, nil), c.now, c.flows)
 		if err != nil || !reflect.DeepEqual(got, c.want) {
@@ -131,7 +133,8 @@ func TestParseRSS(t *testing.T) {
 
 func TestMask(t *testing.T) {
 	for _, c := range []struct{ list, like, want string }{
-		{"0", "0", "1"}, {"0-1", "0", "3"}, {"1,3-4", "00", "1a"}, {"0,32", "00000000,00000000", "00000001,00000001"}, {"33", "f,ffffffff", "2,00000000"},
+		{"0", "0", "1"}, {"0-1", "0", "3"}, {"1,3-4", "00", "1a"}, {"0,32", "00000000,00000000", "00000001,00000001"}, {"33", "f,ffffffff",
+			"2,00000000"},
 	} {
 		cpus, err := parseList(c.list)
 		if got := mask(cpus, c.like); err != nil || got != c.want {

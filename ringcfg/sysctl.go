@@ -164,7 +164,8 @@ func mayBeSet(key string) error {
 			return fmt.Errorf("sysctl %s is none that zcbench sets; did you mean %q?", key, "sysctl."+known)
 		}
 	}
-	return fmt.Errorf("sysctl %s is none that zcbench sets: those are TCP's and of net.core, kernel and vm what bears on how fast it moves bytes; set it yourself: sysctl -w", key)
+	return fmt.Errorf("sysctl %s is none that zcbench sets: those are TCP's and of net.core, kernel and vm what bears on how fast it moves "+
+		"bytes; set it yourself: sysctl -w", key)
 }
 
 // sysctlKey gives the sysctl that a setting is, if it is one.
@@ -308,7 +309,8 @@ func parseSysctl(_ *host, now Settings, name, value string) (string, error) {
 		}
 		for _, w := range words {
 			if !slices.Contains(strings.Fields(text), w) {
-				return "", fmt.Errorf("%s: %q is none of those that are there: %s (modprobe tcp_%s loads it, if this kernel has it as a module)", name, w, text, w)
+				return "", fmt.Errorf("%s: %q is none of those that are there: %s (modprobe tcp_%s loads it, if this kernel has it as a module)", name,
+					w, text, w)
 			}
 		}
 		return value, nil

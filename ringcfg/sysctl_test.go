@@ -6,8 +6,9 @@ import (
 )
 
 func TestParseSysctl(t *testing.T) {
-	now := Settings{"sysctl.net.ipv4.tcp_rmem": "4096 131072 6291456", "sysctl.net.ipv4.tcp_adv_win_scale": "1", "sysctl.net.core.rps_default_mask": "3",
-		"shared.net.core.rmem_max": "212992", "sysctl.net.ipv4.tcp_congestion_control": "cubic"}
+	now := Settings{"sysctl.net.ipv4.tcp_rmem": "4096 131072 6291456", "sysctl.net.ipv4.tcp_adv_win_scale": "1",
+		"sysctl.net.core.rps_default_mask": "3",
+		"shared.net.core.rmem_max":         "212992", "sysctl.net.ipv4.tcp_congestion_control": "cubic"}
 	loaded, err := readFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
 	if err != nil {
 		t.Fatal(err)

@@ -141,7 +141,8 @@ func (s *session) putBack(ctx context.Context, h *host, f family, want, set Sett
 		for _, g := range order {
 			part := Settings{}
 			for name, value := range want {
-				if strings.HasPrefix(name, g.name+".") && (!reads(now[name], value) || now[name] != value && round == 0) && (now[name] != "" || removable(name)) {
+				if strings.HasPrefix(name, g.name+".") && (!reads(now[name], value) || now[name] != value && round == 0) &&
+					(now[name] != "" || removable(name)) {
 					part[name] = value
 				}
 			}

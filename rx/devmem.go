@@ -71,10 +71,13 @@ func (devmemEngine) Options() []endpoint.Option {
 	return append(endpoint.MemoryOptions("64M", "bytes of the dma-buf that all queues share"),
 		endpoint.Option{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
 		endpoint.Option{Name: "queues", Default: "1", Min: 1, Max: 64, Doc: "hardware queues"},
-		endpoint.Option{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer within the dma-buf, a power of two; 0 is a page (others: Linux 7.3, a NIC that can, and memory contiguous over as much: --mem hugepages)"},
-		endpoint.Option{Name: "token-batch", Default: "1024", Min: 1, Max: abi.MAX_DONTNEED_FRAGS, Doc: "frags to recycle in one call (SO_DEVMEM_DONTNEED), as ranges where their tokens are consecutive; at most an eighth of the dma-buf over all flows"},
+		endpoint.Option{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer within the dma-buf, a power " +
+			"of two; 0 is a page (others: Linux 7.3, a NIC that can, and memory contiguous over as much: --mem hugepages)"},
+		endpoint.Option{Name: "token-batch", Default: "1024", Min: 1, Max: abi.MAX_DONTNEED_FRAGS, Doc: "frags to recycle in one call " +
+			"(SO_DEVMEM_DONTNEED), as ranges where their tokens are consecutive; at most an eighth of the dma-buf over all flows"},
 		endpoint.Option{Name: "read", Default: "64M", Min: 4096, Max: 1 << 30, Doc: "bytes to ask for in one recvmsg, whatever --length is"},
-		endpoint.Option{Name: "frags", Default: "0", Min: 0, Max: 1 << 20, Doc: "frags that one recvmsg has room to name in control messages; 0 is one for each buffer that the dma-buf has"},
+		endpoint.Option{Name: "frags", Default: "0", Min: 0, Max: 1 << 20, Doc: "frags that one recvmsg has room to name in control messages; " +
+			"0 is one for each buffer that the dma-buf has"},
 	)
 }
 
@@ -112,7 +115,8 @@ func probeBinding(from *answers.Source, iface string) feature.Verdict {
 	case errors.Is(err, errNoQueueAPI):
 		return feature.Impossible(iface+" cannot bind a dma-buf: "+err.Error(), queueAPI)
 	case errors.Is(err, unix.EOPNOTSUPP):
-		return feature.Impossible(iface+" cannot bind a dma-buf: "+err.Error(), "a kernel with CONFIG_NET_DEVMEM, and a NIC that does DMA by itself")
+		return feature.Impossible(iface+" cannot bind a dma-buf: "+err.Error(), "a kernel with CONFIG_NET_DEVMEM, and a NIC that does DMA by "+
+			"itself")
 	case errors.Is(err, unix.EPERM):
 		return feature.Impossible("needs CAP_NET_ADMIN", "run as root")
 	case err != nil:
@@ -167,7 +171,8 @@ func (e devmemEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	if err := checkBufLen(bufLen); err != nil {
 		return nil, err
 	}
-	s := &devmemSession{bufLen: bufLen, asked: p.Window, flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"), batch: o.Int("token-batch"),
+	s := &devmemSession{bufLen: bufLen, asked: p.Window, flows: p.Flows, iface: *i, read: o.Int("read"), frags: o.Int("frags"),
+		batch:  o.Int("token-batch"),
 		bursts: make([]burst, p.Flows)}
 	if s.queues = p.Queues; len(s.queues) == 0 {
 		for k := range o.Int("queues") {
@@ -238,7 +243,8 @@ func (s *devmemSession) open(o endpoint.Values, validate bool) error {
 		if s.bufLen > 0 {
 			what, cure = fmt.Sprintf("pieces of %d bytes", s.bufLen), "--mem hugepages:SIZE, or a smaller --rx-buf-len"
 		}
-		return fault.Errorf(fault.Failed, "a dma-buf of %d %s is too small for %d flows: it must have %d for each (%s)", pieces, what, s.flows, least, cure)
+		return fault.Errorf(fault.Failed, "a dma-buf of %d %s is too small for %d flows: it must have %d for each (%s)", pieces, what, s.flows,
+			least, cure)
 	}
 	if s.frags == 0 {
 		s.frags = pieces
@@ -388,14 +394,16 @@ func (s *devmemSession) End() (map[string]float64, []string, error) {
 	}
 	var warnings []string
 	if n := c[poolEmpty]; n > 0 {
-		warnings = append(warnings, caveat.Warn(caveat.BuffersEmpty, "rx: the dma-buf was empty %.0f times when the NIC wanted a buffer: it needs more than %d KiB (--mem udmabuf:SIZE)", n, s.buffer.Size()>>10))
+		warnings = append(warnings, caveat.Warn(caveat.BuffersEmpty, "rx: the dma-buf was empty %.0f times when the NIC wanted a buffer: it "+
+			"needs more than %d KiB (--mem udmabuf:SIZE)", n, s.buffer.Size()>>10))
 	}
 	if held := s.held.Load(); held > 0 {
 		cure := "a larger dma-buf allows more (--mem udmabuf:SIZE)"
 		if held < int64(s.window) {
 			cure = fmt.Sprintf("its share is %d bytes, and net.core.rmem_max allows no more than half of what was had", s.window)
 		}
-		warnings = append(warnings, caveat.Warn(caveat.BuffersHeld, "rx: receive buffers were held to %d bytes of memory a flow, at most half of the flow's share of the dma-buf: %s", held, cure))
+		warnings = append(warnings, caveat.Warn(caveat.BuffersHeld, "rx: receive buffers were held to %d bytes of memory a flow, at most half "+
+			"of the flow's share of the dma-buf: %s", held, cure))
 	}
 	return c, warnings, s.bound()
 }
@@ -546,7 +554,8 @@ func (w *devmemWorker) deliver(c endpoint.Conn, n int, control, linear []byte) e
 			continue
 		}
 		if f.DmabufID != w.binding || f.FragOffset > uint64(len(w.mem)) || size > len(w.mem)-int(f.FragOffset) {
-			return fmt.Errorf("the kernel names %d bytes at %#x of binding %d; ours is %d, of %d bytes", size, f.FragOffset, f.DmabufID, w.binding, len(w.mem))
+			return fmt.Errorf("the kernel names %d bytes at %#x of binding %d; ours is %d, of %d bytes", size, f.FragOffset, f.DmabufID, w.binding,
+				len(w.mem))
 		}
 		c.Consume(w.mem[f.FragOffset : f.FragOffset+uint64(size)])
 		direct += size

@@ -82,7 +82,8 @@ func TestLabDevmem(t *testing.T) {
 				}
 				var all []one
 				for _, v6 := range []bool{false, true} {
-					all = append(all, one{tx.Devmem(), rx.Devmem(), v6}, one{tx.Devmem(), rx.Baseline(), v6}, one{tx.Baseline(), rx.Devmem(), v6}, one{tx.Baseline(), rx.Baseline(), v6})
+					all = append(all, one{tx.Devmem(), rx.Devmem(), v6}, one{tx.Devmem(), rx.Baseline(), v6}, one{tx.Baseline(), rx.Devmem(), v6},
+						one{tx.Baseline(), rx.Baseline(), v6})
 				}
 				for _, c := range some.Of(t, 3, all) {
 					t.Run(fmt.Sprintf("%s-%s-v6=%v", c.tx.Name(), c.rx.Name(), c.v6), func(t *testing.T) {
@@ -102,7 +103,8 @@ func TestLabDevmem(t *testing.T) {
 						ends.Close(t)
 						copied := func(c *endpoint.Counters) uint64 { return c.Copied.Load() }
 						if k := testutil.Sum(out.RX, copied); into && k != 0 {
-							t.Errorf("%d bytes missed the dma-buf: %d beside it, %d by other queues", k, counter(t, c.rx, out.RX, "linear_bytes"), counter(t, c.rx, out.RX, "plain_bytes"))
+							t.Errorf("%d bytes missed the dma-buf: %d beside it, %d by other queues", k, counter(t, c.rx, out.RX, "linear_bytes"),
+								counter(t, c.rx, out.RX, "plain_bytes"))
 						}
 						if k := testutil.Sum(out.TX, copied); from && k != 0 {
 							t.Errorf("%d bytes sent were copied", k)
@@ -126,14 +128,16 @@ func TestLabDevmemTokens(t *testing.T) {
 	queues := testutil.Tune(t, pair, 1, 1, nil)
 	calls := map[string]float64{}
 	for _, batch := range []string{"1", "128", "1024"} {
-		ends := testutil.OpenEnds(t, pair, tx.Devmem(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"token-batch": batch}), labParams(1))
+		ends := testutil.OpenEnds(t, pair, tx.Devmem(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"token-batch": batch}),
+			labParams(1))
 		out := ends.Carry(t, false, 64<<20)
 		ends.Close(t)
 		whole(t, out)
 		e := rx.Devmem()
 		gib := float64(testutil.Bytes(out.RX[0])) / (1 << 30)
 		calls[batch] = float64(counter(t, e, out.RX, "setsockopt")) / gib
-		t.Logf("token-batch %s: %.0f setsockopt and %.0f recvmsg for each GiB, %d tokens in %d ranges, %d calls freed in part", batch, calls[batch], float64(counter(t, e, out.RX, "recvmsg"))/gib,
+		t.Logf("token-batch %s: %.0f setsockopt and %.0f recvmsg for each GiB, %d tokens in %d ranges, %d calls freed in part", batch,
+			calls[batch], float64(counter(t, e, out.RX, "recvmsg"))/gib,
 			counter(t, e, out.RX, "tokens"), counter(t, e, out.RX, "token_ranges"), counter(t, e, out.RX, "partial_frees"))
 	}
 	if calls["1024"] > calls["1"]/4 {
@@ -150,7 +154,8 @@ func TestLabDevmemBuffers(t *testing.T) {
 	tokens := map[string]float64{}
 	for _, size := range []string{"4K", "32K"} {
 		awaitHugePages(t, 16)
-		ends := testutil.OpenEnds(t, pair, tx.Devmem(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"rx-buf-len": size, "mem": "hugepages", "mem-size": "32M"}), labParams(2))
+		ends := testutil.OpenEnds(t, pair, tx.Devmem(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"rx-buf-len": size,
+			"mem": "hugepages", "mem-size": "32M"}), labParams(2))
 		out := ends.Carry(t, false, 16<<20)
 		ends.Close(t)
 		whole(t, out)
@@ -170,7 +175,8 @@ func TestLabDevmemBuffers(t *testing.T) {
 func TestLabDevmemControl(t *testing.T) {
 	pair := testutil.Lab(t)
 	queues := testutil.Tune(t, pair, 1, 1, nil)
-	ends := testutil.OpenEnds(t, pair, tx.Devmem(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"frags": "1", "read": "4096"}), labParams(1))
+	ends := testutil.OpenEnds(t, pair, tx.Devmem(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"frags": "1", "read": "4096"}),
+		labParams(1))
 	out := ends.Carry(t, false, 8<<20)
 	ends.Close(t)
 	whole(t, out)
@@ -191,7 +197,8 @@ func TestLabDevmemStarved(t *testing.T) {
 		t.Run(fmt.Sprintf("%d-loss-%s", c.flows, c.loss), func(t *testing.T) {
 			lose(t, c.loss)
 			queues := testutil.Tune(t, pair, 1, c.flows, nil)
-			ends := testutil.OpenEnds(t, pair, tx.Baseline(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"mem-size": "1M"}), labParams(c.flows))
+			ends := testutil.OpenEnds(t, pair, tx.Baseline(), rx.Devmem(), nil, queueOptions(queues, map[string]string{"mem-size": "1M"}),
+				labParams(c.flows))
 			seen := ends.RX.(endpoint.Observer)
 			if err := seen.Begin(); err != nil {
 				t.Fatal(err)
@@ -275,7 +282,8 @@ func TestLabDevmemIovecs(t *testing.T) {
 		length int
 		iovecs string
 	}{{4096, "1024"}, {1000, "100"}, {100001, "7"}, {1 << 20, "16"}} {
-		p := endpoint.Params{Flows: 1, Length: c.length, Validate: true, Pattern: endpoint.Pattern{Seed: 2, Period: c.length * (1 + 300000/c.length)}}
+		p := endpoint.Params{Flows: 1, Length: c.length, Validate: true, Pattern: endpoint.Pattern{Seed: 2,
+			Period: c.length * (1 + 300000/c.length)}}
 		ends := testutil.OpenEnds(t, pair, tx.Devmem(), rx.Baseline(), map[string]string{"iovecs": c.iovecs}, nil, p)
 		out := ends.Carry(t, false, 16<<20)
 		ends.Close(t)

@@ -28,8 +28,10 @@ func TestTokens(t *testing.T) {
 	}{
 		{"none", 1024, nil, nil, -1},
 		{"consecutive", 1024, []uint32{5, 6, 7, 8}, []r{{TokenStart: 5, TokenCount: 4}}, -1},
-		{"gaps", 1024, []uint32{5, 7, 8, 2}, []r{{TokenStart: 5, TokenCount: 1}, {TokenStart: 7, TokenCount: 2}, {TokenStart: 2, TokenCount: 1}}, -1},
-		{"descending", 1024, []uint32{3, 2, 1}, []r{{TokenStart: 3, TokenCount: 1}, {TokenStart: 2, TokenCount: 1}, {TokenStart: 1, TokenCount: 1}}, -1},
+		{"gaps", 1024, []uint32{5, 7, 8, 2}, []r{{TokenStart: 5, TokenCount: 1}, {TokenStart: 7, TokenCount: 2}, {TokenStart: 2, TokenCount: 1}},
+			-1},
+		{"descending", 1024, []uint32{3, 2, 1}, []r{{TokenStart: 3, TokenCount: 1}, {TokenStart: 2, TokenCount: 1},
+			{TokenStart: 1, TokenCount: 1}}, -1},
 		{"one at a time", 1, []uint32{5}, []r{{TokenStart: 5, TokenCount: 1}}, 0},
 		{"limit", 3, []uint32{5, 6, 7}, []r{{TokenStart: 5, TokenCount: 3}}, 2},
 	} {
@@ -177,7 +179,8 @@ func TestDevmemDeliver(t *testing.T) {
 			continue
 		}
 		n := conn.Counters
-		if err != nil || string(got) != c.want || n.ZeroCopied.Load() != c.direct || n.Copied.Load() != uint64(c.n)-c.direct || w.tokens.held != c.tokens {
+		if err != nil || string(got) != c.want || n.ZeroCopied.Load() != c.direct || n.Copied.Load() != uint64(c.n)-c.direct ||
+			w.tokens.held != c.tokens {
 			t.Errorf("%s: %q, %v; %d zero-copied, %d copied, %d tokens held", c.name, got, err, n.ZeroCopied.Load(), n.Copied.Load(), w.tokens.held)
 		}
 	}
@@ -198,7 +201,8 @@ func TestDevmemPlain(t *testing.T) {
 		out := testutil.Transfer(t, sender{}, plainDevmem{}, p, 50e6)
 		for i, c := range out.RX {
 			if n := c.Copied.Load(); n == 0 || n != out.Checked[i] || n != c.Extra[devmemPlain].Load() || n != testutil.Bytes(out.TX[i]) {
-				t.Errorf("flow %d: %d copied, %d plain, %d right, %d sent", i, n, c.Extra[devmemPlain].Load(), out.Checked[i], testutil.Bytes(out.TX[i]))
+				t.Errorf("flow %d: %d copied, %d plain, %d right, %d sent", i, n, c.Extra[devmemPlain].Load(), out.Checked[i],
+					testutil.Bytes(out.TX[i]))
 			}
 		}
 	}
@@ -243,7 +247,8 @@ func (sendWorker) Close() error { return nil }
 func TestDevmemDoesNotAllocate(t *testing.T) {
 	var control []byte
 	for i := range 500 {
-		control = append(control, piece(unix.SCM_DEVMEM_DMABUF, abi.DmabufCmsg{FragOffset: uint64(i) * 8, FragSize: 8, FragToken: uint32(i), DmabufID: 9})...)
+		control = append(control, piece(unix.SCM_DEVMEM_DMABUF, abi.DmabufCmsg{FragOffset: uint64(i) * 8, FragSize: 8, FragToken: uint32(i),
+			DmabufID: 9})...)
 	}
 	c := endpoint.Conn{FD: -1, Counters: &endpoint.Counters{}, Consume: func([]byte) {}}
 	w := &devmemWorker{mem: make([]byte, 4000), binding: 9, tokens: tokens{limit: 1024}, burst: &burst{}}

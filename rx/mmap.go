@@ -45,15 +45,18 @@ func (mmap) Layout() endpoint.Layout {
 		// recv_skip_hint; calls that gave neither.
 		Extra:    []string{mmapCopybuf: "copybuf_bytes", mmapSkipped: "skip_hint_bytes", mmapEmpty: "empty_calls"},
 		ZeroCopy: true,
-		Copied:   "the kernel maps whole pages and copies what lies beside them: it takes segments of a multiple of 4096 bytes (an MTU of 4148) and a NIC that splits headers off",
+		Copied: "the kernel maps whole pages and copies what lies beside them: it takes segments of a multiple of 4096 bytes (an MTU of " +
+			"4148) and a NIC that splits headers off",
 	}
 }
 
 func (mmap) Options() []endpoint.Option {
 	return []endpoint.Option{
-		{Name: "chunk", Default: "2M", Min: 4096, Max: 64 << 20, Doc: "bytes to wait for (SO_RCVLOWAT) and to map in one call; whole pages, and no more than half of the receive buffer"},
+		{Name: "chunk", Default: "2M", Min: 4096, Max: 64 << 20, Doc: "bytes to wait for (SO_RCVLOWAT) and to map in one call; whole pages, " +
+			"and no more than half of the receive buffer"},
 		{Name: "map", Default: "2M", Min: 4096, Max: 256 << 20, Doc: "bytes to map before all pages are released at once; at least chunk"},
-		{Name: "copybuf", Default: "64K", Min: 0, Max: 1 << 20, Doc: "bytes the kernel may copy in the same call where a page cannot be mapped; 0 leaves them to recv"},
+		{Name: "copybuf", Default: "64K", Min: 0, Max: 1 << 20, Doc: "bytes the kernel may copy in the same call where a page cannot be " +
+			"mapped; 0 leaves them to recv"},
 		endpoint.Switch("tlb-clean-hint", true, "tell the kernel that the mapping was emptied, so that it need not (Linux 5.11)"),
 	}
 }
@@ -71,9 +74,11 @@ func (mmap) Probe(string) feature.Verdict {
 	case e == unix.ENOPROTOOPT || e == 0 && known < mmapKnown:
 		return feature.Impossible("this kernel lacks TCP_ZEROCOPY_RECEIVE with copybuf and flags", "Linux 5.11 or later")
 	case e != 0:
-		return feature.Undecided(fmt.Sprintf("getsockopt TCP_ZEROCOPY_RECEIVE: %v", e), "Linux 5.11 or later; allow the call if a seccomp filter forbids it")
+		return feature.Undecided(fmt.Sprintf("getsockopt TCP_ZEROCOPY_RECEIVE: %v", e),
+			"Linux 5.11 or later; allow the call if a seccomp filter forbids it")
 	}
-	return feature.Verdict{Answer: feature.Yes, Reason: "pages map only where segments fill them: an MSS that is a multiple of the page size, header split in the NIC, or a sender on this host that uses MSG_ZEROCOPY"}
+	return feature.Verdict{Answer: feature.Yes, Reason: "pages map only where segments fill them: an MSS that is a multiple of the page " +
+		"size, header split in the NIC, or a sender on this host that uses MSG_ZEROCOPY"}
 }
 
 // mmapKnown is what the kernel must know of tcp_zerocopy_receive: up to flags.

@@ -132,7 +132,8 @@ func probeSettings(from *answers.Source, iface, engine string) feature.Verdict {
 	}
 	v := feature.Possible()
 	if driver := driverOf(from, iface); slices.Contains(tellsAtBind, driver) {
-		v = feature.Undecided("driver "+driver+" tells only when memory is bound whether its firmware lets a queue go", "try: zcbench rx --rx "+engine)
+		v = feature.Undecided("driver "+driver+" tells only when memory is bound whether its firmware lets a queue go",
+			"try: zcbench rx --rx "+engine)
 	}
 	if len(sets) > 0 {
 		if v.Reason != "" {
@@ -150,7 +151,8 @@ func inTheWay(from *answers.Source, iface string) feature.Verdict {
 	// Whoever put an XDP program there wants it (net/core/netdev_rx_queue.c,
 	// __netif_mp_open_rxq, 7.3).
 	if d, err := netif.Look(from, iface); err == nil && d.Attrs().Xdp != nil && d.Attrs().Xdp.Attached {
-		return feature.Impossible(iface+" has an XDP program, beside which the kernel binds no memory to queues", "ip link set dev "+printable.Word(iface)+" xdp off")
+		return feature.Impossible(iface+" has an XDP program, beside which the kernel binds no memory to queues",
+			"ip link set dev "+printable.Word(iface)+" xdp off")
 	}
 	eth, err := ethtool.DialFrom(from)
 	if err != nil {
@@ -160,7 +162,8 @@ func inTheWay(from *answers.Source, iface string) feature.Verdict {
 	// Port time stamps, which a clock may be set by (mlx5e_queue_mem_alloc, 7.3).
 	if d, err := eth.Driver(iface); err == nil && d.Name == "mlx5_core" {
 		if flags, err := eth.PrivFlags(iface); err == nil && flags["tx_port_ts"] {
-			return feature.Impossible(iface+" has the private flag tx_port_ts, with which mlx5 restarts no queue", "ethtool --set-priv-flags "+printable.Word(iface)+" tx_port_ts off")
+			return feature.Impossible(iface+" has the private flag tx_port_ts, with which mlx5 restarts no queue",
+				"ethtool --set-priv-flags "+printable.Word(iface)+" tx_port_ts off")
 		}
 	}
 	return feature.Possible()

@@ -16,7 +16,8 @@ func TestAllocFailuresGone(t *testing.T) {
 	}
 	defer nd.Close()
 	_, _, err = allocFailures(nd, net.Interface{Index: 1 << 30, Name: "zc9"}, []uint32{0})
-	if err == nil || !strings.Contains(err.Error(), "interface zc9 is not here any more: it was deleted, or moved to another network namespace (netdev qstats-get: ") {
+	if err == nil || !strings.Contains(err.Error(), "interface zc9 is not here any more: it was deleted, or moved to another network "+
+		"namespace (netdev qstats-get: ") {
 		t.Errorf("%v", err)
 	}
 }

@@ -59,7 +59,8 @@ func (w *nullWorker) Run(conns []endpoint.Conn, _ *endpoint.Stop) error {
 		case n == 0:
 			return nil
 		default:
-			return fault.Errorf(fault.Usage, "flow %d carries payload, which the null receiver does not take: use it with the null sender", c.Index+1)
+			return fault.Errorf(fault.Usage, "flow %d carries payload, which the null receiver does not take: use it with the null sender",
+				c.Index+1)
 		}
 		pacer.Tick()
 	}

@@ -352,7 +352,8 @@ func TestOpenRefuses(t *testing.T) {
 		"tx null has no options":    {e: tx.Null(), options: map[string]string{"chunk": "1"}},
 		"tx baseline has no option": {e: tx.Baseline(), options: map[string]string{"chunk": "1"}},
 	} {
-		_, err := c.e.Open(endpoint.Params{Flows: 1, Length: 1000, Validate: c.validate, Options: c.options, Pattern: endpoint.Pattern{Period: 1000}})
+		_, err := c.e.Open(endpoint.Params{Flows: 1, Length: 1000, Validate: c.validate, Options: c.options,
+			Pattern: endpoint.Pattern{Period: 1000}})
 		if fault.Of(err) != fault.Usage || err == nil {
 			t.Errorf("%s: %v", name, err)
 		}

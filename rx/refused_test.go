@@ -20,13 +20,16 @@ func TestCure(t *testing.T) {
 		kind   fault.Kind
 		help   string
 	}{
-		{"mlx5_core", &genl.Error{Errno: unix.EINVAL, Message: "tcp-data-split is disabled"}, fault.Unsupported, "ethtool -G eth7 tcp-data-split on"},
+		{"mlx5_core", &genl.Error{Errno: unix.EINVAL, Message: "tcp-data-split is disabled"}, fault.Unsupported,
+			"ethtool -G eth7 tcp-data-split on"},
 		{"mlx5_core", &genl.Error{Errno: unix.EOPNOTSUPP}, fault.Unsupported, "tx_port_ts off"},
 		{"mlx5_core", unix.EOPNOTSUPP, fault.Unsupported, "ip link set dev eth7 xdp off"},
-		{"mlx5_core", &genl.Error{Errno: unix.EINVAL, Message: "DMA device mismatch between queue 1 and 9 (multi-PF device?)"}, fault.Unsupported, "two PCI functions"},
+		{"mlx5_core", &genl.Error{Errno: unix.EINVAL, Message: "DMA device mismatch between queue 1 and 9 (multi-PF device?)"}, fault.Unsupported,
+			"two PCI functions"},
 		{"mlx5_core", &genl.Error{Errno: unix.EOPNOTSUPP, Message: "Device doesn't support DMA"}, fault.Unsupported, "no DMA of its own"},
 		{"bnxt_en", &genl.Error{Errno: unix.EOPNOTSUPP}, fault.Unsupported, "ethtool -i eth7"},
-		{"bnxt_en", &genl.Error{Errno: unix.EEXIST, Message: "unable to custom memory provider to device with XDP program attached"}, fault.Unsupported, "xdp off"},
+		{"bnxt_en", &genl.Error{Errno: unix.EEXIST, Message: "unable to custom memory provider to device with XDP program attached"},
+			fault.Unsupported, "xdp off"},
 		{"gve", unix.EOPNOTSUPP, fault.Unsupported, "DQO RDA"},
 		{"ena", unix.EOPNOTSUPP, fault.Unsupported, "probe -i eth7"},
 		{"gve", &genl.Error{Errno: unix.EOPNOTSUPP, Message: "device does not support: rx_page_size"}, fault.Unsupported, "--rx-buf-len"},

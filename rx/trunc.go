@@ -37,7 +37,8 @@ func (e trunc) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, err
 	}
 	if p.Validate {
-		return nil, fault.Errorf(fault.Usage, "the payload cannot be validated: MSG_TRUNC drops it unseen; use another receive engine or leave --validate out")
+		return nil, fault.Errorf(fault.Usage, "the payload cannot be validated: MSG_TRUNC drops it unseen; use another receive engine or leave "+
+			"--validate out")
 	}
 	return endpoint.PerFlow(p.Flows, func(int) (endpoint.Worker, error) {
 		return truncWorker{length: p.Length}, nil

@@ -45,7 +45,8 @@ func (uringEngine) Layout() endpoint.Layout {
 
 func (uringEngine) Options() []endpoint.Option {
 	return []endpoint.Option{
-		{Name: "buffers", Default: "8", Min: 1, Max: 4096, Doc: "receive buffers of --length bytes each, rounded up to a power of two; fewer where they are over 64M together"},
+		{Name: "buffers", Default: "8", Min: 1, Max: 4096, Doc: "receive buffers of --length bytes each, rounded up to a power of two; fewer " +
+			"where they are over 64M together"},
 		{Name: "wait-nr", Default: "8", Min: 1, Max: 4096, Doc: "completions to wait for before waking up (more than one: Linux 6.12)"},
 		{Name: "min-wait-us", Default: "100", Min: 1, Max: 100000, Doc: "with wait-nr, microseconds after which one completion is enough"},
 		busyPollOption,

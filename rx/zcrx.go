@@ -63,7 +63,8 @@ const (
 func (zcrxEngine) Layout() endpoint.Layout {
 	return endpoint.Layout{
 		ZeroCopy: true,
-		Copied:   "without a hardware queue all is; with one, what came by another queue (ethtool -n, -x) and what header split missed (ethtool -g, and -S for the NIC's own count)",
+		Copied: "without a hardware queue all is; with one, what came by another queue (ethtool -n, -x) and what header split missed " +
+			"(ethtool -g, and -S for the NIC's own count)",
 		Syscalls: []string{zcrxEnter: "io_uring_enter", zcrxRegister: "io_uring_register", zcrxIoctl: "ioctl"},
 		Extra: []string{
 			zcrxCQEs: "cqes", zcrxRearms: "rearms", zcrxNoSpace: "enospc", zcrxNoMemory: "enomem", zcrxOverflows: "cq_overflows",
@@ -82,23 +83,32 @@ func (zcrxEngine) Layout() endpoint.Layout {
 
 func (zcrxEngine) Options() []endpoint.Option {
 	return append(endpoint.MemoryOptions("64M", "bytes of memory that each queue receives into, whatever the area is of"), []endpoint.Option{
-		{Name: "nodev", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "receive without a hardware queue, by copying (Linux 7.1); auto: where the interface has none and neither queue nor queues is given"},
+		{Name: "nodev", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "receive without a hardware queue, by copying (Linux 7.1); " +
+			"auto: where the interface has none and neither queue nor queues is given"},
 		{Name: "queue", Default: "0", Min: 0, Max: 4095, Doc: "first hardware queue, with --no-tune; else free ones are found"},
 		{Name: "rings", Default: "1", Min: 1, Max: 64, Doc: "rings, each with a thread of its own; connections take turns"},
-		{Name: "queues", Default: "0", Min: 0, Max: 64, Doc: "hardware queues, each with an area of its own; 0 is one for each ring, fewer are shared by rings in turn (Linux 6.19)"},
-		{Name: "area", Default: zcrxAreas[areaNormal], Words: zcrxAreas, Doc: "what the kernel receives into: ordinary memory, reserved huge pages (sysctl vm.nr_hugepages), or a dma-buf as mem says (Linux 6.16)"},
-		{Name: "grow", Default: "0", Min: 0, Max: maxArea, Doc: "bytes that each queue's area may grow to while it receives: whenever it runs empty, as much is added as there is; 0: it does not grow (Linux 7.3)"},
-		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux 7.0, a NIC that can, and memory in pieces as large: huge pages)"},
-		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page that the area has or may grow to"},
+		{Name: "queues", Default: "0", Min: 0, Max: 64, Doc: "hardware queues, each with an area of its own; 0 is one for each ring, fewer are " +
+			"shared by rings in turn (Linux 6.19)"},
+		{Name: "area", Default: zcrxAreas[areaNormal], Words: zcrxAreas, Doc: "what the kernel receives into: ordinary memory, reserved huge " +
+			"pages (sysctl vm.nr_hugepages), or a dma-buf as mem says (Linux 6.16)"},
+		{Name: "grow", Default: "0", Min: 0, Max: maxArea, Doc: "bytes that each queue's area may grow to while it receives: whenever it runs " +
+			"empty, as much is added as there is; 0: it does not grow (Linux 7.3)"},
+		{Name: "rx-buf-len", Default: "0", Min: 0, Max: 1 << 20, Doc: "bytes of one receive buffer, a power of two; 0 is a page (others: Linux " +
+			"7.0, a NIC that can, and memory in pieces as large: huge pages)"},
+		{Name: "rq-entries", Default: "0", Min: 0, Max: 32768, Doc: "refill queue, rounded up to a power of two; 0 is one for each page that " +
+			"the area has or may grow to"},
 		{Name: "cq-entries", Default: "8192", Min: 16, Max: 65536, Doc: "completion queue, rounded up to a power of two"},
-		{Name: "wait-nr", Default: "0", Min: 0, Max: 65536, Doc: "completions to wake up for (more than one: Linux 6.12); 0 is 512, and 1 without a queue; fewer where an eighth of the area or a quarter of the receive buffers holds no more"},
-		{Name: "min-wait-us", Default: "30000", Min: 1, Max: 100000, Doc: "with wait-nr, most microseconds to sleep for that many, after which one is enough; the sleep is no longer than they take to come"},
+		{Name: "wait-nr", Default: "0", Min: 0, Max: 65536, Doc: "completions to wake up for (more than one: Linux 6.12); 0 is 512, and 1 " +
+			"without a queue; fewer where an eighth of the area or a quarter of the receive buffers holds no more"},
+		{Name: "min-wait-us", Default: "30000", Min: 1, Max: 100000, Doc: "with wait-nr, most microseconds to sleep for that many, after which " +
+			"one is enough; the sleep is no longer than they take to come"},
 		busyPollOption,
 	}...)
 }
 
 // busyPollOption is for engines that wait in a ring.
-var busyPollOption = endpoint.Option{Name: "busy-poll", Default: "0", Min: 0, Max: 10000, Doc: "microseconds to poll the NIC's queue before sleeping, which takes CPU and saves wake-ups (Linux 6.9)"}
+var busyPollOption = endpoint.Option{Name: "busy-poll", Default: "0", Min: 0, Max: 10000,
+	Doc: "microseconds to poll the NIC's queue before sleeping, which takes CPU and saves wake-ups (Linux 6.9)"}
 
 // The words of the option area.
 var zcrxAreas = []string{areaNormal: "normal", areaHuge: "huge", areaDMABuf: "dmabuf"}
@@ -243,7 +253,8 @@ func (e zcrxEngine) Memory(p endpoint.Params) (int64, error) {
 		unit = max(unit, abi.HugePageSize)
 	}
 	size := min(max(o.Int("mem-size"), o.Int("grow")), math.MaxInt/2)
-	return endpoint.Bytes(rings, (size+unit-1)/unit*unit) + endpoint.Bytes(rings, ringMemory(maxRefill, 2*powerOfTwo(o.Int("cq-entries")))), nil
+	return endpoint.Bytes(rings, (size+unit-1)/unit*unit) + endpoint.Bytes(rings, ringMemory(maxRefill, 2*powerOfTwo(o.Int("cq-entries")))),
+		nil
 }
 
 func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
@@ -258,13 +269,15 @@ func (e zcrxEngine) Open(p endpoint.Params) (endpoint.Session, error) {
 	}
 	s.tell(p, n)
 	if n == 0 && (s.area.kind == areaDMABuf || s.bufLen > unix.Getpagesize()) {
-		return nil, fault.Errorf(fault.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len above a page: give an interface with queues (--iface, --link)")
+		return nil, fault.Errorf(fault.Usage, "zcrx without a hardware queue copies, which works with neither area=dmabuf nor a rx-buf-len "+
+			"above a page: give an interface with queues (--iface, --link)")
 	}
 	if err := unsupported(knowsRecvZC(nil)); err != nil {
 		return nil, err
 	}
 	if s.area.most > 0 && !uring.QueryZeroCopyRX().Grow {
-		return nil, fault.Errorf(fault.Unsupported, "an area that grows (grow=%d) needs Linux 7.3: leave the option out, or give as much from the beginning (mem-size=SIZE)", s.area.most)
+		return nil, fault.Errorf(fault.Unsupported, "an area that grows (grow=%d) needs Linux 7.3: leave the option out, or give as much from "+
+			"the beginning (mem-size=SIZE)", s.area.most)
 	}
 	if n == 0 {
 		s.shares = make([]share, s.rings)
@@ -297,7 +310,8 @@ func zcrxOf(p endpoint.Params, o endpoint.Values, n int) (*zcrxSession, error) {
 		return nil, err
 	}
 	if _, ok := p.Options["mem"]; ok && s.area.kind != areaDMABuf {
-		return nil, fault.Errorf(fault.Usage, "the option mem (--mem) says what a dma-buf is of, and the area is none: give area=dmabuf (--zcrx-area dmabuf) or leave it out")
+		return nil, fault.Errorf(fault.Usage, "the option mem (--mem) says what a dma-buf is of, and the area is none: give area=dmabuf "+
+			"(--zcrx-area dmabuf) or leave it out")
 	}
 	switch {
 	case s.asked > 0:
@@ -358,7 +372,8 @@ func (s *zcrxSession) choose(p endpoint.Params, o endpoint.Values, n int) error 
 	}
 	switch {
 	case s.rings%n != 0:
-		return fault.Errorf(fault.Usage, "%d rings cannot share %d queues evenly, and a flow's ring and queue would not belong together: give rings as a multiple of queues", s.rings, n)
+		return fault.Errorf(fault.Usage, "%d rings cannot share %d queues evenly, and a flow's ring and queue would not belong together: give "+
+			"rings as a multiple of queues", s.rings, n)
 	case s.rings > n && !uring.QueryZeroCopyRX().Share:
 		return fault.Errorf(fault.Unsupported, "rings that share a queue need Linux 6.19: leave the option queues out")
 	}
@@ -463,7 +478,8 @@ func (s *zcrxSession) End() (_ map[string]float64, warnings []string, _ error) {
 				has, grew = now, fmt.Sprintf(" and has grown to %d KiB", now>>10)
 			}
 		}
-		warnings = append(warnings, caveat.Warn(caveat.BuffersEmpty, "rx: the area was empty %.0f times when the NIC wanted a buffer%s: it needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, grew, s.area.size>>10))
+		warnings = append(warnings, caveat.Warn(caveat.BuffersEmpty, "rx: the area was empty %.0f times when the NIC wanted a buffer%s: it "+
+			"needs more than %d KiB (--rx-opt mem-size=SIZE)", n-s.empty, grew, s.area.size>>10))
 	}
 	astrayWarnings, err := s.astray()
 	if err != nil {
@@ -574,7 +590,8 @@ func (s *zcrxSession) Doubt() endpoint.Doubt {
 	}
 	for i := range s.watches {
 		if w := &s.watches[i]; w.why != nil {
-			return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel does not count payload that header split missed, and calls of its %s cannot be counted: %v; an area that no CPU can copy into proves that nothing was (--zcrx-area dmabuf)", copying, w.why)}
+			return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel does not count payload that header split missed, and calls of "+
+				"its %s cannot be counted: %v; an area that no CPU can copy into proves that nothing was (--zcrx-area dmabuf)", copying, w.why)}
 		}
 	}
 	d := doubtOf(s.seen, s.iface)
@@ -600,11 +617,15 @@ func doubtOf(seen []copies, iface net.Interface) endpoint.Doubt {
 	case missed == 0:
 		return endpoint.Doubt{}
 	case summed:
-		return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel copied %d times, and of %d it could not be seen how much", sum.calls, missed)}
+		return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel copied %d times, and of %d it could not be seen how much",
+			sum.calls, missed)}
 	case !stats:
-		return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel copied %d times, and counts how much since Linux 7.2 only: look at flow rules and RSS (ethtool -n, -x)", missed)}
+		return endpoint.Doubt{Bytes: endpoint.All, Why: fmt.Sprintf("the kernel copied %d times, and counts how much since Linux 7.2 only: "+
+			"look at flow rules and RSS (ethtool -n, -x)", missed)}
 	}
-	return endpoint.Doubt{Bytes: missed * uint64(iface.MTU), Why: fmt.Sprintf("of %d packets %s left payload beside the headers, where the kernel copies it and does not count how much: header split missed them (ethtool -g %s, and -S for the NIC's own count)", missed, iface.Name, iface.Name)}
+	return endpoint.Doubt{Bytes: missed * uint64(iface.MTU), Why: fmt.Sprintf("of %d packets %s left payload beside the headers, where the "+
+		"kernel copies it and does not count how much: header split missed them (ethtool -g %s, and -S for the NIC's own count)", missed,
+		iface.Name, iface.Name)}
 }
 
 // astray tells which flows came last by another queue than their ring's, as far
@@ -624,7 +645,8 @@ func (s *zcrxSession) astray() (warnings []string, err error) {
 		if err != nil || by == 0 || own.NAPI == 0 || uint32(by) == own.NAPI {
 			continue
 		}
-		warnings = append(warnings, caveat.Warn(caveat.WrongQueue, "rx: flow %d came by another queue of %s than %d, its ring's, and is copied: look at flow rules and RSS (ethtool -n, -x)", i+1, s.iface.Name, q))
+		warnings = append(warnings, caveat.Warn(caveat.WrongQueue, "rx: flow %d came by another queue of %s than %d, its ring's, and is "+
+			"copied: look at flow rules and RSS (ethtool -n, -x)", i+1, s.iface.Name, q))
 	}
 	return warnings, nil
 }
@@ -844,9 +866,11 @@ func (w *zcrxReceiver) refused(iface string, err error) error {
 	case errors.Is(err, unix.EOPNOTSUPP):
 		help += "; or the driver cannot fill buffers of rx-buf-len, or the kernel has no CONFIG_IO_URING_ZCRX"
 	case errors.Is(err, unix.EINVAL):
-		help = "turn header split on (ethtool -G " + iface + " tcp-data-split on, hds-thresh 0), and check that the queue exists and fills buffers of rx-buf-len"
+		help = "turn header split on (ethtool -G " + iface + " tcp-data-split on, hds-thresh 0), and check that the queue exists and fills " +
+			"buffers of rx-buf-len"
 	case errors.Is(err, unix.ERANGE):
-		help = "the interface has no such queue, or the area's memory is in pieces smaller than rx-buf-len: reserve huge pages (sysctl vm.nr_hugepages) and take area=huge or a dma-buf of them (--mem hugepages)"
+		help = "the interface has no such queue, or the area's memory is in pieces smaller than rx-buf-len: reserve huge pages (sysctl " +
+			"vm.nr_hugepages) and take area=huge or a dma-buf of them (--mem hugepages)"
 	case help == "":
 		return fmt.Errorf("%s: %w", w.where, err)
 	}
@@ -1002,9 +1026,11 @@ func (w *zcrxReceiver) take(conns []endpoint.Conn) (ended int, err error) {
 func (w *zcrxReceiver) failed(flow int, e unix.Errno) error {
 	switch {
 	case e == unix.EFAULT && !w.copies:
-		return fmt.Errorf("flow %d came by a queue that another program or ring receives from, and not by %s: a flow rule or the RSS table leads it there (%w)", flow+1, w.where, e)
+		return fmt.Errorf("flow %d came by a queue that another program or ring receives from, and not by %s: a flow rule or the RSS table "+
+			"leads it there (%w)", flow+1, w.where, e)
 	case e == unix.ENOMEM && w.dmabuf:
-		return fmt.Errorf("flow %d came by another queue than %s, or header split missed some of it (ethtool -S), and the kernel copies nothing into a dma-buf: lead it to the queue, or take another area than dmabuf (%w)", flow+1, w.where, e)
+		return fmt.Errorf("flow %d came by another queue than %s, or header split missed some of it (ethtool -S), and the kernel copies "+
+			"nothing into a dma-buf: lead it to the queue, or take another area than dmabuf (%w)", flow+1, w.where, e)
 	}
 	return fmt.Errorf("%s, flow %d: %w", w.where, flow+1, e)
 }
@@ -1094,7 +1120,8 @@ func (a *zcrxArea) check(bufLen, areas int) (err error) {
 		}
 		a.size, a.most = roundUp(a.size, max(bufLen, unix.Getpagesize())), roundUp(a.most, max(bufLen, unix.Getpagesize()))
 		if a.most > 0 && a.most < a.size {
-			return fault.Errorf(fault.Usage, "grow=%d is less than the area has from the beginning, %d bytes: give more, or less mem-size", a.most, a.size)
+			return fault.Errorf(fault.Usage, "grow=%d is less than the area has from the beginning, %d bytes: give more, or less mem-size", a.most,
+				a.size)
 		}
 	}
 	switch a.kind {

@@ -269,7 +269,8 @@ func TestLabZCRXGrows(t *testing.T) {
 			for i := range out.RX { // connections of other rings may know of less
 				size = max(size, counter(t, e, out.RX[i:i+1], "area_bytes_max"))
 			}
-			t.Logf("grown %d times to %d KiB; found empty %d times, %d times none to copy into", grown, size>>10, counter(t, e, out.RX, "area_empty_events"), counter(t, e, out.RX, "enomem"))
+			t.Logf("grown %d times to %d KiB; found empty %d times, %d times none to copy into", grown, size>>10,
+				counter(t, e, out.RX, "area_empty_events"), counter(t, e, out.RX, "enomem"))
 			if grown == 0 || size != uint64(min(most, c.first<<grown)) {
 				t.Errorf("grown %d times from %d to %d bytes", grown, c.first, size)
 			}
@@ -312,7 +313,8 @@ func TestLabZCRXShort(t *testing.T) {
 				t.Errorf("%d bytes received were copied", k)
 			}
 			t.Logf("%d re-arms, %d overflows of the completion queue, %d refill stalls, area empty %d times",
-				counter(t, e, out.RX, "rearms"), counter(t, e, out.RX, "cq_overflows"), counter(t, e, out.RX, "refill_stalls"), counter(t, e, out.RX, "area_empty_events"))
+				counter(t, e, out.RX, "rearms"), counter(t, e, out.RX, "cq_overflows"), counter(t, e, out.RX, "refill_stalls"), counter(t, e, out.RX,
+					"area_empty_events"))
 		})
 	}
 }

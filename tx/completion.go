@@ -43,7 +43,8 @@ func zcLayout(send string) endpoint.Layout {
 		},
 		ZeroCopy: true,
 		Copied:   egress.Delivery,
-		Unknown:  "the kernel tells of many sends at once, and copying began or ended among these, or the connection ended before it had told: see whether packets were captured for a while (/proc/net/packet), and take a longer --time",
+		Unknown: "the kernel tells of many sends at once, and copying began or ended among these, or the connection ended before it had told: " +
+			"see whether packets were captured for a while (/proc/net/packet), and take a longer --time",
 	}
 }
 
@@ -116,7 +117,8 @@ func noRoom(c endpoint.Conn) error {
 		optmem = []byte("unknown")
 	}
 	return fault.Errorf(fault.Failed,
-		"send with MSG_ZEROCOPY on flow %d: %w with nothing in flight: raise net.core.optmem_max, now %s (sysctl net.core.optmem_max=131072), or the limit on locked memory (ulimit -l)",
+		"send with MSG_ZEROCOPY on flow %d: %w with nothing in flight: raise net.core.optmem_max, now %s (sysctl net.core.optmem_max=131072), "+
+			"or the limit on locked memory (ulimit -l)",
 		c.Index+1, unix.ENOBUFS, strings.TrimSpace(string(optmem)))
 }
 

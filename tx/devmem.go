@@ -118,7 +118,8 @@ func (e devmem) Memory(p endpoint.Params) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return (max(endpoint.Bytes(1, o.Int("mem-size")), regions(p))+abi.HugePageSize-1)&^(abi.HugePageSize-1) + endpoint.Bytes(p.Flows, flightMemory), nil
+	return (max(endpoint.Bytes(1, o.Int("mem-size")), regions(p))+abi.HugePageSize-1)&^(abi.HugePageSize-1) +
+		endpoint.Bytes(p.Flows, flightMemory), nil
 }
 
 func (e devmem) Open(p endpoint.Params) (endpoint.Session, error) {
@@ -134,7 +135,8 @@ func (e devmem) Open(p endpoint.Params) (endpoint.Session, error) {
 		return nil, fault.Errorf(fault.Usage, "interface %s: %w", p.Interface, err)
 	}
 	if o.Int("iovecs") > maxDevmemSend/p.Length {
-		return nil, fault.Errorf(fault.Usage, "%d pieces of %d bytes in one call are more than %d bytes: lower the option iovecs or the length", o.Int("iovecs"), p.Length, maxDevmemSend)
+		return nil, fault.Errorf(fault.Usage, "%d pieces of %d bytes in one call are more than %d bytes: lower the option iovecs or the length",
+			o.Int("iovecs"), p.Length, maxDevmemSend)
 	}
 	page := unix.Getpagesize()
 	s := &devmemSession{
@@ -171,7 +173,8 @@ func (s *devmemSession) open(o endpoint.Values) error {
 		size = need
 	}
 	if size < need {
-		return fault.Errorf(fault.Usage, "%d flows of %d bytes need a dma-buf of %d bytes, not %d: raise mem-size or lower the length", s.params.Flows, s.params.Pattern.Period, need, size)
+		return fault.Errorf(fault.Usage, "%d flows of %d bytes need a dma-buf of %d bytes, not %d: raise mem-size or lower the length",
+			s.params.Flows, s.params.Pattern.Period, need, size)
 	}
 	var v feature.Verdict
 	if s.netdev, v = dialDevmem(nil, s.iface.Name); s.netdev == nil {
@@ -295,7 +298,8 @@ func (w *devmemWorker) send(c endpoint.Conn, stop *endpoint.Stop) error {
 				return err
 			}
 		case unix.ENODEV:
-			return fault.Errorf(fault.Failed, "send on flow %d: %w: the route to the receiver does not leave by %s, which the dma-buf is bound to (ip route get)", c.Index+1, e, w.iface)
+			return fault.Errorf(fault.Failed, "send on flow %d: %w: the route to the receiver does not leave by %s, which the dma-buf is bound to "+
+				"(ip route get)", c.Index+1, e, w.iface)
 		default:
 			return fmt.Errorf("send from a dma-buf on flow %d: %w", c.Index+1, e)
 		}

@@ -85,7 +85,8 @@ func TestDevmemRefuses(t *testing.T) {
 		{nil, "", 4096, "--iface"},
 		{nil, "no-such-if", 4096, "no-such-if"},
 	} {
-		_, err := Devmem().Open(endpoint.Params{Flows: 1, Length: c.length, Interface: c.iface, Options: c.options, Pattern: endpoint.Pattern{Period: c.length}})
+		_, err := Devmem().Open(endpoint.Params{Flows: 1, Length: c.length, Interface: c.iface, Options: c.options,
+			Pattern: endpoint.Pattern{Period: c.length}})
 		if fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), c.say) {
 			t.Errorf("%v on %q: %v, want a usage error about %s", c.options, c.iface, err, c.say)
 		}

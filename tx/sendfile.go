@@ -91,7 +91,8 @@ func sealedFile(content []byte) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("write %d bytes to a file in memory: %w", len(content), err)
 	}
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS,
+		unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("seal a file in memory: %w", err)
 	}

@@ -58,16 +58,21 @@ func (sendZCEngine) Layout() endpoint.Layout {
 		},
 		ZeroCopy: true,
 		Copied:   egress.Delivery,
-		Unknown:  "sends shared packets, and of each packet the kernel tells the fate of the first send only (Linux 6.10): --length 64K or more has packets of its own, and --tx-opt call=sendmsg sends a batch as one",
+		Unknown: "sends shared packets, and of each packet the kernel tells the fate of the first send only (Linux 6.10): --length 64K or " +
+			"more has packets of its own, and --tx-opt call=sendmsg sends a batch as one",
 	}
 }
 
 func (sendZCEngine) Options() []endpoint.Option {
 	return []endpoint.Option{
 		batchOption(),
-		{Name: "call", Default: sendZCCalls[0], Words: sendZCCalls, Doc: "send: a request (IORING_OP_SEND_ZC) for each of a batch, linked; sendmsg: one (IORING_OP_SENDMSG_ZC, Linux 6.15) that gathers the batch; neither can send from a dma-buf as of Linux 7.3 (that is tx devmem)"},
-		{Name: "huge", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "buffer in reserved huge pages (sysctl vm.nr_hugepages); auto: where enough are free"},
-		{Name: "outstanding", Default: "1024", Min: 1, Max: 32768, Doc: "requests whose memory the kernel may still read, rounded up to a power of two and at least those of two batches"},
+		{Name: "call", Default: sendZCCalls[0], Words: sendZCCalls, Doc: "send: a request (IORING_OP_SEND_ZC) for each of a batch, linked; " +
+			"sendmsg: one (IORING_OP_SENDMSG_ZC, Linux 6.15) that gathers the batch; neither can send from a dma-buf as of Linux 7.3 (that is tx " +
+			"devmem)"},
+		{Name: "huge", Default: "auto", Words: []string{"off", "on", "auto"}, Doc: "buffer in reserved huge pages (sysctl vm.nr_hugepages); " +
+			"auto: where enough are free"},
+		{Name: "outstanding", Default: "1024", Min: 1, Max: 32768, Doc: "requests whose memory the kernel may still read, rounded up to a " +
+			"power of two and at least those of two batches"},
 	}
 }
 
@@ -85,7 +90,8 @@ func (e sendZCEngine) Memory(p endpoint.Params) (int64, error) {
 		return 0, err
 	}
 	slots := powerOfTwo(max(o.Int("outstanding"), 2*o.Int("batch")))
-	each := (p.Pattern.Period+abi.HugePageSize-1)&^(abi.HugePageSize-1) + 128*slots // a slot, what its copies are known by, and two completions
+	// a slot, what its copies are known by, and two completions
+	each := (p.Pattern.Period+abi.HugePageSize-1)&^(abi.HugePageSize-1) + 128*slots
 	return endpoint.Bytes(p.Flows, each), nil
 }
 
@@ -190,7 +196,8 @@ const drainCheck = 50 * time.Millisecond
 func (w *zcSender) open(s *sendZCSession, p endpoint.Params, flow int) error {
 	var err error
 	// Two completions for each request.
-	if w.ring, err = ring.New(uring.Config{Entries: uint32(powerOfTwo(w.requests)), CQEntries: uint32(2 * len(w.slots)), Timeout: drainCheck}); err != nil {
+	if w.ring, err = ring.New(uring.Config{Entries: uint32(powerOfTwo(w.requests)), CQEntries: uint32(2 * len(w.slots)),
+		Timeout: drainCheck}); err != nil {
 		return err
 	}
 	if w.msg, err = uring.NewMessage(w.batch); err != nil {
@@ -248,7 +255,8 @@ func (w *zcSender) send(c endpoint.Conn, stop *endpoint.Stop) error {
 			return err
 		}
 		if w.outstanding == before && shutDown(c.FD) {
-			return fmt.Errorf("flow %d was shut down with %d sends that the peer has not acknowledged (%w)", c.Index+1, w.outstanding, unix.ECANCELED)
+			return fmt.Errorf("flow %d was shut down with %d sends that the peer has not acknowledged (%w)", c.Index+1, w.outstanding,
+				unix.ECANCELED)
 		}
 		pacer.Tick()
 	}

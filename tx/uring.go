@@ -45,7 +45,8 @@ func (uringEngine) Options() []endpoint.Option {
 
 // batchOption is that of both senders on a ring.
 func batchOption() endpoint.Option {
-	return endpoint.Option{Name: "batch", Default: "16", Min: 1, Max: 256, Doc: "sends of --length bytes linked into one chain and submitted by one call, of 4M at most"}
+	return endpoint.Option{Name: "batch", Default: "16", Min: 1, Max: 256, Doc: "sends of --length bytes linked into one chain and " +
+		"submitted by one call, of 4M at most"}
 }
 
 // chainOf is the number of sends in a chain: it must not be so long that a

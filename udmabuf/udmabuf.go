@@ -127,7 +127,8 @@ func checkSize(size int, huge bool) error {
 			return fmt.Errorf("read %s: %w", sizeLimit, err)
 		}
 		if mib > limit {
-			return fault.Errorf(fault.Unsupported, "a dma-buf of %d MiB is more than udmabuf allows, %d MiB: raise it: echo %d > %s", mib, limit, mib, sizeLimit)
+			return fault.Errorf(fault.Unsupported, "a dma-buf of %d MiB is more than udmabuf allows, %d MiB: raise it: echo %d > %s", mib, limit,
+				mib, sizeLimit)
 		}
 	}
 	if huge {

@@ -34,7 +34,8 @@ func runAgent(ctx context.Context, c *cli, args []string) error {
 	tokenFile := f.String("token-file", "", "with --listen: file with a secret that controllers must hold")
 	allowed := f.StringArray("meter", nil,
 		"power meter KIND:ADDRESS that runs a command or reads a file here, and that controllers may ask for; may be given again")
-	keyFile := f.String("key", "", "with --listen: file with the agent's private key, made if it is not there (default agent-key.pem in zcbench's configuration)")
+	keyFile := f.String("key", "", "with --listen: file with the agent's private key, made if it is not there (default agent-key.pem in "+
+		"zcbench's configuration)")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -109,7 +110,8 @@ func listenAgent(ctx context.Context, c *cli, a *agent.Agent, address, tokenFile
 	}
 	// One that was killed here may have left settings, and no controller need come.
 	recoverSettings(ctx, c)
-	fmt.Fprintf(c.stderr, "zcbench agent: waiting at %s for controllers with the token; for their experiments:\n  agent: %s\n  pin: %s\n", l.Addr(), l.Addr(), pin)
+	fmt.Fprintf(c.stderr, "zcbench agent: waiting at %s for controllers with the token; for their experiments:\n  agent: %s\n  pin: %s\n",
+		l.Addr(), l.Addr(), pin)
 	if err := a.Listen(ctx, secure, false); err != nil {
 		return err
 	}

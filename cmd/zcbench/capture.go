@@ -50,7 +50,8 @@ func captureNIC(ctx context.Context, c *cli, iface, path string) (err error) {
 	from := answers.Record()
 	failed := askAll(from, iface)
 	if is, err := netif.Look(nil, iface); err != nil || is.Index() != was.Index() {
-		return fmt.Errorf("--capture: interface %s is gone, or another than it was when the first question was asked: no capture was written", iface)
+		return fmt.Errorf("--capture: interface %s is gone, or another than it was when the first question was asked: no capture was written",
+			iface)
 	}
 	for _, err := range failed {
 		fmt.Fprintf(c.stderr, "zcbench: note: %v (the capture has that answer)\n", err)

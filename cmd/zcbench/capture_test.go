@@ -199,7 +199,8 @@ func TestCapture(t *testing.T) {
 	}
 
 	// It is not overwritten, and what cannot be written leaves nothing.
-	for file, want := range map[string]string{"": "wants the name of a file", path: "is there already", filepath.Join(path, "below"): "not a directory"} {
+	for file, want := range map[string]string{"": "wants the name of a file", path: "is there already",
+		filepath.Join(path, "below"): "not a directory"} {
 		_, err := spoken("probe", "-i", "lo", "--capture", file)
 		if err == nil || fault.Of(err) != fault.Usage || !strings.Contains(err.Error(), want) {
 			t.Errorf("--capture %s: %v, want %q", file, err, want)
@@ -243,9 +244,11 @@ func TestReplayProbe(t *testing.T) {
 		err      string // of probe --fix
 	}{
 		{"zcnic-like-mlx5", map[string]string{"tx devmem": "yes ",
-			"rx devmem": "yes sets feature.rx-gro-hw on, feature.rx-ntuple-filter on, ring.tcp-data-split on", "rx zcrx": "yes sets feature.rx-gro-hw on"},
+			"rx devmem": "yes sets feature.rx-gro-hw on, feature.rx-ntuple-filter on, ring.tcp-data-split on",
+			"rx zcrx":   "yes sets feature.rx-gro-hw on"},
 			[]string{"ethtool -K zc1 rx-gro-hw on", "ethtool -K zc1 rx-ntuple-filter on", "ethtool -G zc1 tcp-data-split on"}, ""},
-		{"zcnic-like-mlx5-flags", map[string]string{"rx devmem": "no zc1 has the private flag tx_port_ts", "rx zcrx": "no zc1 has the private flag tx_port_ts"},
+		{"zcnic-like-mlx5-flags", map[string]string{"rx devmem": "no zc1 has the private flag tx_port_ts",
+			"rx zcrx": "no zc1 has the private flag tx_port_ts"},
 			nil, "tx_port_ts off"},
 		{"zcnic-like-bnxt", map[string]string{"tx devmem": "yes ", "rx devmem": "unknown bnxt_en tells only when memory is bound",
 			"rx zcrx": "unknown sets ring.hds-thresh 0, ring.tcp-data-split on (it reads so, which does not tell whether it is configured)"},
@@ -297,7 +300,8 @@ func TestReplayXDP(t *testing.T) {
 	}
 	for _, engine := range []string{"rx devmem", "rx zcrx"} {
 		v := verdicts(from, "zc1")[engine]
-		if v.Answer != feature.No || !strings.Contains(v.Reason, "zc1 has an XDP program") || !strings.Contains(v.Fix, "ip link set dev zc1 xdp off") {
+		if v.Answer != feature.No || !strings.Contains(v.Reason, "zc1 has an XDP program") ||
+			!strings.Contains(v.Fix, "ip link set dev zc1 xdp off") {
 			t.Errorf("%s: %+v", engine, v)
 		}
 	}

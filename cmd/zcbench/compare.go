@@ -22,7 +22,8 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 	output := f.StringP("output", "o", "", "file to write; .md, .csv, .json and .txt (table) say the format")
 	groupBy := f.StringSlice("group-by", nil, "what runs of one group share, and what groups are matched by (default: the cell)")
 	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
-	metrics := f.StringSlice("metric", nil, "figures to compare, each of which can be a loss (default: a first look, of which throughput and total ROI can)")
+	metrics := f.StringSlice("metric", nil, "figures to compare, each of which can be a loss (default: a first look, of which throughput "+
+		"and total ROI can)")
 	threshold := percentage(2)
 	f.Var(&threshold, "threshold", "exit with 1 on a significant loss of more than this")
 	if err := parse(f, args); err != nil {
@@ -47,7 +48,8 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 		if err != nil {
 			return err
 		}
-		cmp, err = analysis.Compare(before, after, analysis.CompareOptions{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics, Threshold: float64(threshold)})
+		cmp, err = analysis.Compare(before, after, analysis.CompareOptions{GroupBy: *groupBy, Filter: *filter, Metrics: *metrics,
+			Threshold: float64(threshold)})
 		if err != nil {
 			return err
 		}
@@ -65,7 +67,8 @@ func runCompare(ctx context.Context, c *cli, args []string) error {
 	}
 	if missing := cmp.Missing(); len(missing) > 0 {
 		which := printable.Plural(len(missing), "this cell", "these cells")
-		bad = append(bad, fmt.Sprintf("not compared, for NEW has no runs of %s: %s (--filter leaves cells out)", which, strings.Join(missing, "; ")))
+		bad = append(bad, fmt.Sprintf("not compared, for NEW has no runs of %s: %s (--filter leaves cells out)", which,
+			strings.Join(missing, "; ")))
 	}
 	if len(bad) > 0 {
 		return fault.Errorf(fault.Failed, "%s", strings.Join(bad, "; "))

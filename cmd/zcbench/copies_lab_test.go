@@ -123,7 +123,8 @@ func TestLabSplitMissed(t *testing.T) {
 			r := labRun(t, append([]string{"--tx", "baseline", "-t", "2", "-M", "128", "--validate"}, args...)...)
 			missed := splitMissed(t, pair) - before
 			e := r.RX
-			t.Logf("%d bytes beside the headers over the whole run; in the window %d of %d copied, of %d is it unknown", missed, e.CopiedBytes, e.Bytes, e.UnknownBytes)
+			t.Logf("%d bytes beside the headers over the whole run; in the window %d of %d copied, of %d is it unknown", missed, e.CopiedBytes,
+				e.Bytes, e.UnknownBytes)
 			if missed == 0 {
 				t.Fatal("the NIC split everything")
 			}
@@ -159,7 +160,8 @@ func TestLabNoScatterGather(t *testing.T) {
 	offload(t, &pair.TX, "tx-scatter-gather", false)
 	for _, engine := range []string{"msgzc", "sendzc", "sendfile"} {
 		r := measured(t, "local", "--link", "zc0,zc1", "--tx", engine, "--rx", "baseline", "-t", "2")
-		if w := strings.Join(copyWarnings(&r), "\n"); r.TX.ZeroCopiedBytes != 0 || r.TX.UnknownBytes != 0 || !strings.Contains(w, "ethtool -K zc0 sg on") {
+		if w := strings.Join(copyWarnings(&r), "\n"); r.TX.ZeroCopiedBytes != 0 || r.TX.UnknownBytes != 0 ||
+			!strings.Contains(w, "ethtool -K zc0 sg on") {
 			t.Errorf("%s: %d bytes zero-copied of %d: %q", engine, r.TX.ZeroCopiedBytes, r.TX.Bytes, w)
 		}
 	}

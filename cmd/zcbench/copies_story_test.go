@@ -45,7 +45,8 @@ func TestCopiesUnreported(t *testing.T) {
 	}
 	tx, rx := veths(t)
 	set := func(feature string) {
-		if out, err := exec.Command("ip", append([]string{"netns", "exec", "zcbench-copies-a", "ethtool", "-K", tx}, strings.Fields(feature)...)...).CombinedOutput(); err != nil {
+		if out, err := exec.Command("ip", append([]string{"netns", "exec", "zcbench-copies-a", "ethtool", "-K", tx},
+			strings.Fields(feature)...)...).CombinedOutput(); err != nil {
 			t.Fatalf("ethtool -K %s %s: %v\n%s", tx, feature, err, out)
 		}
 	}

@@ -73,7 +73,8 @@ func TestLabDevmemExit(t *testing.T) {
 		return append([]string{"local", "--link", "zc0,zc1", "--rx", "devmem", "--no-tune", "-t", "1", "-O", "0"}, opts...)
 	}
 	_, errs, code := run(t, local()...)
-	if code != exitUnsupported || !strings.Contains(errs, "tcp-data-split is disabled") || !strings.Contains(errs, "ethtool -G zc1 tcp-data-split on") {
+	if code != exitUnsupported || !strings.Contains(errs, "tcp-data-split is disabled") ||
+		!strings.Contains(errs, "ethtool -G zc1 tcp-data-split on") {
 		t.Errorf("without header split: exit %d\n%s", code, errs)
 	}
 	testutil.Tune(t, pair, 1, 1, nil)
@@ -117,7 +118,8 @@ func TestLabDevmemVerify(t *testing.T) {
 	if v = r.TX.Verify; v.Sent.Bytes != 0 || v.Received.Frames == 0 {
 		t.Errorf("sent %+v", v.Sent)
 	}
-	if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, "tx: verify saw no payload cross zc0") || strings.Contains(w, "other queues") {
+	if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, "tx: verify saw no payload cross zc0") ||
+		strings.Contains(w, "other queues") {
 		t.Errorf("warnings: %s", w)
 	}
 }
@@ -202,7 +204,8 @@ func TestLabDevmemRaw(t *testing.T) {
 	pair := testutil.Lab(t)
 	t.Run("nc sends", func(t *testing.T) {
 		path := built(t)
-		receiver := exec.CommandContext(t.Context(), path, "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-p", "5302", "-B", pair.RX.Addr4.String(), "-J")
+		receiver := exec.CommandContext(t.Context(), path, "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-p", "5302", "-B",
+			pair.RX.Addr4.String(), "-J")
 		var out strings.Builder
 		receiver.Stdout, receiver.Stderr = &out, os.Stderr
 		start(t, pair.RX, receiver)
@@ -228,7 +231,8 @@ func TestLabDevmemRaw(t *testing.T) {
 		start(t, pair.RX, receiver)
 		time.Sleep(500 * time.Millisecond)
 		path := built(t)
-		sender := exec.CommandContext(t.Context(), path, "tx", pair.RX.Addr4.String(), "--raw", "--tx", "devmem", "--iface", "zc0", "-p", "5302", "-t", "2", "-J")
+		sender := exec.CommandContext(t.Context(), path, "tx", pair.RX.Addr4.String(), "--raw", "--tx", "devmem", "--iface", "zc0", "-p", "5302",
+			"-t", "2", "-J")
 		var out strings.Builder
 		sender.Stdout, sender.Stderr = &out, os.Stderr
 		start(t, pair.TX, sender)

@@ -32,7 +32,8 @@ func known() *ask.Known {
 
 // thisProgram is what sites have of this one.
 func thisProgram(c *cli) *site.Program {
-	return &site.Program{Version: version, RX: rxEngines(), TX: txEngines(), Stderr: c.stderr, Recover: func(ctx context.Context) { recoverSettings(ctx, c) }}
+	return &site.Program{Version: version, RX: rxEngines(), TX: txEngines(), Stderr: c.stderr,
+		Recover: func(ctx context.Context) { recoverSettings(ctx, c) }}
 }
 
 // hereCPUs are those that this process may run on.

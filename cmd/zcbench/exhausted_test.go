@@ -22,7 +22,8 @@ func TestExhaustedIsNoVerdict(t *testing.T) {
 			exhaust.Descriptors(t, func() {
 				v = e.Probe("lo")
 				var s endpoint.Session
-				if s, opened = e.Open(endpoint.Params{Flows: 1, Length: 4096, Interface: "lo", Pattern: endpoint.Pattern{Period: 4096}}); opened == nil {
+				if s, opened = e.Open(endpoint.Params{Flows: 1, Length: 4096, Interface: "lo",
+					Pattern: endpoint.Pattern{Period: 4096}}); opened == nil {
 					opened = s.Close()
 				}
 			})

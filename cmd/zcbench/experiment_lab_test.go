@@ -32,7 +32,8 @@ func TestLabExperiment(t *testing.T) {
 	cmd, out := begin()
 	// In the middle of the third run.
 	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		if all, _, err := results.Load(filepath.Join(dir, "results.jsonl")); err == nil && len(all) == 2 && !maps.Equal(before, settings(t, pair)) {
+		if all, _, err := results.Load(filepath.Join(dir, "results.jsonl")); err == nil && len(all) == 2 &&
+			!maps.Equal(before, settings(t, pair)) {
 			break
 		}
 	}
@@ -65,7 +66,8 @@ func TestLabExperiment(t *testing.T) {
 			t.Errorf("%s: %s: %s", cell, r.Status, r.Reason)
 			continue
 		}
-		pair := map[string]string{"baseline": "baseline → baseline", "msgzc": "msgzc → mmap", "devmem": "devmem → devmem", "iouring": "sendzc → zcrx"}
+		pair := map[string]string{"baseline": "baseline → baseline", "msgzc": "msgzc → mmap", "devmem": "devmem → devmem",
+			"iouring": "sendzc → zcrx"}
 		if r.TX.Engine+" → "+r.RX.Engine != pair[a["mode"]] {
 			t.Errorf("%s: %s → %s", cell, r.TX.Engine, r.RX.Engine)
 		}

@@ -111,8 +111,10 @@ func TestStoryExperiment(t *testing.T) {
 	for _, r := range all {
 		made = append(made, fmt.Sprintf("%s/%d", r.Cell, r.Repeat))
 		c := cells[r.Cell]
-		if r.Status != results.OK || r.Experiment != "tiny" || r.Axes["engines"] != c.Axes["engines"] || r.ShuffleSeed != 1 || r.Command != c.Command {
-			t.Errorf("record of %v: %s %s, experiment %q, axes %v, seed %d, command %v", c, r.Status, r.Reason, r.Experiment, r.Axes, r.ShuffleSeed, r.Command)
+		if r.Status != results.OK || r.Experiment != "tiny" || r.Axes["engines"] != c.Axes["engines"] || r.ShuffleSeed != 1 ||
+			r.Command != c.Command {
+			t.Errorf("record of %v: %s %s, experiment %q, axes %v, seed %d, command %v", c, r.Status, r.Reason, r.Experiment, r.Axes, r.ShuffleSeed,
+				r.Command)
 		}
 		if (r.Dropped != "") != (r.Repeat == 0) {
 			t.Errorf("run %d is dropped: %q", r.Repeat, r.Dropped)
@@ -138,11 +140,13 @@ func TestStoryExperiment(t *testing.T) {
 	if _, errs, code := run(t, "run", spec, "-o", dir); code != exitUsage || !strings.Contains(errs, "--resume") {
 		t.Errorf("again: exit %d: %s", code, errs)
 	}
-	if out, errs, code := run(t, "run", spec, "-o", dir, "--resume"); code != 0 || !strings.Contains(errs, "6 of 6 runs done") || !strings.Contains(out, "ROI") {
+	if out, errs, code := run(t, "run", spec, "-o", dir, "--resume"); code != 0 || !strings.Contains(errs, "6 of 6 runs done") ||
+		!strings.Contains(out, "ROI") {
 		t.Errorf("resumed: exit %d: %s%s", code, errs, out)
 	}
 	other := specFile(t, strings.Replace(tinySpec, "time: 0.5", "time: 0.6", 1))
-	if _, errs, code := run(t, "run", other, "-o", dir, "--resume"); code != exitUsage || !strings.Contains(errs, "3 cells not among those that were begun") {
+	if _, errs, code := run(t, "run", other, "-o", dir, "--resume"); code != exitUsage ||
+		!strings.Contains(errs, "3 cells not among those that were begun") {
 		t.Errorf("another spec: exit %d: %s", code, errs)
 	}
 	if got := runKeys(storedRecords(t, dir)); len(got) != 6 {
@@ -315,7 +319,8 @@ func TestStoryExperimentMissing(t *testing.T) {
 	if code != exitUnsupported {
 		t.Errorf("exit %d", code)
 	}
-	for _, want := range []string{"rx engine devmem: ", "tx engine devmem: ", "rx setting feature.rx-gro-hw: not supported by driver veth", "1 cell"} {
+	for _, want := range []string{"rx engine devmem: ", "tx engine devmem: ", "rx setting feature.rx-gro-hw: not supported by driver veth",
+		"1 cell"} {
 		if !strings.Contains(errs, want) {
 			t.Errorf("no %q in: %s", want, errs)
 		}
@@ -374,7 +379,8 @@ func TestStoryExperimentFullDisk(t *testing.T) {
 	if _, errs, code := run(t, "run", spec, "-o", dir, "--resume"); code != 0 {
 		t.Errorf("exit %d: %s", code, errs)
 	}
-	if all := storedRecords(t, dir); len(all) != 6 || !slices.EqualFunc(before, all[:len(before)], func(a, b results.Record) bool { return a.ID == b.ID }) {
+	if all := storedRecords(t, dir); len(all) != 6 || !slices.EqualFunc(before, all[:len(before)],
+		func(a, b results.Record) bool { return a.ID == b.ID }) {
 		t.Errorf("%d records, %d of them from before", len(all), len(before))
 	}
 }
@@ -439,14 +445,16 @@ func TestStorySettings(t *testing.T) {
 		mtu   float64
 	}{{r.Facts.RX, 9000}, {r.Facts.TX, 4148}} {
 		nic, sysctl, offload := e.facts["nic"].(map[string]any), e.facts["sysctl"].(map[string]any), e.facts["offload"].(map[string]any)
-		if nic["mtu"] != e.mtu || sysctl["net.ipv4.tcp_rmem"] != "4096 131072 16777216" || nic["gro_max_size"] != 131072.0 || offload["rx-gro"] != "on" {
+		if nic["mtu"] != e.mtu || sysctl["net.ipv4.tcp_rmem"] != "4096 131072 16777216" || nic["gro_max_size"] != 131072.0 ||
+			offload["rx-gro"] != "on" {
 			t.Errorf("mtu %v, tcp_rmem %v, gro_max_size %v, GRO %v", nic["mtu"], sysctl["net.ipv4.tcp_rmem"], nic["gro_max_size"], offload["rx-gro"])
 		}
 	}
 	// What it took to get there is told, and is no setting.
 	_, tuned := r.Settings["tuned"]
 	_, command := r.Settings["command"]
-	if tuned || command || !strings.Contains(r.Command, "--set mtu=9000") || !strings.Contains(strings.Join(r.Tuned["tx"], "; "), `mtu: "1500" → "4148"`) || len(r.Tuned["rx"]) == 0 {
+	if tuned || command || !strings.Contains(r.Command, "--set mtu=9000") || !strings.Contains(strings.Join(r.Tuned["tx"], "; "),
+		`mtu: "1500" → "4148"`) || len(r.Tuned["rx"]) == 0 {
 		t.Errorf("command %q, tuned %v, settings %v", r.Command, r.Tuned, r.Settings)
 	}
 	if plain := measured(t, "local", "-t", "0.2", "-O", "0"); plain.Cell == r.Cell {
@@ -562,7 +570,8 @@ func TestStoryReportOfParts(t *testing.T) {
 	if err := os.WriteFile(path, bytes.Join(kept[:len(kept)-1], nil), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{dirs, append([]string{"--format", "csv"}, dirs...), append([]string{"--format", "benchfmt", "-o", filepath.Join(dir, "bench")}, dirs...)} {
+	for _, args := range [][]string{dirs, append([]string{"--format", "csv"}, dirs...),
+		append([]string{"--format", "benchfmt", "-o", filepath.Join(dir, "bench")}, dirs...)} {
 		if text := report(args...); strings.Count(text, all) != 1 || !strings.Contains(text, "planned runs are there") {
 			t.Errorf("%q: %s", args, text)
 		}

@@ -239,7 +239,8 @@ var clear = regexp.MustCompile(`nothing was heard from it since \d\d:\d\d:\d\d|v
 	`ended the connection before it had a mark|broken pipe|reset by peer|this end heard nothing since|no such (device|network interface)|network is (down|unreachable)|no route to host|nothing was measured|killed by SIGKILL|cannot assign requested address`)
 
 // tells are the codes of warnings that tell of a fault.
-var tells = []caveat.Code{caveat.FlowStalled, caveat.SamplerLate, caveat.WindowShort, caveat.WindowLong, caveat.WindowsApart, caveat.CutOff, caveat.BytesDiffer}
+var tells = []caveat.Code{caveat.FlowStalled, caveat.SamplerLate, caveat.WindowShort, caveat.WindowLong, caveat.WindowsApart, caveat.CutOff,
+	caveat.BytesDiffer}
 
 // judge looks at what a process that lived left.
 func (f mishap) judge(t *testing.T, name string, p *party, at, until time.Time) {

@@ -75,5 +75,6 @@ func (r fixed) show(out io.Writer) {
 		}
 		fmt.Fprintln(out, command)
 	}
-	fmt.Fprintf(out, "# a run does so by itself and puts it back; with --apply it stays until zcbench tune restore -i %s\n", printable.Word(r.Interface))
+	fmt.Fprintf(out, "# a run does so by itself and puts it back; with --apply it stays until zcbench tune restore -i %s\n",
+		printable.Word(r.Interface))
 }

@@ -39,7 +39,8 @@ func TestStoryGoodbye(t *testing.T) {
 			_ = rx.Process.Signal(syscall.SIGINT)
 		}
 		_ = second.Wait()
-		if said := errs.String(); leaves == "rx" && (tx.ProcessState.ExitCode() != exitFailed || !strings.Contains(said, "receiver 127.0.0.1:"+port+": it was interrupted (ended by signal: interrupt)")) {
+		if said := errs.String(); leaves == "rx" && (tx.ProcessState.ExitCode() != exitFailed ||
+			!strings.Contains(said, "receiver 127.0.0.1:"+port+": it was interrupted (ended by signal: interrupt)")) {
 			t.Errorf("the sender: exit %d, %s", tx.ProcessState.ExitCode(), said)
 		}
 	}
@@ -62,7 +63,8 @@ func TestStoryRefusalsName(t *testing.T) {
 			t.Errorf("tx %q: exit %d", args, code)
 		}
 	}
-	for _, want := range []string{"zcbench rx: peer 127.0.0.1: turned away: the receiver wants a token, and this is not it", "zcbench rx: peer 127.0.0.1: turned away: it left when it was asked for the token"} {
+	for _, want := range []string{"zcbench rx: peer 127.0.0.1: turned away: the receiver wants a token, and this is not it",
+		"zcbench rx: peer 127.0.0.1: turned away: it left when it was asked for the token"} {
 		waitFor(t, want, func() bool { return strings.Contains(heard.String(), want) })
 	}
 	for range 100 {

@@ -135,7 +135,8 @@ SetEnv XDG_CACHE_HOME=%s/cache%d
 		known += address + " " + string(pub)
 		client += fmt.Sprintf("Host host%c\n  HostName %s\n", 'a'+i, address)
 	}
-	client += fmt.Sprintf("Host *\n  User root\n  IdentityFile %[1]s/user\n  IdentitiesOnly yes\n  UserKnownHostsFile %[1]s/known\n  LogLevel ERROR\n", h.dir)
+	client += fmt.Sprintf("Host *\n  User root\n  IdentityFile %[1]s/user\n  IdentitiesOnly yes\n  UserKnownHostsFile %[1]s/known\n  "+
+		"LogLevel ERROR\n", h.dir)
 	for name, text := range map[string]string{"config": client, "known": known} {
 		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -227,7 +228,8 @@ func (h *twoHosts) unchanged(before string) {
 	was := strings.Split(before, "\n")
 	for i := range was {
 		if i >= len(now) || now[i] != was[i] {
-			h.t.Errorf("a setting was %s and is now %s", strings.TrimSpace(was[i]), strings.TrimSpace(strings.Join(now[min(i, len(now)):min(i+1, len(now))], "")))
+			h.t.Errorf("a setting was %s and is now %s", strings.TrimSpace(was[i]),
+				strings.TrimSpace(strings.Join(now[min(i, len(now)):min(i+1, len(now))], "")))
 			return
 		}
 	}
@@ -522,7 +524,8 @@ func TestStoryAgentListens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command("ip", "netns", "exec", h.names[i], path, "agent", "--listen", address, "--token-file", token, "--key", fmt.Sprintf("%s/key%d.pem", h.dir, i))
+		cmd := exec.Command("ip", "netns", "exec", h.names[i], path, "agent", "--listen", address, "--token-file", token, "--key",
+			fmt.Sprintf("%s/key%d.pem", h.dir, i))
 		cmd.Stderr = theirs
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -38,7 +38,8 @@ func probeInstruments(iface string) ([]reader, error) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	site := instrument.Place{Interface: iface, Scope: wire.ScopeHost, Stat: stat, Threads: []int{unix.Gettid()}, Flows: func() []int { return nil }}
+	site := instrument.Place{Interface: iface, Scope: wire.ScopeHost, Stat: stat, Threads: []int{unix.Gettid()},
+		Flows: func() []int { return nil }}
 	for n, on := range stat.Online {
 		if on {
 			site.CPUs = append(site.CPUs, n)

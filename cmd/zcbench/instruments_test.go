@@ -51,7 +51,8 @@ func TestStoryCounters(t *testing.T) {
 				t.Errorf("%s: CPUs were busy for %v, by ticks %v; cpu_percent is %v, by ticks %v", name, busy, ticks, *e.CPUPercent, *e.CPUTicks)
 			}
 		}
-		for _, want := range []string{"softnet_processed", "tcp_mss_bytes", "tcp_rtt_us", "host_context_switches", "link_rx_packets", "link_tx_packets", "sampler_cpu_seconds"} {
+		for _, want := range []string{"softnet_processed", "tcp_mss_bytes", "tcp_rtt_us", "host_context_switches", "link_rx_packets",
+			"link_tx_packets", "sampler_cpu_seconds"} {
 			if e.Counters[want] <= 0 {
 				t.Errorf("%s: %s is %v", name, want, e.Counters[want])
 			}
@@ -80,7 +81,8 @@ func TestStoryCounters(t *testing.T) {
 			t.Errorf("%s: %v%% CPU by the samples, %v%% over the window", name, cpu/seconds, *e.CPUPercent)
 		}
 		if intervals < 3 || math.Abs(weighted-e.Counters["host_context_switches"]) > 0.01*e.Counters["host_context_switches"]+10 {
-			t.Errorf("%s: %d intervals of %v s have %v context switches, the window %v", name, intervals, seconds, weighted, e.Counters["host_context_switches"])
+			t.Errorf("%s: %d intervals of %v s have %v context switches, the window %v", name, intervals, seconds, weighted,
+				e.Counters["host_context_switches"])
 		}
 	}
 	// What a packet counter says and what the run says are about the same bytes.
@@ -98,7 +100,8 @@ func TestStoryCountersChosen(t *testing.T) {
 		}
 	}
 	r = measured(t, "local", "--counters", "tcp,link", "-t", "0.5", "-O", "0", "-i", "0.2")
-	if _, ok := r.TX.Counters["softnet_processed"]; ok || r.TX.Counters["tcp_mss_bytes"] == 0 || len(r.RX.CPUs) > 0 || r.Settings["counters"] != "tcp,link" {
+	if _, ok := r.TX.Counters["softnet_processed"]; ok || r.TX.Counters["tcp_mss_bytes"] == 0 || len(r.RX.CPUs) > 0 ||
+		r.Settings["counters"] != "tcp,link" {
 		t.Errorf("%v, settings %v", r.TX.Counters, r.Settings)
 	}
 	if _, errs, code := run(t, "local", "--counters", "nosuch"); code != exitUsage || !strings.Contains(errs, "there are: all none cpu ") {
@@ -215,7 +218,8 @@ func TestStorySyscalls(t *testing.T) {
 		t.Errorf("notes %s", w)
 	}
 	out, _, _ := run(t, "local", "--syscalls", "--profile", "-t", "0.3", "-O", "0")
-	for _, want := range []string{"System calls of the sender's payload threads", "Where the CPU time of the receiver went", "Time of each CPU in % of the window"} {
+	for _, want := range []string{"System calls of the sender's payload threads", "Where the CPU time of the receiver went",
+		"Time of each CPU in % of the window"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}

@@ -37,7 +37,8 @@ var likes = []struct {
 }
 
 // likeAll are settings that all of them take.
-var likeAll = []string{"mtu=4148", "rx-usecs=33", "tso=off", "tcp-data-split=on", "rss=equal 2", "flow.tcp4 dst-ip 198.18.0.2 dst-port 9=queue 1"}
+var likeAll = []string{"mtu=4148", "rx-usecs=33", "tso=off", "tcp-data-split=on", "rss=equal 2",
+	"flow.tcp4 dst-ip 198.18.0.2 dst-port 9=queue 1"}
 
 // seenOutside is what others see of an end's NIC: what ip(8) and ethtool(8) print,
 // by command, what ethtool is too old to print, who provides the memory of its queues,
@@ -46,7 +47,8 @@ func seenOutside(t *testing.T, e *netpair.End) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	if err := e.Do(func() error {
-		for _, command := range []string{"ip -d -j link show dev", "ethtool -g", "ethtool -k", "ethtool -c", "ethtool -l", "ethtool -x", "ethtool -n",
+		for _, command := range []string{"ip -d -j link show dev", "ethtool -g", "ethtool -k", "ethtool -c", "ethtool -l", "ethtool -x",
+			"ethtool -n",
 			"ethtool --show-pause", "ethtool --show-priv-flags"} {
 			argv := append(strings.Fields(command), e.Interface)
 			out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()

@@ -91,10 +91,13 @@ func becomeRoot(ctx context.Context, c *cli) error {
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
 		// What clone(2) and the maps of users say where namespaces are not to be had.
-		if !slices.ContainsFunc([]error{unix.EPERM, unix.EACCES, unix.ENOSPC, unix.EUSERS, unix.EINVAL, unix.ENOSYS}, func(e error) bool { return errors.Is(err, e) }) {
+		if !slices.ContainsFunc([]error{unix.EPERM, unix.EACCES, unix.ENOSPC, unix.EUSERS, unix.EINVAL, unix.ENOSYS},
+			func(e error) bool { return errors.Is(err, e) }) {
 			return fmt.Errorf("run in a user namespace: %w", err)
 		}
-		return fault.Errorf(fault.Unsupported, "this user may make neither network namespaces nor a user namespace (%w); run as root, or allow it: sysctl -w user.max_user_namespaces=10000 and, where they exist, kernel.unprivileged_userns_clone=1 and kernel.apparmor_restrict_unprivileged_userns=0", err)
+		return fault.Errorf(fault.Unsupported, "this user may make neither network namespaces nor a user namespace (%w); run as root, or allow "+
+			"it: sysctl -w user.max_user_namespaces=10000 and, where they exist, kernel.unprivileged_userns_clone=1 and "+
+			"kernel.apparmor_restrict_unprivileged_userns=0", err)
 	}
 	// A signal to this process alone must reach the child too. One from the
 	// terminal reaches it twice, which is once.

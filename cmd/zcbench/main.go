@@ -131,7 +131,8 @@ func build(info *debug.BuildInfo) string {
 			}
 		}
 	}
-	return fmt.Sprintf("%s, control protocol %d, revision %s%s, %s %s/%s", version, wire.Protocol, revision, edited, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return fmt.Sprintf("%s, control protocol %d, revision %s%s, %s %s/%s", version, wire.Protocol, revision, edited, runtime.Version(),
+		runtime.GOOS, runtime.GOARCH)
 }
 
 func usage(w io.Writer) {

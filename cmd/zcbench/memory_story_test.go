@@ -51,7 +51,8 @@ func TestStoryMaxMemory(t *testing.T) {
 				}
 			}()
 			errs, code := tx(tc.more...)
-			if code != exitFailed || !strings.Contains(errs, "MiB of buffers are asked for") || !strings.Contains(errs, "--max-memory") || !strings.Contains(errs, tc.cure) {
+			if code != exitFailed || !strings.Contains(errs, "MiB of buffers are asked for") || !strings.Contains(errs, "--max-memory") ||
+				!strings.Contains(errs, tc.cure) {
 				t.Errorf("a run of more: exit %d: %s", code, errs)
 			}
 			if tc.most == nil {

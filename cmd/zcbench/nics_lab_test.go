@@ -28,15 +28,21 @@ type nic struct {
 }
 
 var nics = map[string]nic{
-	"igb": {"igb", []string{"mtu=4148", "rx-ring=512", "channels=1", "rx-usecs=33", "tso=off", "irq.tx-0=1", "napi.rx-0.threaded=on", "queue.rx-0.rps-cpus=cpus 1",
+	"igb": {"igb", []string{"mtu=4148", "rx-ring=512", "channels=1", "rx-usecs=33", "tso=off", "irq.tx-0=1", "napi.rx-0.threaded=on",
+		"queue.rx-0.rps-cpus=cpus 1",
 		"rss.key=" + strings.Repeat("5a", 40)},
 		map[string]string{"gro-hw=on": "gro-hw: not supported by driver igb", "rss.key=00": "rss.key of zc1 is 40 bytes in hexadecimal"}, true},
-	"e1000e": {"e1000e", []string{"mtu=4148", "rx-ring=512", "rx-usecs=33", "tso=off", "irq.rx-0=1", "irq.tx-0=0", "napi.rx-0.threaded=on", "queue.rx-0.rps-cpus=cpus 1"},
+	"e1000e": {"e1000e", []string{"mtu=4148", "rx-ring=512", "rx-usecs=33", "tso=off", "irq.rx-0=1", "irq.tx-0=0", "napi.rx-0.threaded=on",
+		"queue.rx-0.rps-cpus=cpus 1"},
 		map[string]string{"channels=1": "channels: not supported by driver e1000e"}, true},
-	"vmxnet3": {"vmxnet3", []string{"mtu=4148", "rx-ring=512", "lro=off", "irq.rx-0=1", "irq.rx-1=0", "threaded=on", "rss=equal 1", "queue.rx-0.rps-cpus=cpus 1"},
-		map[string]string{"channels=1": "driver vmxnet3 of zc1 shows its channels settings, and does not let this be changed", "rss=0 7": "no queue 7"}, true},
-	"virtio": {"virtio_net", []string{"mtu=4148", "rx-ring=512", "gro=off", "irq.rx-0=1", "irq.tx-0=0", "napi.rx-0.threaded=on", "queue.rx-0.rps-cpus=cpus 1"},
-		map[string]string{"rx-usecs=33": "driver virtio_net of zc1 shows its coalesce settings, and does not let this be changed", "sg=on": "sg: not supported by driver virtio_net"}, false},
+	"vmxnet3": {"vmxnet3", []string{"mtu=4148", "rx-ring=512", "lro=off", "irq.rx-0=1", "irq.rx-1=0", "threaded=on", "rss=equal 1",
+		"queue.rx-0.rps-cpus=cpus 1"},
+		map[string]string{"channels=1": "driver vmxnet3 of zc1 shows its channels settings, and does not let this be changed",
+			"rss=0 7": "no queue 7"}, true},
+	"virtio": {"virtio_net", []string{"mtu=4148", "rx-ring=512", "gro=off", "irq.rx-0=1", "irq.tx-0=0", "napi.rx-0.threaded=on",
+		"queue.rx-0.rps-cpus=cpus 1"},
+		map[string]string{"rx-usecs=33": "driver virtio_net of zc1 shows its coalesce settings, and does not let this be changed",
+			"sg=on": "sg: not supported by driver virtio_net"}, false},
 }
 
 // labNIC gives the lab's pair where it is of a NIC that others wrote the driver of.
@@ -195,7 +201,8 @@ func TestNICRuns(t *testing.T) {
 	_, n := labNIC(t)
 	for _, mode := range []string{"baseline", "msgzc"} {
 		r := nicRun(t, "--mode", mode, "-t", "3", "--validate")
-		t.Logf("%s: %.4f Gbit/s, of %d bytes %d sent without a copy, of %d is it unknown: %q", mode, r.Gbps, r.TX.Bytes, r.TX.ZeroCopiedBytes, r.TX.UnknownBytes, copyWarnings(&r))
+		t.Logf("%s: %.4f Gbit/s, of %d bytes %d sent without a copy, of %d is it unknown: %q", mode, r.Gbps, r.TX.Bytes, r.TX.ZeroCopiedBytes,
+			r.TX.UnknownBytes, copyWarnings(&r))
 		said := strings.Join(copyWarnings(&r), "\n")
 		switch {
 		case mode == "baseline":

@@ -24,7 +24,8 @@ func printing(t *testing.T, records string) [][]string {
 	}
 	var all [][]string
 	for _, line := range []string{
-		"--help", "version", "report --help", "probe", "probe --json", "tune show", "tune show --json", "tune apply --set sysctl.net.core.busy_poll=0 --dry-run",
+		"--help", "version", "report --help", "probe", "probe --json", "tune show", "tune show --json", "tune apply --set " +
+			"sysctl.net.core.busy_poll=0 --dry-run",
 		"power list", "power list --json", "plan quick", "plan quick --json",
 		"report " + records, "report --format html " + records, "report --format csv " + records, "report --format runs " + records,
 		"report --format markdown " + records, "report --format json " + records, "report --format benchfmt " + records,
@@ -56,7 +57,8 @@ func TestStoryFullDisk(t *testing.T) {
 		var errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = full, &errs
 		_ = cmd.Run()
-		if code := cmd.ProcessState.ExitCode(); code != exitFailed || strings.Count(errs.String(), "write the output: no space left on device") != 1 {
+		if code := cmd.ProcessState.ExitCode(); code != exitFailed || strings.Count(errs.String(),
+			"write the output: no space left on device") != 1 {
 			t.Errorf("%s: exit %d, it said %s", args, code, errs.String())
 		}
 	}
@@ -86,7 +88,8 @@ func TestStoryClosedPipe(t *testing.T) {
 		_ = cmd.Run()
 		w.Close()
 		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
-		if !status.Signaled() || status.Signal() != syscall.SIGPIPE || strings.Contains(errs.String(), "pipe") || strings.Contains(errs.String(), "output") {
+		if !status.Signaled() || status.Signal() != syscall.SIGPIPE || strings.Contains(errs.String(), "pipe") || strings.Contains(errs.String(),
+			"output") {
 			t.Errorf("%s: %s, it said %s", args, cmd.ProcessState, errs.String())
 		}
 	}
@@ -106,7 +109,8 @@ func TestStoryInterruptedReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	was := []byte("what was there before")
-	for _, args := range [][]string{{"report", fifo}, {"report", fifo, "-o"}, {"compare", dir, fifo}, {"compare", dir, fifo, "-o"}, {"plan", fifo}, {"run", fifo}} {
+	for _, args := range [][]string{{"report", fifo}, {"report", fifo, "-o"}, {"compare", dir, fifo}, {"compare", dir, fifo, "-o"},
+		{"plan", fifo}, {"run", fifo}} {
 		out := filepath.Join(t.TempDir(), "out.md")
 		if last := len(args) - 1; args[last] == "-o" {
 			args = append(slices.Clone(args), out)
@@ -176,7 +180,8 @@ func TestStoryWholeFile(t *testing.T) {
 		t.Errorf("%v", left)
 	}
 	// What is no file is written to itself.
-	if out, err := exec.Command("sh", "-c", `"$0" report "$1" -o /dev/stdout --format csv`, built(t), dir).Output(); err != nil || !bytes.Contains(out, []byte("gbps")) {
+	if out, err := exec.Command("sh", "-c", `"$0" report "$1" -o /dev/stdout --format csv`, built(t), dir).Output(); err != nil ||
+		!bytes.Contains(out, []byte("gbps")) {
 		t.Errorf("%v: %s", err, out)
 	}
 }

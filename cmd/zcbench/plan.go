@@ -160,7 +160,8 @@ func planJSON(w io.Writer, p *experiment.Plan, parts []part) error {
 func planText(out io.Writer, p *experiment.Plan, parts []part) error {
 	runs := p.Runs()
 	fmt.Fprintf(out, "experiment %s: %s × %s, %d of these %d can run here, about %s, seed %d\n",
-		p.Spec.Name, printable.Count(len(p.Cells), "cell"), printable.Count(p.Spec.Repeats, "run"), able(runs), len(runs), p.Time(runs).Round(time.Second), p.Spec.Seed)
+		p.Spec.Name, printable.Count(len(p.Cells), "cell"), printable.Count(p.Spec.Repeats,
+			"run"), able(runs), len(runs), p.Time(runs).Round(time.Second), p.Spec.Seed)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprint(w, "\n#\tcell\tsender → receiver\tid\n")
 	for i := range p.Cells {
@@ -202,7 +203,8 @@ func planText(out io.Writer, p *experiment.Plan, parts []part) error {
 		fmt.Fprint(out, "\nshards, each for run --shard:\n")
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		for _, s := range parts {
-			fmt.Fprintf(w, "  %s\t%s\t%s\tabout %s\n", s.Shard, printable.Count(s.Cells, "cell"), printable.Count(s.Runs, "run"), time.Duration(s.Seconds*float64(time.Second)).Round(time.Second))
+			fmt.Fprintf(w, "  %s\t%s\t%s\tabout %s\n", s.Shard, printable.Count(s.Cells, "cell"), printable.Count(s.Runs, "run"),
+				time.Duration(s.Seconds*float64(time.Second)).Round(time.Second))
 		}
 		return w.Flush()
 	}

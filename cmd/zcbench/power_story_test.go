@@ -114,17 +114,20 @@ func TestStoryPowerTrusted(t *testing.T) {
 		}
 		return strings.Join(all, " ")
 	}
-	r := measured(t, "local", "-t", "2", "-O", "0.2", "--meter", "tx=exec:echo 340?interval=200ms", "--meter", "rx=exec:while echo 100; do sleep 0.02; done")
+	r := measured(t, "local", "-t", "2", "-O", "0.2", "--meter", "tx=exec:echo 340?interval=200ms", "--meter",
+		"rx=exec:while echo 100; do sleep 0.02; done")
 	about(t, "the power of a command that prints once", r.TX.Watts, 340)
 	about(t, "both ends' power", r.Total.Watts, 440)
 	// What a run of it takes is of this machine, and may be told.
-	if r.TX.Power == nil || !strings.Contains(r.TX.Power.Source, "run again each 200ms") || strings.TrimSpace(strings.ReplaceAll(codes(r), string(caveat.PowerCost), "")) != "" {
+	if r.TX.Power == nil || !strings.Contains(r.TX.Power.Source, "run again each 200ms") ||
+		strings.TrimSpace(strings.ReplaceAll(codes(r), string(caveat.PowerCost), "")) != "" {
 		t.Errorf("%+v, %q", r.TX.Power, r.Warnings)
 	}
 
 	zero := time.Now()
 	twice := endpointtest.MeterLog(t, "watts", 0.05, zero, func(float64) float64 { return 150 })
-	r = measured(t, "local", "-t", "0.5", "-O", "0.2", "--meter", "rx=replay:"+twice, "--meter", "rx=replay:"+filepath.Dir(twice)+"/./watts.csv", "--meter", "tx=replay:"+twice)
+	r = measured(t, "local", "-t", "0.5", "-O", "0.2", "--meter", "rx=replay:"+twice, "--meter",
+		"rx=replay:"+filepath.Dir(twice)+"/./watts.csv", "--meter", "tx=replay:"+twice)
 	about(t, "the power of a meter given twice", r.RX.Watts, 150)
 	about(t, "both ends' power by one meter", r.Total.Watts, 150)
 	if got := codes(r); got != "power-twice power-twice" {
@@ -140,7 +143,8 @@ func TestStoryPowerTrusted(t *testing.T) {
 	if r.TX.Watts != nil || r.RX.Watts != nil && math.Abs(*r.RX.Watts-200) > r.RX.Power.Bound {
 		t.Errorf("%v W of a coarse counter, %v W of a decimal comma", r.RX.Power, r.TX.Power)
 	}
-	if text := strings.Join(r.Warnings, "\n"); !strings.Contains(text, "has 3 columns and the head has 2") || !strings.Contains(text, "power-") {
+	if text := strings.Join(r.Warnings, "\n"); !strings.Contains(text, "has 3 columns and the head has 2") ||
+		!strings.Contains(text, "power-") {
 		t.Errorf("warnings: %s", text)
 	}
 }
@@ -148,7 +152,8 @@ func TestStoryPowerTrusted(t *testing.T) {
 // TestStoryMeterDies: the run goes on, and its power is missing.
 func TestStoryMeterDies(t *testing.T) {
 	needNamespaces(t)
-	r := measured(t, "local", "-t", "1", "-O", "0.2", "--meter", "tx=exec:for i in $(seq 20); do echo 90; sleep 0.02; done; echo unplugged >&2; exit 3",
+	r := measured(t, "local", "-t", "1", "-O", "0.2", "--meter", "tx=exec:for i in $(seq 20); do echo 90; sleep 0.02; done; echo unplugged "+
+		">&2; exit 3",
 		"--meter", "rx=exec:while echo 100; do sleep 0.02; done")
 	if r.TX.Watts != nil || r.TX.Power != nil || r.Total.Watts != nil || r.ROI.Power.TX != nil {
 		t.Errorf("power of a dead meter: %+v", r.TX.Power)
@@ -167,7 +172,8 @@ func TestStoryMeterElsewhere(t *testing.T) {
 	path := built(t)
 	dir := t.TempDir()
 	// As ssh does it: options, the host, and a command for a shell there.
-	ssh := "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\n[ \"$2\" = box ] || { echo \"ssh: Could not resolve hostname $2\" >&2; exit 255; }\nPATH=" + filepath.Dir(path) + ":$PATH exec sh -c \"$3\"\n"
+	ssh := "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\n[ \"$2\" = box ] || { echo \"ssh: Could not resolve hostname $2\" >&2; exit " +
+		"255; }\nPATH=" + filepath.Dir(path) + ":$PATH exec sh -c \"$3\"\n"
 	if err := os.WriteFile(filepath.Join(dir, "ssh"), []byte(ssh), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +225,8 @@ func TestStoryPowerRead(t *testing.T) {
 		about(t, "an interval's power", i.Watts, 42.5)
 	}
 	out, errs, code = run(t, "power", "read", "--meter", "replay:"+path, "-t", "0.6", "-i", "0.2")
-	if code != 0 || strings.Count(out, "     42.50 W\n") != 3 || !strings.Contains(out, "mean 42.50 W, min 42.50, max 42.50 over 0.6 s, 25.5 J") {
+	if code != 0 || strings.Count(out, "     42.50 W\n") != 3 || !strings.Contains(out, "mean 42.50 W, min 42.50, max 42.50 over 0.6 s, "+
+		"25.5 J") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }

@@ -39,7 +39,8 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 	options := f.Bool("options", false, "list each engine's options too, for --rx-opt and --tx-opt")
 	fix := f.Bool("fix", false, "print the commands, in order, after which devmem and zcrx can have queues of the interface")
 	apply := f.Bool("apply", false, "with --fix, carry them out, until tune restore")
-	file := f.String("capture", "", "with -i, also write what kernel and driver answer to every question about the interface to this new file, for docs/nics.md: addresses and serial numbers have stand-ins; nothing is changed")
+	file := f.String("capture", "", "with -i, also write what kernel and driver answer to every question about the interface to this new "+
+		"file, for docs/nics.md: addresses and serial numbers have stand-ins; nothing is changed")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -80,7 +81,8 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	if *asJSON {
-		return printJSON(c.stdout, map[string]any{"schema": "zcbench-probe/1", "version": version, "kernel": kernelRelease(), "interface": *iface, "engines": all, "counters": counted})
+		return printJSON(c.stdout, map[string]any{"schema": "zcbench-probe/1", "version": version, "kernel": kernelRelease(), "interface": *iface,
+			"engines": all, "counters": counted})
 	}
 	return showFindings(c.stdout, all, counted, *options)
 }

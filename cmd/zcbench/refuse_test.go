@@ -158,9 +158,11 @@ func TestEveryFlag(t *testing.T) {
 		rxRaw[name] = flagCase{args: rxServes[name].args, refused: "--" + name + ": with --raw one run"}
 	}
 	txRaw := but(runCases, map[string]flagCase{
-		"raw": {tested: "TestStoryRaw"}, "mode": {args: "--mode msgzc", refused: "leave out --rx and --mode"}, "rx": {args: "--rx trunc", refused: "leave out --rx and --mode"},
+		"raw": {tested: "TestStoryRaw"}, "mode": {args: "--mode msgzc", refused: "leave out --rx and --mode"}, "rx": {args: "--rx trunc",
+			refused: "leave out --rx and --mode"},
 		"rx-opt":   {args: "--rx-opt chunk=1M", refused: "--rx-opt: with --raw the receiver"},
-		"validate": {args: "--validate", refused: "--validate: nobody compares"}, "token-file": {args: "--token-file FILE", refused: "--raw has no control connection"},
+		"validate": {args: "--validate", refused: "--validate: nobody compares"}, "token-file": {args: "--token-file FILE",
+			refused: "--raw has no control connection"},
 		"mem":      {args: "--tx devmem --mem udmabuf:16M", asked: true},
 		"affinity": {args: "-A 0,1", refused: "--affinity: what follows the comma"},
 		"verify":   {args: "-O 1 --verify", asked: true},
@@ -170,21 +172,25 @@ func TestEveryFlag(t *testing.T) {
 	}
 	local := but(runCases, map[string]flagCase{
 		"bind": {args: "-B 127.0.0.1", refused: "--bind is for rx and tx"}, "iface": {args: "--iface lo", refused: "--iface is for rx and tx"},
-		"token-file": {args: "--token-file FILE", refused: "--token-file is for rx and tx"}, "raw": {args: "--raw", refused: "--raw belongs to rx and tx"},
+		"token-file": {args: "--token-file FILE", refused: "--token-file is for rx and tx"}, "raw": {args: "--raw",
+			refused: "--raw belongs to rx and tx"},
 		"softirq-cpus": {args: "--softirq-cpus 0", tested: "TestStoryVethNote"},
 		"link":         {args: "--link a,b", tested: "TestLabDevmemRecord"},
-		"set":          {args: "--set mtu=4000", tested: "TestStorySettings"}, "rx-set": {args: "--rx-set mtu=4000", tested: "TestStorySettings"}, "tx-set": {args: "--tx-set mtu=4000", tested: "TestStorySettings"},
+		"set":          {args: "--set mtu=4000", tested: "TestStorySettings"}, "rx-set": {args: "--rx-set mtu=4000",
+			tested: "TestStorySettings"}, "tx-set": {args: "--tx-set mtu=4000", tested: "TestStorySettings"},
 		"tune-profile": {args: "--tune-profile bigtcp", tested: "TestNetdev0x19"},
 		"port":         {args: "-p 6000", tested: "TestStoryBadInput"},
 	})
 	report := map[string]flagCase{
-		"format": {args: "--format csv", output: true}, "output": {args: "-o OUT", output: true}, "group-by": {args: "--group-by rx", output: true},
+		"format": {args: "--format csv", output: true}, "output": {args: "-o OUT", output: true}, "group-by": {args: "--group-by rx",
+			output: true},
 		"filter": {args: "--filter mode=msgzc", output: true}, "metric": {args: "--metric gbps", output: true},
 		"reference": {args: "--reference netdev-0x19", output: true}, "explain": {args: "--explain cellmsgzc", output: true},
 		"redact": {tested: "TestStoryRedacted"},
 	}
 	explained := map[string]flagCase{
-		"format": {args: "--format csv", refused: "--format: --explain is text"}, "output": {args: "-o OUT", output: true}, "group-by": {args: "--group-by rx", refused: "there are no id ("},
+		"format": {args: "--format csv", refused: "--format: --explain is text"}, "output": {args: "-o OUT",
+			output: true}, "group-by": {args: "--group-by rx", refused: "there are no id ("},
 		"filter": {args: "--filter repeat=1", output: true}, "metric": {args: "--metric gbps", refused: "--metric: --explain"},
 		"reference": {args: "--reference netdev-0x19", refused: "--reference: --explain"}, "explain": {tested: "TestReportStory"},
 		"redact": {tested: "TestStoryRedacted"},
@@ -199,11 +205,14 @@ func TestEveryFlag(t *testing.T) {
 		return m
 	}
 	compare := map[string]flagCase{
-		"format": {args: "--format csv", output: true}, "output": {args: "-o OUT", output: true}, "group-by": {args: "--group-by rx", output: true},
-		"filter": {args: "--filter repeat=1|2|3|4|5|6|7", output: true}, "metric": {args: "--metric gbps", output: true}, "threshold": {args: "--threshold 90", tested: "TestReportStory"},
+		"format": {args: "--format csv", output: true}, "output": {args: "-o OUT", output: true}, "group-by": {args: "--group-by rx",
+			output: true},
+		"filter": {args: "--filter repeat=1|2|3|4|5|6|7", output: true}, "metric": {args: "--metric gbps",
+			output: true}, "threshold": {args: "--threshold 90", tested: "TestReportStory"},
 	}
 	plan := map[string]flagCase{
-		"only": {args: "--only length=1M", output: true}, "repeats": {args: "--repeats 2", output: true}, "shuffle-seed": {args: "--shuffle-seed 9", output: true},
+		"only": {args: "--only length=1M", output: true}, "repeats": {args: "--repeats 2",
+			output: true}, "shuffle-seed": {args: "--shuffle-seed 9", output: true},
 		"shard": {args: "--shard 1/2", output: true}, "shards": {args: "--shards 2", output: true}, "facts": {tested: "TestStoryPlanFacts"},
 		"save-facts": {args: "--save-facts OUT", tested: "TestStoryPlanFacts"}, "json": {args: "-J", output: true},
 	}
@@ -228,30 +237,43 @@ func TestEveryFlag(t *testing.T) {
 		{"compare", dir + " " + other, "", compare},
 		{"plan", "quick --facts " + facts, "", plan},
 		{"run", "quick --nix", "", map[string]flagCase{
-			"only": {tested: "TestStoryExperimentParts"}, "repeats": {args: "--repeats 0", refused: "nix"}, "shuffle-seed": {args: "--shuffle-seed 0", refused: "nix"},
-			"shard": {tested: "TestStoryExperimentParts"}, "output": {tested: "TestStoryExperiment"}, "resume": {tested: "TestStoryExperimentKilled"},
+			"only": {tested: "TestStoryExperimentParts"}, "repeats": {args: "--repeats 0",
+				refused: "nix"}, "shuffle-seed": {args: "--shuffle-seed 0", refused: "nix"},
+			"shard": {tested: "TestStoryExperimentParts"}, "output": {tested: "TestStoryExperiment"},
+			"resume":       {tested: "TestStoryExperimentKilled"},
 			"skip-missing": {tested: "TestStoryExperimentMissing"}, "json": {tested: "TestStoryExperiment"},
 		}},
 		{"run", "quick", "", map[string]flagCase{
-			"only": {tested: "TestStoryExperimentParts"}, "repeats": {args: "--repeats 0", refused: "--repeats: it is a number above zero"}, "shuffle-seed": {args: "--shuffle-seed 0", refused: "--shuffle-seed: it is a number above zero"},
-			"shard": {tested: "TestStoryExperimentParts"}, "output": {tested: "TestStoryExperiment"}, "resume": {tested: "TestStoryExperimentKilled"},
+			"only": {tested: "TestStoryExperimentParts"}, "repeats": {args: "--repeats 0",
+				refused: "--repeats: it is a number above zero"}, "shuffle-seed": {args: "--shuffle-seed 0", refused: "--shuffle-seed: it is a " +
+				"number above zero"},
+			"shard": {tested: "TestStoryExperimentParts"}, "output": {tested: "TestStoryExperiment"},
+			"resume":       {tested: "TestStoryExperimentKilled"},
 			"skip-missing": {tested: "TestStoryExperimentMissing"}, "json": {tested: "TestStoryExperiment"},
 		}},
 		{"demo", "", "", map[string]flagCase{
-			"output": {args: "", tested: "TestEveryFlag"}, "repeats": {args: "--repeats 0", refused: "repeats"}, "time": {args: "-t 0", refused: "time"}, "omit": {args: "-O x", refused: "omit"},
+			"output": {args: "", tested: "TestEveryFlag"}, "repeats": {args: "--repeats 0", refused: "repeats"}, "time": {args: "-t 0",
+				refused: "time"}, "omit": {args: "-O x", refused: "omit"},
 		}},
-		{"probe", "", "", map[string]flagCase{"iface": {args: "-i nope0", refused: "nope0"}, "json": {args: "-J", output: true}, "options": {args: "--options", output: true}, "fix": {args: "--fix", refused: "-i IFACE"}, "apply": {args: "--apply", refused: "give both"}, "capture": {args: "--capture OUT", refused: "--capture needs the interface"}}},
+		{"probe", "", "", map[string]flagCase{"iface": {args: "-i nope0", refused: "nope0"}, "json": {args: "-J", output: true},
+			"options": {args: "--options", output: true}, "fix": {args: "--fix", refused: "-i IFACE"}, "apply": {args: "--apply",
+				refused: "give both"}, "capture": {args: "--capture OUT", refused: "--capture needs the interface"}}},
 		{"tune show", "", "", map[string]flagCase{"iface": {args: "-i lo", output: true}, "json": {args: "-J", output: true}}},
 		{"tune apply", "-i lo --set gro=on --dry-run", "", map[string]flagCase{
-			"iface": {tested: "TestTune"}, "profile": {args: "--profile nix", refused: "nix"}, "set": {args: "--set gro=off", output: true}, "dry-run": {tested: "TestTune"}, "wait": {args: "--wait 1", refused: "--wait: a dry run"},
+			"iface": {tested: "TestTune"}, "profile": {args: "--profile nix", refused: "nix"}, "set": {args: "--set gro=off",
+				output: true}, "dry-run": {tested: "TestTune"}, "wait": {args: "--wait 1", refused: "--wait: a dry run"},
 		}},
 		{"tune journal", "", "", map[string]flagCase{"forget": {tested: "TestTune"}}},
 		{"tune restore", "", "", map[string]flagCase{"iface": {tested: "TestTune"}, "wait": {args: "--wait 1", refused: "--wait: without -i"}}},
-		{"tune verify", "-i nope0", "", map[string]flagCase{"iface": {args: "", refused: "nope0"}, "time": {args: "-t 0", refused: "--time"}, "json": {tested: "TestStoryVerify"}}},
+		{"tune verify", "-i nope0", "", map[string]flagCase{"iface": {args: "", refused: "nope0"}, "time": {args: "-t 0", refused: "--time"},
+			"json": {tested: "TestStoryVerify"}}},
 		{"power list", "", "", map[string]flagCase{"json": {args: "-J", output: true}}},
-		{"power read", "--meter exec:true -J", "", map[string]flagCase{"meter": {tested: "TestStoryPowerRead"}, "time": {tested: "TestStoryPowerRead"}, "json": {tested: "TestStoryPowerRead"}, "interval": {args: "-i 2", tested: "TestStoryPowerRead"}}},
+		{"power read", "--meter exec:true -J", "", map[string]flagCase{"meter": {tested: "TestStoryPowerRead"},
+			"time": {tested: "TestStoryPowerRead"}, "json": {tested: "TestStoryPowerRead"}, "interval": {args: "-i 2",
+				tested: "TestStoryPowerRead"}}},
 		{"agent", "--stdio", "", map[string]flagCase{
-			"stdio": {tested: "TestStoryAgentAbandoned"}, "listen": {args: "--listen :1", refused: "--stdio or --listen"}, "token-file": {args: "--token-file FILE", refused: "go with --listen"}, "key": {args: "--key FILE", refused: "go with --listen"},
+			"stdio": {tested: "TestStoryAgentAbandoned"}, "listen": {args: "--listen :1",
+				refused: "--stdio or --listen"}, "token-file": {args: "--token-file FILE", refused: "go with --listen"}, "key": {args: "--key FILE", refused: "go with --listen"},
 			"meter": {args: "--meter nix:1", refused: "nix"},
 		}},
 	} {

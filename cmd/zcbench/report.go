@@ -22,12 +22,15 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "report", "report DIR|FILE… [flags]")
 	format := f.String("format", "", strings.Join(formatNames(), ", ")+" (default by -o's ending, else table)")
 	output := f.StringP("output", "o", "", "file to write; .html, .md, .csv, .json, .jsonl (records) and .txt (table) say the format")
-	groupBy := f.StringSlice("group-by", nil, "what runs of one group share: axes, settings, or facts such as kernel.release (default: the cell)")
+	groupBy := f.StringSlice("group-by", nil, "what runs of one group share: axes, settings, or facts such as kernel.release (default: the "+
+		"cell)")
 	filter := f.String("filter", "", "runs to take: 'mode=devmem|iouring,gro!=sw'")
 	metrics := f.StringSlice("metric", nil, "figures to show: gbps, roi, rx.cpu_percent, rx.counters.NAME, tx.syscalls_per_gb.NAME, …")
 	references := f.StringSlice("reference", nil, "published figures to list beside: "+strings.Join(analysis.References(), ", "))
-	redact := f.Bool("redact", false, "leave out what tells whose records they are: names of hosts and users, addresses, serial numbers, paths, kernel command lines")
-	explain := f.String("explain", "", "say in words what limited this cell: its id, its name as plan or report has it (mode=msgzc,length=128K), or a run's id")
+	redact := f.Bool("redact", false, "leave out what tells whose records they are: names of hosts and users, addresses, serial numbers, "+
+		"paths, kernel command lines")
+	explain := f.String("explain", "", "say in words what limited this cell: its id, its name as plan or report has it "+
+		"(mode=msgzc,length=128K), or a run's id")
 	if err := parse(f, args); err != nil {
 		return err
 	}
@@ -52,7 +55,8 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 	chosen := reportFormats()[known]
 	switch *format {
 	case "runs":
-		if err := refuse(f, idle{"group-by reference", "--format runs has a line for each run, and neither groups nor other figures"}); err != nil {
+		if err := refuse(f, idle{"group-by reference",
+			"--format runs has a line for each run, and neither groups nor other figures"}); err != nil {
 			return err
 		}
 	case "records":
@@ -102,7 +106,8 @@ func formatNames() (names []string) {
 }
 
 // endings of files say a format.
-var endings = map[string]string{".html": "html", ".htm": "html", ".md": "markdown", ".csv": "csv", ".json": "json", ".jsonl": "records", ".txt": "table", "": "table"}
+var endings = map[string]string{".html": "html", ".htm": "html", ".md": "markdown", ".csv": "csv", ".json": "json", ".jsonl": "records",
+	".txt": "table", "": "table"}
 
 // formatOf sets a format that was not given to what the ending of a file asks for.
 func formatOf(format *string, path string) error {

@@ -99,7 +99,8 @@ func TestReportStory(t *testing.T) {
 	} {
 		stdout, stderr, code := run(t, strings.Fields(c.args)...)
 		if code != c.code || !strings.Contains(stdout, c.stdout) || !strings.Contains(stderr, c.stderr) {
-			t.Errorf("zcbench %s: exit %d, want %d\nstdout, want %q:\n%s\nstderr, want %q:\n%s", c.args, code, c.code, c.stdout, stdout, c.stderr, stderr)
+			t.Errorf("zcbench %s: exit %d, want %d\nstdout, want %q:\n%s\nstderr, want %q:\n%s", c.args, code, c.code, c.stdout, stdout, c.stderr,
+				stderr)
 		}
 	}
 	// The ending says the format.

@@ -79,7 +79,8 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 	if missing := plan.Missing(); len(missing) > 0 && !choice.SkipMissing && !spec.SkipMissing {
 		fmt.Fprintln(c.stderr, "zcbench run: these hosts lack what some cells need; nothing was run:")
 		showMissing(c.stderr, missing)
-		fmt.Fprintln(c.stderr, "Put that right, leave the cells out (--only, or exclude in the spec), or record them as skipped (--skip-missing).")
+		fmt.Fprintln(c.stderr, "Put that right, leave the cells out (--only, or exclude in the spec), or record them as skipped "+
+			"(--skip-missing).")
 		return errReported{fault.Errorf(fault.Unsupported, "missing prerequisites")}
 	}
 	return carryOut(ctx, c, experiment.Runner{Plan: plan, Sites: open, Dir: *dir, Choice: choice, Resume: *resume}, *asJSON)
@@ -100,7 +101,8 @@ func carryOut(ctx context.Context, c *cli, r experiment.Runner, asJSON bool) err
 		fmt.Fprintf(c.stderr, "a run took %.2f s beside its warm-up and window\n", progress.Overhead.Seconds())
 	}
 	if progress.Done < progress.Total {
-		fmt.Fprintf(c.stderr, "zcbench: %d of %s done; --resume continues with the others\n", progress.Done, printable.Count(progress.Total, "run"))
+		fmt.Fprintf(c.stderr, "zcbench: %d of %s done; --resume continues with the others\n", progress.Done, printable.Count(progress.Total,
+			"run"))
 	}
 	return err
 }

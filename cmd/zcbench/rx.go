@@ -70,7 +70,8 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	l, err := lc.Listen(ctx, network("tcp", flags.Family()), net.JoinHostPort(flags.Bind, strconv.Itoa(flags.Port)))
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
-			return fault.Errorf(fault.Failed, "control port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", flags.Port, flags.Port)
+			return fault.Errorf(fault.Failed, "control port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port",
+				flags.Port, flags.Port)
 		}
 		return fault.Errorf(fault.Failed, "listen for senders: %w", err)
 	}
@@ -82,7 +83,8 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	agent.Observe = s.observe
-	fmt.Fprintf(c.stderr, "zcbench rx: waiting on port %d%s\n", flags.Port, map[bool]string{true: " for senders with the token"}[len(token) > 0])
+	fmt.Fprintf(c.stderr, "zcbench rx: waiting on port %d%s\n", flags.Port,
+		map[bool]string{true: " for senders with the token"}[len(token) > 0])
 	if err := agent.Listen(ctx, l, *once); err != nil {
 		return err
 	}

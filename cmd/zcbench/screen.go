@@ -107,7 +107,8 @@ func (s *screen) verified(role endpoint.Role, c *results.Crossing) {
 		s.emit("verify", map[string]any{"end": role, "verify": c})
 	default:
 		n := c.Received.Frames + c.Sent.Frames
-		fmt.Fprintf(s.out, "%-4s warm-up: %s crossed %s, %s\n", role, printable.Count(n, "TCP frame"), printable.Line(c.Interface), printable.Count(len(c.Warnings()), "warning"))
+		fmt.Fprintf(s.out, "%-4s warm-up: %s crossed %s, %s\n", role, printable.Count(n, "TCP frame"), printable.Line(c.Interface),
+			printable.Count(len(c.Warnings()), "warning"))
 	}
 }
 

@@ -19,7 +19,8 @@ func TestLabDevmemWindow(t *testing.T) {
 	}{
 		{"", 0, nil},
 		{"-w 200K", 400 << 10, nil},
-		{"-w 64M --mem udmabuf:16M", 8 << 20, []string{"rx: receive buffers were held to 8388608 bytes", "rx: --window 67108864 was asked for, and the engine devmem set the receive buffer to 4194304 bytes"}},
+		{"-w 64M --mem udmabuf:16M", 8 << 20, []string{"rx: receive buffers were held to 8388608 bytes",
+			"rx: --window 67108864 was asked for, and the engine devmem set the receive buffer to 4194304 bytes"}},
 		{"--mem udmabuf:16M", 8 << 20, []string{"rx: receive buffers were held to 8388608 bytes"}},
 	} {
 		r := measured(t, append([]string{"local", "--link", "zc0,zc1", "--mode", "devmem", "-t", "1"}, strings.Fields(tc.args)...)...)
@@ -43,11 +44,13 @@ func TestLabDevmemWindow(t *testing.T) {
 func TestLabBusyPoll(t *testing.T) {
 	testutil.Lab(t)
 	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "iouring", "-t", "1", "--busy-poll", "50", "--rq-entries", "1000")
-	if got := with(r, caveat.SettingNotTaken); len(got) != 1 || !strings.HasPrefix(got[0], "rx: rq-entries=1000 was asked for, and the engine zcrx took 1024") {
+	if got := with(r, caveat.SettingNotTaken); len(got) != 1 || !strings.HasPrefix(got[0],
+		"rx: rq-entries=1000 was asked for, and the engine zcrx took 1024") {
 		t.Errorf("warnings %q", got)
 	}
 	r = measured(t, "local", "--link", "veth", "--rx", "uring", "-t", "1", "--busy-poll", "50")
-	if got := with(r, caveat.SettingNotTaken); len(got) != 1 || !strings.HasPrefix(got[0], "rx: busy-poll=50 was asked for, and there was nothing to poll") {
+	if got := with(r, caveat.SettingNotTaken); len(got) != 1 || !strings.HasPrefix(got[0],
+		"rx: busy-poll=50 was asked for, and there was nothing to poll") {
 		t.Errorf("warnings %q", got)
 	}
 }

@@ -90,14 +90,17 @@ func TestStorySettingsTaken(t *testing.T) {
 	}{
 		{"-M 9000", []string{"rx: --set-mss 9000", "tx: --set-mss 9000"}},
 		{"-M 9000 --set mtu=9060", nil},
-		{"-4 --set gso-max-size=131072 --set gro-max-size=131072 -t 1 -O 0.5", []string{"rx: link.gro-max-size=131072 was asked for, and the run was over IPv4", "tx: link.gso-max-size=131072 was asked for, and the run was over IPv4"}},
+		{"-4 --set gso-max-size=131072 --set gro-max-size=131072 -t 1 -O 0.5", []string{"rx: link.gro-max-size=131072 was asked for, and the " +
+			"run was over IPv4", "tx: link.gso-max-size=131072 was asked for, and the run was over IPv4"}},
 		{"-4 --tune-profile bigtcp -t 1 -O 0.5", nil},
 		{"-6 --set gso-max-size=131072 -t 1 -O 0.5", nil},
 		{"-w 1M -M 1000 -C reno -N --cport 40000", nil},
 		{"--rx mmap --rx-opt chunk=2M -w 1M", []string{"rx: chunk=2M was asked for, and the engine mmap took 1048576"}},
 		{"--rx mmap -w 1M", nil}, // the engine's own choice
-		{"--rx uring --rx-opt buffers=5,wait-nr=1 --min-wait-us 500", []string{"rx: buffers=5 was asked for, and the engine uring took 8", "rx: min-wait-us=500 was asked for, and the engine uring took 0"}},
-		{"--tx sendzc --tx-opt batch=16,outstanding=100 -l 1M", []string{"tx: batch=16 was asked for, and the engine sendzc took 4", "tx: outstanding=100 was asked for, and the engine sendzc took 128"}},
+		{"--rx uring --rx-opt buffers=5,wait-nr=1 --min-wait-us 500", []string{"rx: buffers=5 was asked for, and the engine uring took 8",
+			"rx: min-wait-us=500 was asked for, and the engine uring took 0"}},
+		{"--tx sendzc --tx-opt batch=16,outstanding=100 -l 1M", []string{"tx: batch=16 was asked for, and the engine sendzc took 4",
+			"tx: outstanding=100 was asked for, and the engine sendzc took 128"}},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
 			r := measured(t, append([]string{"local", "-t", "0.3", "-O", "0.1"}, strings.Fields(tc.args)...)...)
@@ -138,7 +141,8 @@ func TestReceiverServes(t *testing.T) {
 	for _, c := range [][2]string{
 		{"", "--mode msgzc"}, {"", "--rx trunc"}, {"", "--tx msgzc"}, {"--rx mmap", "--rx mmap --rx-opt chunk=1M"},
 		{"--rx devmem", "--rx devmem --mem udmabuf:16M"}, {"", "-A 0"}, {"", "-p 6000"}, {"", "-B 127.0.0.1"}, {"", "--iface lo"},
-		{"", "--no-tune"}, {"", "--verify"}, {"", "--counters tcp"}, {"", "--profile"}, {"", "--syscalls"}, {"--rx zcrx", "--rx zcrx --zcrx-area huge"},
+		{"", "--no-tune"}, {"", "--verify"}, {"", "--counters tcp"}, {"", "--profile"}, {"", "--syscalls"}, {"--rx zcrx",
+			"--rx zcrx --zcrx-area huge"},
 		{"--rx zcrx", "--rx zcrx --rx-buf-len 8K"}, {"--rx zcrx", "--rx zcrx --rq-entries 64"}, {"--rx zcrx", "--rx zcrx --cq-entries 64"},
 		{"--rx zcrx", "--rx zcrx --wait-nr 4"}, {"--rx zcrx", "--rx zcrx --min-wait-us 4"}, {"--rx zcrx", "--rx zcrx --busy-poll 4"},
 	} {
@@ -165,7 +169,8 @@ func TestReceiverServes(t *testing.T) {
 func TestStoryBind(t *testing.T) {
 	to, got := sink(t)
 	source := freePort(t)
-	r := measured(t, "tx", "127.0.0.1", "--raw", "-p", to, "-t", "0.2", "-B", "127.0.0.3", "--cport", strconv.Itoa(source), "--iface", "lo", "-A", "0")
+	r := measured(t, "tx", "127.0.0.1", "--raw", "-p", to, "-t", "0.2", "-B", "127.0.0.3", "--cport", strconv.Itoa(source), "--iface", "lo",
+		"-A", "0")
 	if s, want := <-got, fmt.Sprintf("127.0.0.3:%d", source); s.from != want {
 		t.Errorf("it came from %s, not %s", s.from, want)
 	}

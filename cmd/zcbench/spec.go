@@ -45,7 +45,8 @@ func loadSpec(ctx context.Context, args []string, command string) (*experiment.S
 			return nil, cause
 		}
 	} else if text, err = experiments.Files.ReadFile(name + ".yaml"); err != nil {
-		return nil, fault.Errorf(fault.Usage, "no experiment is called %q; there are %s, and yours by a path such as ./mine.yaml", name, strings.Join(shippedSpecs(), ", "))
+		return nil, fault.Errorf(fault.Usage, "no experiment is called %q; there are %s, and yours by a path such as ./mine.yaml", name,
+			strings.Join(shippedSpecs(), ", "))
 	}
 	if err != nil {
 		return nil, fault.Errorf(fault.Usage, "read the experiment: %w", err)

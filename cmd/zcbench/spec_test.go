@@ -58,7 +58,8 @@ func BenchmarkPlan(b *testing.B) {
 	for i := range 250 {
 		lengths = append(lengths, fmt.Sprintf("%dK", i+4))
 	}
-	text := "axes:\n  mode: [baseline, msgzc, devmem, iouring]\n  parallel: [1,2,3,4,5,6,7,8,9,10]\n  length: [" + strings.Join(lengths, ", ") + "]\n"
+	text := "axes:\n  mode: [baseline, msgzc, devmem, iouring]\n  parallel: [1,2,3,4,5,6,7,8,9,10]\n  length: [" +
+		strings.Join(lengths, ", ") + "]\n"
 	at := map[string]results.Pair[experiment.Survey]{"": twoCPUs()}
 	for b.Loop() {
 		spec, err := experiment.Load("big.yaml", []byte(text), known().SpecFields())
@@ -76,7 +77,8 @@ func BenchmarkPlan(b *testing.B) {
 // Every experiment that zcbench comes with makes sense on hosts that can all.
 func TestShippedExperiments(t *testing.T) {
 	want := map[string]struct{ cells, repeats int }{
-		"quick": {8, 4}, "lab": {16, 2}, "netdev-0x19": {16, 5}, "bigtcp": {12, 8}, "token-batch": {4, 8}, "zcrx-buffers": {8, 8}, "devmem-buffers": {8, 8}, "demo": {7, 3},
+		"quick": {8, 4}, "lab": {16, 2}, "netdev-0x19": {16, 5}, "bigtcp": {12, 8}, "token-batch": {4, 8}, "zcrx-buffers": {8,
+			8}, "devmem-buffers": {8, 8}, "demo": {7, 3},
 	}
 	for _, name := range shippedSpecs() {
 		t.Run(name, func(t *testing.T) {
@@ -97,7 +99,8 @@ func TestShippedExperiments(t *testing.T) {
 				t.Errorf("%d cells × %d, want %d × %d", len(p.Cells), spec.Repeats, w.cells, w.repeats)
 			}
 			// Over a veth pair the host's own choice decides who wins.
-			if c := p.Cells[0].Trial; name != "netdev-0x19" && (c.TX.Congestion != "reno" || c.RX.Congestion != "reno" || c.Settings["congestion"] != "reno") {
+			if c := p.Cells[0].Trial; name != "netdev-0x19" && (c.TX.Congestion != "reno" || c.RX.Congestion != "reno" ||
+				c.Settings["congestion"] != "reno") {
 				t.Errorf("congestion control %q and %q", c.TX.Congestion, c.RX.Congestion)
 			}
 			if d := p.Time(p.Runs()); name == "quick" && d > 150*time.Second {
@@ -128,10 +131,12 @@ func TestNetdev0x19(t *testing.T) {
 		for _, l := range c.Axes {
 			label[l.Axis] = l.Value
 		}
-		if rx.Time != 100*time.Second || rx.Length != 64<<20 || rx.Family != 4 || rx.Flows != 1 || rx.Settings["link.mtu"] != "4148" || rx.Settings["irq.*"] != "1" {
+		if rx.Time != 100*time.Second || rx.Length != 64<<20 || rx.Family != 4 || rx.Flows != 1 || rx.Settings["link.mtu"] != "4148" ||
+			rx.Settings["irq.*"] != "1" {
 			t.Errorf("%s: %+v", c, rx)
 		}
-		if hw := map[string]string{"sw": "off", "hw": "on"}[label["gro"]]; rx.Settings["feature.rx-gro-hw"] != hw || c.Trial.TX.Settings["feature.rx-gro-hw"] != "" {
+		if hw := map[string]string{"sw": "off", "hw": "on"}[label["gro"]]; rx.Settings["feature.rx-gro-hw"] != hw ||
+			c.Trial.TX.Settings["feature.rx-gro-hw"] != "" {
 			t.Errorf("%s: GRO %v", c, rx.Settings)
 		}
 		if app := map[string]int{"1": 1, "2": 2}[label["cpus"]]; !slices.Equal(rx.CPUs, []int{app}) {
@@ -189,8 +194,10 @@ func TestSchedulerExamples(t *testing.T) {
 		env  []string
 		want string
 	}{
-		{[]string{"../../experiments/slurm.sh", "my.yaml", "/r"}, []string{"SLURM_ARRAY_TASK_ID=3", "SLURM_ARRAY_TASK_COUNT=8", "ZCBENCH=" + fake}, "run my.yaml --shard 3/8 -o /r/shard-3 --resume\n"},
-		{c.Command, []string{"JOB_COMPLETION_INDEX=7", c.Env[0].Name + "=" + c.Env[0].Value}, "run /spec/my.yaml --shard 8/8 -o /results/shard-7 --resume\n"},
+		{[]string{"../../experiments/slurm.sh", "my.yaml", "/r"}, []string{"SLURM_ARRAY_TASK_ID=3", "SLURM_ARRAY_TASK_COUNT=8", "ZCBENCH=" +
+			fake}, "run my.yaml --shard 3/8 -o /r/shard-3 --resume\n"},
+		{c.Command, []string{"JOB_COMPLETION_INDEX=7", c.Env[0].Name + "=" + c.Env[0].Value},
+			"run /spec/my.yaml --shard 8/8 -o /results/shard-7 --resume\n"},
 	} {
 		cmd := exec.Command(e.argv[0], e.argv[1:]...)
 		cmd.Env = append(os.Environ(), append(e.env, "PATH="+dir+":"+os.Getenv("PATH"))...)
@@ -259,7 +266,8 @@ func TestOutcome(t *testing.T) {
 		rec  results.Record
 		want string
 	}{
-		{results.Record{Status: results.OK, Gbps: 12.345, RX: &results.End{CPUPercent: p(99.6), Watts: p(200)}, TX: &results.End{CPUPercent: p(50)}},
+		{results.Record{Status: results.OK, Gbps: 12.345, RX: &results.End{CPUPercent: p(99.6), Watts: p(200)},
+			TX: &results.End{CPUPercent: p(50)}},
 			"12.35 Gbit/s, tx 50 % CPU, rx 100 % CPU 200.0 W"},
 		{results.Record{Status: results.OK, Gbps: 1, TX: &results.End{}, Warnings: []string{"a", "b"}}, "1.00 Gbit/s, 2 warnings"},
 		{results.Record{Status: results.Failed, Reason: "it broke\nbadly"}, "failed: it broke"},

@@ -290,7 +290,8 @@ func TestStoryVerify(t *testing.T) {
 		}
 	}
 	out, errs, code := run(t, args...)
-	for _, want := range []string{"rx   warm-up: ", "The receiver's headers, in the warm-up: ", "The sender's headers, in the warm-up: ", "66 (100.0%)"} {
+	for _, want := range []string{"rx   warm-up: ", "The receiver's headers, in the warm-up: ", "The sender's headers, in the warm-up: ",
+		"66 (100.0%)"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
 		}
@@ -547,7 +548,8 @@ func TestStoryRawAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := program(t, "tx", "peer.example", "--raw", "-p", port, "-t", "0.3", "-J")
-	inside := exec.Command("unshare", append([]string{"--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, hosts}, cmd.Args...)...)
+	inside := exec.Command("unshare", append([]string{"--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, hosts},
+		cmd.Args...)...)
 	inside.Env = cmd.Env
 	var out, errs bytes.Buffer
 	inside.Stdout, inside.Stderr = &out, &errs

@@ -24,7 +24,8 @@ func TestStoryFewThreads(t *testing.T) {
 		cmd.Stderr = &errs
 		_ = cmd.Run()
 		// The other end of a run is told by a line too.
-		if code, text := cmd.ProcessState.ExitCode(), errs.String(); code != exitFailed || !strings.Contains(text, limit) || strings.Count(text, "\n") > 2 {
+		if code, text := cmd.ProcessState.ExitCode(), errs.String(); code != exitFailed || !strings.Contains(text, limit) ||
+			strings.Count(text, "\n") > 2 {
 			t.Errorf("%s: exit %d: %s", what, code, text)
 		}
 	}

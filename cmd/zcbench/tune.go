@@ -259,8 +259,10 @@ func shorten(v string) string {
 func tuneApply(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "tune apply", "tune apply [-i IFACE] [--profile NAME]… [--set NAME=VALUE]… [--dry-run]")
 	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one")
-	profiles := f.StringArray("profile", nil, "apply a profile: "+strings.Join(ringcfg.Profiles(), ", ")+", or the path of your own (repeatable)")
-	sets := f.StringArray("set", nil, "apply one setting, as tune show names it, or by a short name such as gro-hw; NAME?=VALUE where the host has it (repeatable; overrides profiles)")
+	profiles := f.StringArray("profile", nil, "apply a profile: "+strings.Join(ringcfg.Profiles(),
+		", ")+", or the path of your own (repeatable)")
+	sets := f.StringArray("set", nil, "apply one setting, as tune show names it, or by a short name such as gro-hw; NAME?=VALUE where the "+
+		"host has it (repeatable; overrides profiles)")
 	dry := f.Bool("dry-run", false, "show what would change, or be refused, and change nothing")
 	wait := ask.Seconds(0)
 	f.Var(&wait, "wait", "how long to wait for another zcbench that holds the interface")
@@ -325,7 +327,8 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 		if *iface != "" {
 			on = " -i " + printable.Word(*iface)
 		}
-		fmt.Fprintf(c.stdout, "%s changed%s; zcbench tune restore%s puts back what was\n", printable.Count(len(grant.Changes), "setting"), moved, on)
+		fmt.Fprintf(c.stdout, "%s changed%s; zcbench tune restore%s puts back what was\n", printable.Count(len(grant.Changes), "setting"), moved,
+			on)
 		return nil
 	})
 }
@@ -419,7 +422,8 @@ func restoreSettings(ctx context.Context, iface string, wait time.Duration) (don
 	}
 	i := slices.IndexFunc(pending, func(p ringcfg.Pending) bool { return p.Interface == iface && p.Holder == "" })
 	if found && i >= 0 {
-		return done, fmt.Errorf("nothing was changed of the %s that is here, as far as can be told, and %s is of an interface that was called so: see zcbench tune journal, and zcbench tune restore without -i", iface, pending[i].Name)
+		return done, fmt.Errorf("nothing was changed of the %s that is here, as far as can be told, and %s is of an interface that was called "+
+			"so: see zcbench tune journal, and zcbench tune restore without -i", iface, pending[i].Name)
 	}
 	if found {
 		return done, nil

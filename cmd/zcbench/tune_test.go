@@ -60,7 +60,8 @@ func TestTune(t *testing.T) {
 	if before.Driver != "veth" || before.Settings["link.mtu"] != "1500" {
 		t.Errorf("show: %+v", before)
 	}
-	apply := []string{"tune", "apply", "-i", e.Interface, "--set", "mtu=4148", "--set", "gro=on", "--set", "sysctl.net.ipv4.tcp_rmem=4096 87380 536870912"}
+	apply := []string{"tune", "apply", "-i", e.Interface, "--set", "mtu=4148", "--set", "gro=on", "--set",
+		"sysctl.net.ipv4.tcp_rmem=4096 87380 536870912"}
 	for _, c := range []struct {
 		name string
 		args []string
@@ -85,15 +86,18 @@ func TestTune(t *testing.T) {
 			t.Errorf("%s: exit %d, want %d, and %q in\n%s%s", c.name, code, c.code, c.says, out, stderr)
 		}
 	}
-	if now := show(); now.Settings["link.mtu"] != "4148" || now.Settings["feature.rx-gro"] != "on" || now.Settings["sysctl.net.ipv4.tcp_rmem"] != "4096 87380 536870912" {
-		t.Errorf("applied: mtu %s, gro %s, tcp_rmem %s", now.Settings["link.mtu"], now.Settings["feature.rx-gro"], now.Settings["sysctl.net.ipv4.tcp_rmem"])
+	if now := show(); now.Settings["link.mtu"] != "4148" || now.Settings["feature.rx-gro"] != "on" ||
+		now.Settings["sysctl.net.ipv4.tcp_rmem"] != "4096 87380 536870912" {
+		t.Errorf("applied: mtu %s, gro %s, tcp_rmem %s", now.Settings["link.mtu"], now.Settings["feature.rx-gro"],
+			now.Settings["sysctl.net.ipv4.tcp_rmem"])
 	}
 	out, stderr, code := inside(t, e, "tune", "journal")
 	if code != 0 || !strings.Contains(out, ": "+e.Interface+", changed by process ") || !strings.Contains(out, "  link.mtu: 1500 → 4148\n") {
 		t.Errorf("journal: exit %d\n%s%s", code, out, stderr)
 	}
 	out, stderr, code = inside(t, e, "tune", "restore", "-i", e.Interface)
-	if code != 0 || !strings.Contains(out, e.Interface+": link.mtu: 4148 → 1500, put back\n") || !strings.HasSuffix(out, "\n3 settings put back\n") {
+	if code != 0 || !strings.Contains(out, e.Interface+": link.mtu: 4148 → 1500, put back\n") ||
+		!strings.HasSuffix(out, "\n3 settings put back\n") {
 		t.Errorf("restore: exit %d\n%s%s", code, out, stderr)
 	}
 	out, stderr, code = inside(t, e, "tune", "restore", "-i", e.Interface)
@@ -109,7 +113,8 @@ func TestTune(t *testing.T) {
 	if out, stderr, code = inside(t, e, "tune", "journal"); code != 0 || strings.Contains(out, e.Interface) {
 		t.Errorf("journal: exit %d\n%s%s", code, out, stderr)
 	}
-	if out, stderr, code = inside(t, e, "tune", "journal", "--forget", "none"); code != 2 || !strings.Contains(stderr, `"none" is no name of a journal`) {
+	if out, stderr, code = inside(t, e, "tune", "journal", "--forget", "none"); code != 2 || !strings.Contains(stderr,
+		`"none" is no name of a journal`) {
 		t.Errorf("forget what there is not: exit %d\n%s%s", code, out, stderr)
 	}
 }
@@ -123,10 +128,12 @@ func TestStoryReadOnlySysctls(t *testing.T) {
 	}
 	for _, dry := range []string{"", "--dry-run"} {
 		whole := program(t, "tune", "apply", "--set", "sysctl.net.ipv4.tcp_notsent_lowat=77777")
-		cmd := exec.Command("unshare", append([]string{"--mount", "--net", "sh", "-c", `mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@" $0`, dry}, whole.Args...)...)
+		cmd := exec.Command("unshare", append([]string{"--mount", "--net", "sh", "-c",
+			`mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$@" $0`, dry}, whole.Args...)...)
 		cmd.Env = whole.Env
 		out, err := cmd.CombinedOutput()
-		if code := cmd.ProcessState.ExitCode(); code != 3 || !strings.Contains(string(out), "sysctl.net.ipv4.tcp_notsent_lowat: its file system is mounted read-only here") {
+		if code := cmd.ProcessState.ExitCode(); code != 3 || !strings.Contains(string(out),
+			"sysctl.net.ipv4.tcp_notsent_lowat: its file system is mounted read-only here") {
 			t.Errorf("%q: exit %d, %v\n%s", dry, code, err, out)
 		}
 	}
@@ -184,7 +191,8 @@ func TestRestoreElsewhere(t *testing.T) {
 		if out, stderr, code := inside(t, e, "tune", "journal", "--forget", forget); code != 0 {
 			t.Errorf("forget %q: exit %d\n%s%s", forget, code, out, stderr)
 		}
-		if out, stderr, code := inside(t, e, "tune", "restore", "-i", was); code != 2 || !strings.Contains(stderr, "nor is any called so in the journal") {
+		if out, stderr, code := inside(t, e, "tune", "restore", "-i", was); code != 2 || !strings.Contains(stderr,
+			"nor is any called so in the journal") {
 			t.Errorf("restore of what is forgotten: exit %d\n%s%s", code, out, stderr)
 		}
 	}
@@ -235,7 +243,8 @@ func TestStoryAgentKilled(t *testing.T) {
 		}
 		_ = cmd.Wait() // its exit code follows
 		text := stderr.String()
-		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(text, "receiver: "+c.says) || !strings.Contains(text, l.RX+": link.mtu: 1400 → 1500, put back\n") {
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(text, "receiver: "+c.says) ||
+			!strings.Contains(text, l.RX+": link.mtu: 1400 → 1500, put back\n") {
 			t.Errorf("%v: exit %d\n%s", c.signal, code, text)
 		}
 		if now := mtu(); now != "1500" {

@@ -130,7 +130,8 @@ func TestStoryInterfaceOfTwo(t *testing.T) {
 	if got := nicOf(r.Facts.TX); got != "ha" {
 		t.Errorf("--link by an alternative name: the sender's interface is %q", got)
 	}
-	for _, args := range [][]string{{"tune", "show", "-i", "bench-port", "--json"}, {"tune", "apply", "-i", "bench-port", "--set", "mtu=1400", "--dry-run"}} {
+	for _, args := range [][]string{{"tune", "show", "-i", "bench-port", "--json"}, {"tune", "apply", "-i", "bench-port", "--set", "mtu=1400",
+		"--dry-run"}} {
 		if out, errs, code := run(t, args...); code != 0 {
 			t.Errorf("%s: exit %d: %s%s", strings.Join(args, " "), code, out, errs)
 		}
@@ -240,7 +241,8 @@ func TestStoryOwnCPUs(t *testing.T) {
 	}
 	s.receive(t, []string{"taskset", "-c", "1"}, "-1", "-A", "1")
 	path := built(t)
-	out, err := exec.Command("ip", "netns", "exec", s.a, "taskset", "-c", "0", path, "tx", "10.77.0.2", "-t", "0.3", "-A", "1").CombinedOutput()
+	out, err := exec.Command("ip", "netns", "exec", s.a, "taskset", "-c", "0", path, "tx", "10.77.0.2", "-t", "0.3", "-A",
+		"1").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "CPU 1") {
 		t.Errorf("a sender on CPU 0 took CPU 1: %v\n%s", err, out)
 	}
@@ -290,7 +292,8 @@ func busyLoop(t *testing.T, cpu string, words ...string) {
 // slow gives the pair a rate at which neither end has much to do.
 func (s spaces) slow(t *testing.T) {
 	t.Helper()
-	out, err := exec.Command("ip", "netns", "exec", s.a, "tc", "qdisc", "add", "dev", "ha", "root", "tbf", "rate", "100mbit", "burst", "64kb", "latency", "50ms").CombinedOutput()
+	out, err := exec.Command("ip", "netns", "exec", s.a, "tc", "qdisc", "add", "dev", "ha", "root", "tbf", "rate", "100mbit", "burst", "64kb",
+		"latency", "50ms").CombinedOutput()
 	if err != nil {
 		t.Skipf("needs tc with tbf: %v\n%s", err, out)
 	}
@@ -400,7 +403,8 @@ func TestStorySoftirqElsewhere(t *testing.T) {
 	s.listening(t)
 	before := netTicks(t)
 	// The veth pair delivers where it sends: on CPU 0.
-	sender := exec.Command("ip", "netns", "exec", s.a, "taskset", "-c", "0", path, "tx", "10.77.0.2", "--raw", "-t", "4", "-p", "5301", "-A", "0")
+	sender := exec.Command("ip", "netns", "exec", s.a, "taskset", "-c", "0", path, "tx", "10.77.0.2", "--raw", "-t", "4", "-p", "5301", "-A",
+		"0")
 	if err := sender.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -488,7 +492,8 @@ func quota(t *testing.T, us, period int) string {
 			t.Errorf("%s is left", dir)
 		})
 		if os.WriteFile(dir+"/cpu.max", fmt.Appendf(nil, "%d %d", us, period), 0) == nil ||
-			os.WriteFile(dir+"/cpu.cfs_period_us", fmt.Append(nil, period), 0) == nil && os.WriteFile(dir+"/cpu.cfs_quota_us", fmt.Append(nil, us), 0) == nil {
+			os.WriteFile(dir+"/cpu.cfs_period_us", fmt.Append(nil, period), 0) == nil && os.WriteFile(dir+"/cpu.cfs_quota_us", fmt.Append(nil, us),
+				0) == nil {
 			return dir
 		}
 	}

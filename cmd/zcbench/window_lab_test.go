@@ -43,7 +43,8 @@ func TestLabPairs(t *testing.T) {
 			// Who looks late at an emulated machine's counters looks again: a count that is
 			// wrong is so each time.
 			for range 3 {
-				r, ok = unstarved(t, []caveat.Code{caveat.CutOff, caveat.BytesCoarse, caveat.BytesDiffer}, append([]string{"-4", "-t", "2", "-O", "1", "-C", "reno"}, args...)...)
+				r, ok = unstarved(t, []caveat.Code{caveat.CutOff, caveat.BytesCoarse, caveat.BytesDiffer},
+					append([]string{"-4", "-t", "2", "-O", "1", "-C", "reno"}, args...)...)
 				if !ok || i >= counted {
 					break
 				}
@@ -62,7 +63,8 @@ func TestLabPairs(t *testing.T) {
 			}
 			for _, w := range r.Warnings {
 				code := caveat.CodeOf(w)
-				if mmap := r.RX.Engine == "mmap" && code == caveat.Copied; !mmap && !slices.Contains([]caveat.Code{caveat.CPUForeign, caveat.ClockUncalibrated, caveat.BuffersHeld}, code) {
+				if mmap := r.RX.Engine == "mmap" && code == caveat.Copied; !mmap &&
+					!slices.Contains([]caveat.Code{caveat.CPUForeign, caveat.ClockUncalibrated, caveat.BuffersHeld}, code) {
 					t.Errorf("%s", w)
 				}
 			}

@@ -123,8 +123,10 @@ func otherBytes(t *testing.T, l *testutil.Link, r *results.Record) (differs []st
 	}{{"receiver", r.RX.Bytes, received}, {"sender", r.TX.Bytes, sent}} {
 		// And what crosses while a busy machine is late to look.
 		off := max(64<<10, e.want/100) + e.want/r.Window*0.02 + again
-		if got := float64(e.bytes); math.Abs(got-e.want) > off && !slices.Contains(codes(r), caveat.BytesCoarse) && !slices.Contains(codes(r), caveat.BytesDiffer) {
-			differs = append(differs, fmt.Sprintf("%s: %.0f bytes, its interface counted %.0f (%+.2f%%)\n%s", e.name, got, e.want, 100*(got-e.want)/e.want, strings.Join(r.Warnings, "\n")))
+		if got := float64(e.bytes); math.Abs(got-e.want) > off && !slices.Contains(codes(r), caveat.BytesCoarse) && !slices.Contains(codes(r),
+			caveat.BytesDiffer) {
+			differs = append(differs, fmt.Sprintf("%s: %.0f bytes, its interface counted %.0f (%+.2f%%)\n%s", e.name, got, e.want,
+				100*(got-e.want)/e.want, strings.Join(r.Warnings, "\n")))
 		}
 	}
 	var rx, tx uint64
@@ -272,7 +274,8 @@ func TestStoryShortFreeze(t *testing.T) {
 			}
 			var least, most, begin, end float64
 			w := warning(&r, "rx:", caveat.SamplerLate)
-			if _, err := fmt.Sscanf(w, "rx: this process did not run for %f to %f s, somewhere from %f to %f s", &least, &most, &begin, &end); err != nil {
+			if _, err := fmt.Sscanf(w, "rx: this process did not run for %f to %f s, somewhere from %f to %f s", &least, &most, &begin,
+				&end); err != nil {
 				t.Fatalf("rx does not say that it did not run: %q", r.Warnings)
 			}
 			at := from.Sub(opened).Seconds()
@@ -419,7 +422,8 @@ func TestStoryChanged(t *testing.T) {
 			return netlink.LinkSetMTU(link, mtu)
 		}, "mtu 1500 → 1400", false},
 		{"a qdisc", func(_ *netpair.End, link netlink.Link, back bool) error {
-			q := &netlink.GenericQdisc{QdiscType: "pfifo", QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}}
+			q := &netlink.GenericQdisc{QdiscType: "pfifo", QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index,
+				Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}}
 			if back {
 				return netlink.QdiscDel(q)
 			}
@@ -586,7 +590,8 @@ func TestStoryNAPIThread(t *testing.T) {
 	r := measured(t, "local", "--link", l.TX+","+l.RX, "-A", "0,0", "-t", "1", "-O", "0.3")
 	all, c := used()-before, r.RX.Counters
 	own, thread := c["rusage_user_seconds"]+c["rusage_system_seconds"], c["napi_elsewhere_seconds"]
-	t.Logf("the thread took %.3f s over the whole run, %.3f s in the window; the receiver's own %.3f s; its figure %.1f%%", all, thread, own, *r.RX.CPUPercent)
+	t.Logf("the thread took %.3f s over the whole run, %.3f s in the window; the receiver's own %.3f s; its figure %.1f%%", all, thread, own,
+		*r.RX.CPUPercent)
 	if thread > all || thread < all/4 || c["napi_threads"] != 1 {
 		t.Errorf("the thread's %.3f s are %.3f s in the record, of %v threads", all, thread, c["napi_threads"])
 	}

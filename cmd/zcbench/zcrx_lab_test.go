@@ -25,7 +25,8 @@ import (
 func TestLabZCRXRecord(t *testing.T) {
 	pair := testutil.Lab(t)
 	before := settings(t, pair)
-	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "iouring", "-t", "2", "--validate", "--zcrx-area", "dmabuf", "--wait-nr", "32", "--busy-poll", "50")
+	r := measured(t, "local", "--link", "zc0,zc1", "--mode", "iouring", "-t", "2", "--validate", "--zcrx-area", "dmabuf", "--wait-nr", "32",
+		"--busy-poll", "50")
 	if after := settings(t, pair); !maps.Equal(before, after) {
 		t.Errorf("settings before\n%v\nand after\n%v", before, after)
 	}
@@ -105,9 +106,11 @@ func TestLabZCRXCopies(t *testing.T) {
 func TestLabZCRXAstray(t *testing.T) {
 	pair := testutil.Lab(t)
 	queues := testutil.Tune(t, pair, 1, 1, nil) // a rule for flow 1 alone
-	r := measured(t, "local", "--link", "zc0,zc1", "--tx", "baseline", "--rx", "zcrx", "--no-tune", "-P", "2", "-t", "2", "--rx-opt", fmt.Sprintf("nodev=off,queue=%d", queues[0]))
+	r := measured(t, "local", "--link", "zc0,zc1", "--tx", "baseline", "--rx", "zcrx", "--no-tune", "-P", "2", "-t", "2", "--rx-opt",
+		fmt.Sprintf("nodev=off,queue=%d", queues[0]))
 	w := strings.Join(r.Warnings, "\n")
-	if !strings.Contains(w, "rx: flow 2 came by another queue of zc1") || strings.Contains(w, "flow 1 came") || r.RX.Counters["flows_by_other_queues"] != 1 {
+	if !strings.Contains(w, "rx: flow 2 came by another queue of zc1") || strings.Contains(w, "flow 1 came") ||
+		r.RX.Counters["flows_by_other_queues"] != 1 {
 		t.Errorf("warnings: %s", w)
 	}
 	if r.RX.CopiedBytes == 0 || r.RX.ZeroCopiedBytes == 0 || r.RX.UnknownBytes != 0 {

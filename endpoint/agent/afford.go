@@ -39,7 +39,8 @@ func (a *Agent) afford(e endpoint.Engine, p *wire.Prepare) error {
 	}
 	all, err := memory(p, e)
 	if err == nil && all > a.Limits.Memory {
-		err = fault.Errorf(fault.Denied, "%d MiB of buffers are asked for, by engine %s for %s with a length of %d bytes, and the receiver allows %d MiB (its --max-memory): ask for %s",
+		err = fault.Errorf(fault.Denied, "%d MiB of buffers are asked for, by engine %s for %s with a length of %d bytes, and the receiver "+
+			"allows %d MiB (its --max-memory): ask for %s",
 			(all+1<<20-1)>>20, e.Name(), printable.Count(p.Flows, "flow"), p.Length, a.Limits.Memory>>20, less(p, e))
 	}
 	return err

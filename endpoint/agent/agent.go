@@ -130,7 +130,8 @@ func (a *Agent) serve(ctx context.Context, rw io.ReadWriteCloser, s steps) error
 	if l := a.Limits.Time; l > 0 {
 		most := 2*l + sessionSlack
 		defer time.AfterFunc(most, func() {
-			err := fault.Errorf(fault.Denied, "a sender held this receiver for %s, more than a run of %s and an idle baseline of as long take (its --max-time)", most, l)
+			err := fault.Errorf(fault.Denied, "a sender held this receiver for %s, more than a run of %s and an idle baseline of as long take "+
+				"(its --max-time)", most, l)
 			c.link.LastWords(err)
 			cancel(err)
 		}).Stop()
@@ -243,7 +244,8 @@ func (c *conversation) ended(cause error) error {
 
 // forgotten leaves a driver that is there and has long asked for nothing.
 func (c *conversation) forgotten() error {
-	err := fault.Errorf(fault.Failed, "%s: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs)", c.agent.driver(), c.idle.Seconds())
+	err := fault.Errorf(fault.Failed, "%s: it is heard of, and asked for nothing in %.0f s: it is stuck; end zcbench there (kill -QUIT "+
+		"shows where it hangs)", c.agent.driver(), c.idle.Seconds())
 	if s := c.link.Quiet(); s != nil { // as where an interface is gone, which s says
 		err = fault.Errorf(fault.Failed, "%s: %w", c.agent.driver(), s)
 	}
@@ -352,7 +354,8 @@ func (c *conversation) handshake() error {
 		return c.turnAway(wire.ErrGarbage)
 	}
 	cpus := AllowedCPUs()
-	w := wire.Welcome{BootID: BootID(), CPUs: cpus, Cores: procfile.Cores(cpus), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version, Process: wire.ThisProcess(), Power: len(a.Power)}
+	w := wire.Welcome{BootID: BootID(), CPUs: cpus, Cores: procfile.Cores(cpus), Pinned: a.Pinned, Limits: a.Limits, Version: a.Version,
+		Process: wire.ThisProcess(), Power: len(a.Power)}
 	if len(a.Token) > 0 {
 		if !hmac.Equal(m.Auth.MAC, wire.MAC(a.Token, "driver", theirs.Nonce, nonce)) {
 			return c.turnAway(fault.Errorf(fault.Denied, "the receiver wants a token, and this is not it: give both ends the same --token-file"))
@@ -398,7 +401,8 @@ func (c *conversation) expect(what string, most time.Duration) {
 		return
 	}
 	c.due = time.AfterFunc(most, func() {
-		c.link.LastWords(fault.Errorf(fault.Failed, "this end waited %.0f s for the sender to %s, and closed the connection", most.Seconds(), what))
+		c.link.LastWords(fault.Errorf(fault.Failed, "this end waited %.0f s for the sender to %s, and closed the connection", most.Seconds(),
+			what))
 		c.cancel(fault.Errorf(fault.Failed, "%s: it is heard of, and did not %s within %.0f s", c.agent.driver(), what, most.Seconds()))
 	})
 }
@@ -585,7 +589,8 @@ func (a *Agent) admit(p *wire.Prepare, trusted bool) (endpoint.Engine, error) {
 			return nil, fault.Errorf(fault.Denied, "without a token a peer may only ask for a receiver")
 		}
 		if len(p.Options) > 0 {
-			return nil, fault.Errorf(fault.Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both ends a --token-file")
+			return nil, fault.Errorf(fault.Denied, "without a token a peer may not set engine options; give them to zcbench rx itself, or both "+
+				"ends a --token-file")
 		}
 		if p.Trusting() {
 			return nil, fault.Errorf(fault.Denied, "without a token a peer may not name addresses, ports, interfaces, settings or what to record")
@@ -595,7 +600,8 @@ func (a *Agent) admit(p *wire.Prepare, trusted bool) (endpoint.Engine, error) {
 		return nil, fault.Errorf(fault.Denied, "descriptors of this end are its own user's to give (--mem), not a peer's")
 	}
 	if !a.Trusted && p.Raw {
-		return nil, fault.Errorf(fault.Denied, "a run with a plain TCP program is begun at that end (--raw), not by a peer: it could lead anywhere")
+		return nil, fault.Errorf(fault.Denied, "a run with a plain TCP program is begun at that end (--raw), not by a peer: it could lead "+
+			"anywhere")
 	}
 	engines := a.TX
 	if p.Role == endpoint.RX {
@@ -604,14 +610,16 @@ func (a *Agent) admit(p *wire.Prepare, trusted bool) (endpoint.Engine, error) {
 		return nil, fault.Errorf(fault.Usage, "unknown role %q", wire.Clip(string(p.Role)))
 	}
 	if len(engines) == 0 {
-		return nil, fault.Errorf(fault.Denied, "this end is no %s", map[endpoint.Role]string{endpoint.RX: "receiver", endpoint.TX: "sender"}[p.Role])
+		return nil, fault.Errorf(fault.Denied, "this end is no %s", map[endpoint.Role]string{endpoint.RX: "receiver",
+			endpoint.TX: "sender"}[p.Role])
 	}
 	i := slices.IndexFunc(engines, func(e endpoint.Engine) bool { return e.Name() == p.Engine })
 	if i < 0 {
 		return nil, fault.Errorf(fault.Usage, "unknown %s engine %q; there are: %s", p.Role, wire.Clip(p.Engine), names(engines))
 	}
 	if _, tunes := engines[i].(endpoint.Tuner); tunes && !trusted && a.Pinned.RX != p.Engine {
-		return nil, fault.Errorf(fault.Denied, "engine %s changes settings of the NIC, which a peer without a token may not ask for: start the receiver with --rx %s, or give both ends a --token-file", p.Engine, p.Engine)
+		return nil, fault.Errorf(fault.Denied, "engine %s changes settings of the NIC, which a peer without a token may not ask for: start the "+
+			"receiver with --rx %s, or give both ends a --token-file", p.Engine, p.Engine)
 	}
 	if p.Role == endpoint.RX && a.Pinned.RX != "" && a.Pinned.RX != p.Engine {
 		return nil, fault.Errorf(fault.Denied, "the receiver was started with --rx %s, the sender asks for %s", a.Pinned.RX, p.Engine)

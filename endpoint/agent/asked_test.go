@@ -22,7 +22,8 @@ func (tuner) Needs(endpoint.Params) (ringcfg.Want, error) { return ringcfg.Want{
 // own user named it, and what to do is said.
 func TestTunersAreTheReceiversToAllow(t *testing.T) {
 	engine := tuner{endpointtest.Plain{Role: endpoint.RX}}
-	p := wire.Prepare{Role: endpoint.RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: endpoint.Pattern{Period: 1000}, Time: 1e9, Scope: wire.ScopeThread}
+	p := wire.Prepare{Role: endpoint.RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: endpoint.Pattern{Period: 1000}, Time: 1e9,
+		Scope: wire.ScopeThread}
 	for _, c := range []struct {
 		a       *Agent
 		trusted bool
@@ -31,7 +32,8 @@ func TestTunersAreTheReceiversToAllow(t *testing.T) {
 		c.a.RX, c.a.DataPort = []endpoint.Engine{engine}, 5302
 		ask := p
 		_, err := c.a.admit(&ask, c.trusted)
-		if c.refused != (fault.Of(err) == fault.Denied) || !c.refused && err != nil || c.refused && !strings.Contains(err.Error(), "start the receiver with --rx plain, or give both ends a --token-file") {
+		if c.refused != (fault.Of(err) == fault.Denied) || !c.refused && err != nil || c.refused && !strings.Contains(err.Error(),
+			"start the receiver with --rx plain, or give both ends a --token-file") {
 			t.Errorf("pinned %q, trusted %t: %v", c.a.Pinned.RX, c.trusted, err)
 		}
 	}

@@ -27,7 +27,8 @@ func begun(t *testing.T, ours net.Conn, window time.Duration) (*wire.Link, int) 
 	if _, err := l.ReceiveHello(); err != nil {
 		t.Fatal(err)
 	}
-	p := wire.Prepare{Role: endpoint.RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: endpoint.Pattern{Period: 1000}, Time: window, Interval: wire.MinInterval, Scope: wire.ScopeThread, DataPort: endpointtest.FreePorts(t, 1)}
+	p := wire.Prepare{Role: endpoint.RX, Engine: "plain", Flows: 1, Length: 1000, Pattern: endpoint.Pattern{Period: 1000}, Time: window,
+		Interval: wire.MinInterval, Scope: wire.ScopeThread, DataPort: endpointtest.FreePorts(t, 1)}
 	for _, m := range []wire.Message{{Auth: &wire.Auth{}}, {Prepare: &p}} {
 		if err := l.Send(m); err != nil {
 			t.Fatal(err)
@@ -137,7 +138,8 @@ func TestSilentDriverIsGivenUp(t *testing.T) {
 	if rec == nil {
 		t.Fatal("no record of the end that lived")
 	}
-	if rec.Status != results.Failed || !strings.Contains(rec.Reason, "nothing was heard") || rec.RX.Counters["total_bytes"] != 5000 || len(rec.Samples) < 2 {
+	if rec.Status != results.Failed || !strings.Contains(rec.Reason, "nothing was heard") || rec.RX.Counters["total_bytes"] != 5000 ||
+		len(rec.Samples) < 2 {
 		t.Errorf("the record of the end that lived: %s, %q, %v of 5000 bytes", rec.Status, rec.Reason, rec.RX.Counters["total_bytes"])
 	}
 }

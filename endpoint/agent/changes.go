@@ -87,7 +87,8 @@ func (c *changes) tell(role endpoint.Role) (warning string, d endpoint.Doubt) {
 		all, lost, c.unknown = c.watch.Changes(0)
 	}
 	if c.unknown != nil {
-		return caveat.Warn(caveat.HostChanged, "%s: whether the interfaces of the flows were changed within the window is not known: %v", role, c.unknown), d
+		return caveat.Warn(caveat.HostChanged, "%s: whether the interfaces of the flows were changed within the window is not known: %v", role,
+			c.unknown), d
 	}
 	if len(all) == 0 && !lost {
 		return "", d
@@ -113,7 +114,8 @@ func (c *changes) tell(role endpoint.Role) (warning string, d endpoint.Doubt) {
 	if len(all) > mostNamed || lost {
 		said = append(said, "…")
 	}
-	return caveat.Warn(caveat.HostChanged, "%s: changed within the window: %s; the figures are of no one setting: keep other programs off the interface for the run", role, strings.Join(said, "; ")), d
+	return caveat.Warn(caveat.HostChanged, "%s: changed within the window: %s; the figures are of no one setting: keep other programs off "+
+		"the interface for the run", role, strings.Join(said, "; ")), d
 }
 
 // factsChanged says which facts of this host are others after the run than before
@@ -162,5 +164,6 @@ func recontrolled(role endpoint.Role, first, last taken) (warning string) {
 	if first.congestion == last.congestion {
 		return ""
 	}
-	return caveat.Warn(caveat.HostChanged, "%s: changed within the run: the connections began with the congestion control %s and ended with %s: some program of this host sets it", role, first.congestion, last.congestion)
+	return caveat.Warn(caveat.HostChanged, "%s: changed within the run: the connections began with the congestion control %s and ended with "+
+		"%s: some program of this host sets it", role, first.congestion, last.congestion)
 }

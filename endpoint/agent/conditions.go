@@ -42,14 +42,18 @@ func conditions(role endpoint.Role, cpus []int, zeroCopy bool, facts results.Fac
 			}
 		}
 		if len(far) > 0 {
-			warnings = append(warnings, caveat.Warn(caveat.NUMAFar, "%s: workers run on CPUs %s, which are on another NUMA node than %s (node %s%s): payload and descriptors cross between the nodes; run them on that node's CPUs, --affinity %s", role, cpulist.Format(far), nic, node, distance, fact("numa", "node"+node+"_cpus")))
+			warnings = append(warnings, caveat.Warn(caveat.NUMAFar, "%s: workers run on CPUs %s, which are on another NUMA node than %s (node "+
+				"%s%s): payload and descriptors cross between the nodes; run them on that node's CPUs, --affinity %s", role, cpulist.Format(far), nic,
+				node, distance, fact("numa", "node"+node+"_cpus")))
 		}
 	}
 	// What the IOMMU costs is paid for each mapping, and engines map differently:
 	// receive pools keep the pages mapped that copying gives back to them, while
 	// pages that zero copy hands out are unmapped and others mapped.
 	if kind, ok := map[string]string{"DMA": "strictly", "DMA-FQ": "lazily"}[fact("nic", "iommu")]; ok && zeroCopy {
-		warnings = append(warnings, caveat.Warn(caveat.IOMMUTranslates, "%s: the IOMMU translates for %s and unmaps %s (domain %s), which costs zero copy and copying differently; to know how much, compare with iommu.passthrough=1 on the kernel's command line", role, nic, kind, fact("nic", "iommu")))
+		warnings = append(warnings, caveat.Warn(caveat.IOMMUTranslates, "%s: the IOMMU translates for %s and unmaps %s (domain %s), which "+
+			"costs zero copy and copying differently; to know how much, compare with iommu.passthrough=1 on the kernel's command line", role, nic,
+			kind, fact("nic", "iommu")))
 	}
 	return warnings
 }

@@ -34,9 +34,11 @@ func TestConditions(t *testing.T) {
 		says     string
 	}{
 		{"all is near", []int{1, 3}, true, host(1.0, "none"), nil, ""},
-		{"far from the NIC", []int{1, 5}, true, host(1.0, "none"), []caveat.Code{caveat.NUMAFar}, "on CPUs 5, which are on another NUMA node than eth1 (node 1, distance 21)"},
+		{"far from the NIC", []int{1, 5}, true, host(1.0, "none"), []caveat.Code{caveat.NUMAFar},
+			"on CPUs 5, which are on another NUMA node than eth1 (node 1, distance 21)"},
 		{"a NIC of no node", []int{1, 5}, true, host(-1.0, "none"), nil, ""},
-		{"a host of one node", []int{0, 1}, true, results.Facts{"numa": map[string]any{"node0_cpus": "0-7"}, "nic": map[string]any{"numa_node": 0.0}}, nil, ""},
+		{"a host of one node", []int{0, 1}, true, results.Facts{"numa": map[string]any{"node0_cpus": "0-7"},
+			"nic": map[string]any{"numa_node": 0.0}}, nil, ""},
 		{"passthrough", []int{1}, true, host(1.0, "identity"), nil, ""},
 		{"lazy", []int{1}, true, host(1.0, "DMA-FQ"), []caveat.Code{caveat.IOMMUTranslates}, "lazily"},
 		{"strict", []int{1}, true, host(1.0, "DMA"), []caveat.Code{caveat.IOMMUTranslates}, "strictly"},
@@ -61,7 +63,8 @@ func TestFactsChanged(t *testing.T) {
 		t.Errorf("nothing was changed: %s", w)
 	}
 	w := factsChanged(endpoint.RX, facts("performance", nil), facts("powersave", nil))
-	if caveat.CodeOf(w) != caveat.HostChanged || !strings.Contains(w, "rx: changed during the run: cpu.governor was performance and is powersave") {
+	if caveat.CodeOf(w) != caveat.HostChanged || !strings.Contains(w, "rx: changed during the run: cpu.governor was performance and is "+
+		"powersave") {
 		t.Error(w)
 	}
 	rule := "flow.tcp4 dst-ip 198.18.0.2 dst-port 99"
@@ -72,7 +75,8 @@ func TestFactsChanged(t *testing.T) {
 		trusted       bool
 		want          string
 	}{
-		{now, now, true, ""}, {nil, now, true, ""}, {now, nil, true, ""}, {now, later, false, "rx: changed during the run: irq.rx-0 was 0 and is 0-1; the figures"},
+		{now, now, true, ""}, {nil, now, true, ""}, {now, nil, true, ""}, {now, later, false,
+			"rx: changed during the run: irq.rx-0 was 0 and is 0-1; the figures"},
 		{now, later, true, "rx: changed during the run: " + rule + " was absent and is queue 3 at 5; irq.rx-0 was 0 and is 0-1; the figures"},
 	} {
 		w := settingsChanged(endpoint.RX, c.before, c.after, results.Facts{"sysctl": map[string]any{"net.ipv4.tcp_rmem": "1 2 3"}}, c.trusted)
@@ -81,7 +85,8 @@ func TestFactsChanged(t *testing.T) {
 		}
 	}
 	many := results.Facts{"sysctl": map[string]any{"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 6}}
-	if w := factsChanged(endpoint.RX, many, results.Facts{}); !strings.Contains(w, "sysctl.a was 1 and is absent") || strings.Count(w, "absent") != mostNamed || !strings.Contains(w, "…") {
+	if w := factsChanged(endpoint.RX, many, results.Facts{}); !strings.Contains(w, "sysctl.a was 1 and is absent") ||
+		strings.Count(w, "absent") != mostNamed || !strings.Contains(w, "…") {
 		t.Error(w)
 	}
 }

@@ -17,7 +17,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"prepare":{"role":"rx","engine":"plain","flows":1,"length":1,"pattern":{"seed":1,"period":1},"time":1,"omit":0,"interval":0,"scope":"host"}}`))
 	f.Add([]byte(`{"start":{"at":1}}{"start":{"at":1}}`))
 	f.Add([]byte(`null`))
-	a := &Agent{RX: []endpoint.Engine{endpointtest.Plain{Role: endpoint.RX}}, DataPort: 5302, Limits: wire.Limits{Time: time.Hour, Flows: 128, Memory: 1 << 30}}
+	a := &Agent{RX: []endpoint.Engine{endpointtest.Plain{Role: endpoint.RX}}, DataPort: 5302, Limits: wire.Limits{Time: time.Hour, Flows: 128,
+		Memory: 1 << 30}}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		m, err := read(line)
 		if err != nil {

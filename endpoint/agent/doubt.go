@@ -30,11 +30,13 @@ func (s *sampler) copies(res *wire.Result, cutOff uint64, changed endpoint.Doubt
 		reported := last.ZeroCopied - first.ZeroCopied + last.Unknown - first.Unknown
 		copied(res)
 		if reported > 0 {
-			warn(caveat.CopiesUnreported, "100.0%% of the payload of %s was copied by a CPU, though the kernel does not say so of %.1f%%: %s", name, share(reported), d.Why)
+			warn(caveat.CopiesUnreported, "100.0%% of the payload of %s was copied by a CPU, though the kernel does not say so of %.1f%%: %s", name,
+				share(reported), d.Why)
 			return
 		}
 	} else if n := doubted(res, d); n > 0 {
-		warn(caveat.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
+		warn(caveat.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s",
+			share(n), name, n, d.Why)
 	}
 	unknown := last.Unknown - first.Unknown
 	if n := last.Copied - first.Copied - unknown; s.layout.ZeroCopy && n > 0 {
@@ -48,15 +50,18 @@ func (s *sampler) copies(res *wire.Result, cutOff uint64, changed endpoint.Doubt
 		warn(caveat.Copied, "%.1f%% of the payload of %s was copied by a CPU%s", share(n), name, why)
 	}
 	if cutOff > bytes/100 {
-		warn(caveat.CopiesUnknown, "whether a CPU copied %d bytes (%.1f%% of the window) is not known, and they stand as copied: the run was cut off before the kernel told", cutOff, share(cutOff))
+		warn(caveat.CopiesUnknown, "whether a CPU copied %d bytes (%.1f%% of the window) is not known, and they stand as copied: the run was "+
+			"cut off before the kernel told", cutOff, share(cutOff))
 	}
 	if unknown -= min(unknown, cutOff); unknown > 0 {
-		warn(caveat.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s", share(unknown), name, unknown, s.layout.Unknown)
+		warn(caveat.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes) is not known, and it stands as copied: %s",
+			share(unknown), name, unknown, s.layout.Unknown)
 	}
 	if d, ok := s.r.session.(endpoint.Doubter); ok {
 		d := d.Doubt()
 		if n := doubted(res, d); n > 0 {
-			warn(caveat.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes at most) is not known, and it stands as copied: %s", share(n), name, n, d.Why)
+			warn(caveat.CopiesUnknown, "whether a CPU copied %.1f%% of the payload of %s (%d bytes at most) is not known, and it stands as "+
+				"copied: %s", share(n), name, n, d.Why)
 		}
 	}
 }
@@ -99,7 +104,8 @@ func (r *run) copier() string {
 	names, err := egress.Taps(iface)
 	switch {
 	case err == nil && len(names) > 0:
-		return fmt.Sprintf("%s sees every packet of %s, and the kernel makes copies for that: end it for the run", strings.Join(names, ", "), iface)
+		return fmt.Sprintf("%s sees every packet of %s, and the kernel makes copies for that: end it for the run", strings.Join(names, ", "),
+			iface)
 	case egress.InMemory(iface) || way.Verdict != egress.Clear:
 		return known
 	case r.look != nil:

@@ -24,7 +24,8 @@ func TestDoubt(t *testing.T) {
 		bytes               uint64
 		zero, copied, known uint64 // in the window
 	}{{0, 90, 10, 10}, {30, 60, 40, 10}, {90, 0, 100, 10}, {endpoint.All, 0, 100, 10}} {
-		r := wire.Result{Samples: []wire.Sample{{ZeroCopied: 7, Copied: 3}, {At: 1, ZeroCopied: 27, Copied: 3}, {At: 2, ZeroCopied: 97, Copied: 13}}}
+		r := wire.Result{Samples: []wire.Sample{{ZeroCopied: 7, Copied: 3}, {At: 1, ZeroCopied: 27, Copied: 3},
+			{At: 2, ZeroCopied: 97, Copied: 13}}}
 		if n := doubted(&r, endpoint.Doubt{Bytes: c.bytes}); n != 90-c.zero {
 			t.Errorf("%d: %d bytes are in doubt", c.bytes, n)
 		}

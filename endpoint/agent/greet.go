@@ -161,7 +161,8 @@ func (h *host) crowd() string {
 	if h.short.Load() {
 		return fmt.Sprintf("the receiver ran out of descriptors as connections came to its data ports (ulimit -n %d): allow it more", l.Cur)
 	}
-	return fmt.Sprintf("more connections came to the receiver's data ports than the %d that it keeps, of %d descriptors (ulimit -n): allow it more, and keep off who floods the ports", h.most, l.Cur)
+	return fmt.Sprintf("more connections came to the receiver's data ports than the %d that it keeps, of %d descriptors (ulimit -n): allow "+
+		"it more, and keep off who floods the ports", h.most, l.Cur)
 }
 
 // meet gives the run's connections, by flow, and sends the others away.
@@ -189,7 +190,8 @@ func (h *host) meet(marks [][]byte) (fds []int, err error) {
 		if crowd := h.crowd(); fd < 0 && crowd != "" {
 			err = fault.Errorf(fault.Failed, "data connection %d of %d is not among those that are kept: %s", i+1, len(fds), crowd)
 		} else if fd < 0 {
-			err = fault.Errorf(fault.Failed, "data connection %d of %d never came: the sender is connected to something else than this receiver", i+1, len(fds))
+			err = fault.Errorf(fault.Failed, "data connection %d of %d never came: the sender is connected to something else than this receiver",
+				i+1, len(fds))
 		} else if err == nil {
 			err = unix.SetNonblock(fd, false)
 		}
@@ -307,7 +309,8 @@ func (c *caller) step(raw bool) (done bool, err error) {
 			err = io.ErrUnexpectedEOF
 			fallthrough
 		case err != nil:
-			return false, fault.Errorf(fault.Unreachable, "data flow %d: what answers at %s ended the connection before it had a mark: it is not the receiver, or the receiver gave up (%w)", c.flow+1, c.to, err)
+			return false, fault.Errorf(fault.Unreachable, "data flow %d: what answers at %s ended the connection before it had a mark: it is not "+
+				"the receiver, or the receiver gave up (%w)", c.flow+1, c.to, err)
 		}
 		c.mark = append(c.mark, part[:n]...)
 	}
@@ -323,5 +326,6 @@ func (c *caller) late(wait time.Duration) error {
 	if !c.up {
 		return c.failed(fmt.Errorf("%w after %s", errWait, wait))
 	}
-	return fault.Errorf(fault.Unreachable, "data flow %d: %s took the connection, and no mark came within %s: something else answers there, or the receiver does not run, or so many connections wait there that it did not come to this one", c.flow+1, c.to, wait)
+	return fault.Errorf(fault.Unreachable, "data flow %d: %s took the connection, and no mark came within %s: something else answers there, "+
+		"or the receiver does not run, or so many connections wait there that it did not come to this one", c.flow+1, c.to, wait)
 }

@@ -96,7 +96,8 @@ func TestCrowdIsSaid(t *testing.T) {
 			first = mark
 		}
 	}
-	if _, err := h.meet([][]byte{first}); err == nil || !strings.Contains(err.Error(), "is not among those that are kept: more connections came to the receiver's data ports than the 1 that it keeps") {
+	if _, err := h.meet([][]byte{first}); err == nil || !strings.Contains(err.Error(),
+		"is not among those that are kept: more connections came to the receiver's data ports than the 1 that it keeps") {
 		t.Errorf("the first of two: %v", err)
 	}
 	h.short.Store(true)

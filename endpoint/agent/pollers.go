@@ -206,9 +206,11 @@ func (c *pollers) report(role endpoint.Role, res *wire.Result) {
 	most := slices.MaxFunc(append(c.threads, &poller{}), func(a, b *poller) int { return cmp.Compare(a.peer+a.unsure, b.peer+b.unsure) })
 	switch other := 100 * max(peer, unsure) / seconds; {
 	case c.hidden > 0:
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.NAPIThread, "%s: %d NAPI threads handle packets and cannot be seen from inside this PID namespace: what they used outside the CPUs that are counted is missing in cpu_percent", role, c.hidden))
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.NAPIThread, "%s: %d NAPI threads handle packets and cannot be seen from inside "+
+			"this PID namespace: what they used outside the CPUs that are counted is missing in cpu_percent", role, c.hidden))
 	case others.Matters(other, figure, true):
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.NAPIThread, "%s: NAPI threads of this end spent %.1f%% of a CPU where the other end counts it, or wandered between counted CPUs and others (most %s, pid %d): keep each on CPUs of its own end (taskset -p)",
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.NAPIThread, "%s: NAPI threads of this end spent %.1f%% of a CPU where the other "+
+			"end counts it, or wandered between counted CPUs and others (most %s, pid %d): keep each on CPUs of its own end (taskset -p)",
 			role, other, most.name, most.pid))
 	}
 }

@@ -54,7 +54,8 @@ func TestPollerPlace(t *testing.T) {
 // Threads are found by their names where the kernel does not tell their numbers.
 func TestPollersByName(t *testing.T) {
 	proc := t.TempDir()
-	for pid, name := range map[string]string{"7": "napi/eth1-8193", "9": "napi/eth1-8194", "11": "napi/eth10-8200", "13": "ksoftirqd/0", "self": "napi/eth1-1"} {
+	for pid, name := range map[string]string{"7": "napi/eth1-8193", "9": "napi/eth1-8194", "11": "napi/eth10-8200", "13": "ksoftirqd/0",
+		"self": "napi/eth1-1"} {
 		if err := os.Mkdir(filepath.Join(proc, pid), 0o755); err != nil {
 			t.Fatal(err)
 		}

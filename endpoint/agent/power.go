@@ -41,13 +41,15 @@ func (a *Agent) record(ctx context.Context, specs []string, lenient, trusted boo
 		}
 	}()
 	if len(specs) > 0 && !trusted {
-		return nil, fault.Errorf(fault.Denied, "without a token a peer may not name meters; give them to zcbench rx itself, or both ends a --token-file")
+		return nil, fault.Errorf(fault.Denied, "without a token a peer may not name meters; give them to zcbench rx itself, or both ends a "+
+			"--token-file")
 	}
 	for i, spec := range append(specs[:len(specs):len(specs)], a.Power...) {
 		kind, err := power.Describe(spec)
 		if err == nil && i < r.own && !slices.Contains(a.Allowed, spec) && (kind.AsUser || !kind.Local && !a.Trusted) {
 			// Commands, files and credentials of the agent's user, and its network.
-			return nil, fault.Errorf(fault.Denied, "a peer is let measure, and not do what meter %s: may do as this end's user: give it to zcbench rx or zcbench agent itself (--meter)", kind.Name)
+			return nil, fault.Errorf(fault.Denied, "a peer is let measure, and not do what meter %s: may do as this end's user: give it to "+
+				"zcbench rx or zcbench agent itself (--meter)", kind.Name)
 		}
 		var m power.Meter
 		if err == nil {

@@ -346,7 +346,8 @@ func (r *run) complete(res *wire.Result, s *sampler, cut bool, connected taken, 
 		res.Warnings = append(res.Warnings, caveat.Warn(caveat.SettingNotTaken, "%s: what the sockets have is not known: %v", r.p.Role, unread))
 	}
 	if res.Cut = cut; cut && !r.p.Raw {
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.CutOff, "%s: data was still in flight %s after the window and was cut off", r.p.Role, wire.Tail+wire.DrainWait))
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.CutOff, "%s: data was still in flight %s after the window and was cut off",
+			r.p.Role, wire.Tail+wire.DrainWait))
 	}
 	return nil
 }
@@ -363,7 +364,8 @@ func (r *run) await(sampled <-chan error, at int64) error {
 		return err
 	case <-late:
 		r.stuck = true
-		return fault.Errorf(fault.Failed, "%s: the thread that samples has not closed the window %s after it was over: it was stopped, or got no CPU", r.p.Role, wire.SamplerWait)
+		return fault.Errorf(fault.Failed, "%s: the thread that samples has not closed the window %s after it was over: it was stopped, or got "+
+			"no CPU", r.p.Role, wire.SamplerWait)
 	}
 }
 
@@ -374,7 +376,10 @@ func (r *run) blackHole(mss int) error {
 	if r.p.Raw {
 		said = "the connections were made"
 	}
-	return fault.Errorf(fault.Failed, "%s: %s, and none of the payload got through, however often TCP sent it again: packets of %d bytes of payload, the MSS, are dropped on the way and smaller ones are not (an MTU black hole), or a filter drops what goes to port %d; make segments smaller (--set-mss 1200, or the MTU: ip link set dev %s mtu 1280), let TCP find out what passes (sysctl net.ipv4.tcp_mtu_probing=1), or ask the filter",
+	return fault.Errorf(fault.Failed, "%s: %s, and none of the payload got through, however often TCP sent it again: packets of %d bytes of "+
+		"payload, the MSS, are dropped on the way and smaller ones are not (an MTU black hole), or a filter drops what goes to port %d; make "+
+		"segments smaller (--set-mss 1200, or the MTU: ip link set dev %s mtu 1280), let TCP find out what passes (sysctl "+
+		"net.ipv4.tcp_mtu_probing=1), or ask the filter",
 		r.p.Role, said, mss, r.p.DataPort, cmp.Or(r.p.Interface, "IFACE"))
 }
 

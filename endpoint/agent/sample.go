@@ -430,14 +430,16 @@ func (s *sampler) finish(cut bool) (*wire.Result, error) {
 		}
 	}
 	if s.layout.Discards {
-		res.Notes = append(res.Notes, caveat.Warn(caveat.PayloadDropped, "%s: %s has the kernel drop the payload: no program gets it, which is why nothing is copied", s.r.p.Role, s.r.engine.Name()))
+		res.Notes = append(res.Notes, caveat.Warn(caveat.PayloadDropped, "%s: %s has the kernel drop the payload: no program gets it, which is "+
+			"why nothing is copied", s.r.p.Role, s.r.engine.Name()))
 	}
 	if seen := res.Samples[0].Verify; seen != nil {
 		for _, warning := range seen.Warnings() {
 			res.Warnings = append(res.Warnings, string(s.r.p.Role)+": "+warning)
 		}
 	} else if s.r.p.Verify {
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.VerifyMissing, "%s: nothing was verified: the run had no warm-up (--omit)", s.r.p.Role))
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.VerifyMissing, "%s: nothing was verified: the run had no warm-up (--omit)",
+			s.r.p.Role))
 	}
 	if len(s.r.checkers) > 0 {
 		var n uint64
@@ -489,7 +491,9 @@ func (s *sampler) clock(res *wire.Result) {
 		// all the rest.
 		rest := 100*float64(len(s.busy)) - (b.Busy-a.Busy)/(window/1e9)*100
 		res.CPUError = max(res.CPUError, rest)
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.ClockBlind, "%s: CPU time is that of tasks: softirqs that ran while there was none are in no figure that this user may read on this kernel, and may add up to %.0f%%; run as root, or give the program CAP_BPF and CAP_PERFMON (setcap cap_bpf,cap_perfmon+ep)",
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.ClockBlind, "%s: CPU time is that of tasks: softirqs that ran while there was "+
+			"none are in no figure that this user may read on this kernel, and may add up to %.0f%%; run as root, or give the program CAP_BPF and "+
+			"CAP_PERFMON (setcap cap_bpf,cap_perfmon+ep)",
 			r.p.Role, res.CPUError))
 	case c.Noisy:
 		known := fmt.Sprintf("known within %.1f%% of a CPU", c.Error)
@@ -499,9 +503,12 @@ func (s *sampler) clock(res *wire.Result) {
 		if 0 < c.Error && c.Error <= much || !summary.Apart(b.Busy-a.Busy, *b.Ticks-*a.Ticks, window/1e9, len(s.busy)) {
 			break // it does not matter
 		}
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.ClockUncalibrated, "%s: other programs kept this host too busy to find out which of the kernel's figures of CPU time is right: this is %q, %s; begin on a quiet host (a run later than in a minute tries again)", r.p.Role, c.Method, known))
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.ClockUncalibrated, "%s: other programs kept this host too busy to find out "+
+			"which of the kernel's figures of CPU time is right: this is %q, %s; begin on a quiet host (a run later than in a minute tries again)",
+			r.p.Role, c.Method, known))
 	case c.Error > much:
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.ClockCoarse, "%s: none of this kernel's figures of CPU time is right for short bursts: the best, %q, was off by %.1f%% of a CPU", r.p.Role, c.Method, c.Error))
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.ClockCoarse, "%s: none of this kernel's figures of CPU time is right for short "+
+			"bursts: the best, %q, was off by %.1f%% of a CPU", r.p.Role, c.Method, c.Error))
 	}
 }
 
@@ -542,7 +549,8 @@ func (s *sampler) count(res *wire.Result, cut bool) error {
 	}
 	s.copies(res, cutOff, doubted)
 	if s.astray != "" {
-		res.Warnings = append(res.Warnings, caveat.Warn(caveat.WrongInterface, "%s: the data connections go by %s, and the counters, settings and facts of this end are those of %s: leave --iface out, or name %s", role, s.astray, s.r.p.Interface, s.astray))
+		res.Warnings = append(res.Warnings, caveat.Warn(caveat.WrongInterface, "%s: the data connections go by %s, and the counters, settings "+
+			"and facts of this end are those of %s: leave --iface out, or name %s", role, s.astray, s.r.p.Interface, s.astray))
 	}
 	res.Warnings = append(res.Warnings, s.flows.Warnings(res, s.r.p.Length)...)
 	return nil
@@ -555,14 +563,16 @@ func (s *sampler) timing() (warnings []string) {
 		return nil // that was to be the end of it
 	}
 	if s.early {
-		return []string{caveat.Warn(caveat.WindowShort, "%s: the stream ended after %.3f s, before the window was over", p.Role, float64(last)/1e9)}
+		return []string{caveat.Warn(caveat.WindowShort, "%s: the stream ended after %.3f s, before the window was over", p.Role,
+			float64(last)/1e9)}
 	}
 	if length := last - first; p.Time > 0 && distance(length, int64(p.Time)) > summary.Tolerance(p.Time) {
 		code := caveat.WindowShort
 		if length > int64(p.Time) {
 			code = caveat.WindowLong
 		}
-		warnings = append(warnings, caveat.Warn(code, "%s: the window was %.3f s long where %.3f s were asked for: it opened %.3f s and closed %.3f s late, for this process did not run then (it was stopped, or had no CPU)",
+		warnings = append(warnings, caveat.Warn(code, "%s: the window was %.3f s long where %.3f s were asked for: it opened %.3f s and closed "+
+			"%.3f s late, for this process did not run then (it was stopped, or had no CPU)",
 			p.Role, float64(length)/1e9, p.Time.Seconds(), float64(first)/1e9, float64(last-int64(p.Time))/1e9))
 	}
 	if l := s.late; l.times > 0 {
@@ -573,7 +583,9 @@ func (s *sampler) timing() (warnings []string) {
 		if l.times > 1 {
 			more = fmt.Sprintf(", the longest of %d such times, %.2f s together", l.times, float64(l.sum)/1e9)
 		}
-		warnings = append(warnings, caveat.Warn(caveat.SamplerLate, "%s: this process did not run for %.2f to %.2f s, somewhere from %.2f to %.2f s into the window%s (it was stopped, or had no CPU): its engine %s then, and it sampled late; the figures hold for what is left of the window, and a flow that stood still meanwhile may not have been seen",
+		warnings = append(warnings, caveat.Warn(caveat.SamplerLate, "%s: this process did not run for %.2f to %.2f s, somewhere from %.2f to "+
+			"%.2f s into the window%s (it was stopped, or had no CPU): its engine %s then, and it sampled late; the figures hold for what is left "+
+			"of the window, and a flow that stood still meanwhile may not have been seen",
 			p.Role, float64(l.by)/1e9, float64(l.to-l.from)/1e9, float64(l.from-s.open)/1e9, float64(l.to-s.open)/1e9, more, idle))
 	}
 	return warnings

@@ -29,11 +29,13 @@ func TestTiming(t *testing.T) {
 		"closed late":                  {from: 0, to: 25e8, late: 5e8, codes: "window-long sampler-late"},
 		"stopped in the middle":        {from: 0, to: 2e9, late: 5e8, codes: "sampler-late"},
 		"a sample late by an interval": {from: 0, to: 2e9, late: 105e6, interval: 100 * time.Millisecond, codes: "sampler-late"},
-		"stopped for an interval, a nap of which it would have slept": {from: 0, to: 2e9, late: 105e6 - napMost, interval: 100 * time.Millisecond, codes: "sampler-late"},
+		"stopped for an interval, a nap of which it would have slept": {from: 0, to: 2e9, late: 105e6 - napMost, interval: 100 * time.Millisecond,
+			codes: "sampler-late"},
 		"ended early":         {from: 0, to: 1e9, early: true, codes: "window-short"},
 		"ended, as was asked": {from: 0, to: 1e9, early: true, endless: true},
 	} {
-		s := &sampler{r: &run{p: wire.Prepare{Role: endpoint.RX, Time: 2 * time.Second, Interval: c.interval}}, timeline: timeline{samples: []wire.Sample{{At: c.from}, {At: c.to}}}, early: c.early}
+		s := &sampler{r: &run{p: wire.Prepare{Role: endpoint.RX, Time: 2 * time.Second, Interval: c.interval}},
+			timeline: timeline{samples: []wire.Sample{{At: c.from}, {At: c.to}}}, early: c.early}
 		s.late.much = late(&s.r.p)
 		s.late.note(0, 0, c.late)
 		if c.endless {

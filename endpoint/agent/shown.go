@@ -23,8 +23,10 @@ var shownFacts = map[string][]string{ // nil: the whole group
 	"memory":  nil,
 	"sysctl":  nil,
 	"nic": {
-		"name", "kind", "driver", "driver_version", "firmware", "pci_speed", "pci_width", "numa_node", "iommu", "speed_mbps", "link", "mtu", "qdisc", "xdp",
-		"rx_queues", "tx_queues", "channels_rx", "channels_tx", "channels_combined", "channels_rx_max", "channels_tx_max", "channels_combined_max",
+		"name", "kind", "driver", "driver_version", "firmware", "pci_speed", "pci_width", "numa_node", "iommu", "speed_mbps", "link", "mtu",
+		"qdisc", "xdp",
+		"rx_queues", "tx_queues", "channels_rx", "channels_tx", "channels_combined", "channels_rx_max", "channels_tx_max",
+		"channels_combined_max",
 		"ring_rx", "ring_tx", "ring_rx_max", "ring_tx_max", "rx_buf_len", "tcp_data_split", "hds_thresh",
 		"gso_max_size", "gro_max_size", "gso_ipv4_max_size", "gro_ipv4_max_size", "gso_max_segs", "tso_max_size",
 	},

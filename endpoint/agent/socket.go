@@ -69,7 +69,8 @@ func noCongestion(name string, err error) error {
 		}
 		return fault.Errorf(kind, "congestion control %q: %w (available: sysctl net.ipv4.tcp_available_congestion_control)", name, err)
 	}
-	return fault.Errorf(fault.Unsupported, "this host has no congestion control %q; it has %s, and others as modules (modprobe tcp_NAME)", name, strings.TrimSpace(string(have)))
+	return fault.Errorf(fault.Unsupported, "this host has no congestion control %q; it has %s, and others as modules (modprobe tcp_NAME)",
+		name, strings.TrimSpace(string(have)))
 }
 
 // TrySocket finds what this host refuses of a run's sockets, before anybody is
@@ -188,7 +189,8 @@ func listenOne(at netip.AddrPort, p *wire.Prepare) (int, error) {
 	if err != nil {
 		unix.Close(fd)
 		if errors.Is(err, unix.EADDRINUSE) {
-			return -1, fault.Errorf(fault.Failed, "data port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port", at.Port(), at.Port())
+			return -1, fault.Errorf(fault.Failed, "data port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port",
+				at.Port(), at.Port())
 		}
 		return -1, fmt.Errorf("listen on %s: %w", at, err)
 	}

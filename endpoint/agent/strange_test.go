@@ -53,8 +53,9 @@ func pick[T any](d *dice, of ...T) T { return of[d.roll(len(of))] }
 
 // Values that a stranger puts where something else belongs.
 var (
-	strangeNumbers = []int64{0, 1, -1, 2, 5, 63, 64, 65, 1023, 1 << 14, 1 << 16, 1 << 20, 1 << 30, 1 << 31, 1e9, 1 << 62, math.MaxInt64, math.MinInt64}
-	strangeWords   = []string{
+	strangeNumbers = []int64{0, 1, -1, 2, 5, 63, 64, 65, 1023, 1 << 14, 1 << 16, 1 << 20, 1 << 30, 1 << 31, 1e9, 1 << 62, math.MaxInt64,
+		math.MinInt64}
+	strangeWords = []string{
 		"", "x", "rx", "tx", "plain", "host", "cpuset", "thread", "all", "none", "lo", "..", "../../etc/passwd", "127.0.0.1", "::1", "fe80::1%lo",
 		"256.1.1.1", "reno", "\x1b[2J", "\x00", "-1", "on", "18446744073709551616", "meter", "rapl:", "exec:false", "hwmon:x", "replay:/dev/zero",
 		"sysctl.kernel.core_pattern", "mtu", strings.Repeat("a", 100), strings.Repeat("b", 20<<10),
@@ -248,7 +249,8 @@ func (s *stranger) leave() {
 }
 
 func (s *stranger) once() error {
-	garbage := []string{"", "{}", "null", "[]", `{"clock":{"now":1}}{"clock":{"now":1}}`, `{"clock":{"now":1},"survey":{}}`, `{"prepare":{"shape":1}}`, strings.Repeat(`{"prepare":`, 2000), "\x00\xff", strings.Repeat("z", wire.MaxRequest+1)}
+	garbage := []string{"", "{}", "null", "[]", `{"clock":{"now":1}}{"clock":{"now":1}}`, `{"clock":{"now":1},"survey":{}}`,
+		`{"prepare":{"shape":1}}`, strings.Repeat(`{"prepare":`, 2000), "\x00\xff", strings.Repeat("z", wire.MaxRequest+1)}
 	prepare := wire.Prepare{
 		Role: endpoint.RX, Engine: "plain", Flows: pick(s.d, 1, 2), Length: 1000, Pattern: endpoint.Pattern{Seed: 1, Period: 2000},
 		Time: 10 * time.Millisecond, Scope: wire.ScopeThread,
@@ -355,7 +357,8 @@ func strangeAgent(token []byte, port int, opened *atomic.Int64) *Agent {
 	meter := instrument.Counter{Name: "meter", Open: func(instrument.Place) (instrument.Reader, error) { return idleReader{opened}, nil }}
 	return &Agent{
 		Version: "test", Token: token, DataPort: port, Bind: "127.0.0.1", NoTune: true,
-		RX:     []endpoint.Engine{endpointtest.Plain{Role: endpoint.RX, Opened: opened, Known: []endpoint.Option{endpoint.Switch("switch", false, "")}}},
+		RX: []endpoint.Engine{endpointtest.Plain{Role: endpoint.RX, Opened: opened, Known: []endpoint.Option{endpoint.Switch("switch", false,
+			"")}}},
 		TX:     []endpoint.Engine{endpointtest.Plain{Role: endpoint.TX, Opened: opened}},
 		Limits: wire.Limits{Time: 100 * time.Millisecond, Flows: 4, Memory: 1 << 20},
 		Facts:  func(string) results.Facts { return results.Facts{} },

@@ -21,7 +21,8 @@ func TestStuckDriverIsGivenUp(t *testing.T) {
 		"clock":    {{Clock: &wire.Clock{}}},
 		"watched":  {{Watch: &wire.Watch{Quiet: time.Second}}},
 		"prepared": {{Prepare: &prepare}},
-		"flood":    {{Prepare: &prepare}, {Start: &wire.Start{Marks: [][]byte{nil}}}, {Start: &wire.Start{}}, {Start: &wire.Start{}}, {Start: &wire.Start{}}},
+		"flood": {{Prepare: &prepare}, {Start: &wire.Start{Marks: [][]byte{nil}}}, {Start: &wire.Start{}}, {Start: &wire.Start{}},
+			{Start: &wire.Start{}}},
 	} {
 		t.Run(phase, func(t *testing.T) {
 			t.Parallel()

@@ -133,11 +133,13 @@ func (r *run) settle(res *wire.Result, first, last taken) {
 		}{{"receive", "rmem_max", s.FirstRcvBuf, s.RcvBuf}, {"send", "wmem_max", s.FirstSndBuf, s.SndBuf}} {
 			switch {
 			case b.first < 2*asked:
-				warn(caveat.SettingNotTaken, "--window %d was asked for, and the %s buffer has %d bytes (the kernel counts both twice): allow it, sysctl -w net.core.%s=%d, or run as root, who need not ask", asked, b.name, b.first/2, b.limit, asked)
+				warn(caveat.SettingNotTaken, "--window %d was asked for, and the %s buffer has %d bytes (the kernel counts both twice): allow it, "+
+					"sysctl -w net.core.%s=%d, or run as root, who need not ask", asked, b.name, b.first/2, b.limit, asked)
 			case b.first > 2*asked:
 				warn(caveat.SettingNotTaken, "--window %d was asked for, and the %s buffer has %d bytes, the least there is", asked, b.name, b.first/2)
 			case b.last != b.first:
-				warn(caveat.SettingNotTaken, "--window %d was asked for, and the engine %s set the %s buffer to %d bytes", asked, r.engine.Name(), b.name, b.last/2)
+				warn(caveat.SettingNotTaken, "--window %d was asked for, and the engine %s set the %s buffer to %d bytes", asked, r.engine.Name(),
+					b.name, b.last/2)
 			}
 		}
 	}
@@ -148,7 +150,8 @@ func (r *run) settle(res *wire.Result, first, last taken) {
 		headers = 40 + 20
 	}
 	if asked := r.p.MSS; asked != 0 && (s.MSS > asked || s.MSS < asked-mostOptions) {
-		warn(caveat.SettingNotTaken, "--set-mss %d was asked for, and segments have %d bytes: the path or the other end allows no more; it takes an MTU of %d on both ends", asked, s.MSS, asked+headers)
+		warn(caveat.SettingNotTaken, "--set-mss %d was asked for, and segments have %d bytes: the path or the other end allows no more; it "+
+			"takes an MTU of %d on both ends", asked, s.MSS, asked+headers)
 	}
 	if r.p.NoDelay && !s.NoDelay {
 		warn(caveat.SettingNotTaken, "--no-delay was asked for, and the sockets are without it: the engine %s took it off", r.engine.Name())
@@ -166,11 +169,13 @@ func (r *run) settle(res *wire.Result, first, last taken) {
 			continue
 		}
 		if n, err := endpoint.ParseSize(given); err == nil && n != 0 && n != res.Options[name] {
-			warn(caveat.SettingNotTaken, "%s=%s was asked for, and the engine %s took %d (zcbench probe --options says why)", name, given, r.engine.Name(), res.Options[name])
+			warn(caveat.SettingNotTaken, "%s=%s was asked for, and the engine %s took %d (zcbench probe --options says why)", name, given,
+				r.engine.Name(), res.Options[name])
 		}
 	}
 	if n, err := endpoint.ParseSize(r.p.Options["busy-poll"]); err == nil && n != 0 && !last.napi {
-		warn(caveat.SettingNotTaken, "busy-poll=%d was asked for, and there was nothing to poll: the payload came by an interface whose queues have no NAPI instances (veth, loopback)", n)
+		warn(caveat.SettingNotTaken, "busy-poll=%d was asked for, and there was nothing to poll: the payload came by an interface whose queues "+
+			"have no NAPI instances (veth, loopback)", n)
 	}
 	if warning := recontrolled(r.p.Role, first, last); warning != "" {
 		res.Warnings = append(res.Warnings, warning)
@@ -202,7 +207,8 @@ func (r *run) bigTCP(v4 bool) string {
 	if n, err := strconv.Atoi(now[own]); err == nil && n >= asked {
 		return ""
 	}
-	return fmt.Sprintf("%s=%d was asked for, and the run was over IPv4, whose frames keep to %s, which is %s: set that too", name, asked, own, now[own])
+	return fmt.Sprintf("%s=%d was asked for, and the run was over IPv4, whose frames keep to %s, which is %s: set that too", name, asked, own,
+		now[own])
 }
 
 // legacyFrame is up to where the first limit is that of IPv4 too
@@ -226,12 +232,16 @@ func pacing(res *wire.Result, t taken, way egress.Rate) string {
 	switch {
 	case gbps == 0:
 	case limit > 0 && gbps > 0.8*limit:
-		return fmt.Sprintf("the sockets are limited to %.3g Gbit/s (SO_MAX_PACING_RATE), and %.3g went: some program of this host sets that", limit, gbps)
+		return fmt.Sprintf("the sockets are limited to %.3g Gbit/s (SO_MAX_PACING_RATE), and %.3g went: some program of this host sets that",
+			limit, gbps)
 	case flows > 0 && gbps > 0.8*flows:
-		return fmt.Sprintf("%s holds each flow to %.3g Gbit/s, and %.3g went over %d: take that limit off (tc qdisc), or take more flows (-P)", way.By, way.Flow/1e9, gbps, len(res.Flows))
+		return fmt.Sprintf("%s holds each flow to %.3g Gbit/s, and %.3g went over %d: take that limit off (tc qdisc), or take more flows (-P)",
+			way.By, way.Flow/1e9, gbps, len(res.Flows))
 	case link > 0 && gbps > fullLink*link:
 	case strings.Contains(t.congestion, "bbr") && at < nearPacing*gbps && t.waited < t.busy/2:
-		return fmt.Sprintf("%s paces the flows by what it takes for the path's rate, %.3g Gbit/s when the window closed, and %.3g went: a link of that rate limited the run, or %[1]s did where the link could carry more, but not the engines; compare with --congestion reno", t.congestion, at, gbps)
+		return fmt.Sprintf("%s paces the flows by what it takes for the path's rate, %.3g Gbit/s when the window closed, and %.3g went: a link "+
+			"of that rate limited the run, or %[1]s did where the link could carry more, but not the engines; compare with --congestion reno",
+			t.congestion, at, gbps)
 	}
 	return ""
 }

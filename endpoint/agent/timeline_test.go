@@ -94,7 +94,8 @@ func TestDaysOfSamples(t *testing.T) {
 	}
 	ends := map[endpoint.Role]*summary.Side{}
 	for role, r := range results48 {
-		ends[role] = &summary.Side{Role: role, Want: &wire.Prepare{Role: role, Time: 48 * time.Hour, Interval: interval, Scope: wire.ScopeThread}, Result: r}
+		ends[role] = &summary.Side{Role: role, Want: &wire.Prepare{Role: role, Time: 48 * time.Hour, Interval: interval, Scope: wire.ScopeThread},
+			Result: r}
 	}
 	rec := results.Record{ID: "days", Cell: "c", RX: &results.End{Engine: "baseline"}, TX: &results.End{Engine: "baseline"}}
 	if err := summary.Fill(&rec, ends[endpoint.RX], ends[endpoint.TX]); err != nil {
@@ -134,9 +135,11 @@ func TestDaysOfSamples(t *testing.T) {
 		}
 		if n != whole.Copied || math.Abs(seconds-got.Window) > 1e-3 || math.Abs(cpu/seconds-50) > 1e-3 ||
 			math.Abs(packets-7*float64(intervals)) > float64(intervals)/100 || hottest != 99 {
-			t.Errorf("%s: %d samples have %d bytes in %g s, CPU %g %%, %g packets, %g °C at most", role, count, n, seconds, cpu/seconds, packets, hottest)
+			t.Errorf("%s: %d samples have %d bytes in %g s, CPU %g %%, %g packets, %g °C at most", role, count, n, seconds, cpu/seconds, packets,
+				hottest)
 		}
-		if c := map[string]*results.End{"rx": got.RX, "tx": got.TX}[role].Counters; c["packets"] != 7*float64(intervals) || c["celsius_max"] != 99 || math.Abs(c["celsius"]-44.5) > 0.01 {
+		if c := map[string]*results.End{"rx": got.RX, "tx": got.TX}[role].Counters; c["packets"] != 7*float64(intervals) ||
+			c["celsius_max"] != 99 || math.Abs(c["celsius"]-44.5) > 0.01 {
 			t.Errorf("%s: %v", role, c)
 		}
 		every := math.Round(seconds / float64(count) / interval.Seconds())

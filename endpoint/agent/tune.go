@@ -136,7 +136,8 @@ func (r *run) untune() error {
 		r.warned = append(r.warned, caveat.Warn(caveat.SettingChanged, "%s: %s", r.p.Role, d))
 	}
 	if err != nil {
-		return fmt.Errorf("put the settings of %s back: %w (zcbench tune restore -i %s tries again)", r.p.Interface, err, printable.Word(r.p.Interface))
+		return fmt.Errorf("put the settings of %s back: %w (zcbench tune restore -i %s tries again)", r.p.Interface, err,
+			printable.Word(r.p.Interface))
 	}
 	return nil
 }

@@ -37,7 +37,8 @@ func TestOtherBuildsOfDrivers(t *testing.T) {
 			}
 		}
 		var why struct{ Error struct{ Text string } }
-		if len(lines) != 2 || json.Unmarshal(lines[0], &hi) != nil || json.Unmarshal(lines[1], &why) != nil || hi.Hello.Magic != wire.Magic || hi.Hello.Protocol != wire.Protocol || hi.Hello.Version != "test" {
+		if len(lines) != 2 || json.Unmarshal(lines[0], &hi) != nil || json.Unmarshal(lines[1], &why) != nil || hi.Hello.Magic != wire.Magic ||
+			hi.Hello.Protocol != wire.Protocol || hi.Hello.Version != "test" {
 			t.Errorf("protocol %d is answered with %q", n, said)
 		}
 		for _, text := range endpointtest.SaysBoth(n) {

@@ -117,7 +117,8 @@ func TestTalkersDoNotStay(t *testing.T) {
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), "the sender: it is heard of, and did not ask for a run within ") {
 		t.Errorf("its end: %v", err)
 	}
-	if m, err := wire.NewLink(ours, wire.MaxReply).Receive(); err != nil || m.Error == nil || !strings.Contains(m.Error.Text, "for the sender to ask for a run") {
+	if m, err := wire.NewLink(ours, wire.MaxReply).Receive(); err != nil || m.Error == nil || !strings.Contains(m.Error.Text,
+		"for the sender to ask for a run") {
 		t.Errorf("it was told %+v, %v", m, err)
 	}
 	c.expect("start the run", time.Hour)

@@ -37,7 +37,8 @@ func (c *conversation) onTheWay(p *wire.Prepare) error {
 		}
 	}
 	if on, err := netif.Carries(name, at); err != nil || !on {
-		return fault.Errorf(fault.Denied, "interface %s does not carry this run, for it has not the address %s, and a peer may have no other's settings changed (its user may: --iface)", name, at)
+		return fault.Errorf(fault.Denied, "interface %s does not carry this run, for it has not the address %s, and a peer may have no other's "+
+			"settings changed (its user may: --iface)", name, at)
 	}
 	return nil
 }

@@ -48,7 +48,8 @@ func (c *Client) watch(ctx context.Context, w wire.Watch) ([]power.Info, error) 
 // readMeters gives traces on this process's clock; from and until are of it
 // too, and offset is how far the agent's is ahead.
 func (c *Client) tell(ctx context.Context, from, until, offset int64, n int) ([]power.Trace, error) {
-	m, err := c.ask(ctx, wire.Message{Tell: &wire.Tell{From: from + offset, Until: until + offset}}, upTo(wire.Telling(n), "tell what its meters said"))
+	m, err := c.ask(ctx, wire.Message{Tell: &wire.Tell{From: from + offset, Until: until + offset}},
+		upTo(wire.Telling(n), "tell what its meters said"))
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,8 @@ func (c *Client) handshake(token []byte, version string) error {
 	if _, err := rand.Read(nonce); err != nil {
 		return fmt.Errorf("make a nonce: %w", err)
 	}
-	if err := c.link.Send(wire.Message{Hello: &wire.Hello{Magic: wire.Magic, Protocol: wire.Protocol, Version: version, Nonce: nonce}}); err != nil {
+	if err := c.link.Send(wire.Message{Hello: &wire.Hello{Magic: wire.Magic, Protocol: wire.Protocol, Version: version,
+		Nonce: nonce}}); err != nil {
 		return noHello{err}
 	}
 	theirs, err := c.link.ReceiveHello()
@@ -98,7 +99,8 @@ func (c *Client) handshake(token []byte, version string) error {
 	case theirs.Token && len(token) == 0:
 		return fault.Errorf(fault.Denied, "the receiver wants a token: give the same --token-file to both ends")
 	case !theirs.Token && len(token) > 0:
-		return fault.Errorf(fault.Denied, "the receiver asks for no token, so it cannot prove that it is the right one; start it with --token-file or leave it out here")
+		return fault.Errorf(fault.Denied, "the receiver asks for no token, so it cannot prove that it is the right one; start it with "+
+			"--token-file or leave it out here")
 	case theirs.Token:
 		a.MAC = wire.MAC(token, "driver", nonce, theirs.Nonce)
 	}
@@ -162,7 +164,8 @@ func (c *Client) fate() error {
 			return errors.New(text)
 		}
 	}
-	return fmt.Errorf("it vanished: the control connection closed%s; if it was killed, the next zcbench there puts back the settings that it left, and so does zcbench tune restore", c.link.Excuse())
+	return fmt.Errorf("it vanished: the control connection closed%s; if it was killed, the next zcbench there puts back the settings that "+
+		"it left, and so does zcbench tune restore", c.link.Excuse())
 }
 
 // aroundWait is what a driver takes from a handshake to what it asks first: to reach
@@ -253,7 +256,8 @@ func (c *Client) stuckAt(e errand, passed time.Duration) error {
 	if c.link.Owes(0, 0) > 0 {
 		how = "it says that it is busy"
 	}
-	return fault.Errorf(fault.Failed, "%s: %s, and did not %s within %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it hangs) and start it again", c.name, how, e.to, passed.Seconds())
+	return fault.Errorf(fault.Failed, "%s: %s, and did not %s within %.0f s: it is stuck; end zcbench there (kill -QUIT shows where it "+
+		"hangs) and start it again", c.name, how, e.to, passed.Seconds())
 }
 
 func (c *Client) ask(ctx context.Context, m wire.Message, e errand) (wire.Message, error) {
@@ -281,7 +285,8 @@ func (c *Client) clockOffset(ctx context.Context) (offset, uncertainty int64, er
 	until := wire.Monotonic() + int64(wire.OwedWait) // of all together
 	for i := range 8 {
 		sent := wire.Monotonic()
-		m, err := c.ask(ctx, wire.Message{Clock: &wire.Clock{Now: sent}}, upTo(max(time.Duration(until-sent), time.Millisecond), "say what time it is"))
+		m, err := c.ask(ctx, wire.Message{Clock: &wire.Clock{Now: sent}}, upTo(max(time.Duration(until-sent), time.Millisecond),
+			"say what time it is"))
 		if err != nil {
 			return 0, 0, err
 		}

@@ -248,9 +248,12 @@ func (t *Run) compareHosts(ctx context.Context, rec *results.Record) (err error)
 	hosts := t.RXWant.Scope == wire.ScopeHost || t.TXWant.Scope == wire.ScopeHost
 	switch {
 	case t.shared == OneHost && hosts:
-		return fault.Errorf(fault.Usage, "both ends run on one host, and the run was planned for two, each with a host's CPU time to itself: plan it anew")
+		return fault.Errorf(fault.Usage, "both ends run on one host, and the run was planned for two, each with a host's CPU time to itself: "+
+			"plan it anew")
 	case t.shared == HostUnknown && hosts:
-		rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.HostUnknown, "whether both ends run on one host is not known, since their boot IDs differ and /proc/vmstat or /proc/softirqs cannot be read on one of them; each end's cpu_percent is that of all CPUs it sees: if they are the same CPUs, it is counted twice"))
+		rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.HostUnknown, "whether both ends run on one host is not known, since their boot "+
+			"IDs differ and /proc/vmstat or /proc/softirqs cannot be read on one of them; each end's cpu_percent is that of all CPUs it sees: if "+
+			"they are the same CPUs, it is counted twice"))
 	}
 	return nil
 }
@@ -261,7 +264,9 @@ func (t *Run) notes(rec *results.Record) (notes []string) {
 	steered := func(name string) bool { return strings.Contains(name, "rps") }
 	if t.shared == OneHost && t.RXWant.Scope == wire.ScopeCPUSet && nic["kind"] == "veth" &&
 		!slices.ContainsFunc(slices.Collect(maps.Keys(t.RXWant.Settings)), steered) {
-		notes = append(notes, caveat.Warn(caveat.VethSoftirq, "a veth pair receives in softirq on the CPU that sends: most of what TCP does for the receiver is in the sender's CPU time, and what it does for acknowledgements in the receiver's, unless receive packet steering moves it (--softirq-cpus)"))
+		notes = append(notes, caveat.Warn(caveat.VethSoftirq, "a veth pair receives in softirq on the CPU that sends: most of what TCP does "+
+			"for the receiver is in the sender's CPU time, and what it does for acknowledgements in the receiver's, unless receive packet "+
+			"steering moves it (--softirq-cpus)"))
 	}
 	return notes
 }

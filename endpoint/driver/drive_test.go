@@ -68,7 +68,8 @@ func TestDrive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Status != results.OK || r.Schema != results.Schema || r.Repeat != repeat || r.Cell == "" || r.Command != tr.Command || len(r.Settings) != 1 {
+			if r.Status != results.OK || r.Schema != results.Schema || r.Repeat != repeat || r.Cell == "" || r.Command != tr.Command ||
+				len(r.Settings) != 1 {
 				t.Errorf("record: %+v", r)
 			}
 			for _, e := range []*results.End{r.RX, r.TX} {
@@ -130,12 +131,16 @@ func TestDriveFailures(t *testing.T) {
 			text: "receiver: rx engine plain, worker 0: boom", status: results.Failed},
 		"receiver fails in mid-run": {rx: endpointtest.Plain{RunErr: boom}, kind: fault.Failed, text: "boom", status: results.Failed},
 		"sender fails in mid-run":   {tx: endpointtest.Plain{RunErr: boom}, kind: fault.Failed, status: results.Failed},
-		"payload is corrupted":      {rx: endpointtest.Plain{Corrupt: true}, change: func(t *Run) { t.RXWant.Validate = true }, kind: fault.Failed, text: "payload differs at byte", status: results.Failed},
-		"ends count differently":    {tx: endpointtest.Plain{Skew: 1}, kind: fault.Failed, text: "one of them is wrong", status: results.Failed},
-		"unknown engine":            {change: func(t *Run) { t.RXWant.Engine = "warp" }, kind: fault.Usage, text: `unknown rx engine "warp"; there are: plain`, status: results.Failed},
-		"length zero":               {change: func(t *Run) { t.TXWant.Length = 0 }, kind: fault.Usage, text: "length", status: results.Failed},
-		"no such CPU":               {change: func(t *Run) { t.RXWant.CPUs = []int{9999} }, kind: fault.Usage, text: "CPU 9999", status: results.Failed},
-		"nobody listens":            {change: func(t *Run) { t.TXWant.Host = "127.0.0.2" }, kind: fault.Unreachable, text: "127.0.0.2", status: results.Failed},
+		"payload is corrupted": {rx: endpointtest.Plain{Corrupt: true}, change: func(t *Run) { t.RXWant.Validate = true },
+			kind: fault.Failed, text: "payload differs at byte", status: results.Failed},
+		"ends count differently": {tx: endpointtest.Plain{Skew: 1}, kind: fault.Failed, text: "one of them is wrong", status: results.Failed},
+		"unknown engine": {change: func(t *Run) { t.RXWant.Engine = "warp" }, kind: fault.Usage,
+			text: `unknown rx engine "warp"; there are: plain`, status: results.Failed},
+		"length zero": {change: func(t *Run) { t.TXWant.Length = 0 }, kind: fault.Usage, text: "length", status: results.Failed},
+		"no such CPU": {change: func(t *Run) { t.RXWant.CPUs = []int{9999} }, kind: fault.Usage, text: "CPU 9999",
+			status: results.Failed},
+		"nobody listens": {change: func(t *Run) { t.TXWant.Host = "127.0.0.2" }, kind: fault.Unreachable, text: "127.0.0.2",
+			status: results.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.rx.Role, tc.tx.Role = endpoint.RX, endpoint.TX
@@ -310,7 +315,8 @@ func TestStrangersAreBounded(t *testing.T) {
 
 func TestGarbage(t *testing.T) {
 	addr := server(t, &agent.Agent{})
-	for _, words := range []string{"GET / HTTP/1.1\r\n\r\n", "{}\n", "null\n", "\n", "\x00\xff\n", `{"hello":{"magic":"other"}}` + "\n", strings.Repeat("x", 1<<20)} {
+	for _, words := range []string{"GET / HTTP/1.1\r\n\r\n", "{}\n", "null\n", "\n", "\x00\xff\n", `{"hello":{"magic":"other"}}` + "\n",
+		strings.Repeat("x", 1<<20)} {
 		conn, err := net.Dial("tcp4", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -344,7 +350,8 @@ func TestGarbage(t *testing.T) {
 		t.Fatal(err)
 	}
 	theirs.Close()
-	if _, err := NewClient("receiver", ours, nil, "test"); err == nil || fault.Of(err) != fault.Unreachable || !strings.Contains(err.Error(), "it closed the connection during the handshake (no zcbench seems to be there") {
+	if _, err := NewClient("receiver", ours, nil, "test"); err == nil || fault.Of(err) != fault.Unreachable || !strings.Contains(err.Error(),
+		"it closed the connection during the handshake (no zcbench seems to be there") {
 		t.Errorf("peer that resets: %v of kind %s", err, fault.Of(err))
 	}
 }

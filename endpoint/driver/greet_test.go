@@ -104,12 +104,14 @@ func TestBlackHole(t *testing.T) {
 			{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
 			{Code: unix.BPF_RET | unix.BPF_K}, // dropped
 		}
-		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}); err != nil {
+		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)),
+			Filter: &filter[0]}); err != nil {
 			t.Error(err)
 		}
 	}}, endpointtest.Plain{Role: endpoint.TX})
 	r, err := Drive(t.Context(), tr)
-	for _, want := range []string{"sender: tx: the connections were made and greeted, and none of the payload got through", "--set-mss", "tcp_mtu_probing"} {
+	for _, want := range []string{"sender: tx: the connections were made and greeted, and none of the payload got through", "--set-mss",
+		"tcp_mtu_probing"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %q", err, want)
 		}

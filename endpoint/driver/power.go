@@ -193,13 +193,15 @@ func (ms *meterings) read(ctx context.Context, rec *results.Record, rx, tx *end)
 			all = append(all, m)
 		}
 		if w := windows[""]; r.unsure > int64(w.To.Sub(w.From))/100 {
-			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerClock, "%s: its clock is known within %s only, over 1%% of the window: so are the edges of its watts", r.c.name, time.Duration(r.unsure)))
+			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerClock, "%s: its clock is known within %s only, over 1%% of the window: so "+
+				"are the edges of its watts", r.c.name, time.Duration(r.unsure)))
 		}
 	}
 	if ms.shared == OneHost {
 		for _, m := range all {
 			if m.Host && m.End != "" {
-				rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerShared, "%s: %s reads the host that both ends share, not this end alone", m.End, m.Trace.Info.Name))
+				rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerShared, "%s: %s reads the host that both ends share, not this end alone",
+					m.End, m.Trace.Info.Name))
 			}
 		}
 	}

@@ -115,7 +115,8 @@ func TestPowerFails(t *testing.T) {
 	if len(r.TX.Meters) != 1 || math.Abs(r.TX.Meters[0].Watts-80) > 1e-6 {
 		t.Errorf("the one that is well: %+v", r.TX.Meters)
 	}
-	for _, want := range []string{"(the command ended: exit status 1: broken)", "tx, meter exec:sleep …: its watts are missing: it gave no reading", "rx, meter exec: its watts are missing"} {
+	for _, want := range []string{"(the command ended: exit status 1: broken)", "tx, meter exec:sleep …: its watts are missing: it gave no " +
+		"reading", "rx, meter exec: its watts are missing"} {
 		if !strings.Contains(strings.Join(r.Warnings, "\n"), want) {
 			t.Errorf("no warning has %q: %q", want, r.Warnings)
 		}
@@ -136,7 +137,8 @@ func TestPowerFails(t *testing.T) {
 		if r.Status == results.OK {
 			t.Errorf("%s: the run went on", spec)
 		}
-		if err := CheckMeters(t.Context(), []Metering{{endpoint.RX, spec, pipeAgent(t, "meters", &agent.Agent{Allowed: []string{spec}})}}); err == nil {
+		if err := CheckMeters(t.Context(), []Metering{{endpoint.RX, spec,
+			pipeAgent(t, "meters", &agent.Agent{Allowed: []string{spec}})}}); err == nil {
 			t.Errorf("%s: found well", spec)
 		}
 		// Nobody is there to mend it: what may pass does not cost the run, and

@@ -84,7 +84,8 @@ func unlike(rx, tx results.Facts) (warnings []string) {
 		y, _ := b.(map[string]any)
 		is, other := x[name], y[name]
 		if is != nil && other != nil && fmt.Sprint(is) != fmt.Sprint(other) {
-			warnings = append(warnings, caveat.Warn(caveat.HostsDiffer, "the two hosts run their CPUs differently, so their CPU figures do not compare: cpu.%s is %q at the receiver and %q at the sender", name, fmt.Sprint(is), fmt.Sprint(other)))
+			warnings = append(warnings, caveat.Warn(caveat.HostsDiffer, "the two hosts run their CPUs differently, so their CPU figures do not "+
+				"compare: cpu.%s is %q at the receiver and %q at the sender", name, fmt.Sprint(is), fmt.Sprint(other)))
 		}
 	}
 	return warnings

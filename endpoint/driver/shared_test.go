@@ -53,7 +53,8 @@ func TestBetween(t *testing.T) {
 		one, sure             bool
 	}{
 		{"the same, busy", []uint64{1e9, 2e8, 3e7, 0}, []uint64{1e9 + 50, 2e8, 3e7 + 2, 0}, []uint64{1e9 + 100, 2e8 + 3, 3e7 + 4, 0}, true, true},
-		{"one total differs", []uint64{1e9, 2e8, 3e7, 0}, []uint64{1e9 + 50, 2e8, 4e7, 0}, []uint64{1e9 + 100, 2e8 + 3, 3e7 + 4, 0}, false, false},
+		{"one total differs", []uint64{1e9, 2e8, 3e7, 0}, []uint64{1e9 + 50, 2e8, 4e7, 0}, []uint64{1e9 + 100, 2e8 + 3, 3e7 + 4, 0}, false,
+			false},
 		{"one that the other lacks", []uint64{1e9, 0}, []uint64{1e9, 17}, []uint64{1e9, 0}, false, false},
 		// Two that booted just now are close to each other.
 		{"too few to be sure", []uint64{900, 40, 3, 0}, []uint64{950, 41, 3, 0}, []uint64{1000, 50, 4, 0}, true, false},

@@ -74,7 +74,8 @@ func TestStrangersLearnLittle(t *testing.T) {
 					t.Errorf("%s is not told (%v): %s", fact, err, b)
 				}
 			}
-			if lacks, _ := pr.Facts["missing"].(map[string]any); token == nil && lacks["kernel.cmdline"] != "the receiver does not tell it without a token" {
+			if lacks, _ := pr.Facts["missing"].(map[string]any); token == nil && lacks["kernel.cmdline"] != "the receiver does not tell it "+
+				"without a token" {
 				t.Errorf("that a fact is kept back is not told: %v", lacks)
 			}
 		})

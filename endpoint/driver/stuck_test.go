@@ -128,7 +128,8 @@ func TestStuckAgentIsGivenUp(t *testing.T) {
 			if took := time.Since(begun); took > stuckWithin {
 				t.Errorf("it took %s", took)
 			}
-			if (err == nil) != (says == "") || err != nil && (!strings.Contains(err.Error(), says) || !strings.HasPrefix(err.Error(), "receiver: ")) {
+			if (err == nil) != (says == "") || err != nil && (!strings.Contains(err.Error(), says) || !strings.HasPrefix(err.Error(),
+				"receiver: ")) {
 				t.Errorf("%v, which is not: %s; asked %q", err, says, asked)
 			}
 		})

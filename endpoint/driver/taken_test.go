@@ -61,14 +61,16 @@ func TestSettingsAreReadBack(t *testing.T) {
 			check: func(t *testing.T, r *results.Record) {
 				for _, e := range []*results.End{r.RX, r.TX} {
 					s := e.Socket
-					if s.RcvBuf != 100000 || s.SndBuf != 100000 || s.FirstRcvBuf != 100000 || s.MSS > 1400 || s.MSS < 1360 || !s.NoDelay || e.Congestion != "reno" {
+					if s.RcvBuf != 100000 || s.SndBuf != 100000 || s.FirstRcvBuf != 100000 || s.MSS > 1400 || s.MSS < 1360 || !s.NoDelay ||
+						e.Congestion != "reno" {
 						t.Errorf("%s: %+v", e.Congestion, s)
 					}
 				}
 			},
 		},
 		"a window below the least": {both: func(p *wire.Prepare) { p.Window = 100 },
-			want: []string{"rx: --window 100 was asked for, and the receive buffer", "rx: --window 100 was asked for, and the send buffer", "tx: --window 100 was asked for, and the receive buffer", "tx: --window 100 was asked for, and the send buffer"}},
+			want: []string{"rx: --window 100 was asked for, and the receive buffer", "rx: --window 100 was asked for, and the send buffer",
+				"tx: --window 100 was asked for, and the receive buffer", "tx: --window 100 was asked for, and the send buffer"}},
 		"an engine overrides the window": {rx: endpointtest.Plain{Begin: shrink}, both: func(p *wire.Prepare) { p.Window = 50000 },
 			want: []string{"rx: --window 50000 was asked for, and the engine plain set the receive buffer to 20000 bytes"}},
 		"segments beyond the path": {both: func(p *wire.Prepare) { p.MSS = 32767 }, check: func(t *testing.T, r *results.Record) {
@@ -81,7 +83,8 @@ func TestSettingsAreReadBack(t *testing.T) {
 		"the ends differ as was asked": {tx: endpointtest.Plain{Begin: other}, both: func(p *wire.Prepare) { p.Congestion = usual },
 			want: []string{"tx: --congestion " + usual + " was asked for"}},
 		"an option is bounded": {
-			rx: endpointtest.Plain{Known: []endpoint.Option{{Name: "depth", Default: "4", Max: 100}}, Begin: func(_ int, p *endpoint.Params) { p.Took("depth", 8) }},
+			rx: endpointtest.Plain{Known: []endpoint.Option{{Name: "depth", Default: "4", Max: 100}},
+				Begin: func(_ int, p *endpoint.Params) { p.Took("depth", 8) }},
 			tx: endpointtest.Plain{Known: []endpoint.Option{{Name: "depth", Default: "4", Max: 100}},
 				Begin: func(_ int, p *endpoint.Params) { p.Took("depth", 9); p.Took("depth", 7) }},
 			both: func(p *wire.Prepare) {
@@ -98,7 +101,8 @@ func TestSettingsAreReadBack(t *testing.T) {
 			},
 		},
 		"an option left to the engine": {
-			rx: endpointtest.Plain{Known: []endpoint.Option{{Name: "depth", Default: "4", Max: 100}}, Begin: func(_ int, p *endpoint.Params) { p.Took("depth", 8) }},
+			rx: endpointtest.Plain{Known: []endpoint.Option{{Name: "depth", Default: "4", Max: 100}},
+				Begin: func(_ int, p *endpoint.Params) { p.Took("depth", 8) }},
 		},
 		"nothing to poll": {
 			rx: endpointtest.Plain{Known: []endpoint.Option{{Name: "busy-poll", Default: "0", Max: 100}}},

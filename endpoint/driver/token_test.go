@@ -42,16 +42,20 @@ func TestTokenIsForMeasuring(t *testing.T) {
 		kind   fault.Kind
 		text   string
 	}{
-		"a program for core dumps": {func(p *wire.Prepare) { p.Settings = map[string]string{"sysctl.kernel.core_pattern": "|/bin/sh"} }, fault.Usage, "is none that zcbench sets"},
+		"a program for core dumps": {func(p *wire.Prepare) { p.Settings = map[string]string{"sysctl.kernel.core_pattern": "|/bin/sh"} },
+			fault.Usage, "is none that zcbench sets"},
 		"a program for modules": {func(p *wire.Prepare) { p.Optional = map[string]string{"sysctl.kernel.modprobe": "/bin/sh"} },
 			fault.Usage, "is none that zcbench sets"},
-		"a file above /proc/sys": {func(p *wire.Prepare) { p.Settings = map[string]string{"sysctl.net.ipv4.x/../../../../etc/shadow": "x"} }, fault.Usage, "is none that zcbench sets"},
-		"a setting of no family": {func(p *wire.Prepare) { p.Settings = map[string]string{"file./etc/passwd": "x"} }, fault.Usage, "no setting is called"},
-		"a sender":               {func(p *wire.Prepare) { p.Role, p.Host = endpoint.TX, "127.0.0.1" }, fault.Denied, "no sender"},
-		"a descriptor":           {func(p *wire.Prepare) { p.Options = map[string]string{"mem": "fd", "mem-fd": "0"} }, fault.Denied, "descriptors"},
-		"a run without end":      {func(p *wire.Prepare) { p.Raw, p.Time = true, 0 }, fault.Denied, "--raw"},
-		"another interface":      {func(p *wire.Prepare) { p.Interface = other(t) }, fault.Denied, "does not carry this run"},
-		"no interface":           {func(p *wire.Prepare) { p.Interface = "nonesuch0" }, fault.Usage, "no interface nonesuch0"},
+		"a file above /proc/sys": {func(p *wire.Prepare) { p.Settings = map[string]string{"sysctl.net.ipv4.x/../../../../etc/shadow": "x"} },
+			fault.Usage, "is none that zcbench sets"},
+		"a setting of no family": {func(p *wire.Prepare) { p.Settings = map[string]string{"file./etc/passwd": "x"} }, fault.Usage,
+			"no setting is called"},
+		"a sender": {func(p *wire.Prepare) { p.Role, p.Host = endpoint.TX, "127.0.0.1" }, fault.Denied, "no sender"},
+		"a descriptor": {func(p *wire.Prepare) { p.Options = map[string]string{"mem": "fd", "mem-fd": "0"} }, fault.Denied,
+			"descriptors"},
+		"a run without end": {func(p *wire.Prepare) { p.Raw, p.Time = true, 0 }, fault.Denied, "--raw"},
+		"another interface": {func(p *wire.Prepare) { p.Interface = other(t) }, fault.Denied, "does not carry this run"},
+		"no interface":      {func(p *wire.Prepare) { p.Interface = "nonesuch0" }, fault.Usage, "no interface nonesuch0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := base

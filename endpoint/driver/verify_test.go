@@ -52,7 +52,8 @@ func TestVerify(t *testing.T) {
 		t.Errorf("looked from %s to %s, the window opened at %s", from, until, opened)
 	}
 	tr.RXWant.Omit, tr.TXWant.Omit = 0, 0 // as a stranger may
-	if r, err = Drive(t.Context(), tr); err != nil || r.RX.Verify != nil || !strings.Contains(strings.Join(r.Warnings, "\n"), "rx: nothing was verified") {
+	if r, err = Drive(t.Context(), tr); err != nil || r.RX.Verify != nil || !strings.Contains(strings.Join(r.Warnings, "\n"),
+		"rx: nothing was verified") {
 		t.Errorf("without a warm-up: %v, %v, %v", err, r.RX.Verify, r.Warnings)
 	}
 }

@@ -30,7 +30,8 @@ func crowd(t *testing.T, n int, ports ...string) {
 				if err == nil {
 					go func() { <-quit; c.Close() }()
 					if i/len(ports)%3 == 0 {
-						_ = wire.NewLink(c, wire.MaxRequest).Send(wire.Message{Hello: &wire.Hello{Magic: wire.Magic, Protocol: wire.Protocol, Version: "test"}})
+						_ = wire.NewLink(c, wire.MaxRequest).Send(wire.Message{Hello: &wire.Hello{Magic: wire.Magic, Protocol: wire.Protocol,
+							Version: "test"}})
 					}
 					if met.Add(1); i%len(ports) == 0 {
 						for err == nil { // until the agent hangs up

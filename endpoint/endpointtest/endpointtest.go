@@ -141,8 +141,9 @@ var recorded embed.FS
 func OtherBuilds(t *testing.T, end string) map[int][]byte {
 	t.Helper()
 	newer := map[string]string{
-		"agent":  `{"hello":{"magic":"zcbench","protocol":99,"version":"9.9","nonce":"","token":true,"shape":{"new":[1,2]}},"since":1}` + "\n",
-		"driver": `{"hello":{"magic":"zcbench","protocol":99,"version":"9.9","nonce":"AAAA","shape":"new"},"trace":"x"}` + "\n" + `{"auth":{"proof":"z"}}` + "\n",
+		"agent": `{"hello":{"magic":"zcbench","protocol":99,"version":"9.9","nonce":"","token":true,"shape":{"new":[1,2]}},"since":1}` + "\n",
+		"driver": `{"hello":{"magic":"zcbench","protocol":99,"version":"9.9","nonce":"AAAA","shape":"new"},"trace":"x"}` + "\n" +
+			`{"auth":{"proof":"z"}}` + "\n",
 	}
 	all := map[int][]byte{99: []byte(newer[end])}
 	for n := 1; n < 3; n++ {
@@ -161,5 +162,6 @@ func SaysBoth(protocolOfPeer int) []string {
 	if protocolOfPeer == 99 {
 		theirs = `"9.9"`
 	}
-	return []string{theirs, fmt.Sprintf("protocol %d,", protocolOfPeer), `"test"`, fmt.Sprintf("with %d:", wire.Protocol), "same zcbench on both ends"}
+	return []string{theirs, fmt.Sprintf("protocol %d,", protocolOfPeer), `"test"`, fmt.Sprintf("with %d:", wire.Protocol),
+		"same zcbench on both ends"}
 }

@@ -293,7 +293,8 @@ func (m *Set) Report(role endpoint.Role, res *wire.Result, busy func(cpu int) *f
 	seconds := float64(b.At-a.At) / 1e9
 	bytes := float64(b.Bytes() - a.Bytes())
 	if len(m.absent) > 0 {
-		res.Notes = append(res.Notes, caveat.Warn(caveat.CountersMissing, "%s: this host has not all counters, and not %s: zcbench probe says why, and what it would take", role, strings.Join(m.absent, ", ")))
+		res.Notes = append(res.Notes, caveat.Warn(caveat.CountersMissing, "%s: this host has not all counters, and not %s: zcbench probe says "+
+			"why, and what it would take", role, strings.Join(m.absent, ", ")))
 	}
 	if len(m.missing) > 0 {
 		res.Missing = m.missing
@@ -365,7 +366,8 @@ func (o *openCounter) counters(role endpoint.Role, res *wire.Result, bytes float
 		case f.Form == Gauge && f.n > 0:
 			res.Counters[name] = f.sum / float64(f.n)
 		case f.Form == Total && f.total < 0:
-			res.Warnings = append(res.Warnings, caveat.Warn(caveat.CountersReset, "%s: %s of counters %s ran backwards in the window (something was reset) and is left out", role, name, o.Name))
+			res.Warnings = append(res.Warnings, caveat.Warn(caveat.CountersReset, "%s: %s of counters %s ran backwards in the window (something "+
+				"was reset) and is left out", role, name, o.Name))
 		case f.Form == Total && !(f.Sparse && f.total == 0):
 			res.Counters[name] = f.total
 			if f.PerByte && bytes > 0 {
@@ -436,7 +438,8 @@ func gap(cpus []results.CPUTime, seconds float64) string {
 	if worst < 0 || math.Abs(sum-100) < tolerated+ticks*100.0/procfile.Hz/seconds {
 		return ""
 	}
-	return fmt.Sprintf("the times of CPU %d in /proc/stat add up to %.1f%% of the window: the kernel samples busy time by timer ticks and missed bursts between them, or a hypervisor took time unseen; busy figures may be off by as much", cpus[worst].CPU, sum)
+	return fmt.Sprintf("the times of CPU %d in /proc/stat add up to %.1f%% of the window: the kernel samples busy time by timer ticks and "+
+		"missed bursts between them, or a hypervisor took time unseen; busy figures may be off by as much", cpus[worst].CPU, sum)
 }
 
 // intervals makes the samples' series. One that stayed at zero is left out.

@@ -66,7 +66,8 @@ func same(t *testing.T, what string, got, want map[string]float64) {
 
 func TestTotals(t *testing.T) {
 	s := &script{
-		q: []Quantity{{Name: "packets"}, {Name: "packets"}, {Name: "drops", Wrap: math.MaxUint32, Code: caveat.CPUHot, Means: "packets were dropped"},
+		q: []Quantity{{Name: "packets"}, {Name: "packets"}, {Name: "drops", Wrap: math.MaxUint32, Code: caveat.CPUHot,
+			Means: "packets were dropped"},
 			{Name: "cycles", PerByte: true, Quiet: true}, {Name: "bytes", Scale: 64}, {Name: "still"}},
 		rows: [][]uint64{
 			{10, 1000, math.MaxUint32 - 1, 5000, 0, 7},
@@ -75,7 +76,8 @@ func TestTotals(t *testing.T) {
 		},
 	}
 	res, _ := window(t, s.counter("nic"))
-	same(t, "counters", res.Counters, map[string]float64{"packets": 310, "drops": 6, "cycles": 4000, "cycles_per_byte": 4, "bytes": 192, "still": 0})
+	same(t, "counters", res.Counters, map[string]float64{"packets": 310, "drops": 6, "cycles": 4000, "cycles_per_byte": 4, "bytes": 192,
+		"still": 0})
 	if len(res.Series) != 2 {
 		t.Fatalf("%d series", len(res.Series))
 	}
@@ -89,7 +91,8 @@ func TestTotals(t *testing.T) {
 func TestGauges(t *testing.T) {
 	below := -5 // degrees
 	s := &script{
-		q: []Quantity{{Name: "rtt_us", Form: Gauge}, {Name: "rtt_us", Form: Gauge}, {Name: "celsius_max", Form: Gauge, Scale: 0.001}, {Name: "celsius_max", Form: Gauge, Scale: 0.001},
+		q: []Quantity{{Name: "rtt_us", Form: Gauge}, {Name: "rtt_us", Form: Gauge}, {Name: "celsius_max", Form: Gauge, Scale: 0.001},
+			{Name: "celsius_max", Form: Gauge, Scale: 0.001},
 			{Name: "outside", Form: Gauge}, {Form: Clock, CPU: 3, Scale: 0.001}},
 		rows: [][]uint64{
 			{10, 20, 40000, 41000, uint64(below), 2000000},
@@ -108,7 +111,8 @@ func TestCPUStates(t *testing.T) {
 		return Quantity{Name: name, Form: CPUState, CPU: cpu, Scale: 0.01}
 	}
 	s := &script{
-		q: []Quantity{state("user", 0), state("idle", 0), state("iowait", 0), state("user", 2), state("idle", 2), {Name: "C6 deep", Form: IdleState, CPU: 0, Scale: 1e-6}},
+		q: []Quantity{state("user", 0), state("idle", 0), state("iowait", 0), state("user", 2), state("idle", 2),
+			{Name: "C6 deep", Form: IdleState, CPU: 0, Scale: 1e-6}},
 		rows: [][]uint64{
 			{0, 0, 50, 0, 0, 0},
 			{50, 50, 49, 0, 100, 400_000},
@@ -121,8 +125,10 @@ func TestCPUStates(t *testing.T) {
 	}
 	same(t, "states", res.CPUs[0].States, map[string]float64{"user": 50, "idle": 50, "iowait": 0.667})
 	same(t, "C-states", res.CPUs[0].Idle, map[string]float64{"C6 deep": 20})
-	same(t, "first", res.Series[0], map[string]float64{"cpu_user_percent": 50, "cpu_idle_percent": 150, "cpu_iowait_percent": 0, "cstate_C6_deep_percent": 40})
-	same(t, "second", res.Series[1], map[string]float64{"cpu_user_percent": 50.5, "cpu_idle_percent": 149.5, "cpu_iowait_percent": 1.5, "cstate_C6_deep_percent": 10})
+	same(t, "first", res.Series[0], map[string]float64{"cpu_user_percent": 50, "cpu_idle_percent": 150, "cpu_iowait_percent": 0,
+		"cstate_C6_deep_percent": 40})
+	same(t, "second", res.Series[1], map[string]float64{"cpu_user_percent": 50.5, "cpu_idle_percent": 149.5, "cpu_iowait_percent": 1.5,
+		"cstate_C6_deep_percent": 10})
 	if len(res.Warnings) != 0 {
 		t.Errorf("warnings %v", res.Warnings)
 	}
@@ -134,7 +140,8 @@ func TestGap(t *testing.T) {
 		user, idle float64
 		warn       bool
 	}{{50, 50, false}, {48, 49, false}, {28, 54.5, true}, {80, 40, true}} {
-		w := gap([]results.CPUTime{{CPU: 7, States: map[string]float64{"user": c.user, "idle": c.idle}}, {CPU: 8, States: map[string]float64{"user": 100}}}, 10)
+		w := gap([]results.CPUTime{{CPU: 7, States: map[string]float64{"user": c.user, "idle": c.idle}},
+			{CPU: 8, States: map[string]float64{"user": 100}}}, 10)
 		if c.warn != strings.Contains(w, "CPU 7 ") {
 			t.Errorf("%+v: %q", c, w)
 		}

@@ -84,7 +84,8 @@ func powerOf(rec *results.Record, role endpoint.Role, mine []*Meter, w power.Win
 		}
 		m.counts = slices.Contains(counted, m)
 		if err != nil {
-			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerMissing, "%s, meter %s: its watts are missing: %v", who, m.Trace.Info.Name, err))
+			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerMissing, "%s, meter %s: its watts are missing: %v", who, m.Trace.Info.Name,
+				err))
 			whole = whole && !m.counts
 			continue
 		}
@@ -135,7 +136,8 @@ func (m *Meter) figure(w power.Window, base *power.Window) (_ results.Power, war
 	}
 	p.Baseline = &idle.Watts
 	if p.Watts < idle.Watts*1.005 {
-		warnings = append(warnings, caveat.Warn(caveat.PowerBlind, "it shows %.4g W under load and %.4g W idle before: it does not see the load, or later than the run lasts", p.Watts, idle.Watts))
+		warnings = append(warnings, caveat.Warn(caveat.PowerBlind, "it shows %.4g W under load and %.4g W idle before: it does not see the "+
+			"load, or later than the run lasts", p.Watts, idle.Watts))
 	}
 	return p, warnings, nil
 }
@@ -247,7 +249,8 @@ func once(meters []*Meter, oneEnd bool) (counted []*Meter, warnings []string) {
 		}
 	}
 	if oneEnd && len(names) > 1 {
-		warnings = append(warnings, caveat.Warn(caveat.PowerSum, "the watts of %s are summed, though nothing tells whether these meters see different things: leave one out if they do not", strings.Join(names, " and ")))
+		warnings = append(warnings, caveat.Warn(caveat.PowerSum, "the watts of %s are summed, though nothing tells whether these meters see "+
+			"different things: leave one out if they do not", strings.Join(names, " and ")))
 	}
 	return counted, warnings
 }
@@ -258,7 +261,8 @@ func SeenByBoth(rec *results.Record, all []*Meter) {
 		return
 	}
 	if a, b := rec.RX.Power.Scope, rec.TX.Power.Scope; a != b {
-		rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerSum, "the receiver's watts are of scope %s and the sender's of %s: they have no total: give both ends meters of one kind", a, b))
+		rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerSum, "the receiver's watts are of scope %s and the sender's of %s: they "+
+			"have no total: give both ends meters of one kind", a, b))
 		return
 	}
 	var both []*Meter
@@ -289,7 +293,8 @@ func SeenByBoth(rec *results.Record, all []*Meter) {
 		names = append(names, p.Meter)
 	}
 	rec.Total.Power = sumPower(figures)
-	rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerTwice, "both ends are seen by %s: the total counts that once, and neither end's watts are its own alone", strings.Join(names, " and ")))
+	rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.PowerTwice, "both ends are seen by %s: the total counts that once, and neither "+
+		"end's watts are its own alone", strings.Join(names, " and ")))
 }
 
 func add(a, b *float64) *float64 {

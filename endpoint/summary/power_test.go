@@ -27,11 +27,13 @@ func TestPowerOfSeveralMeters(t *testing.T) {
 		return &Meter{End: endpoint.RX, Trace: tr}
 	}
 	all := []*Meter{of(power.GPU, 100), of(power.Wall, 200), of(power.Package, 50), of(power.Wall, 250)}
-	rec := results.Record{RX: &results.End{Bytes: 5e9}, TX: &results.End{}, Gbps: 4, Samples: []results.Sample{{End: "rx", Start: 0, Seconds: 10}}}
+	rec := results.Record{RX: &results.End{Bytes: 5e9}, TX: &results.End{}, Gbps: 4,
+		Samples: []results.Sample{{End: "rx", Start: 0, Seconds: 10}}}
 	Power(&rec, all, map[endpoint.Role]power.Window{endpoint.RX: w}, &w)
 	rec.Derive()
 	p := rec.RX.Power
-	if p == nil || p.Watts != 450 || p.Joules != 4500 || *p.JoulesPerG != 900 || *p.Baseline != 450 || p.Meter != "200 + 250" || p.Scope != "wall" {
+	if p == nil || p.Watts != 450 || p.Joules != 4500 || *p.JoulesPerG != 900 || *p.Baseline != 450 || p.Meter != "200 + 250" ||
+		p.Scope != "wall" {
 		t.Fatalf("%+v", p)
 	}
 	if len(rec.Warnings) > 0 && !strings.Contains(strings.Join(rec.Warnings, ""), "does not see the load") {
@@ -69,16 +71,22 @@ func TestPowerCountsOnce(t *testing.T) {
 	}{
 		{"one", []*Meter{of(endpoint.RX, 200, true, "uuid:a")}, 200, ""},
 		{"two supplies", []*Meter{of(endpoint.RX, 200, false, "serial:a/outlet-1"), of(endpoint.RX, 210, false, "serial:a/outlet-2")}, 410, ""},
-		{"two PDUs", []*Meter{of(endpoint.RX, 200, false, "serial:a/outlet-1", "addr:x/?1"), of(endpoint.RX, 210, false, "serial:b/outlet-1", "addr:x/?2")}, 410, ""},
+		{"two PDUs", []*Meter{of(endpoint.RX, 200, false, "serial:a/outlet-1", "addr:x/?1"), of(endpoint.RX, 210, false, "serial:b/outlet-1",
+			"addr:x/?2")}, 410, ""},
 		{"two addresses", []*Meter{of(endpoint.RX, 200, false, "addr:a"), of(endpoint.RX, 210, false, "addr:b")}, 410, ""},
 		{"the same twice", []*Meter{of(endpoint.RX, 200, false, "addr:a"), of(endpoint.RX, 201, false, "addr:a")}, 200, caveat.PowerTwice},
 		{"two names of one", []*Meter{of(endpoint.RX, 200, true, "uuid:a", "addr:x"), of(endpoint.RX, 201, true, "uuid:a", "addr:y/chassis-1")},
 			200, caveat.PowerTwice},
-		{"a part first", []*Meter{of(endpoint.RX, 50, false, "host:a/rapl/package-*/core"), of(endpoint.RX, 200, false, "host:a/rapl")}, 200, caveat.PowerTwice},
-		{"a part last", []*Meter{of(endpoint.RX, 200, false, "serial:a"), of(endpoint.RX, 50, false, "serial:a/outlet-1"), of(endpoint.RX, 60, false, "serial:a/outlet-2")}, 200, caveat.PowerTwice},
-		{"parts, then all", []*Meter{of(endpoint.RX, 50, false, "serial:a/outlet-1"), of(endpoint.RX, 60, false, "serial:a/outlet-2"), of(endpoint.RX, 200, false, "serial:a")}, 200, caveat.PowerTwice},
-		{"a controller and a PDU", []*Meter{of(endpoint.RX, 200, true, "uuid:a"), of(endpoint.RX, 110, false, "serial:a/outlet-1"), of(endpoint.RX, 110, false, "serial:a/outlet-2")}, 200, caveat.PowerTwice},
-		{"a PDU and a controller", []*Meter{of(endpoint.RX, 110, false, "serial:a/outlet-1"), of(endpoint.RX, 110, false, "serial:a/outlet-2"), of(endpoint.RX, 200, true, "uuid:a")}, 220, caveat.PowerTwice},
+		{"a part first", []*Meter{of(endpoint.RX, 50, false, "host:a/rapl/package-*/core"), of(endpoint.RX, 200, false, "host:a/rapl")}, 200,
+			caveat.PowerTwice},
+		{"a part last", []*Meter{of(endpoint.RX, 200, false, "serial:a"), of(endpoint.RX, 50, false, "serial:a/outlet-1"),
+			of(endpoint.RX, 60, false, "serial:a/outlet-2")}, 200, caveat.PowerTwice},
+		{"parts, then all", []*Meter{of(endpoint.RX, 50, false, "serial:a/outlet-1"), of(endpoint.RX, 60, false, "serial:a/outlet-2"),
+			of(endpoint.RX, 200, false, "serial:a")}, 200, caveat.PowerTwice},
+		{"a controller and a PDU", []*Meter{of(endpoint.RX, 200, true, "uuid:a"), of(endpoint.RX, 110, false, "serial:a/outlet-1"),
+			of(endpoint.RX, 110, false, "serial:a/outlet-2")}, 200, caveat.PowerTwice},
+		{"a PDU and a controller", []*Meter{of(endpoint.RX, 110, false, "serial:a/outlet-1"), of(endpoint.RX, 110, false, "serial:a/outlet-2"),
+			of(endpoint.RX, 200, true, "uuid:a")}, 220, caveat.PowerTwice},
 		{"nobody knows", []*Meter{of(endpoint.RX, 200, false), of(endpoint.RX, 210, false)}, 410, caveat.PowerSum},
 		{"two sensors of one chip", []*Meter{of(endpoint.RX, 200, false, "host:a/device-x/?1"),
 			of(endpoint.RX, 210, false, "host:a/device-x/?2")}, 410, caveat.PowerSum},

@@ -65,7 +65,8 @@ func Half(p *wire.Prepare, facts results.Facts, res *wire.Result) results.Record
 	rec.Notes = append(rec.Notes, merged(res, p)...)
 	rec.Flows = connections(res, p.Role, nil)
 	rec.Warnings = res.Warnings
-	rec.Notes = append(append(rec.Notes, res.Notes...), caveat.Warn(caveat.HalfRecord, "this is the %s's half of the run; the other end's output has the record of both", map[endpoint.Role]string{endpoint.RX: "receiver", endpoint.TX: "sender"}[p.Role]))
+	rec.Notes = append(append(rec.Notes, res.Notes...), caveat.Warn(caveat.HalfRecord, "this is the %s's half of the run; the other end's "+
+		"output has the record of both", map[endpoint.Role]string{endpoint.RX: "receiver", endpoint.TX: "sender"}[p.Role]))
 	rec.Derive()
 	return rec
 }
@@ -103,7 +104,8 @@ func Fill(rec *results.Record, rx, tx *Side) error {
 			rec.Warnings = append(rec.Warnings, warning)
 		}
 		if e.Unsure > int64(e.Want.Time/100) && e.Want.Time > 0 {
-			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.ClocksUnsure, "%s: the ends' clocks are known to each other within %s only, over 1%% of the window", e.Role, time.Duration(e.Unsure)))
+			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.ClocksUnsure, "%s: the ends' clocks are known to each other within %s only, "+
+				"over 1%% of the window", e.Role, time.Duration(e.Unsure)))
 		}
 	}
 	rec.Notes = append(rec.Notes, ofBoth(notes)...)
@@ -112,7 +114,8 @@ func Fill(rec *results.Record, rx, tx *Side) error {
 	}
 	for _, e := range []*Side{rx, tx} {
 		if e.Result != nil && e.Want.Scope == wire.ScopeThread {
-			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.CPUShared, "both ends share this host's CPUs: cpu_percent is that of each end's threads; softirq work counts for the thread it interrupted; the times of single CPUs are of both"))
+			rec.Warnings = append(rec.Warnings, caveat.Warn(caveat.CPUShared, "both ends share this host's CPUs: cpu_percent is that of each "+
+				"end's threads; softirq work counts for the thread it interrupted; the times of single CPUs are of both"))
 			break
 		}
 	}
@@ -173,11 +176,14 @@ func compare(rx, tx *Side) (warnings []string) {
 	common := min(r.to, t.to) - max(r.from, t.from)
 	unsure := float64(rx.Unsure+tx.Unsure) / 1e9
 	if longer-common > float64(Tolerance(time.Duration(longer*1e9)))/1e9+unsure {
-		warnings = append(warnings, caveat.Warn(caveat.WindowsApart, "the ends measured at the same time for %.3f s only of %.3f s: the receiver's window began %+.3f s and ended %+.3f s after the sender's; figures of the two ends are not of one time",
+		warnings = append(warnings, caveat.Warn(caveat.WindowsApart, "the ends measured at the same time for %.3f s only of %.3f s: the "+
+			"receiver's window began %+.3f s and ended %+.3f s after the sender's; figures of the two ends are not of one time",
 			max(0, common), longer, r.from-t.from, r.to-t.to))
 	}
 	if common < 0.9*longer-unsure {
-		warnings = append(warnings, caveat.Warn(caveat.WindowsDisjoint, "the ends' windows have %.0f%% in common: the receiver's throughput and the sender's cost are of different times, so there is no ROI of the sender and of both, and no sum of both", 100*max(0, common)/longer))
+		warnings = append(warnings, caveat.Warn(caveat.WindowsDisjoint, "the ends' windows have %.0f%% in common: the receiver's throughput "+
+			"and the sender's cost are of different times, so there is no ROI of the sender and of both, and no sum of both", 100*max(0,
+			common)/longer))
 	}
 	// What one window has and the other has not: at its edges, and what had
 	// arrived and its acknowledgement not. That is less than the shortest round
@@ -191,7 +197,8 @@ func compare(rx, tx *Side) (warnings []string) {
 	slack := math.Abs(r.from-t.from) + math.Abs(r.to-t.to) + 2*unsure + 2*away
 	most, differ := max(r.bytes, t.bytes), math.Abs(r.bytes-t.bytes)
 	if longer > 0 && differ > max(most/100, FewBytes)+most/longer*slack {
-		warnings = append(warnings, caveat.Warn(caveat.BytesDiffer, "the sender moved %.0f bytes in the window and the receiver %.0f: they differ by %.1f%%, more than the edges of the window explain; throughput is known to that only", t.bytes, r.bytes, 100*differ/most))
+		warnings = append(warnings, caveat.Warn(caveat.BytesDiffer, "the sender moved %.0f bytes in the window and the receiver %.0f: they "+
+			"differ by %.1f%%, more than the edges of the window explain; throughput is known to that only", t.bytes, r.bytes, 100*differ/most))
 	}
 	return warnings
 }
@@ -291,7 +298,8 @@ func (e *Side) doubt(v *results.End) (warning string) {
 	seconds := float64(b.At-a.At) / 1e9
 	if a.Second != nil && b.Second != nil && contradict(r, b.Busy-a.Busy, *b.Second-*a.Second, seconds, v.Counters["voluntary_switches"]) {
 		second := (*b.Second - *a.Second) / seconds * 100
-		return caveat.Warn(caveat.ClocksDiffer, "%s: CPU time is %.1f%% by %s and %.1f%% by %s, which both were right when they were calibrated: they differ by %.1f%% of a CPU, and so may the truth",
+		return caveat.Warn(caveat.ClocksDiffer, "%s: CPU time is %.1f%% by %s and %.1f%% by %s, which both were right when they were "+
+			"calibrated: they differ by %.1f%% of a CPU, and so may the truth",
 			e.Role, *v.CPUPercent, r.CPUMethod, second, r.CPUSecond, math.Abs(second-*v.CPUPercent))
 	}
 	threads := v.Counters["rusage_user_seconds"] + v.Counters["rusage_system_seconds"]
@@ -299,7 +307,8 @@ func (e *Side) doubt(v *results.End) (warning string) {
 	if threads < b.Busy-a.Busy || !Apart(b.Busy-a.Busy, threads, seconds, r.CPUScoped) {
 		return ""
 	}
-	return caveat.Warn(caveat.ClocksDiffer, "%s: CPU time is %.1f%% by %s, yet this end's own threads ran for %.1f%%: the figure misses some of it, or threads ran on CPUs that are not counted",
+	return caveat.Warn(caveat.ClocksDiffer, "%s: CPU time is %.1f%% by %s, yet this end's own threads ran for %.1f%%: the figure misses "+
+		"some of it, or threads ran on CPUs that are not counted",
 		e.Role, *v.CPUPercent, r.CPUMethod, threads/seconds*100+r.CPUError)
 }
 
@@ -372,7 +381,8 @@ func merged(r *wire.Result, p *wire.Prepare) (notes []string) {
 	if every < 2 {
 		return nil
 	}
-	return append(notes, caveat.Warn(caveat.SamplesMerged, "%s: a record has no room for all samples of so long a window: each of its %d is of %s, %.0f intervals of those that were asked for", p.Role, len(lengths), time.Duration(every)*p.Interval, every))
+	return append(notes, caveat.Warn(caveat.SamplesMerged, "%s: a record has no room for all samples of so long a window: each of its %d is "+
+		"of %s, %.0f intervals of those that were asked for", p.Role, len(lengths), time.Duration(every)*p.Interval, every))
 }
 
 // differ says that the ends used two congestion controls. With one that was
@@ -385,7 +395,8 @@ func differ(rx, tx *Side) (warning string) {
 	if a == "" || b == "" || a == b {
 		return ""
 	}
-	return caveat.Warn(caveat.CongestionDiffers, "tx: the sender's congestion control is %s, which is what counts, and the receiver's %s: the other way round this run would be another; give --congestion", a, b)
+	return caveat.Warn(caveat.CongestionDiffers, "tx: the sender's congestion control is %s, which is what counts, and the receiver's %s: "+
+		"the other way round this run would be another; give --congestion", a, b)
 }
 
 // Rounding is how far CPU time that counts in ticks may be off, in seconds: two

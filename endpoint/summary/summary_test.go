@@ -13,7 +13,8 @@ import (
 // What the ends' windows must agree on, and by how much.
 func TestCompare(t *testing.T) {
 	window := func(from, to int64, bytes uint64) *Side {
-		return &Side{Want: &wire.Prepare{Time: time.Second}, Unsure: 1e6, Result: &wire.Result{Samples: []wire.Sample{{At: from}, {At: to, Copied: bytes}}}}
+		return &Side{Want: &wire.Prepare{Time: time.Second}, Unsure: 1e6, Result: &wire.Result{Samples: []wire.Sample{{At: from},
+			{At: to, Copied: bytes}}}}
 	}
 	const mb = 1000000
 	far := window(0, 1e9, 103*mb)
@@ -56,7 +57,8 @@ func TestHalfKeepsNotes(t *testing.T) {
 		res.Samples = append(res.Samples, wire.Sample{At: int64(i) * 2e9})
 	}
 	notes := Half(&wire.Prepare{Role: endpoint.RX, Interval: time.Second}, nil, res).Notes
-	if len(notes) != 3 || caveat.CodeOf(notes[0]) != caveat.SamplesMerged || notes[1] != "the engine's" || caveat.CodeOf(notes[2]) != caveat.HalfRecord {
+	if len(notes) != 3 || caveat.CodeOf(notes[0]) != caveat.SamplesMerged || notes[1] != "the engine's" ||
+		caveat.CodeOf(notes[2]) != caveat.HalfRecord {
 		t.Errorf("%q", notes)
 	}
 }

@@ -253,7 +253,8 @@ func (l *Link) Excuse() string {
 		return ""
 	}
 	ago := time.Duration(Monotonic() - until)
-	return fmt.Sprintf(" (this process itself did not run for %.1f s until %s: it was stopped, or had no CPU)", float64(gap)/1e9, time.Now().Add(-ago).Format("15:04:05"))
+	return fmt.Sprintf(" (this process itself did not run for %.1f s until %s: it was stopped, or had no CPU)", float64(gap)/1e9,
+		time.Now().Add(-ago).Format("15:04:05"))
 }
 
 // Reads makes the calling goroutine the one that reads the link: on a thread of

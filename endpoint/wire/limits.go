@@ -68,7 +68,8 @@ func inBounds(what string, v, low, high int64) error {
 func (p *Prepare) Trusting() bool {
 	v := reflect.ValueOf(p).Elem()
 	for i := range v.NumField() {
-		if _, tagged := v.Type().Field(i).Tag.Lookup("trust"); tagged && !v.Field(i).IsZero() && (v.Field(i).Kind() != reflect.Map && v.Field(i).Kind() != reflect.Slice || v.Field(i).Len() > 0) {
+		if _, tagged := v.Type().Field(i).Tag.Lookup("trust"); tagged && !v.Field(i).IsZero() && (v.Field(i).Kind() != reflect.Map &&
+			v.Field(i).Kind() != reflect.Slice || v.Field(i).Len() > 0) {
 			return true
 		}
 	}
@@ -181,7 +182,8 @@ func (p *Prepare) words() error {
 		what        string
 		of          map[string]string
 		many, value int
-	}{{"option", p.Options, maxOptions, maxWord}, {"setting", p.Settings, maxSettings, maxValue}, {"setting", p.Optional, maxSettings, maxValue}} {
+	}{{"option", p.Options, maxOptions, maxWord}, {"setting", p.Settings, maxSettings, maxValue}, {"setting", p.Optional, maxSettings,
+		maxValue}} {
 		if err := inBounds("number of "+m.what+"s", int64(len(m.of)), 0, int64(m.many)); err != nil {
 			return err
 		}
@@ -218,7 +220,8 @@ func isText(s string, most int) bool {
 // Check holds a start to the present: the ends' clocks were compared just before.
 func (s *Start) Check(now int64) error {
 	if s.At > now+int64(ConnectWait) || s.At < now-int64(PrepareWait) {
-		return fault.Errorf(fault.Failed, "start at %.1f s where it is %.1f s now: clocks of the two ends disagree", float64(s.At)/1e9, float64(now)/1e9)
+		return fault.Errorf(fault.Failed, "start at %.1f s where it is %.1f s now: clocks of the two ends disagree", float64(s.At)/1e9,
+			float64(now)/1e9)
 	}
 	return nil
 }
@@ -243,7 +246,8 @@ func (t *Tell) Check(now int64) error {
 			float64(t.Until)/1e9, float64(now)/1e9)
 	}
 	const ages = 1 << 62 // ns; a driver that asks for all says 0 on its own clock
-	return cmp.Or(inBounds("beginning of what meters said, in ns,", t.From, -ages, ages), inBounds("end of what meters said, in ns,", t.Until, -ages, ages))
+	return cmp.Or(inBounds("beginning of what meters said, in ns,", t.From, -ages, ages), inBounds("end of what meters said, in ns,", t.Until,
+		-ages, ages))
 }
 
 // Check refuses what names no interface and no address.

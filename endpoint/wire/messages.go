@@ -282,7 +282,8 @@ func decode(line []byte) (Message, error) {
 	}
 	n := 0
 	for _, set := range []bool{
-		m.Hello != nil, m.Auth != nil, m.Welcome != nil, m.Clock != nil, m.Hold != nil, m.Held != nil, m.Survey != nil, m.Surveyed != nil, m.Prepare != nil, m.Prepared != nil,
+		m.Hello != nil, m.Auth != nil, m.Welcome != nil, m.Clock != nil, m.Hold != nil, m.Held != nil, m.Survey != nil, m.Surveyed != nil,
+		m.Prepare != nil, m.Prepared != nil,
 		m.Start != nil, m.Started != nil, m.Live != nil, m.Result != nil, m.Error != nil,
 		m.Watch != nil, m.Watched != nil, m.Tell != nil, m.Said != nil,
 	} {

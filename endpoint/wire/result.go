@@ -52,8 +52,10 @@ func (r *Result) Check() error {
 	if strings.Trim(r.CPUMethod+r.CPUSecond, "abcdefghijklmnopqrstuvwxyz+") != "" {
 		return fmt.Errorf("a result with a clock of CPU time %q", Clip(r.CPUMethod+r.CPUSecond))
 	}
-	if len(r.CPUMethod) > maxMethod || len(r.CPUSecond) > maxMethod || !(r.CPUError >= 0) || r.CPUError > 100*maxCPUs || r.CPUScoped < 0 || r.CPUScoped > maxCPUs {
-		return fmt.Errorf("a result with a clock of CPU time of %d characters, %d CPUs and an error of %g%%", len(r.CPUMethod), r.CPUScoped, r.CPUError)
+	if len(r.CPUMethod) > maxMethod || len(r.CPUSecond) > maxMethod || !(r.CPUError >= 0) || r.CPUError > 100*maxCPUs || r.CPUScoped < 0 ||
+		r.CPUScoped > maxCPUs {
+		return fmt.Errorf("a result with a clock of CPU time of %d characters, %d CPUs and an error of %g%%", len(r.CPUMethod), r.CPUScoped,
+			r.CPUError)
 	}
 	if len(r.Flows) > maxFlows {
 		return fmt.Errorf("a result of %d flows", len(r.Flows))

@@ -39,7 +39,8 @@ cell.
 		if v := f.Value(New()).Type(); v != "bool" {
 			name += " " + v
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", name, uses[f.InRX], uses[f.InTX], uses[f.InLocal], uses[f.InSpec], key, strings.ReplaceAll(f.Help, "|", `\|`))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", name, uses[f.InRX], uses[f.InTX], uses[f.InLocal], uses[f.InSpec], key,
+			strings.ReplaceAll(f.Help, "|", `\|`))
 	}
 	want := b.String()
 	if *update {

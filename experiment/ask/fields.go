@@ -80,8 +80,9 @@ func fields() []Field {
 			at: func(r run) any { return &r.Omit }},
 		{Name: "interval", Short: "i", Help: "time between interval lines; 0 for none", InRX: RawOnly,
 			at: func(r run) any { return &r.Interval }},
-		{Name: "parallel", Short: "P", Help: "TCP connections, each with a pinned thread on either end", InRX: RawOnly, Record: "flows", Always: true,
-			at: func(r run) any { return &r.Flows }},
+		{Name: "parallel", Short: "P", Help: "TCP connections, each with a pinned thread on either end", InRX: RawOnly, Record: "flows",
+			Always: true,
+			at:     func(r run) any { return &r.Flows }},
 		{Name: "length", Short: "l", Help: "bytes per read or write (K, M, G are powers of 1024)", InRX: RawOnly, Record: "length", Always: true,
 			at: func(r run) any { return &r.Length }},
 		{Name: "window", Short: "w", Help: "socket buffer in bytes, instead of TCP's autotuning", InRX: RawOnly, Record: "window",
@@ -100,12 +101,16 @@ func fields() []Field {
 			"local has its veth pair work there; over --link say where the interrupts go",
 			InRX: Refused, InTX: Refused, Record: "softirq_cpus", at: func(r run) any { return &r.SoftirqCPUs }},
 		{Name: "congestion", Short: "C", Help: "TCP congestion control, of both ends where the receiver may be asked " +
-			"(local, experiments, with a token), else of the sender", InRX: RawOnly, Record: "congestion", at: func(r run) any { return &r.Congestion }},
-		{Name: "no-delay", Short: "N", Help: "set TCP_NODELAY on the sender", InRX: Refused, Record: "nodelay", at: func(r run) any { return &r.noDelay }},
-		{Name: "bind", Short: "B", Help: "local address of the data connections", InLocal: Refused, InSpec: Absent, at: func(r run) any { return &r.Bind }},
+			"(local, experiments, with a token), else of the sender", InRX: RawOnly, Record: "congestion",
+			at: func(r run) any { return &r.Congestion }},
+		{Name: "no-delay", Short: "N", Help: "set TCP_NODELAY on the sender", InRX: Refused, Record: "nodelay",
+			at: func(r run) any { return &r.noDelay }},
+		{Name: "bind", Short: "B", Help: "local address of the data connections", InLocal: Refused, InSpec: Absent,
+			at: func(r run) any { return &r.Bind }},
 		{Name: "iface", Help: "network interface of the data connections, for engines that bind NIC queues and for the record",
 			InLocal: Refused, InSpec: Absent, at: func(r run) any { return &r.Interface }},
-		{Name: "json", Short: "J", Help: "print the record as JSON", InSpec: Absent, at: func(r run) any { return &r.JSON }, check: run.checkJSON},
+		{Name: "json", Short: "J", Help: "print the record as JSON", InSpec: Absent, at: func(r run) any { return &r.JSON },
+			check: run.checkJSON},
 		{Name: "json-stream", Help: "print a JSON event a line: start, interval, end", InSpec: Absent, at: func(r run) any { return &r.Stream }},
 		{Name: "validate", Help: "compare every received byte with what was sent (costs CPU; not for comparisons)",
 			InRX: RawOnly, Record: "validate", Always: true, at: func(r run) any { return &r.Validate }},
@@ -113,12 +118,16 @@ func fields() []Field {
 			InLocal: Refused, InSpec: Absent, Record: "raw", Always: true, at: func(r run) any { return &r.Raw }},
 		{Name: "no-tune", Help: "change no setting of this end's NIC or host; engines that need some then rely on yours",
 			InSpec: Absent, at: func(r run) any { return &r.NoTune }},
-		{Name: "verify", Help: "capture headers in the first half of the warm-up (1 s at most) and show what crossed this end's interface; needs CAP_NET_RAW",
+		{Name: "verify", Help: "capture headers in the first half of the warm-up (1 s at most) and show what crossed this end's interface; " +
+			"needs CAP_NET_RAW",
 			at: func(r run) any { return &r.Verify }},
 		{Name: "counters", Help: "what to read beside the payload: all, none, or names (zcbench probe lists them); default is what is cheap; " +
-			"of the receiver too where it may be asked (local, experiments, with a token)", Record: "counters", at: func(r run) any { return &r.Counters }},
-		{Name: "profile", Help: "sample where CPU time goes in the window; needs CAP_PERFMON (root)", Record: "profile", at: func(r run) any { return &r.Profile }},
-		{Name: "syscalls", Help: "time each system call of the threads that carry the payload, in the window; costs CPU, so not for comparisons; " +
+			"of the receiver too where it may be asked (local, experiments, with a token)", Record: "counters",
+			at: func(r run) any { return &r.Counters }},
+		{Name: "profile", Help: "sample where CPU time goes in the window; needs CAP_PERFMON (root)", Record: "profile",
+			at: func(r run) any { return &r.Profile }},
+		{Name: "syscalls", Help: "time each system call of the threads that carry the payload, in the window; costs CPU, so not for " +
+			"comparisons; " +
 			"needs CAP_PERFMON (root)", Record: "syscalls", at: func(r run) any { return &r.Syscalls }},
 		{Name: "token-file", Help: "file with a secret that both ends must hold", InLocal: Refused, InSpec: Absent,
 			at: func(r run) any { return &r.TokenFile }, check: run.checkToken},
@@ -127,11 +136,13 @@ func fields() []Field {
 		{Name: "baseline-power", Help: "idle time before the run in which the meters are read for comparison", InRX: RawOnly,
 			at: func(r run) any { return &r.Baseline }, check: run.checkBaseline},
 		{Name: "seed", Help: "seed of the payload pattern", InRX: RawOnly, at: func(r run) any { return &r.seed }},
-		{Name: "tune-profile", Help: "settings of both ends for the run: " + strings.Join(ringcfg.Profiles(), ", ") + ", or the path of your own (repeatable)",
+		{Name: "tune-profile", Help: "settings of both ends for the run: " + strings.Join(ringcfg.Profiles(), ", ") +
+			", or the path of your own (repeatable)",
 			InRX: Absent, InTX: Absent, at: func(r run) any { return &r.profiles }},
 		{Name: "set", Help: "one setting of both ends for the run, NAME=VALUE as tune has them; NAME?=VALUE where the end has such a setting " +
 			"(repeatable; overrides profiles)", InRX: Absent, InTX: Absent, at: func(r run) any { return &r.set }},
-		{Name: "rx-set", Help: "the same of the receiver alone; overrides --set", InRX: Absent, InTX: Absent, at: func(r run) any { return &r.rxSet }},
+		{Name: "rx-set", Help: "the same of the receiver alone; overrides --set", InRX: Absent, InTX: Absent,
+			at: func(r run) any { return &r.rxSet }},
 		{Name: "tx-set", Help: "the same of the sender alone", InRX: Absent, InTX: Absent, at: func(r run) any { return &r.txSet }},
 	}...)
 }

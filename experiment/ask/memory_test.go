@@ -48,9 +48,11 @@ func TestGiveMemory(t *testing.T) {
 		txWant map[string]string
 		fails  bool
 	}{
-		{"devmem", "devmem", []endpoint.Role{endpoint.RX, endpoint.TX}, map[string]string{"mem": "udmabuf", "mem-size": "2M"}, map[string]string{"mem": "udmabuf", "mem-size": "1M"}, false},
+		{"devmem", "devmem", []endpoint.Role{endpoint.RX, endpoint.TX}, map[string]string{"mem": "udmabuf", "mem-size": "2M"},
+			map[string]string{"mem": "udmabuf", "mem-size": "1M"}, false},
 		{"devmem", "baseline", []endpoint.Role{endpoint.RX, endpoint.TX}, map[string]string{"mem": "udmabuf", "mem-size": "2M"}, nil, false},
-		{"devmem", "devmem", []endpoint.Role{endpoint.TX}, map[string]string{"mem-size": "2M"}, map[string]string{"mem": "udmabuf", "mem-size": "1M"}, false},
+		{"devmem", "devmem", []endpoint.Role{endpoint.TX}, map[string]string{"mem-size": "2M"}, map[string]string{"mem": "udmabuf",
+			"mem-size": "1M"}, false},
 		{"baseline", "baseline", []endpoint.Role{endpoint.RX, endpoint.TX}, nil, nil, true},
 		{"devmem", "baseline", []endpoint.Role{endpoint.TX}, nil, nil, true},
 	} {

@@ -26,8 +26,10 @@ func TestOptionFlags(t *testing.T) {
 		say  string // instead
 	}{
 		{"--rx zcrx", nil, ""},
-		{"--rx zcrx --zcrx-area huge --rx-buf-len 32K --rq-entries 4096 --cq-entries 16", map[string]string{"area": "huge", "rx-buf-len": "32K", "rq-entries": "4096", "cq-entries": "16"}, ""},
-		{"--mode iouring --wait-nr 8 --min-wait-us 50 --busy-poll 20", map[string]string{"wait-nr": "8", "min-wait-us": "50", "busy-poll": "20"}, ""},
+		{"--rx zcrx --zcrx-area huge --rx-buf-len 32K --rq-entries 4096 --cq-entries 16", map[string]string{"area": "huge", "rx-buf-len": "32K",
+			"rq-entries": "4096", "cq-entries": "16"}, ""},
+		{"--mode iouring --wait-nr 8 --min-wait-us 50 --busy-poll 20", map[string]string{"wait-nr": "8", "min-wait-us": "50", "busy-poll": "20"},
+			""},
 		{"--rx uring --wait-nr 8 --busy-poll 20", map[string]string{"wait-nr": "8", "busy-poll": "20"}, ""},
 		{"--rx zcrx --wait-nr 8 --rx-opt wait-nr=4,rings=2", map[string]string{"wait-nr": "4", "rings": "2"}, ""},
 		{"--rx uring --cq-entries 8", nil, "--cq-entries"},

@@ -65,7 +65,8 @@ func (c CPUs) count(app []int) []int {
 func (c CPUs) Check(role endpoint.Role) error {
 	for _, n := range c.Asked {
 		if !slices.Contains(c.Allowed, n) {
-			return fault.Errorf(fault.Usage, "%s: --affinity wants CPU %d, and this end may use CPUs %s only (taskset, a cpuset, or CPUs that are offline)", role, n, cpulist.Format(c.Allowed))
+			return fault.Errorf(fault.Usage, "%s: --affinity wants CPU %d, and this end may use CPUs %s only (taskset, a cpuset, or CPUs that are "+
+				"offline)", role, n, cpulist.Format(c.Allowed))
 		}
 	}
 	return nil

@@ -29,15 +29,19 @@ func TestPlace(t *testing.T) {
 		{"a cpuset each, turned", CPUs{Allowed: []int{0}}, CPUs{Allowed: []int{1}}, driver.OneHost, []int{0}, []int{1}, wire.ScopeCPUSet},
 		{"one within the other", CPUs{Allowed: all4}, CPUs{Allowed: []int{2}}, driver.OneHost, []int{0, 1, 3}, []int{2}, wire.ScopeCPUSet},
 		{"overlapping", CPUs{Allowed: []int{2, 3, 4, 5}}, CPUs{Allowed: all4}, driver.OneHost, []int{3, 4, 5}, []int{0, 1, 2}, wire.ScopeCPUSet},
-		{"asked within a cpuset", CPUs{Allowed: []int{2, 3}}, CPUs{Allowed: all4, Asked: []int{2}}, driver.OneHost, []int{3}, []int{2}, wire.ScopeCPUSet},
+		{"asked within a cpuset", CPUs{Allowed: []int{2, 3}}, CPUs{Allowed: all4, Asked: []int{2}}, driver.OneHost, []int{3}, []int{2},
+			wire.ScopeCPUSet},
 		// No core is torn, and the first threads of the cores come first.
 		{"threads of cores", CPUs{Allowed: all8, Cores: pairs}, CPUs{Allowed: all8, Cores: pairs},
 			driver.OneHost, []int{2, 3, 6, 7}, []int{0, 1, 4, 5}, wire.ScopeCPUSet},
-		{"threads side by side", CPUs{Allowed: all4, Cores: side}, CPUs{Allowed: all4, Cores: side}, driver.OneHost, []int{2, 3}, []int{0, 1}, wire.ScopeCPUSet},
-		{"three cores", CPUs{Allowed: []int{0, 1, 2, 3, 4, 5}, Cores: []int{0, 1, 2, 0, 1, 2}}, CPUs{Allowed: []int{0, 1, 2, 3, 4, 5}, Cores: []int{0, 1, 2, 0, 1, 2}}, driver.OneHost, []int{1, 2, 4, 5}, []int{0, 3}, wire.ScopeCPUSet},
+		{"threads side by side", CPUs{Allowed: all4, Cores: side}, CPUs{Allowed: all4, Cores: side}, driver.OneHost, []int{2, 3}, []int{0, 1},
+			wire.ScopeCPUSet},
+		{"three cores", CPUs{Allowed: []int{0, 1, 2, 3, 4, 5}, Cores: []int{0, 1, 2, 0, 1, 2}}, CPUs{Allowed: []int{0, 1, 2, 3, 4, 5},
+			Cores: []int{0, 1, 2, 0, 1, 2}}, driver.OneHost, []int{1, 2, 4, 5}, []int{0, 3}, wire.ScopeCPUSet},
 		{"a single core", CPUs{Allowed: []int{0, 1}, Cores: []int{0, 0}}, CPUs{Allowed: []int{0, 1}, Cores: []int{0, 0}},
 			driver.OneHost, []int{1}, []int{0}, wire.ScopeCPUSet},
-		{"two hosts", CPUs{Allowed: all4, Cores: side}, CPUs{Allowed: []int{0, 1}}, driver.TwoHosts, []int{2, 1, 3, 0}, []int{1, 0}, wire.ScopeHost},
+		{"two hosts", CPUs{Allowed: all4, Cores: side}, CPUs{Allowed: []int{0, 1}}, driver.TwoHosts, []int{2, 1, 3, 0}, []int{1, 0},
+			wire.ScopeHost},
 		{"who knows", CPUs{Allowed: []int{0, 1}}, CPUs{Allowed: []int{0, 1}}, driver.HostUnknown, []int{1, 0}, []int{1, 0}, wire.ScopeHost},
 	} {
 		var rx, tx wire.Prepare
@@ -45,7 +49,8 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		if !slices.Equal(rx.CPUs, c.rxCPUs) || !slices.Equal(tx.CPUs, c.txCPUs) || rx.Scope != c.scope || tx.Scope != c.scope {
-			t.Errorf("%s: receiver on %v (%s), sender on %v (%s); want %v, %v (%s)", c.name, rx.CPUs, rx.Scope, tx.CPUs, tx.Scope, c.rxCPUs, c.txCPUs, c.scope)
+			t.Errorf("%s: receiver on %v (%s), sender on %v (%s); want %v, %v (%s)", c.name, rx.CPUs, rx.Scope, tx.CPUs, tx.Scope, c.rxCPUs,
+				c.txCPUs, c.scope)
 		}
 	}
 	var rx, tx wire.Prepare

@@ -51,7 +51,8 @@ func (p *Program) openHosts(ctx context.Context, pair experiment.Pair, ticket st
 		host experiment.Host
 	}{{&h.rx, "receiver", pair.RX}, {&h.tx, "sender", pair.TX}} {
 		wg.Go(func() {
-			r := &reach{of: p, name: e.name + " " + e.host.Name, host: e.host, ticket: ticket, stderr: &prefixed{to: p.Stderr, prefix: e.host.Name + ": "}}
+			r := &reach{of: p, name: e.name + " " + e.host.Name, host: e.host, ticket: ticket, stderr: &prefixed{to: p.Stderr, prefix: e.host.Name +
+				": "}}
 			*e.to, errs[i] = r, r.open(ctx)
 		})
 	}

@@ -66,7 +66,8 @@ func (h *Local) Close() error { return h.pair.Close() }
 // Outline is what placing a run needs to know of both ends.
 func (h *Local) Outline() results.Pair[experiment.Survey] {
 	end := func(e *netpair.End) experiment.Survey {
-		s := experiment.Survey{CPUs: agent.AllowedCPUs(), BootID: agent.BootID(), Shared: driver.OneHost, Interface: e.Interface, Transport: h.transport}
+		s := experiment.Survey{CPUs: agent.AllowedCPUs(), BootID: agent.BootID(), Shared: driver.OneHost, Interface: e.Interface,
+			Transport: h.transport}
 		s.Cores = procfile.Cores(s.CPUs)
 		if e.Addr4.IsValid() {
 			s.Addr4 = e.Addr4.String()

@@ -48,7 +48,8 @@ func NewBPFArray(words, possible int) (*BPFArray, error) {
 		return nil, err
 	}
 	a := &BPFArray{FD: fd, value: make([]uint64, words*possible), key: new(uint32)}
-	a.look = &bpfLookup{fd: uint32(fd), key: uint64(uintptr(unsafe.Pointer(a.key))), value: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(a.value))))}
+	a.look = &bpfLookup{fd: uint32(fd), key: uint64(uintptr(unsafe.Pointer(a.key))),
+		value: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(a.value))))}
 	return a, nil
 }
 
@@ -71,7 +72,8 @@ type BPFWords struct {
 
 // NewBPFWords makes so many words, zeroed.
 func NewBPFWords(words int) (*BPFWords, error) {
-	create := struct{ mapType, keySize, valueSize, maxEntries, mapFlags uint32 }{unix.BPF_MAP_TYPE_ARRAY, 4, uint32(8 * words), 1, unix.BPF_F_MMAPABLE}
+	create := struct{ mapType, keySize, valueSize, maxEntries, mapFlags uint32 }{unix.BPF_MAP_TYPE_ARRAY, 4, uint32(8 * words), 1,
+		unix.BPF_F_MMAPABLE}
 	fd, err := bpf(unix.BPF_MAP_CREATE, unsafe.Pointer(&create), unsafe.Sizeof(create))
 	if err != nil {
 		return nil, err

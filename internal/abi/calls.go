@@ -9,7 +9,8 @@ import (
 // Recv is recvfrom(2) without an address. x/sys/unix's own allocates one.
 // It may block, so the scheduler is told.
 func Recv(fd int, p []byte, flags int) (int, unix.Errno) {
-	n, _, e := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
+	n, _, e := unix.Syscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0,
+		0)
 	return int(n), e
 }
 

@@ -18,7 +18,8 @@ func TestMapIsThere(t *testing.T) {
 		}
 		page := unix.Getpagesize()
 		there := make([]byte, len(b)/page)
-		if _, _, e := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), uintptr(unsafe.Pointer(&there[0]))); e != 0 {
+		if _, _, e := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
+			uintptr(unsafe.Pointer(&there[0]))); e != 0 {
 			t.Fatal(e)
 		}
 		for i, v := range there {

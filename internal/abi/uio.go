@@ -65,7 +65,8 @@ func NewDevmemMsg(read, frags int) (*DevmemMsg, error) {
 	// Only address space: the kernel takes the length for how much it may
 	// give, in the dma-buf and here together, and should write nothing here.
 	var err error
-	if m.linear, err = unix.Mmap(-1, 0, read, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE); err != nil {
+	if m.linear, err = unix.Mmap(-1, 0, read, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE); err != nil {
 		return nil, fmt.Errorf("map %d bytes of address space: %w", read, err)
 	}
 	if m.control, err = Map(frags*DevmemPiece, false); err != nil {

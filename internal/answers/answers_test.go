@@ -108,7 +108,8 @@ func TestRedact(t *testing.T) {
 	link = append(link, attr(unix.IFLA_PHYS_PORT_ID, []byte("SN0123456"))...)
 	link = append(link, attr(unix.IFLA_MTU, binary.NativeEndian.AppendUint32(nil, 4148))...)
 	link = append(link, attr(unix.IFLA_PARENT_DEV_NAME, []byte("7f3c-SN99\x00"))...)
-	link = append(link, attr(unix.IFLA_LINKINFO|unix.NLA_F_NESTED, append(attr(unix.IFLA_INFO_KIND, []byte("vxlan\x00")), attr(unix.IFLA_INFO_DATA, v6.AsSlice())...))...)
+	link = append(link, attr(unix.IFLA_LINKINFO|unix.NLA_F_NESTED, append(attr(unix.IFLA_INFO_KIND, []byte("vxlan\x00")),
+		attr(unix.IFLA_INFO_DATA, v6.AsSlice())...))...)
 	ask(s, "link", "enx5254a1b2c3d4", Reply{Messages: []Hex{link}}, nil)
 	d := unix.EthtoolDrvinfo{}
 	copy(d.Driver[:], "mlx5_core")
@@ -145,7 +146,8 @@ func TestRedact(t *testing.T) {
 		was[i] += len(a.Text) + len(a.Says) + len(a.Of)
 	}
 
-	s.Redact(Secrets{MACs: []net.HardwareAddr{mac, nil, make(net.HardwareAddr, 6)}, Addrs: []netip.Addr{v4, v6, netip.IPv6Loopback()}, Names: []string{"gate.example.org", "no"}})
+	s.Redact(Secrets{MACs: []net.HardwareAddr{mac, nil, make(net.HardwareAddr, 6)}, Addrs: []netip.Addr{v4, v6, netip.IPv6Loopback()},
+		Names: []string{"gate.example.org", "no"}})
 
 	var file bytes.Buffer
 	if err := s.Write(&file); err != nil {
@@ -179,22 +181,26 @@ func TestRedact(t *testing.T) {
 	if !strings.Contains(file.String(), `"says":"no: `) || !strings.Contains(file.String(), "1203.0.113.779, gates or gateway") {
 		t.Errorf("replaced what is none of it: %s", file.Bytes())
 	}
-	if s.Head.Interface != "enx020000000001" || s.list[0].Of != s.Head.Interface || s.place[question{"link", s.Head.Interface}] != 0 || len(s.place) != len(s.list) {
+	if s.Head.Interface != "enx020000000001" || s.list[0].Of != s.Head.Interface || s.place[question{"link", s.Head.Interface}] != 0 ||
+		len(s.place) != len(s.list) {
 		t.Errorf("the interface's name: %q, %q", s.Head.Interface, s.list[0].Of)
 	}
 	kinds := map[uint16][]byte{}
 	for _, a := range attributes(s.list[0].Messages[0][unix.SizeofIfInfomsg:]) {
 		kinds[a.kind()] = a.value()
 	}
-	if binary.NativeEndian.Uint32(kinds[unix.IFLA_MTU]) != 4148 || !bytes.Equal(kinds[unix.IFLA_ADDRESS], []byte{2, 0, 0, 0, 0, 1}) || !bytes.Contains(kinds[unix.IFLA_LINKINFO], []byte("vxlan")) {
+	if binary.NativeEndian.Uint32(kinds[unix.IFLA_MTU]) != 4148 || !bytes.Equal(kinds[unix.IFLA_ADDRESS], []byte{2, 0, 0, 0, 0, 1}) ||
+		!bytes.Contains(kinds[unix.IFLA_LINKINFO], []byte("vxlan")) {
 		t.Errorf("the link: %v", kinds)
 	}
 	var n abi.EthtoolRxnfc
 	copy(n.Bytes(), s.list[2].Messages[0])
-	if got := n.Fs.H.Tcpip4(); got.Src != [4]byte{192, 0, 2, 1} || got.Dst != [4]byte{192, 0, 2, 2} || got.PDst != h.PDst || n.Fs.Location != 9 || n.Fs.RingCookie != 3 {
+	if got := n.Fs.H.Tcpip4(); got.Src != [4]byte{192, 0, 2, 1} || got.Dst != [4]byte{192, 0, 2, 2} || got.PDst != h.PDst ||
+		n.Fs.Location != 9 || n.Fs.RingCookie != 3 {
 		t.Errorf("a rule: %+v", got)
 	}
-	if _, err := binary.Decode(s.list[1].Messages[0], binary.NativeEndian, &d); err != nil || unix.ByteSliceToString(d.Driver[:]) != "mlx5_core" || unix.ByteSliceToString(d.Bus_info[:]) != "xxxxxxxx" {
+	if _, err := binary.Decode(s.list[1].Messages[0], binary.NativeEndian, &d); err != nil ||
+		unix.ByteSliceToString(d.Driver[:]) != "mlx5_core" || unix.ByteSliceToString(d.Bus_info[:]) != "xxxxxxxx" {
 		t.Errorf("the driver: %+v, %v", d, err)
 	}
 }
@@ -204,8 +210,10 @@ func TestRedact(t *testing.T) {
 func TestRedactPlainNumbers(t *testing.T) {
 	s := Record()
 	bit := []byte{0x0a, 0, 1, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0, 0}
-	ask(s, "ethtool features-get", "000000000001", Reply{Messages: []Hex{bytes.Clone(bit)}, Text: "00:00:00:00:00:01 fd00::1 000000000001"}, nil)
-	s.Redact(Secrets{MACs: []net.HardwareAddr{{0, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 0}}, Addrs: []netip.Addr{netip.MustParseAddr("::1:0"), netip.MustParseAddr("fd00::1")}})
+	ask(s, "ethtool features-get", "000000000001", Reply{Messages: []Hex{bytes.Clone(bit)}, Text: "00:00:00:00:00:01 fd00::1 000000000001"},
+		nil)
+	s.Redact(Secrets{MACs: []net.HardwareAddr{{0, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 0}}, Addrs: []netip.Addr{netip.MustParseAddr("::1:0"),
+		netip.MustParseAddr("fd00::1")}})
 	if a := s.list[0]; !bytes.Equal(a.Messages[0], bit) || a.Of != "000000000001" || a.Text != "02:00:00:00:00:01 xxxxxxx 000000000001" {
 		t.Errorf("%x, of %s, %q", a.Messages[0], a.Of, a.Text)
 	}
@@ -214,13 +222,16 @@ func TestRedactPlainNumbers(t *testing.T) {
 // Whatever is read can be written and read again, and redacted.
 func FuzzRead(f *testing.F) {
 	const head = `{"schema":"zcbench-capture/1","interface":"eth1"}` + "\n"
-	f.Add([]byte(head + `{"ask":"link","of":"eth1","messages":["00ff"]}` + "\n" + `{"ask":"file","text":"1\n","errno":2,"failed":"no"}` + "\n"))
+	f.Add([]byte(head + `{"ask":"link","of":"eth1","messages":["00ff"]}` + "\n" + `{"ask":"file","text":"1\n","errno":2,"failed":"no"}` +
+		"\n"))
 	link := append(make([]byte, unix.SizeofIfInfomsg), attr(unix.IFLA_ADDRESS, []byte{2, 1, 2, 3, 4, 5})...)
-	f.Add(fmt.Appendf(nil, "%s{\"ask\":\"link\",\"messages\":[\"%x\"]}\n{\"ask\":\"ioctl ETHTOOL_GRXCLSRULE\",\"messages\":[\"%x\"]}\n", head, link, new(abi.EthtoolRxnfc).Bytes()))
+	f.Add(fmt.Appendf(nil, "%s{\"ask\":\"link\",\"messages\":[\"%x\"]}\n{\"ask\":\"ioctl ETHTOOL_GRXCLSRULE\",\"messages\":[\"%x\"]}\n", head,
+		link, new(abi.EthtoolRxnfc).Bytes()))
 	var rule abi.EthtoolRxnfc
 	rule.Fs.FlowType = abi.TCP_V6_FLOW
 	rule.Fs.H.Tcpip6().Dst, rule.Fs.M.Tcpip6().Dst = [16]byte{0x20, 1, 1}, [16]byte{255, 255, 255}
-	f.Add(fmt.Appendf(nil, "%s{\"ask\":\"ioctl ETHTOOL_GRXCLSRULE\",\"messages\":[\"%x\"]}\n{\"ask\":\"ioctl ETHTOOL_GDRVINFO\",\"messages\":[\"%x\"]}\n", head, rule.Bytes(), make([]byte, 196)))
+	f.Add(fmt.Appendf(nil, "%s{\"ask\":\"ioctl ETHTOOL_GRXCLSRULE\",\"messages\":[\"%x\"]}\n{\"ask\":\"ioctl "+
+		"ETHTOOL_GDRVINFO\",\"messages\":[\"%x\"]}\n", head, rule.Bytes(), make([]byte, 196)))
 	mac := net.HardwareAddr{0x52, 0x54, 0xa1, 0xb2, 0xc3, 0xd4}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Read("f", bytes.NewReader(text))
@@ -238,7 +249,8 @@ func FuzzRead(f *testing.F) {
 		if err := again.Write(&second); err != nil || !bytes.Equal(first.Bytes(), second.Bytes()) {
 			t.Fatalf("%v\n%s\n%s", err, first.Bytes(), second.Bytes())
 		}
-		s.Redact(Secrets{MACs: []net.HardwareAddr{mac}, Addrs: []netip.Addr{netip.MustParseAddr("2a01:4f8:c0c:1::7")}, Names: []string{"gate.example.org"}})
+		s.Redact(Secrets{MACs: []net.HardwareAddr{mac}, Addrs: []netip.Addr{netip.MustParseAddr("2a01:4f8:c0c:1::7")},
+			Names: []string{"gate.example.org"}})
 		for _, a := range s.list {
 			for _, m := range a.Messages {
 				if bytes.Contains(m, mac) {

@@ -35,13 +35,15 @@ func run() error {
 	}
 	defer c.Pair.Close()
 	addr, port := c.Pair.RX.Addr4.String(), strconv.Itoa(int(c.Port))
-	sender := []string{"zcbench", "tx", addr, "--raw", "--tx", "devmem", "--iface", "zc0", "-p", port, "-i", "0", "-t", strconv.Itoa(c.SenderSeconds()), "-J"}
+	sender := []string{"zcbench", "tx", addr, "--raw", "--tx", "devmem", "--iface", "zc0", "-p", port, "-i", "0", "-t",
+		strconv.Itoa(c.SenderSeconds()), "-J"}
 	zcbench := func(name string, opts ...string) rounds.Entrant {
 		return rounds.Entrant{
-			Name:     name,
-			Receiver: append([]string{"zcbench", "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-B", addr, "-p", port, "-i", "0", "-J"}, opts...),
-			Sender:   sender,
-			Check:    notCopied,
+			Name: name,
+			Receiver: append([]string{"zcbench", "rx", "--raw", "--rx", "devmem", "--iface", "zc1", "-B", addr, "-p", port, "-i", "0", "-J"},
+				opts...),
+			Sender: sender,
+			Check:  notCopied,
 		}
 	}
 	receivers := []rounds.Entrant{zcbench("zcbench"), zcbench("token-batch=1", "--rx-opt", "token-batch=1")}

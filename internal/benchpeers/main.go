@@ -102,7 +102,8 @@ func run() error {
 			ratios = append(ratios, roi["zcbench"][i]/v)
 		}
 		slices.Sort(ratios)
-		fmt.Printf("  %-8s median %.3f  (min %.3f, max %.3f, n %d)\n", t.name, ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1], len(ratios))
+		fmt.Printf("  %-8s median %.3f  (min %.3f, max %.3f, n %d)\n", t.name, ratios[len(ratios)/2], ratios[0], ratios[len(ratios)-1],
+			len(ratios))
 	}
 	return nil
 }
@@ -175,7 +176,8 @@ var zcbenchTool = tool{
 	name:   "zcbench",
 	server: func(b *bench) []string { return []string{b.zcbench, "rx", "-1", "-i", "0", "-A", "1"} },
 	client: func(b *bench) []string {
-		a := []string{b.zcbench, "tx", b.pair.RX.Addr4.String(), "-J", "-A", "0,1", "-O", "0", "-t", strconv.Itoa(b.seconds), "-l", strconv.Itoa(b.length)}
+		a := []string{b.zcbench, "tx", b.pair.RX.Addr4.String(), "-J", "-A", "0,1", "-O", "0", "-t", strconv.Itoa(b.seconds), "-l",
+			strconv.Itoa(b.length)}
 		if b.window > 0 {
 			a = append(a, "-w", strconv.Itoa(b.window))
 		}

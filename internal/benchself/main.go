@@ -53,7 +53,8 @@ func run() error {
 	seconds := pflag.Int("time", 5, "measured seconds of a run")
 	program := pflag.String("zcbench", "bin/zcbench", "the program")
 	pflag.Parse()
-	fmt.Printf("zcbench local, one flow, %d s a run; sampling: CPU time of the sampling threads of both ends, %% of one CPU\n\n%5s", *seconds, "round")
+	fmt.Printf("zcbench local, one flow, %d s a run; sampling: CPU time of the sampling threads of both ends, %% of one CPU\n\n%5s", *seconds,
+		"round")
 	for _, w := range ways {
 		fmt.Printf(" | %-12s sampling  Gbit/s    ROI", w.name)
 	}

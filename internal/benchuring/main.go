@@ -110,7 +110,8 @@ func senders(c rounds.Contest, n int, zcbench, peer string, length, requests int
 			number(c.SenderSeconds())}
 		return append(append(a, opts...), "tcp")
 	}
-	fmt.Printf("one flow over veth, requests of %d bytes, %d at once (liburing's may then arrive in another order), %d s a run\nCPU: of the sender, on CPU 0\n\n", length, requests, c.Seconds)
+	fmt.Printf("one flow over veth, requests of %d bytes, %d at once (liburing's may then arrive in another order), %d s a run\nCPU: of the "+
+		"sender, on CPU 0\n\n", length, requests, c.Seconds)
 	return c.Compare(os.Stdout, n, []rounds.Entrant{
 		{Name: "sendzc", Receiver: receiver, Sender: ours()},
 		{Name: "send-zerocopy", Receiver: receiver, Sender: theirs(requests)},
@@ -171,7 +172,8 @@ func receivers(c rounds.Contest, n int, zcbench, peer string) (err error) {
 	}
 	theirs := []string{peer, "-i", c.Pair.RX.Interface, "-q", number(int(queue)), "-p", number(int(c.Port)), "-S", number(area), "-C",
 		number(cq), "-R", number(rq)}
-	fmt.Printf("one flow from sendzc, area %d MiB, %d completions, refill queue %d, %d s a run\nCPU: of the receiver, on CPU 1\n\n", area>>20, cq, rq, c.Seconds)
+	fmt.Printf("one flow from sendzc, area %d MiB, %d completions, refill queue %d, %d s a run\nCPU: of the receiver, on CPU 1\n\n", area>>20,
+		cq, rq, c.Seconds)
 	return c.Compare(os.Stdout, n, []rounds.Entrant{
 		{Name: "zcrx", Receiver: ours(), Sender: sender, Check: notCopied},
 		{Name: "liburing's zcrx", Receiver: theirs, Sender: sender, Endless: true},

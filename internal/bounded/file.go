@@ -45,7 +45,8 @@ const patience = 10 * time.Second
 // was given to, may read.
 func ReadSecret(path string) ([]byte, error) {
 	if i, err := os.Stat(path); err == nil && i.Mode().IsRegular() && i.Mode().Perm()&0o027 != 0 {
-		return nil, fmt.Errorf("%s is not secret, for its mode is %#o: chmod 600 %s, and make a new one if others may have read it", path, i.Mode().Perm(), path)
+		return nil, fmt.Errorf("%s is not secret, for its mode is %#o: chmod 600 %s, and make a new one if others may have read it", path,
+			i.Mode().Perm(), path)
 	}
 	return ReadFile(path, Small)
 }

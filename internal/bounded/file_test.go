@@ -32,7 +32,8 @@ func TestReadFile(t *testing.T) {
 // A secret that others may read, or that others may have written, is none.
 func TestReadSecret(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
-	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o644: false, 0o604: false, 0o602: false, 0o660: false, 0o601: false} {
+	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: true, 0o644: false, 0o604: false, 0o602: false, 0o660: false,
+		0o601: false} {
 		if err := os.WriteFile(path, []byte("secret"), 0o600); err != nil {
 			t.Fatal(err)
 		}

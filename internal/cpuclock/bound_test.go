@@ -40,7 +40,8 @@ func TestBound(t *testing.T) {
 	}
 	defer truth.close()
 	plan := []load{
-		burst{30 * time.Microsecond, 270 * time.Microsecond}, burst{30 * time.Microsecond, 30 * time.Microsecond}, burst{100 * time.Microsecond, 300 * time.Microsecond},
+		burst{30 * time.Microsecond, 270 * time.Microsecond}, burst{30 * time.Microsecond, 30 * time.Microsecond}, burst{100 * time.Microsecond,
+			300 * time.Microsecond},
 		burst{500 * time.Microsecond, 1500 * time.Microsecond}, burst{5 * time.Millisecond, 15 * time.Millisecond}, softirqs{},
 	}
 	covered, missed, unknown := 0, 0, 0

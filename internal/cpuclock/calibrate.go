@@ -33,7 +33,8 @@ type Calibration struct {
 // loads are what the candidates are tried on: tasks that work in bursts shorter
 // and longer than a timer tick, and interrupts without a task. They leave room, for
 // any clock is right about a CPU that is never idle.
-var loads = []load{burst{30 * time.Microsecond, 120 * time.Microsecond}, burst{100 * time.Microsecond, 200 * time.Microsecond}, burst{2 * time.Millisecond, 6 * time.Millisecond}, softirqs{}}
+var loads = []load{burst{30 * time.Microsecond, 120 * time.Microsecond}, burst{100 * time.Microsecond, 200 * time.Microsecond},
+	burst{2 * time.Millisecond, 6 * time.Millisecond}, softirqs{}}
 
 // possible are the loads that can be planted here. Where the loopback interface is
 // down, as in a bare network namespace, nothing can be sent for softirqs to handle;

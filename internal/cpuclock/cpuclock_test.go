@@ -21,7 +21,8 @@ import (
 func TestSchedstat(t *testing.T) {
 	const domain = "domain0 MC 3 0 0 0 7 0 0 0 0 0 0 0 0 0 0 0 0\n"
 	text := func(version int) string {
-		return fmt.Sprintf("version %d\ntimestamp 4294894331\ncpu0 0 0 0 0 0 0 5352398214 2552460341 2341\n%scpu1 1 0 5 2 9 4 77 3 2\n%scpu10 0 0 0 0 0 0 18446744073709551615 0 0\n", version, domain, domain)
+		return fmt.Sprintf("version %d\ntimestamp 4294894331\ncpu0 0 0 0 0 0 0 5352398214 2552460341 2341\n%scpu1 1 0 5 2 9 4 77 3 2\n%scpu10 "+
+			"0 0 0 0 0 0 18446744073709551615 0 0\n", version, domain, domain)
 	}
 	for _, version := range []int{15, 16, 17} {
 		to := make([]int64, 3)
@@ -65,7 +66,8 @@ func TestMethods(t *testing.T) {
 	if err := stat.Read(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, root, "proc/self/mountinfo", "41 31 0:38 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n32 31 0:29 / /sys/fs/cgroup/acct rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct\n")
+	write(t, root, "proc/self/mountinfo", "41 31 0:38 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n32 31 0:29 / "+
+		"/sys/fs/cgroup/acct rw,relatime shared:7 - cgroup cgroup rw,cpu,cpuacct\n")
 	write(t, root, "sys/fs/cgroup/acct/cpuacct.usage_percpu", "77 654321 \n")
 	write(t, root, "sys/fs/cgroup/acct/cgroup.sane_behavior", "0\n")
 	for name, want := range map[string]int64{Ticks: 680e6, Idle: 5e9 - 3070e6, Schedstat: 123456, CPUAcct: 654321, CPUIdle: 5e9 - 2001e6} {
@@ -120,10 +122,12 @@ func TestJudge(t *testing.T) {
 		noisy          bool
 	}{
 		{"6.18", names(Idle, Ticks, "interrupts"), []trial{
-			tr("30", 22.6, 23.8, 22.3, 21.0, 2.6), tr("100", 44.7, 46.9, 44.9, 41.3, 1.9), tr("2000", 49.7, 49.7, 50.9, 38.8, 0.4), tr("softirq", 30.1, 40.6, 29.4, 25.9, 18.3),
+			tr("30", 22.6, 23.8, 22.3, 21.0, 2.6), tr("100", 44.7, 46.9, 44.9, 41.3, 1.9), tr("2000", 49.7, 49.7, 50.9, 38.8, 0.4), tr("softirq",
+				30.1, 40.6, 29.4, 25.9, 18.3),
 		}, Idle, "", 1, 1.3, false},
 		{"7.3", names(Idle, SchedstatInterrupts, Schedstat, Ticks, "interrupts"), []trial{
-			tr("30", 45.1, 58.7, 16.9, 47.7, 37.6, 20.7, 9.9), tr("100", 53.5, 70.1, 28.6, 57.8, 49.5, 33.3, 8.1), tr("2000", 52.6, 54.9, 32.4, 56.4, 52.8, 40, 3.9), tr("softirq", 78.2, 85.1, 75.5, 78.2, 75.3, 67.1, 2.9),
+			tr("30", 45.1, 58.7, 16.9, 47.7, 37.6, 20.7, 9.9), tr("100", 53.5, 70.1, 28.6, 57.8, 49.5, 33.3, 8.1), tr("2000", 52.6, 54.9, 32.4, 56.4,
+				52.8, 40, 3.9), tr("softirq", 78.2, 85.1, 75.5, 78.2, 75.3, 67.1, 2.9),
 		}, SchedstatInterrupts, "", 1, 1.6, false},
 		{"7.3, a user without rights: softirqs out of idle are in nobody's time", names(Idle, Schedstat, Ticks), []trial{
 			tr("30", 25, 30, 2, 25, 1), tr("100", 45, 50, 1, 45.5, 1), tr("2000", 50, 50, 31, 50, 47), tr("softirq", 30, 45, 16, 16, 12),
@@ -136,17 +140,26 @@ func TestJudge(t *testing.T) {
 			tr("30", 23, 25, 43, 40), tr("100", 45, 47, 46, 46), tr("30", 23, 25, 24, 8), tr("100", 45, 47, 66, 60),
 		}, Idle, "", 1, 1, false},
 		// Then the error is what may be by what was seen, strangers included.
-		{"strangers all the time, and ticks that missed a load", names(Idle, Ticks), []trial{tr("30", 23, 25, 43, 12), tr("100", 45, 47, 66, 60)}, Idle, "", 21, 21, true},
-		{"strangers all the time", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 80), tr("100", 45, 47, 100, 99, 98)}, Schedstat, "", 75, 75, true},
-		{"strangers in all tries, fewer in one of a load", names(Idle, Ticks), []trial{tr("30", 23, 25, 99, 90), tr("30", 23, 25, 29, 12), tr("100", 45, 47, 51, 40)}, Idle, "", 6, 6, true},
-		{"strangers that the watch saw, and idle time may have missed", names(Idle, Ticks), []trial{{load: "30", low: 23, high: 25, others: 30, said: []float64{28, 9}}}, Idle, "", 27, 27, true},
-		{"strangers, whom ticks miss by as much as makes them seem right", names(Idle, Ticks), []trial{tr("30", 23, 25, 29, 26), tr("100", 45, 47, 50, 46), tr("softirq", 35, 40, 44, 39)}, Idle, "", 9, 9, true},
-		{"ticks that were right by chance confirm nothing", names(Idle, Ticks), []trial{tr("30", 23, 25, 24, 23), tr("100", 45, 47, 46, 45)}, Idle, "", 1, 1, false},
-		{"a guess between two", names(Idle, SchedstatInterrupts, Schedstat, Ticks), []trial{tr("30", 23, 25, 90, 98, 99, 99)}, SchedstatInterrupts, "", 75, 75, true},
-		{"7.3, a user without rights beside strangers: idle time said too little once", names(Idle, Schedstat, Ticks), []trial{tr("30", 25, 30, 60, 61, 30), tr("100", 45, 50, 41, 80, 50)}, Schedstat, "", 36, 36, true},
+		{"strangers all the time, and ticks that missed a load", names(Idle, Ticks), []trial{tr("30", 23, 25, 43, 12), tr("100", 45, 47, 66, 60)},
+			Idle, "", 21, 21, true},
+		{"strangers all the time", names(Idle, Schedstat, Ticks), []trial{tr("30", 23, 25, 99, 98, 80), tr("100", 45, 47, 100, 99, 98)},
+			Schedstat, "", 75, 75, true},
+		{"strangers in all tries, fewer in one of a load", names(Idle, Ticks), []trial{tr("30", 23, 25, 99, 90), tr("30", 23, 25, 29, 12),
+			tr("100", 45, 47, 51, 40)}, Idle, "", 6, 6, true},
+		{"strangers that the watch saw, and idle time may have missed", names(Idle, Ticks), []trial{{load: "30", low: 23, high: 25, others: 30,
+			said: []float64{28, 9}}}, Idle, "", 27, 27, true},
+		{"strangers, whom ticks miss by as much as makes them seem right", names(Idle, Ticks), []trial{tr("30", 23, 25, 29, 26),
+			tr("100", 45, 47, 50, 46), tr("softirq", 35, 40, 44, 39)}, Idle, "", 9, 9, true},
+		{"ticks that were right by chance confirm nothing", names(Idle, Ticks), []trial{tr("30", 23, 25, 24, 23), tr("100", 45, 47, 46, 45)},
+			Idle, "", 1, 1, false},
+		{"a guess between two", names(Idle, SchedstatInterrupts, Schedstat, Ticks), []trial{tr("30", 23, 25, 90, 98, 99, 99)},
+			SchedstatInterrupts, "", 75, 75, true},
+		{"7.3, a user without rights beside strangers: idle time said too little once", names(Idle, Schedstat, Ticks),
+			[]trial{tr("30", 25, 30, 60, 61, 30), tr("100", 45, 50, 41, 80, 50)}, Schedstat, "", 36, 36, true},
 		{"nothing could be tried", names(Idle, Ticks), nil, Idle, "", 0, 0, true},
 		{"nothing could be tried, without rights", names(Idle, Schedstat, Ticks), nil, Schedstat, "", 0, 0, true},
-		{"strangers, of whom all is known", names(Idle, Ticks), exact(tr("30", 63, 65, 64, 40), tr("100", 75, 77, 76, 60)), Idle, "", 1, 1, false},
+		{"strangers, of whom all is known", names(Idle, Ticks), exact(tr("30", 63, 65, 64, 40), tr("100", 75, 77, 76, 60)), Idle, "", 1, 1,
+			false},
 		{"a clock that says too much", names(Idle, Ticks), exact(tr("30", 63, 65, 69, 40), tr("100", 75, 77, 78, 60)), Idle, "", 4, 4, false},
 		{"none is right", names(Idle, Ticks), []trial{tr("30", 23, 25, 12, 8)}, Idle, "", 11, 11, false},
 	} {

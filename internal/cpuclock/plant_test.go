@@ -43,7 +43,8 @@ func TestPlanted(t *testing.T) {
 		t.Skip(err)
 	}
 	defer truth.close()
-	all := append(candidates("/", cpus), candidate{name: "least", method: atLeast{truth}, aid: true}, candidate{name: "most", method: atMost{truth}, aid: true})
+	all := append(candidates("/", cpus), candidate{name: "least", method: atLeast{truth}, aid: true},
+		candidate{name: "most", method: atMost{truth}, aid: true})
 	defer all.close()
 	chosen, ticks := all.find(c.Method), all.find(Ticks)
 	var plan []load

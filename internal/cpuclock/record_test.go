@@ -118,7 +118,8 @@ func BenchmarkRecord(t *testing.B) {
 					told += " " + string(caveat.CodeOf(w))
 				}
 			}
-			t.Logf("%-60s %s %-22s %6.1f%% ± %.1f, ticks %6.1f, tracepoints %6.1f to %6.1f: off by %5.1f;%s", command, e.role, e.end.CPUMethod, *e.end.CPUPercent, stated, *e.end.CPUTicks, low, high, off, told)
+			t.Logf("%-60s %s %-22s %6.1f%% ± %.1f, ticks %6.1f, tracepoints %6.1f to %6.1f: off by %5.1f;%s", command, e.role, e.end.CPUMethod,
+				*e.end.CPUPercent, stated, *e.end.CPUTicks, low, high, off, told)
 			if most := max(stated, 0.03**e.end.CPUPercent, 1); off > most || off < -most {
 				t.Errorf("%s: the CPU time of %s is off by %.1f%% of a CPU, by tracepoints from outside", command, e.role, off)
 			}

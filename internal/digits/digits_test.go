@@ -14,7 +14,8 @@ func TestPercent(t *testing.T) {
 }
 
 func TestBytes(t *testing.T) {
-	for in, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.00 kB", 10_090_000_000: "10.09 GB", math.MaxUint64: "18446.74 PB"} {
+	for in, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.00 kB", 10_090_000_000: "10.09 GB",
+		math.MaxUint64: "18446.74 PB"} {
 		if got := Bytes(in); got != want {
 			t.Errorf("%d: got %q, want %q", in, got, want)
 		}

@@ -64,7 +64,8 @@ func Interface(name string) (Way, error) {
 
 // Delivery is what the kernel does, and tells, with payload that was sent by
 // reference where InMemory is so. Pages of files (sendfile) are left alone.
-const Delivery = "on its way to a socket of this machine, as over veth and loopback, the kernel copies what was sent by reference; a NIC does not"
+const Delivery = "on its way to a socket of this machine, as over veth and loopback, the kernel copies what was sent by reference; a NIC " +
+	"does not"
 
 // InMemory says that an interface carries packets to this machine itself, in
 // whichever network namespace: there is no NIC in it, and no wire.
@@ -212,16 +213,19 @@ func (l *look) at(index, depth int) (Way, error) {
 		if err == nil && here {
 			return Way{}, nil
 		}
-		return Way{Hidden, fmt.Sprintf("%s leads into another network namespace, and this end does not see how payload leaves that: run the end there, or look at its interfaces (ethtool -k)", a.Name)}, nil
+		return Way{Hidden, fmt.Sprintf("%s leads into another network namespace, and this end does not see how payload leaves that: run the "+
+			"end there, or look at its interfaces (ethtool -k)", a.Name)}, nil
 	}
-	return Way{Hidden, fmt.Sprintf("%s (%s) sends payload on in packets of its own: run over the interface below it", a.Name, link.Type())}, nil
+	return Way{Hidden, fmt.Sprintf("%s (%s) sends payload on in packets of its own: run over the interface below it", a.Name, link.Type())},
+		nil
 }
 
 // Offloads judges what one device alone does to payload for an address, by what it
 // has on.
 func Offloads(name string, f map[string]ethtool.Feature, to netip.Addr) Way {
 	if !f["tx-scatter-gather"].Active {
-		return Way{Copies, fmt.Sprintf("%s has no scatter-gather, so the kernel makes one piece of every packet and says nothing of it (%s)", name, turnOn(name, "sg", f["tx-scatter-gather"]))}
+		return Way{Copies, fmt.Sprintf("%s has no scatter-gather, so the kernel makes one piece of every packet and says nothing of it (%s)",
+			name, turnOn(name, "sg", f["tx-scatter-gather"]))}
 	}
 	sums := f["tx-checksum-ip-generic"].Active
 	if v4, v6 := f["tx-checksum-ipv4"].Active, f["tx-checksum-ipv6"].Active; !to.IsValid() {

@@ -55,22 +55,28 @@ func TestJudge(t *testing.T) {
 		{"without checksums", []netlink.Link{&netlink.Device{LinkAttrs: attrs(1, "eth0", nil)}},
 			map[string]map[string]ethtool.Feature{"eth0": on("tx-scatter-gather")}, "", Copies, "ethtool -K eth0 tx on"},
 		{"of a driver that has no scatter-gather", []netlink.Link{&netlink.Device{LinkAttrs: attrs(1, "eth0", nil)}},
-			map[string]map[string]ethtool.Feature{"eth0": {"tx-scatter-gather": {Fixed: true}}}, "", Copies, "(its driver cannot; send over another interface)"},
+			map[string]map[string]ethtool.Feature{"eth0": {"tx-scatter-gather": {Fixed: true}}}, "", Copies, "(its driver cannot; send over " +
+				"another interface)"},
 		{"of a driver that has no checksums", []netlink.Link{&netlink.Device{LinkAttrs: attrs(1, "eth0", nil)}},
-			map[string]map[string]ethtool.Feature{"eth0": {"tx-scatter-gather": {Active: true}, "tx-checksum-ip-generic": {Fixed: true}, "tx-checksum-ipv4": {Fixed: true}, "tx-checksum-ipv6": {Fixed: true}}},
+			map[string]map[string]ethtool.Feature{"eth0": {"tx-scatter-gather": {Active: true}, "tx-checksum-ip-generic": {Fixed: true},
+				"tx-checksum-ipv4": {Fixed: true}, "tx-checksum-ipv6": {Fixed: true}}},
 			"", Copies, "(its driver cannot; send over another interface)"},
 		{"checksums of IPv4 only, to IPv4", []netlink.Link{&netlink.Device{LinkAttrs: attrs(1, "eth0", nil)}},
 			map[string]map[string]ethtool.Feature{"eth0": on("tx-scatter-gather", "tx-checksum-ipv4")}, "192.0.2.1", Clear, ""},
 		{"checksums of IPv4 only, to IPv6", []netlink.Link{&netlink.Device{LinkAttrs: attrs(1, "eth0", nil)}},
 			map[string]map[string]ethtool.Feature{"eth0": on("tx-scatter-gather", "tx-checksum-ipv4")}, "2001:db8::1", Copies, "checksums"},
-		{"a VLAN of a NIC", []netlink.Link{&netlink.Vlan{LinkAttrs: attrs(1, "eth0.7", over(2))}, &netlink.Device{LinkAttrs: attrs(2, "eth0", nil)}}, nil, "", Clear, ""},
-		{"a VLAN of a bond of NICs, one without", []netlink.Link{&netlink.Vlan{LinkAttrs: attrs(1, "b.7", over(2))}, &netlink.Bond{LinkAttrs: attrs(2, "b", nil)},
+		{"a VLAN of a NIC", []netlink.Link{&netlink.Vlan{LinkAttrs: attrs(1, "eth0.7", over(2))},
+			&netlink.Device{LinkAttrs: attrs(2, "eth0", nil)}}, nil, "", Clear, ""},
+		{"a VLAN of a bond of NICs, one without", []netlink.Link{&netlink.Vlan{LinkAttrs: attrs(1, "b.7", over(2))},
+			&netlink.Bond{LinkAttrs: attrs(2, "b", nil)},
 			&netlink.Device{LinkAttrs: attrs(3, "eth0", in(2))}, &netlink.Device{LinkAttrs: attrs(4, "eth1", in(2))}},
-			map[string]map[string]ethtool.Feature{"eth1": on()}, "", Hidden, "which port of b carries the payload is not known, and eth1 has no scatter-gather"},
+			map[string]map[string]ethtool.Feature{"eth1": on()}, "", Hidden, "which port of b carries the payload is not known, and eth1 has no " +
+				"scatter-gather"},
 		{"a bond of such", []netlink.Link{&netlink.Bond{LinkAttrs: attrs(1, "b", nil)},
 			&netlink.Device{LinkAttrs: attrs(3, "eth0", in(1))}, &netlink.Device{LinkAttrs: attrs(4, "eth1", in(1))}},
 			map[string]map[string]ethtool.Feature{"eth0": on(), "eth1": on()}, "", Copies, "has no scatter-gather"},
-		{"a bond that uses the one with", []netlink.Link{&netlink.Bond{LinkAttrs: attrs(1, "b", nil), Mode: netlink.BOND_MODE_ACTIVE_BACKUP, ActiveSlave: 3},
+		{"a bond that uses the one with", []netlink.Link{&netlink.Bond{LinkAttrs: attrs(1, "b", nil), Mode: netlink.BOND_MODE_ACTIVE_BACKUP,
+			ActiveSlave: 3},
 			&netlink.Device{LinkAttrs: attrs(3, "eth0", in(1))}, &netlink.Device{LinkAttrs: attrs(4, "eth1", in(1))}},
 			map[string]map[string]ethtool.Feature{"eth1": on()}, "", Clear, ""},
 		{"a bridge with a container", []netlink.Link{&netlink.Bridge{LinkAttrs: attrs(1, "br0", nil)},
@@ -80,12 +86,13 @@ func TestJudge(t *testing.T) {
 		{"a VPN's interface", []netlink.Link{&netlink.Tuntap{LinkAttrs: attrs(1, "tun0", nil)}}, nil, "", Copies, "reads a copy"},
 		{"stacked without end", []netlink.Link{&netlink.Vlan{LinkAttrs: attrs(1, "a", over(1))}}, nil, "", Hidden, "out of sight"},
 	} {
-		l := look{links: map[int]netlink.Link{}, filters: func(netlink.Link) ([]filter, error) { return nil, nil }, features: func(name string) (map[string]ethtool.Feature, error) {
-			if f, ok := c.features[name]; ok {
-				return f, nil
-			}
-			return all, nil
-		}}
+		l := look{links: map[int]netlink.Link{}, filters: func(netlink.Link) ([]filter, error) { return nil, nil },
+			features: func(name string) (map[string]ethtool.Feature, error) {
+				if f, ok := c.features[name]; ok {
+					return f, nil
+				}
+				return all, nil
+			}}
 		if c.to != "" {
 			l.to = netip.MustParseAddr(c.to)
 		}

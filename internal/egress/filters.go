@@ -29,7 +29,8 @@ var harmless = []string{"gact", "skbedit", "police", "connmark", "ctinfo"}
 // classify judges the filters of a device.
 func classify(device string, all []filter) Way {
 	hidden := func(what string) Way {
-		return Way{Hidden, fmt.Sprintf("%s of tc handles what %s sends and may have it copied, of which the kernel does not always tell (tc filter show dev %[2]s egress): take it off for the run", what, device)}
+		return Way{Hidden, fmt.Sprintf("%s of tc handles what %s sends and may have it copied, of which the kernel does not always tell (tc "+
+			"filter show dev %[2]s egress): take it off for the run", what, device)}
 	}
 	for _, f := range all {
 		for _, a := range f.actions {

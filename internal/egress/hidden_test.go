@@ -76,7 +76,8 @@ func TestTrafficControl(t *testing.T) {
 			return err
 		}
 		index := link.Attrs().Index
-		q := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}}
+		q := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0),
+			Parent: netlink.HANDLE_CLSACT}}
 		if err := netlink.QdiscAdd(q); err != nil {
 			return errors.Join(lacks, err)
 		}
@@ -85,7 +86,8 @@ func TestTrafficControl(t *testing.T) {
 		}
 		mirror := &netlink.U32{
 			FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: netlink.HANDLE_MIN_EGRESS, Priority: 1, Protocol: unix.ETH_P_ALL},
-			Actions:     []netlink.Action{&netlink.MirredAction{ActionAttrs: netlink.ActionAttrs{Action: netlink.TC_ACT_PIPE}, MirredAction: netlink.TCA_EGRESS_MIRROR, Ifindex: 1}},
+			Actions: []netlink.Action{&netlink.MirredAction{ActionAttrs: netlink.ActionAttrs{Action: netlink.TC_ACT_PIPE},
+				MirredAction: netlink.TCA_EGRESS_MIRROR, Ifindex: 1}},
 		}
 		if err := netlink.FilterAdd(mirror); err != nil {
 			return errors.Join(lacks, err)
@@ -194,7 +196,8 @@ func TestIPsec(t *testing.T) {
 	if err := policy(&p.RX, dst, src); err != nil {
 		t.Fatal(err)
 	}
-	if w := verdict(p.RX.Addr4); w.Verdict != Hidden || !strings.Contains(w.Why, "a policy of IPsec applies to it, from 198.18.0.1/32 to 198.18.0.2/32") {
+	if w := verdict(p.RX.Addr4); w.Verdict != Hidden || !strings.Contains(w.Why, "a policy of IPsec applies to it, from 198.18.0.1/32 to "+
+		"198.18.0.2/32") {
 		t.Errorf("over IPv4: %+v", w)
 	}
 	if w := verdict(p.RX.Addr6); w.Verdict != Clear {

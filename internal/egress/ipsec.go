@@ -32,7 +32,8 @@ func mayEncrypt(index int, name string) Way {
 	}
 	for _, p := range all {
 		if p.Ifindex == 0 || p.Ifindex == index {
-			return Way{Hidden, fmt.Sprintf("policies of IPsec may apply to what leaves by %s (ip xfrm policy), as from %s to %s, and what encryption does to payload the kernel does not tell", name, p.Src, p.Dst)}
+			return Way{Hidden, fmt.Sprintf("policies of IPsec may apply to what leaves by %s (ip xfrm policy), as from %s to %s, and what "+
+				"encryption does to payload the kernel does not tell", name, p.Src, p.Dst)}
 		}
 	}
 	return Way{}
@@ -57,13 +58,15 @@ func encrypts(fd int, link netlink.Link, local, peer net.IP) Way {
 	all, err := policies()
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return Way{Hidden, fmt.Sprintf("packets to %s have %d bytes at most and %s takes %d, so the path is narrower or IPsec wraps them, which only root may see: run as root", peer, mtu, link.Attrs().Name, link.Attrs().MTU)}
+		return Way{Hidden, fmt.Sprintf("packets to %s have %d bytes at most and %s takes %d, so the path is narrower or IPsec wraps them, "+
+			"which only root may see: run as root", peer, mtu, link.Attrs().Name, link.Attrs().MTU)}
 	case err != nil:
 		return Way{} // this kernel has no IPsec
 	}
 	for _, p := range all {
 		if covers(p.Src, local) && covers(p.Dst, peer) && (p.Ifindex == 0 || p.Ifindex == link.Attrs().Index) {
-			return Way{Hidden, fmt.Sprintf("a policy of IPsec applies to it, from %s to %s (ip xfrm policy), and what encryption does to payload the kernel does not tell", p.Src, p.Dst)}
+			return Way{Hidden, fmt.Sprintf("a policy of IPsec applies to it, from %s to %s (ip xfrm policy), and what encryption does to payload "+
+				"the kernel does not tell", p.Src, p.Dst)}
 		}
 	}
 	return Way{}

@@ -50,7 +50,8 @@ func TestRequest(t *testing.T) {
 	if string(r.b) != string(want) {
 		t.Errorf("got  %x\nwant %x", r.b, want)
 	}
-	for offset, path := range map[int]string{-1: "", 0: ".ifindex", 8: ".queues", 12: ".queues.type", 20: ".queues.id", 24: ".queues.id", 28: ".odd", 36: ".name", 1000: ".large"} {
+	for offset, path := range map[int]string{-1: "", 0: ".ifindex", 8: ".queues", 12: ".queues.type", 20: ".queues.id", 24: ".queues.id",
+		28: ".odd", 36: ".name", 1000: ".large"} {
 		if got := r.at(offset); got != path {
 			t.Errorf("offset %d is in %q, want %q", offset, got, path)
 		}

@@ -21,7 +21,8 @@ import (
 	"zcbench/internal/testutil/tier"
 )
 
-var timestamps = []layers.TCPOption{{OptionType: layers.TCPOptionKindNop, OptionLength: 1}, {OptionType: layers.TCPOptionKindNop, OptionLength: 1},
+var timestamps = []layers.TCPOption{{OptionType: layers.TCPOptionKindNop, OptionLength: 1}, {OptionType: layers.TCPOptionKindNop,
+	OptionLength: 1},
 	{OptionType: layers.TCPOptionKindTimestamps, OptionLength: 10, OptionData: make([]byte, 8)}}
 
 // head is the first bytes of a TCP frame, with its length fields as given.
@@ -32,11 +33,13 @@ func head(t testing.TB, v6 bool, ipLength uint16) []byte {
 		SrcIP: net.IP{198, 18, 0, 1}, DstIP: net.IP{198, 18, 0, 2}}
 	kind := layers.EthernetTypeIPv4
 	if v6 {
-		ip = &layers.IPv6{Version: 6, Length: ipLength, NextHeader: layers.IPProtocolTCP, SrcIP: net.ParseIP("2001:2::1"), DstIP: net.ParseIP("2001:2::2")}
+		ip = &layers.IPv6{Version: 6, Length: ipLength, NextHeader: layers.IPProtocolTCP, SrcIP: net.ParseIP("2001:2::1"),
+			DstIP: net.ParseIP("2001:2::2")}
 		kind = layers.EthernetTypeIPv6
 	}
 	b := gopacket.NewSerializeBuffer()
-	err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{}, &layers.Ethernet{SrcMAC: make(net.HardwareAddr, 6), DstMAC: make(net.HardwareAddr, 6), EthernetType: kind}, ip, tcp, gopacket.Payload("payload"))
+	err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{}, &layers.Ethernet{SrcMAC: make(net.HardwareAddr, 6),
+		DstMAC: make(net.HardwareAddr, 6), EthernetType: kind}, ip, tcp, gopacket.Payload("payload"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,21 +63,32 @@ func TestSummary(t *testing.T) {
 		frame frame
 		want  Summary
 	}{
-		{"one segment", frame{head(t, false, 1500), 14 + 1500, 0, 2}, Summary{Frames: 1, Bytes: 1448, Sizes: Counts[int]{2048: 1}, Segments: Counts[int]{1448: 1},
-			HeaderBytes: Counts[int]{66: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow4: {1, 1448, Counts[int]{2: 1}}}}},
-		{"a merged frame of 16 pages", frame{head(t, false, 52+15*4096), 66 + 15*4096, 4096, NoQueue}, Summary{Frames: 1, Bytes: 15 * 4096, Sizes: Counts[int]{65536: 1}, Segments: Counts[int]{4096: 1},
-			HeaderBytes: Counts[int]{66: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow4: {1, 15 * 4096, Counts[int]{NoQueue: 1}}}}},
-		{"BIG TCP over IPv4, whose length is 0", frame{head(t, false, 0), 66 + 32*4096, 4096, 0}, Summary{Frames: 1, Bytes: 32 * 4096, Sizes: Counts[int]{131072: 1}, Segments: Counts[int]{4096: 1},
-			HeaderBytes: Counts[int]{66: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow4: {1, 32 * 4096, Counts[int]{0: 1}}}}},
-		{"BIG TCP over IPv6, whose length is 0", frame{head(t, true, 0), 86 + 32*4096, 4096, 0}, Summary{Frames: 1, Bytes: 32 * 4096, Sizes: Counts[int]{131072: 1}, Segments: Counts[int]{4096: 1},
-			HeaderBytes: Counts[int]{86: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow6: {1, 32 * 4096, Counts[int]{0: 1}}}}},
-		{"BIG TCP over IPv6 with the header that tells its length", frame{jumbo(t), 94 + 32*4096, 4096, 0}, Summary{Frames: 1, Bytes: 32 * 4096, Sizes: Counts[int]{131072: 1}, Segments: Counts[int]{4096: 1},
-			HeaderBytes: Counts[int]{94: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow6: {1, 32 * 4096, Counts[int]{0: 1}}}}},
+		{"one segment", frame{head(t, false, 1500), 14 + 1500, 0, 2}, Summary{Frames: 1, Bytes: 1448, Sizes: Counts[int]{2048: 1},
+			Segments:    Counts[int]{1448: 1},
+			HeaderBytes: Counts[int]{66: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow4: {1, 1448,
+				Counts[int]{2: 1}}}}},
+		{"a merged frame of 16 pages", frame{head(t, false, 52+15*4096), 66 + 15*4096, 4096, NoQueue}, Summary{Frames: 1, Bytes: 15 * 4096,
+			Sizes: Counts[int]{65536: 1}, Segments: Counts[int]{4096: 1},
+			HeaderBytes: Counts[int]{66: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow4: {1, 15 * 4096,
+				Counts[int]{NoQueue: 1}}}}},
+		{"BIG TCP over IPv4, whose length is 0", frame{head(t, false, 0), 66 + 32*4096, 4096, 0}, Summary{Frames: 1, Bytes: 32 * 4096,
+			Sizes: Counts[int]{131072: 1}, Segments: Counts[int]{4096: 1},
+			HeaderBytes: Counts[int]{66: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow4: {1, 32 * 4096,
+				Counts[int]{0: 1}}}}},
+		{"BIG TCP over IPv6, whose length is 0", frame{head(t, true, 0), 86 + 32*4096, 4096, 0}, Summary{Frames: 1, Bytes: 32 * 4096,
+			Sizes: Counts[int]{131072: 1}, Segments: Counts[int]{4096: 1},
+			HeaderBytes: Counts[int]{86: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow6: {1, 32 * 4096,
+				Counts[int]{0: 1}}}}},
+		{"BIG TCP over IPv6 with the header that tells its length", frame{jumbo(t), 94 + 32*4096, 4096, 0}, Summary{Frames: 1, Bytes: 32 * 4096,
+			Sizes: Counts[int]{131072: 1}, Segments: Counts[int]{4096: 1},
+			HeaderBytes: Counts[int]{94: 1}, Options: Counts[string]{"Timestamps": 1}, Flows: map[Flow]*FlowSummary{flow6: {1, 32 * 4096,
+				Counts[int]{0: 1}}}}},
 		{"an acknowledgement, padded", frame{head(t, false, 52), 70, 0, 0}, Summary{Frames: 1, Sizes: Counts[int]{}, Segments: Counts[int]{},
 			HeaderBytes: Counts[int]{}, Options: Counts[string]{}, Flows: map[Flow]*FlowSummary{flow4: {1, 0, Counts[int]{0: 1}}}}},
 		{"an acknowledgement", frame{head(t, false, 52), 66, 0, 0}, Summary{Frames: 1, Sizes: Counts[int]{}, Segments: Counts[int]{},
 			HeaderBytes: Counts[int]{}, Options: Counts[string]{}, Flows: map[Flow]*FlowSummary{flow4: {1, 0, Counts[int]{0: 1}}}}},
-		{"not TCP", frame{make([]byte, 60), 60, 0, 0}, Summary{Other: 1, Sizes: Counts[int]{}, Segments: Counts[int]{}, HeaderBytes: Counts[int]{}, Options: Counts[string]{}, Flows: map[Flow]*FlowSummary{}}},
+		{"not TCP", frame{make([]byte, 60), 60, 0, 0}, Summary{Other: 1, Sizes: Counts[int]{}, Segments: Counts[int]{},
+			HeaderBytes: Counts[int]{}, Options: Counts[string]{}, Flows: map[Flow]*FlowSummary{}}},
 	} {
 		s := newSummary(nil)
 		s.add(newDecoder(), c.frame)
@@ -154,7 +168,8 @@ func compare(t *testing.T, b []byte) {
 		names = append(names, optionName(kind))
 	}
 	if got != want || !slices.Equal(names, options) || d.header != len(b)-len(tcp.Payload) && len(tcp.Payload) > 0 && d.end >= len(b) {
-		t.Errorf("%x is of %s with options %v and %d bytes of headers; gopacket says %s, %v, %d", b, got, names, d.header, want, options, len(b)-len(tcp.Payload))
+		t.Errorf("%x is of %s with options %v and %d bytes of headers; gopacket says %s, %v, %d", b, got, names, d.header, want, options,
+			len(b)-len(tcp.Payload))
 	}
 }
 

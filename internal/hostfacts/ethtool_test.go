@@ -59,11 +59,13 @@ func TestEthtoolAnswers(t *testing.T) {
 		{"a header split of the future", (*collector).rings, encode(unix.ETHTOOL_A_RINGS_TCP_DATA_SPLIT, 9), "nic", nil, true},
 		{"channels", (*collector).channels, join(u32(unix.ETHTOOL_A_CHANNELS_COMBINED_MAX, 63), u32(unix.ETHTOOL_A_CHANNELS_COMBINED_COUNT, 16)),
 			"nic", map[string]any{"channels_combined": uint32(16), "channels_combined_max": uint32(63)}, false},
-		{"speed", (*collector).linkModes, u32(unix.ETHTOOL_A_LINKMODES_SPEED, 200000), "nic", map[string]any{"speed_mbps": uint32(200000)}, false},
+		{"speed", (*collector).linkModes, u32(unix.ETHTOOL_A_LINKMODES_SPEED, 200000), "nic", map[string]any{"speed_mbps": uint32(200000)},
+			false},
 		{"unknown speed", (*collector).linkModes, u32(unix.ETHTOOL_A_LINKMODES_SPEED, 0xffffffff), "nic", nil, true},
 		{"no speed", (*collector).linkModes, nil, "nic", nil, true},
 		{"no active features", (*collector).features, nest(unix.ETHTOOL_A_FEATURES_HW), "offload", nil, true},
-		{"features with a mask", (*collector).features, nest(unix.ETHTOOL_A_FEATURES_ACTIVE, nest(unix.ETHTOOL_A_BITSET_BITS)), "offload", nil, true},
+		{"features with a mask", (*collector).features, nest(unix.ETHTOOL_A_FEATURES_ACTIVE, nest(unix.ETHTOOL_A_BITSET_BITS)), "offload", nil,
+			true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			as, err := parseAttrs(c.in)
@@ -111,7 +113,8 @@ func FuzzEthtool(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, parse := range []func(*collector, attrs) error{(*collector).features, (*collector).rings, (*collector).channels, (*collector).linkModes} {
+		for _, parse := range []func(*collector, attrs) error{(*collector).features, (*collector).rings, (*collector).channels,
+			(*collector).linkModes} {
 			_ = parse(newCollector(fstest.MapFS{}), as)
 		}
 	})

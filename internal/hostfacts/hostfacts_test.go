@@ -171,7 +171,8 @@ func TestScalar(t *testing.T) {
 }
 
 func TestARM(t *testing.T) {
-	c := newCollector(fstest.MapFS{"proc/cpuinfo": file("processor\t: 0\nBogoMIPS\t: 2000.00\nCPU implementer\t: 0x41\nCPU part\t: 0xd4f\nCPU revision\t: 0\n\n")})
+	c := newCollector(fstest.MapFS{"proc/cpuinfo": file("processor\t: 0\nBogoMIPS\t: 2000.00\nCPU implementer\t: 0x41\nCPU part\t: " +
+		"0xd4f\nCPU revision\t: 0\n\n")})
 	c.cpuModel()
 	if got, want := c.facts["cpu"].(map[string]any)["model"], "implementer 0x41 part 0xd4f revision 0"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -216,7 +217,8 @@ func TestCollect(t *testing.T) {
 	if d := results.Diff(facts, Collect("lo", "test")); len(d) > 0 {
 		t.Errorf("not the same when read again: %v", d)
 	}
-	for _, name := range []string{"kernel.release", "kernel.version", "kernel.cmdline", "cpu.model", "cpu.threads", "zcbench.version", "process.command", "nic.mtu"} {
+	for _, name := range []string{"kernel.release", "kernel.version", "kernel.cmdline", "cpu.model", "cpu.threads", "zcbench.version",
+		"process.command", "nic.mtu"} {
 		if !has(facts, name) {
 			t.Errorf("no %s", name)
 		}

@@ -76,7 +76,8 @@ func On(interfaces []string, addresses []netip.Addr) (_ *Watch, err error) {
 	if w.ethtool, err = join(unix.NETLINK_GENERIC, w.monitor.Group); err != nil {
 		return nil, fmt.Errorf("hear of changes made by ethtool: %w", err)
 	}
-	if w.routes, err = join(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_TC, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR); err != nil {
+	if w.routes, err = join(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_TC, unix.RTNLGRP_IPV4_IFADDR,
+		unix.RTNLGRP_IPV6_IFADDR); err != nil {
 		return nil, fmt.Errorf("hear of changed interfaces: %w", err)
 	}
 	for _, name := range interfaces {

@@ -38,7 +38,8 @@ func TestChanges(t *testing.T) {
 		own := &netlink.Addr{IPNet: &net.IPNet{IP: p.TX.Addr4.AsSlice(), Mask: net.CIDRMask(24, 32)}}
 		other := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(192, 0, 2, 9).To4(), Mask: net.CIDRMask(24, 32)}}
 		features := func(on bool) error { return e.SetFeatures(name, map[string]bool{"tx-scatter-gather": on}) }
-		fifo := &netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT}, QdiscType: "pfifo"}
+		fifo := &netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0),
+			Parent: netlink.HANDLE_ROOT}, QdiscType: "pfifo"}
 		mtu := link.Attrs().MTU
 		for _, c := range []struct {
 			name string
@@ -46,7 +47,8 @@ func TestChanges(t *testing.T) {
 			want []string // in this order, each within one
 		}{
 			{"nothing", nil, nil},
-			{"another address and its end", []func() error{func() error { return netlink.AddrAdd(link, other) }, func() error { return netlink.AddrDel(link, other) }}, nil},
+			{"another address and its end", []func() error{func() error { return netlink.AddrAdd(link, other) },
+				func() error { return netlink.AddrDel(link, other) }}, nil},
 			{"another interface", []func() error{func() error {
 				a := netlink.NewLinkAttrs()
 				a.Name = "zcother"
@@ -55,11 +57,15 @@ func TestChanges(t *testing.T) {
 				}
 				return netlink.LinkDel(&netlink.Veth{LinkAttrs: a})
 			}}, nil},
-			{"an offload", []func() error{func() error { return features(false) }, func() error { return features(true) }}, []string{"tx-scatter-gather off", "tx-scatter-gather on"}},
-			{"the MTU", []func() error{func() error { return netlink.LinkSetMTU(link, mtu-100) }, func() error { return netlink.LinkSetMTU(link, mtu) }},
+			{"an offload", []func() error{func() error { return features(false) }, func() error { return features(true) }},
+				[]string{"tx-scatter-gather off", "tx-scatter-gather on"}},
+			{"the MTU", []func() error{func() error { return netlink.LinkSetMTU(link, mtu-100) },
+				func() error { return netlink.LinkSetMTU(link, mtu) }},
 				[]string{fmt.Sprintf("mtu %d → %d", mtu, mtu-100), fmt.Sprintf("mtu %d → %d", mtu-100, mtu)}},
-			{"the qdisc", []func() error{func() error { return netlink.QdiscAdd(fifo) }, func() error { return netlink.QdiscDel(fifo) }}, []string{"qdisc pfifo was added", "qdisc pfifo was removed"}},
-			{"its address", []func() error{func() error { return netlink.AddrDel(link, own) }, func() error { return netlink.AddrAdd(link, own) }}, []string{"address " + p.TX.Addr4.String() + " was removed"}},
+			{"the qdisc", []func() error{func() error { return netlink.QdiscAdd(fifo) }, func() error { return netlink.QdiscDel(fifo) }},
+				[]string{"qdisc pfifo was added", "qdisc pfifo was removed"}},
+			{"its address", []func() error{func() error { return netlink.AddrDel(link, own) }, func() error { return netlink.AddrAdd(link, own) }},
+				[]string{"address " + p.TX.Addr4.String() + " was removed"}},
 			{"its queue", []func() error{func() error { return netlink.LinkSetTxQLen(link, 77) }}, []string{"txqueuelen"}},
 		} {
 			w, err := On([]string{name}, []netip.Addr{p.TX.Addr4})

@@ -100,7 +100,8 @@ func TestNames(t *testing.T) {
 		t.Errorf("nosuch9 is %q, %v", got, err)
 	}
 	for in, want := range map[string]string{
-		"fe80::1%bench9": "fe80::1%br9", "fe80::1%br9": "fe80::1%br9", "fe80::1%nosuch9": "fe80::1%nosuch9", "host": "host", "198.18.9.2": "198.18.9.2",
+		"fe80::1%bench9": "fe80::1%br9", "fe80::1%br9": "fe80::1%br9", "fe80::1%nosuch9": "fe80::1%nosuch9", "host": "host",
+		"198.18.9.2": "198.18.9.2",
 	} {
 		if got := Zoned(in); got != want {
 			t.Errorf("%s became %s, want %s", in, got, want)

@@ -205,7 +205,8 @@ func Find(tx, rx string) (_ *Pair, err error) {
 		return nil, err
 	}
 	if p.TX.ns.Equal(p.RX.ns) {
-		err := fmt.Errorf("%s and %s are in one network namespace: their traffic would cross the loopback device, not the link; move one: ip netns add peer && ip link set %s netns peer", tx, rx, rx)
+		err := fmt.Errorf("%s and %s are in one network namespace: their traffic would cross the loopback device, not the link; move one: ip "+
+			"netns add peer && ip link set %s netns peer", tx, rx, rx)
 		p.Close()
 		return nil, err
 	}

@@ -20,7 +20,8 @@ ffffffffaaedc0e0 t io_zcrx_copy_chunks
 ffffffffaaedc0f0 t other.isra.0
 ffffffffaaedc100 t other.part.0 [module]
 `
-	for name, want := range map[string]string{"io_zcrx_copy_chunk": "[io_zcrx_copy_chunk]", "other": "[other.isra.0 other.part.0]", "absent": "[]"} {
+	for name, want := range map[string]string{"io_zcrx_copy_chunk": "[io_zcrx_copy_chunk]", "other": "[other.isra.0 other.part.0]",
+		"absent": "[]"} {
 		if got := fmt.Sprint(bodies(text, name)); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}

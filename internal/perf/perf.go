@@ -24,7 +24,8 @@ type Event struct {
 }
 
 func (e Event) attr() unix.PerfEventAttr {
-	return unix.PerfEventAttr{Type: e.Type, Size: unix.PERF_ATTR_SIZE_VER7, Config: e.Config, Ext1: e.Config1, Ext2: e.Config2, Bits: unix.PerfBitDisabled}
+	return unix.PerfEventAttr{Type: e.Type, Size: unix.PERF_ATTR_SIZE_VER7, Config: e.Config, Ext1: e.Config1, Ext2: e.Config2,
+		Bits: unix.PerfBitDisabled}
 }
 
 // Any, in place of a thread or a CPU, is any of them.
@@ -66,9 +67,12 @@ func explain(err error, paranoid string) error {
 	e, kind := &refusal{errno: errno}, fault.Unsupported
 	switch errno {
 	case unix.EACCES, unix.EPERM:
-		e.text = fmt.Sprintf("this user may not use such performance events (%v, kernel.perf_event_paranoid is %s): run as root, or give the program the right (setcap cap_perfmon+ep), or allow all users: sysctl kernel.perf_event_paranoid=-1; in a container the seccomp profile must let perf_event_open through", errno, paranoid)
+		e.text = fmt.Sprintf("this user may not use such performance events (%v, kernel.perf_event_paranoid is %s): run as root, or give the "+
+			"program the right (setcap cap_perfmon+ep), or allow all users: sysctl kernel.perf_event_paranoid=-1; in a container the seccomp "+
+			"profile must let perf_event_open through", errno, paranoid)
 	case unix.ENOENT, unix.EOPNOTSUPP, unix.ENXIO:
-		e.text = fmt.Sprintf("this machine has no such performance event (%v): a virtual machine has hardware events only where its hypervisor passes the PMU on (QEMU/KVM: -cpu host,pmu=on)", errno)
+		e.text = fmt.Sprintf("this machine has no such performance event (%v): a virtual machine has hardware events only where its hypervisor "+
+			"passes the PMU on (QEMU/KVM: -cpu host,pmu=on)", errno)
 	case unix.ENOSYS:
 		e.text = "this kernel has no performance events (CONFIG_PERF_EVENTS)"
 	case unix.EBUSY:

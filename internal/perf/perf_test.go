@@ -187,7 +187,8 @@ func TestDrain(t *testing.T) {
 	tail := drain(ring, 0, head, buf, f)
 	head = put(int(tail), record(4, "around the end, in one piece.xx!"))
 	tail = drain(ring, tail, head, buf, f)
-	if want := []string{"1 12345678", "2 ", "3 abcdefghABCDEFGH", "4 around the end, in one piece.xx!"}; !slices.Equal(got, want) || tail != head {
+	if want := []string{"1 12345678", "2 ", "3 abcdefghABCDEFGH", "4 around the end, in one piece.xx!"}; !slices.Equal(got, want) ||
+		tail != head {
 		t.Errorf("%q, tail %d of %d", got, tail, head)
 	}
 }
@@ -295,7 +296,8 @@ func imc(t *testing.T) string {
 		"uncore_imc_0/format/event": "config:0-7\n", "uncore_imc_0/format/umask": "config:8-15\n", "uncore_imc_0/format/edge": "config:18\n",
 		"uncore_imc_0/format/split":          "config1:0-3,60-63\n",
 		"uncore_imc_0/events/cas_count_read": "event=0x04,umask=0x0f\n", "uncore_imc_0/events/cas_count_read.scale": "6.103515625e-5\n",
-		"uncore_imc_0/events/cas_count_read.unit": "MiB\n", "uncore_imc_0/events/odd": "event=0x1,edge,split=0xa5\n", "uncore_imc_0/events/big": "event=0x100\n",
+		"uncore_imc_0/events/cas_count_read.unit": "MiB\n", "uncore_imc_0/events/odd": "event=0x1,edge,split=0xa5\n",
+		"uncore_imc_0/events/big":     "event=0x100\n",
 		"uncore_imc_0/events/unknown": "nosuch=1\n",
 		"cpu/type":                    "4\n",
 	} {

@@ -24,7 +24,8 @@ type symbol struct{ name, module string }
 const Kernel = "kernel"
 
 // errHidden is a kernel that shows this user no addresses.
-var errHidden = errors.New("the kernel hides its symbols' addresses from this user: run as root, or sysctl kernel.kptr_restrict=0 and kernel.perf_event_paranoid=1")
+var errHidden = errors.New("the kernel hides its symbols' addresses from this user: run as root, or sysctl kernel.kptr_restrict=0 and " +
+	"kernel.perf_event_paranoid=1")
 
 // KernelSymbols reads /proc/kallsyms.
 func KernelSymbols() (*Symbols, error) {

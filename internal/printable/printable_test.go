@@ -74,7 +74,8 @@ func TestWord(t *testing.T) {
 		t.Skip(err)
 	}
 	for s, want := range map[string]string{
-		"eth1.5": "eth1.5", "a;touch$IFS`x`": "'a;touch$IFS`x`'", "it's": `'it'\''s'`, "": "''", "é 1": "'é 1'", "\x1b[31m'\\1\xff": `$'\033[31m\'\\1\377'`,
+		"eth1.5": "eth1.5", "a;touch$IFS`x`": "'a;touch$IFS`x`'", "it's": `'it'\''s'`, "": "''", "é 1": "'é 1'",
+		"\x1b[31m'\\1\xff": `$'\033[31m\'\\1\377'`,
 	} {
 		got := Word(s)
 		if got != want {

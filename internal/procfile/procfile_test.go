@@ -141,14 +141,16 @@ func TestStatGap(t *testing.T) {
 	if err := s.parse([]byte(stat)); err != nil {
 		t.Fatal(err)
 	}
-	if s.Interrupts != 500 || s.Switches != 700 || s.Total.Busy() != 10+20+30+60+70+80 || len(s.CPUs) != 3 || s.Online[1] || s.CPUs[2].Steal != 72 {
+	if s.Interrupts != 500 || s.Switches != 700 || s.Total.Busy() != 10+20+30+60+70+80 || len(s.CPUs) != 3 || s.Online[1] ||
+		s.CPUs[2].Steal != 72 {
 		t.Errorf("%+v", s)
 	}
 	// CPU 2 goes away.
 	if err := s.parse([]byte("cpu 1 1 1 1 1 1 1 1\ncpu0 1 1 1 1 1 1 1 1\n")); err != nil || s.Online[2] || !s.Online[0] {
 		t.Errorf("%+v, %v", s, err)
 	}
-	for _, bad := range []string{"", "cpu0 1 2 3 4 5 6 7 8\n", "cpu 1 2 3\n", "cpu a\n", "cpux 1 2 3 4 5 6 7 8\n", "cpu99999 1 2 3 4 5 6 7 8\n"} {
+	for _, bad := range []string{"", "cpu0 1 2 3 4 5 6 7 8\n", "cpu 1 2 3\n", "cpu a\n", "cpux 1 2 3 4 5 6 7 8\n",
+		"cpu99999 1 2 3 4 5 6 7 8\n"} {
 		if err := s.parse([]byte(bad)); err == nil {
 			t.Errorf("%q passes", bad)
 		}

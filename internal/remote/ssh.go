@@ -101,7 +101,8 @@ func suits(system, machine string) error {
 		want = runtime.GOARCH
 	}
 	if system != "Linux" || machine != want {
-		return fault.Errorf(fault.Unsupported, "host does not fit: it is %s on %s, this program is for Linux on %s; build one for it, and run it there with agent --listen", system, machine, want)
+		return fault.Errorf(fault.Unsupported, "host does not fit: it is %s on %s, this program is for Linux on %s; build one for it, and run "+
+			"it there with agent --listen", system, machine, want)
 	}
 	return nil
 }

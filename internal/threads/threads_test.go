@@ -26,7 +26,8 @@ func TestCgroups(t *testing.T) {
 	}{
 		{"version 2, and the groups above", "0::/a/b\n", "30 1 0:1 / /cg rw - cgroup2 cgroup rw\n",
 			map[string]string{"cg/a/b/pids.max": "max", "cg/a/b/pids.current": "3", "cg/a/pids.max": "10", "cg/a/pids.current": "4"}, []int{6}},
-		{"version 1", "4:memory:/x\n8:cpu,pids:/a\n", "30 1 0:1 / /m rw - cgroup cgroup rw,memory\n31 1 0:1 / /p rw - cgroup cgroup rw,cpu,pids\n",
+		{"version 1", "4:memory:/x\n8:cpu,pids:/a\n", "30 1 0:1 / /m rw - cgroup cgroup rw,memory\n31 1 0:1 / /p rw - cgroup cgroup " +
+			"rw,cpu,pids\n",
 			map[string]string{"p/a/pids.max": "5", "p/a/pids.current": "7", "m/x/pids.max": "1", "m/x/pids.current": "1"}, []int{-2}},
 		{"a container's part of the tree", "0::/pod/c\n", "30 1 0:1 /pod/c /cg rw - cgroup2 cgroup rw\n",
 			map[string]string{"cg/pids.max": "100", "cg/pids.current": "60"}, []int{40}},

@@ -156,7 +156,8 @@ const disabledFile = "/proc/sys/kernel/io_uring_disabled"
 func Explain(err error) feature.Verdict {
 	switch {
 	case errors.Is(err, unix.ENOSYS):
-		return feature.Impossible("the kernel is built without io_uring, or a seccomp filter hides it", "a kernel with CONFIG_IO_URING, outside a container that filters system calls")
+		return feature.Impossible("the kernel is built without io_uring, or a seccomp filter hides it",
+			"a kernel with CONFIG_IO_URING, outside a container that filters system calls")
 	case errors.Is(err, unix.EPERM):
 		b, readErr := os.ReadFile(disabledFile)
 		return explainDenied(strings.TrimSpace(string(b)), readErr)
@@ -173,9 +174,11 @@ func explainDenied(sysctl string, err error) feature.Verdict {
 	case err == nil && sysctl == "2":
 		return feature.Impossible("io_uring is disabled for everybody (kernel.io_uring_disabled = 2)", "sysctl kernel.io_uring_disabled=0")
 	case err == nil && sysctl == "1":
-		return feature.Impossible("io_uring is disabled for unprivileged processes (kernel.io_uring_disabled = 1)", "run as root, or sysctl kernel.io_uring_disabled=0")
+		return feature.Impossible("io_uring is disabled for unprivileged processes (kernel.io_uring_disabled = 1)",
+			"run as root, or sysctl kernel.io_uring_disabled=0")
 	}
-	return feature.Impossible("io_uring is forbidden to this process, probably by a container's seccomp filter", "allow io_uring_setup, io_uring_enter and io_uring_register in the filter")
+	return feature.Impossible("io_uring is forbidden to this process, probably by a container's seccomp filter",
+		"allow io_uring_setup, io_uring_enter and io_uring_register in the filter")
 }
 
 // TryZeroCopyRX registers a small area without a NIC and lets go of it again.

@@ -199,7 +199,8 @@ func FuzzCQE(f *testing.F) {
 	f.Fuzz(func(t *testing.T, res int32, flags uint32) {
 		c := CQE{abi.IOUringCQE{Res: res, Flags: flags}}
 		id, ok := c.Buffer()
-		if ok != (flags&1 != 0) || id != uint16(flags>>16) || c.More() != (flags&2 != 0) || c.Notification() != (flags&8 != 0) || c.WasCopied() != (res < 0) {
+		if ok != (flags&1 != 0) || id != uint16(flags>>16) || c.More() != (flags&2 != 0) || c.Notification() != (flags&8 != 0) ||
+			c.WasCopied() != (res < 0) {
 			t.Fatalf("%+v: buffer %d %v, more %v, notification %v, copied %v", c, id, ok, c.More(), c.Notification(), c.WasCopied())
 		}
 	})

@@ -91,7 +91,8 @@ func TestLikeCaptured(t *testing.T) {
 			for _, v := range []struct {
 				what     string
 				is, want ethtool.Values
-			}{{"rings", is.rings, want.rings}, {"channels", is.channels, want.channels}, {"coalescing", is.coalesce, want.coalesce}, {"pause", is.pause, want.pause}} {
+			}{{"rings", is.rings, want.rings}, {"channels", is.channels, want.channels}, {"coalescing", is.coalesce, want.coalesce}, {"pause",
+				is.pause, want.pause}} {
 				if !maps.Equal(v.is, v.want) && !cannot(v.what) {
 					t.Errorf("%s: %v, want %v", v.what, v.is, v.want)
 				}

@@ -122,7 +122,8 @@ func soakLeg(t *testing.T, rnd *rand.Rand, length time.Duration, count map[strin
 			}
 		}},
 		{"rule added and deleted", func() {
-			loc, err := r.rx.eth.AddRule("zc1", ethtool.Rule{Match: ethtool.Match{Dst: r.rx.Addr4, DstPort: uint16(1 + rnd.IntN(60000))}, Queue: 1, Location: uint32(1 + rnd.IntN(255))}) // 0 is the rule above
+			loc, err := r.rx.eth.AddRule("zc1", ethtool.Rule{Match: ethtool.Match{Dst: r.rx.Addr4, DstPort: uint16(1 + rnd.IntN(60000))}, Queue: 1,
+				Location: uint32(1 + rnd.IntN(255))}) // 0 is the rule above
 			if err == nil {
 				err = r.rx.eth.DeleteRule("zc1", loc)
 			}

@@ -90,7 +90,8 @@ func TestRuleSteersToItsQueue(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if i := slices.IndexFunc(rules, func(x ethtool.Rule) bool { return x.Location == loc }); i < 0 || rules[i].Match != c.match(r) || rules[i].Queue != queue {
+			if i := slices.IndexFunc(rules, func(x ethtool.Rule) bool { return x.Location == loc }); i < 0 || rules[i].Match != c.match(r) ||
+				rules[i].Queue != queue {
 				t.Errorf("the rule reads back as %+v", rules)
 			}
 			before := r.rx.packets(t)

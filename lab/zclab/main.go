@@ -96,7 +96,8 @@ func lab(args []string) (int, error) {
 		fmt.Fprint(fs.Output(), usage)
 		fs.PrintDefaults()
 	}
-	fs.StringVar(&o.kernel, "kernel", os.Getenv("KERNEL"), "`version` that the distribution offers, or path of a bzImage in its build tree (default: the newest the module is known to build for)")
+	fs.StringVar(&o.kernel, "kernel", os.Getenv("KERNEL"), "`version` that the distribution offers, or path of a bzImage in its build tree "+
+		"(default: the newest the module is known to build for)")
 	fs.Var(&o.nic, "nic", "`model` of QEMU's NICs to have as the pair instead of zcnic: "+modelNames())
 	fs.StringVar(&o.module, "module", "lab/kmod", "`folder` with the module's sources")
 	fs.StringVar(&o.args, "module-args", "", "parameters of the module")
@@ -125,7 +126,8 @@ func lab(args []string) (int, error) {
 	}
 
 	if o.nic.name != "" && (o.args != "" || *like != "") {
-		return statusUsage, fmt.Errorf("-nic %s: there is no zcnic then for -module-args %s or -like %s (LIKE) to be of: give one of them", o.nic.name, o.args, *like)
+		return statusUsage, fmt.Errorf("-nic %s: there is no zcnic then for -module-args %s or -like %s (LIKE) to be of: give one of them",
+			o.nic.name, o.args, *like)
 	}
 	if *like != "" {
 		params, left, err := likefile.Params(*like)

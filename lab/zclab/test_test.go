@@ -10,7 +10,8 @@ import (
 func TestSkipWatcher(t *testing.T) {
 	var out bytes.Buffer
 	s := &skipWatcher{w: &out}
-	text := "=== RUN   TestA\n    a_test.go:1: why\n--- SKIP: TestA (0.00s)\n--- PASS: TestB (1s)\n    --- SKIP: TestB/c (0.00s)\nsays --- SKIP: no\n"
+	text := "=== RUN   TestA\n    a_test.go:1: why\n--- SKIP: TestA (0.00s)\n--- PASS: TestB (1s)\n    --- SKIP: TestB/c (0.00s)\nsays --- " +
+		"SKIP: no\n"
 	for i := range text { // torn at every byte
 		if _, err := s.Write([]byte{text[i]}); err != nil {
 			t.Fatal(err)

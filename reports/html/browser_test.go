@@ -394,7 +394,8 @@ func TestPageInBrowser(t *testing.T) {
 	})
 
 	t.Run("hostile", func(t *testing.T) {
-		const evil = `"'></script></title></svg><script>document.title="owned"</script><img src=x onerror=document.title="owned">{{.}}${1}` + "\u2028"
+		const evil = `"'></script></title></svg><script>document.title="owned"</script><img src=x onerror=document.title="owned">{{.}}${1}` +
+			"\u2028"
 		records := analysistest.RichStudy()
 		for i := range records {
 			one := &records[i]

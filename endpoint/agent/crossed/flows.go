@@ -87,7 +87,8 @@ const (
 // nothing that is called until the window has closed allocates or waits for a lock. A
 // look may be late by so much, in ns, before what a flow did meanwhile is not known.
 func Follow(role endpoint.Role, fds []int, counters []*endpoint.Counters, opened, late int64) (*Flows, error) {
-	f := &Flows{role: role, list: make([]flow, len(fds)), counters: counters, opened: opened, looked: wire.Monotonic() - opened, late: late, curve: newCurve()}
+	f := &Flows{role: role, list: make([]flow, len(fds)), counters: counters, opened: opened, looked: wire.Monotonic() - opened, late: late,
+		curve: newCurve()}
 	for i, fd := range fds {
 		c := &f.list[i]
 		c.fd, c.counters, c.seen = fd, counters[i], f.looked
@@ -390,16 +391,24 @@ func (f *Flows) Warnings(res *wire.Result, length int) (warnings []string) {
 	share := func(n uint64) float64 { return 100 * float64(n) / float64(window) }
 	// This bound is for the worst order that copies can have come in.
 	if f.unsure > window/20 && b.ZeroCopied > a.ZeroCopied {
-		warnings = append(warnings, caveat.Warn(caveat.CopiesUnknown, "%s: how much of the payload was copied is known to %d bytes (%.1f%% of the window) only, for the kernel tells of many bytes at once: take a longer --time or a smaller --length", role, f.unsure, share(f.unsure)))
+		warnings = append(warnings, caveat.Warn(caveat.CopiesUnknown, "%s: how much of the payload was copied is known to %d bytes (%.1f%% of "+
+			"the window) only, for the kernel tells of many bytes at once: take a longer --time or a smaller --length", role, f.unsure,
+			share(f.unsure)))
 	}
 	if off := f.bound(length); off > 0 {
-		warnings = append(warnings, caveat.Warn(caveat.BytesCoarse, "%s: this kernel does not tell what crossed a connection (TCP_INFO without tcpi_bytes_received): bytes count when a call is done, so those of the window may be off by %d (%.1f%%): take a longer --time", role, off, share(off)))
+		warnings = append(warnings, caveat.Warn(caveat.BytesCoarse, "%s: this kernel does not tell what crossed a connection (TCP_INFO without "+
+			"tcpi_bytes_received): bytes count when a call is done, so those of the window may be off by %d (%.1f%%): take a longer --time", role,
+			off, share(off)))
 	}
 	if off := f.first.doubt + f.doubt; off > max(window/100, summary.FewBytes) {
-		warnings = append(warnings, caveat.Warn(caveat.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%): as it opened or closed, TCP could not be asked at once, for a worker held its socket and had no CPU, or this process had none; give this end more CPUs (-A), or a longer --time", role, off, share(off)))
+		warnings = append(warnings, caveat.Warn(caveat.BytesCoarse, "%s: bytes of the window may be off by %d (%.1f%%): as it opened or "+
+			"closed, TCP could not be asked at once, for a worker held its socket and had no CPU, or this process had none; give this end more "+
+			"CPUs (-A), or a longer --time", role, off, share(off)))
 	}
 	if held := max(f.first.held, f.held) - min(f.first.held, f.held); held > max(window/100, summary.FewBytes) {
-		warnings = append(warnings, caveat.Warn(caveat.BytesCoarse, "%s: bytes of the window are off by about %d (%.1f%%) against what the interfaces count: so many more or fewer waited behind a loss, out of order, as it closed than as it opened, and they count once the loss is repaired; take a longer --time", role, held, share(held)))
+		warnings = append(warnings, caveat.Warn(caveat.BytesCoarse, "%s: bytes of the window are off by about %d (%.1f%%) against what the "+
+			"interfaces count: so many more or fewer waited behind a loss, out of order, as it closed than as it opened, and they count once the "+
+			"loss is repaired; take a longer --time", role, held, share(held)))
 	}
 	for _, warning := range []string{stalled(role, res.Flows), f.waits.warning()} {
 		if warning != "" && res.Total > 0 {

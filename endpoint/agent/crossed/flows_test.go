@@ -178,7 +178,8 @@ func TestStalledNamesFlows(t *testing.T) {
 		all[i] = wire.FlowResult{Stall: 2e9, StallAt: int64(i) * 1e9}
 	}
 	w := stalled(endpoint.TX, all)
-	if caveat.CodeOf(w) != caveat.FlowStalled || !strings.HasPrefix(w, "tx: 6 of 9 flows") || !strings.Contains(w, "flow 3 for 2.00 s from 2.00 s into the window on") || strings.Contains(w, "flow 5") {
+	if caveat.CodeOf(w) != caveat.FlowStalled || !strings.HasPrefix(w, "tx: 6 of 9 flows") ||
+		!strings.Contains(w, "flow 3 for 2.00 s from 2.00 s into the window on") || strings.Contains(w, "flow 5") {
 		t.Error(w)
 	}
 }

@@ -19,7 +19,8 @@ func stalled(role endpoint.Role, all []wire.FlowResult) (warning string) {
 	if n == 0 {
 		return ""
 	}
-	return caveat.Warn(caveat.FlowStalled, "%s: %d of %s stood still for about half a second or more: %s; nothing came in order meanwhile: look at the link, what it loses, the port and the other end", role, n, printable.Count(len(all), "flow"), which)
+	return caveat.Warn(caveat.FlowStalled, "%s: %d of %s stood still for about half a second or more: %s; nothing came in order meanwhile: "+
+		"look at the link, what it loses, the port and the other end", role, n, printable.Count(len(all), "flow"), which)
 }
 
 // still is for how long a flow stood, and from when on, ns.

@@ -75,5 +75,7 @@ func (w *waits) warning() (warning string) {
 	if n == 0 {
 		return ""
 	}
-	return caveat.Warn(caveat.PayloadWaited, "%s: payload of %d of %s had arrived, and for about half a second or more the engine took none of it: %s; its thread was stopped or had no CPU: give this end CPUs of its own (-A)", endpoint.RX, n, printable.Count(len(w.list), "flow"), which)
+	return caveat.Warn(caveat.PayloadWaited, "%s: payload of %d of %s had arrived, and for about half a second or more the engine took none "+
+		"of it: %s; its thread was stopped or had no CPU: give this end CPUs of its own (-A)", endpoint.RX, n, printable.Count(len(w.list),
+		"flow"), which)
 }

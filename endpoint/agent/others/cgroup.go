@@ -48,7 +48,8 @@ func ownCgroups() []group {
 		return all
 	}
 	there, _ := os.ReadFile("/proc/cgroups") // without it there is no version 1
-	for _, v := range []struct{ kind, controllers, at string }{{"cgroup2", "", "/sys/fs/cgroup"}, {"cgroup", cgroup.Together(string(there), "cpu"), "/sys/fs/cgroup/cpu"}} {
+	for _, v := range []struct{ kind, controllers, at string }{{"cgroup2", "", "/sys/fs/cgroup"},
+		{"cgroup", cgroup.Together(string(there), "cpu"), "/sys/fs/cgroup/cpu"}} {
 		if v.kind == "cgroup" && v.controllers == "" {
 			continue
 		}
@@ -153,7 +154,8 @@ func (o *Watch) throttled(warn func(caveat.Code, string, ...any), seconds float6
 		}
 		a, b := o.before.throttles[i], o.after.throttles[i]
 		if b.times > a.times && float64(b.ns-min(b.ns, a.ns)) > 1e9*seconds/100 {
-			warn(caveat.CPUThrottled, "the CPU quota of its cgroup stopped it %d times, for %.2f s of all CPUs together: throughput and CPU are the quota's, not the engine's; lift it in %s/%s", b.times-a.times, float64(b.ns-a.ns)/1e9, g.dir, g.quota)
+			warn(caveat.CPUThrottled, "the CPU quota of its cgroup stopped it %d times, for %.2f s of all CPUs together: throughput and CPU are "+
+				"the quota's, not the engine's; lift it in %s/%s", b.times-a.times, float64(b.ns-a.ns)/1e9, g.dir, g.quota)
 		}
 	}
 }

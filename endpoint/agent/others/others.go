@@ -457,7 +457,8 @@ func (o *Watch) Report(res *wire.Result) {
 	}
 	o.throttled(warn, seconds)
 	if busy := o.siblings(seconds, coresOfAll(len(o.last))); len(busy) > 0 {
-		warn(caveat.SMTSibling, "cores are shared by %s, which did much in the window, and %s, where workers run: each slows the other down, and neither runs as it would alone; give --affinity CPUs of different cores (lscpu -e), or turn SMT off", named(busy), named(o.workers))
+		warn(caveat.SMTSibling, "cores are shared by %s, which did much in the window, and %s, where workers run: each slows the other down, "+
+			"and neither runs as it would alone; give --affinity CPUs of different cores (lscpu -e), or turn SMT off", named(busy), named(o.workers))
 	}
 	if !o.counted() {
 		return
@@ -466,7 +467,8 @@ func (o *Watch) Report(res *wire.Result) {
 	told := func(percent float64) bool { return Matters(percent, figure, false) }
 
 	if kind := procfile.Masked("/proc/stat"); kind != "" {
-		warn(caveat.ProcMasked, "/proc/stat is not the kernel's: %s is mounted over it and may leave out softirq and what others use, so cpu_percent may be too low; run this end outside the container, or unmount it (umount /proc/stat)", kind)
+		warn(caveat.ProcMasked, "/proc/stat is not the kernel's: %s is mounted over it and may leave out softirq and what others use, so "+
+			"cpu_percent may be too low; run this end outside the container, or unmount it (umount /proc/stat)", kind)
 	}
 	figure -= res.Counters["napi_elsewhere_seconds"] / seconds * 100 // what follows is of the CPUs that are counted
 	own := (res.Counters["rusage_user_seconds"] + res.Counters["rusage_system_seconds"]) / seconds * 100
@@ -491,25 +493,37 @@ func (o *Watch) Report(res *wire.Result) {
 		} else if Matters(f.unplaced, figure, true) {
 			more = fmt.Sprintf("; what ended meanwhile, or was not read in time, used up to %.1f%% more, on CPUs that are not known", f.unplaced)
 		}
-		warn(caveat.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable.Line(most.name), most.pid, most.cpu, more, named(o.set))
+		warn(caveat.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most "+
+			"to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable.Line(most.name), most.pid,
+			most.cpu, more, named(o.set))
 	case told(f.sum+f.unplaced) && hides:
 		most := slices.MaxFunc(f.list, func(a, b usage) int { return cmp.Compare(a.unplaced, b.unplaced) })
-		warn(caveat.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most to children or threads of %s (pid %d) that ended meanwhile or were not read in time, on CPUs that are not known: end it, or keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable.Line(most.name), most.pid, named(o.set))
+		warn(caveat.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; "+
+			"most to children or threads of %s (pid %d) that ended meanwhile or were not read in time, on CPUs that are not known: end it, or "+
+			"keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable.Line(most.name), most.pid, named(o.set))
 	case !seesAll() && hides:
-		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", gone, figure)
+		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot "+
+			"be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", gone, figure)
 	case exact && hides:
-		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to tasks that are not of the run and that nothing tells of any more: programs that began and ended meanwhile on %s, one after the other (execsnoop, or perf trace -s, shows who starts them); end what starts them, or keep it off %s", gone, figure, named(o.set), named(o.set))
+		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to tasks that are not of the run and that nothing tells of "+
+			"any more: programs that began and ended meanwhile on %s, one after the other (execsnoop, or perf trace -s, shows who starts them); "+
+			"end what starts them, or keep it off %s", gone, figure, named(o.set), named(o.set))
 	}
 	if k := f.kernel; Matters(k.sum, figure, true) {
-		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to kernel threads that handle no packets, most to %s (%.1f%%): work that others gave the kernel, such as writing files back or encrypting; end what causes it, or keep it off %s", k.sum, figure, printable.Line(k.most.name), k.most.cpu, named(o.set))
+		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to kernel threads that handle no packets, most to %s "+
+			"(%.1f%%): work that others gave the kernel, such as writing files back or encrypting; end what causes it, or keep it off %s", k.sum,
+			figure, printable.Line(k.most.name), k.most.cpu, named(o.set))
 	}
 	o.traffic(warn, res, seconds, figure)
 	if steal := o.ticks(o.set, func(c *procfile.CPU) uint64 { return c.Steal }) / seconds; told(steal) {
-		warn(caveat.CPUSteal, "the hypervisor kept %.1f%% of a CPU for others on %s, and cpu_percent holds it: give this machine CPUs of its own", steal, named(o.set))
+		warn(caveat.CPUSteal, "the hypervisor kept %.1f%% of a CPU for others on %s, and cpu_percent holds it: give this machine CPUs of its own",
+			steal, named(o.set))
 	}
 	outside := o.outside()
 	if elsewhere := o.ticks(outside, func(c *procfile.CPU) uint64 { return c.IRQ + c.SoftIRQ }) / seconds; told(elsewhere) {
-		warn(caveat.SoftirqElsewhere, "%s, which no end counts, spent at least %.1f%% of a CPU in interrupts and softirq; what of it was for this run is missing in cpu_percent: take them into --affinity, or steer the interface's interrupts and receive packet steering to CPUs that are counted", named(outside), elsewhere)
+		warn(caveat.SoftirqElsewhere, "%s, which no end counts, spent at least %.1f%% of a CPU in interrupts and softirq; what of it was for "+
+			"this run is missing in cpu_percent: take them into --affinity, or steer the interface's interrupts and receive packet steering to "+
+			"CPUs that are counted", named(outside), elsewhere)
 	}
 }
 

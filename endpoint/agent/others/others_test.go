@@ -45,16 +45,19 @@ func TestForeign(t *testing.T) {
 			map[int]procfile.Task{none: proc(1, "loop", 1, 1080, 0, 0)}, 98, "loop"},
 		{"of the run", wire.ScopeHost, []wire.Process{{Start: 7, Name: "zcbench"}}, map[int]procfile.Task{none: proc(7, "zcbench", 1, 100, 0, 1)},
 			map[int]procfile.Task{none: proc(7, "zcbench", 1, 900, 0, 1), none + 1: proc(now, "sh", none, 300, 0, 1)}, 0, ""},
-		{"a kernel thread", wire.ScopeHost, nil, map[int]procfile.Task{none: {Start: 1, Name: "ksoftirqd/1", Kernel: true}}, map[int]procfile.Task{none: {Start: 1, Name: "ksoftirqd/1", Kernel: true, Used: 500}}, 0, ""},
+		{"a kernel thread", wire.ScopeHost, nil, map[int]procfile.Task{none: {Start: 1, Name: "ksoftirqd/1", Kernel: true}},
+			map[int]procfile.Task{none: {Start: 1, Name: "ksoftirqd/1", Kernel: true, Used: 500}}, 0, ""},
 		// make -j: its children come and go, and what one that goes had used before
 		// is not of the window.
 		{"short-lived children", wire.ScopeHost, nil,
 			map[int]procfile.Task{none: proc(1, "make", 1, 10, 1000, 0), none + 1: proc(2, "cc", none, 200, 0, 1)},
 			map[int]procfile.Task{none: proc(1, "make", 1, 10, 1700, 0)}, 50, "make"},
 		{"with children of their own", wire.ScopeHost, nil,
-			map[int]procfile.Task{none: proc(1, "make", 1, 10, 0, 0), none + 1: proc(2, "sh", none, 1, 4, 1), none + 2: proc(3, "go", none+1, 5000, 7000, 1)},
+			map[int]procfile.Task{none: proc(1, "make", 1, 10, 0, 0), none + 1: proc(2, "sh", none, 1, 4, 1), none + 2: proc(3, "go", none+1, 5000,
+				7000, 1)},
 			map[int]procfile.Task{none: proc(1, "make", 1, 10, 12105, 0)}, 10, "make"},
-		{"the same number again", wire.ScopeHost, nil, map[int]procfile.Task{none: proc(1, "old", 1, 5000, 0, 1)}, map[int]procfile.Task{none: proc(now-500, "new", 1, 250, 0, 1)}, 25, "new"},
+		{"the same number again", wire.ScopeHost, nil, map[int]procfile.Task{none: proc(1, "old", 1, 5000, 0, 1)},
+			map[int]procfile.Task{none: proc(now-500, "new", 1, 250, 0, 1)}, 25, "new"},
 		{"not read before", wire.ScopeHost, nil, map[int]procfile.Task{}, map[int]procfile.Task{none: proc(1, "old", 1, 5000, 0, 1)}, 0, ""},
 	} {
 		o := looked(c.scope, c.before, c.after)
@@ -99,13 +102,19 @@ func TestForeignPlaced(t *testing.T) {
 		{"nothing was left", wire.ScopeCPUSet, proc(1, 100, 0, 1, 1), proc(1, 907, 50, 1, 1), nil, nil, -3, 0, 0, true, 0, 0},
 		{"children beyond what was left", wire.ScopeCPUSet, proc(1, 0, 0, 1, 1), proc(1, 100, 900, 1, 1), nil, nil, 30, 10, 20, false, 10, 20},
 		// What a thread did before the first look says nothing.
-		{"old work on ours", wire.ScopeCPUSet, proc(1, 90000, 0, 2, 1), proc(1, 90600, 0, 2, 1), tasks{pid: thread(1, 90000, 1), pid + 1: thread(1, 0, 0)}, tasks{pid: thread(1, 90000, 1), pid + 1: thread(1, 600, 0)}, 90, 0, 0, false, 0, 0},
-		{"old work elsewhere", wire.ScopeCPUSet, proc(1, 90000, 0, 2, 0), proc(1, 90600, 0, 2, 0), tasks{pid: thread(1, 90000, 0), pid + 1: thread(1, 0, 1)}, tasks{pid: thread(1, 90000, 0), pid + 1: thread(1, 600, 1)}, 90, 60, 0, false, 60, 0},
-		{"a new thread", wire.ScopeCPUSet, proc(1, 1000, 0, 1, 0), proc(1, 1400, 0, 2, 0), nil, tasks{pid: thread(1, 1100, 0), pid + 1: thread(now-400, 300, 1)}, 90, 30, 0, false, 30, 0},
-		{"a thread that ended", wire.ScopeCPUSet, proc(1, 1000, 0, 2, 1), proc(1, 1400, 0, 1, 1), tasks{pid: thread(1, 500, 1), pid + 1: thread(1, 500, 0)}, tasks{pid: thread(1, 600, 1)}, 90, 10, 30, false, 10, 30},
+		{"old work on ours", wire.ScopeCPUSet, proc(1, 90000, 0, 2, 1), proc(1, 90600, 0, 2, 1), tasks{pid: thread(1, 90000, 1), pid +
+			1: thread(1, 0, 0)}, tasks{pid: thread(1, 90000, 1), pid + 1: thread(1, 600, 0)}, 90, 0, 0, false, 0, 0},
+		{"old work elsewhere", wire.ScopeCPUSet, proc(1, 90000, 0, 2, 0), proc(1, 90600, 0, 2, 0), tasks{pid: thread(1, 90000, 0), pid +
+			1: thread(1, 0, 1)}, tasks{pid: thread(1, 90000, 0), pid + 1: thread(1, 600, 1)}, 90, 60, 0, false, 60, 0},
+		{"a new thread", wire.ScopeCPUSet, proc(1, 1000, 0, 1, 0), proc(1, 1400, 0, 2, 0), nil, tasks{pid: thread(1, 1100, 0), pid +
+			1: thread(now-400, 300, 1)}, 90, 30, 0, false, 30, 0},
+		{"a thread that ended", wire.ScopeCPUSet, proc(1, 1000, 0, 2, 1), proc(1, 1400, 0, 1, 1), tasks{pid: thread(1, 500, 1), pid +
+			1: thread(1, 500, 0)}, tasks{pid: thread(1, 600, 1)}, 90, 10, 30, false, 10, 30},
 		{"threads too many to be read", wire.ScopeCPUSet, proc(1, 1000, 0, 900, 1), proc(1, 1400, 0, 900, 1), nil, nil, 90, 0, 40, false, 0, 40},
-		{"an old thread not read before", wire.ScopeCPUSet, proc(1, 9000, 0, 2, 1), proc(1, 9400, 0, 2, 1), nil, tasks{pid: thread(1, 9000, 1), pid + 1: thread(1, 400, 1)}, 90, 0, 40, false, 0, 40},
-		{"a new process", wire.ScopeCPUSet, procfile.Task{}, proc(now-500, 400, 0, 2, 0), nil, tasks{pid: thread(now-500, 100, 0), pid + 1: thread(now-400, 300, 1)}, 90, 30, 0, false, 30, 0},
+		{"an old thread not read before", wire.ScopeCPUSet, proc(1, 9000, 0, 2, 1), proc(1, 9400, 0, 2, 1), nil, tasks{pid: thread(1, 9000, 1),
+			pid + 1: thread(1, 400, 1)}, 90, 0, 40, false, 0, 40},
+		{"a new process", wire.ScopeCPUSet, procfile.Task{}, proc(now-500, 400, 0, 2, 0), nil, tasks{pid: thread(now-500, 100, 0), pid +
+			1: thread(now-400, 300, 1)}, 90, 30, 0, false, 30, 0},
 		{"half of it moved", wire.ScopeCPUSet, proc(1, 0, 0, 1, 0), proc(1, 400, 0, 1, 1), nil, nil, 90, 20, 0, false, 20, 0},
 	} {
 		before := map[int]procfile.Task{}
@@ -134,7 +143,8 @@ func TestForeignPlaced(t *testing.T) {
 // used most first.
 func TestLookThreads(t *testing.T) {
 	l := look{at: wire.Monotonic(), processes: map[int]procfile.Task{
-		10: {Used: 100, Threads: 2}, 11: {Used: 900, Threads: 2}, 12: {Used: 50, Threads: 1}, 13: {Used: 5, Threads: 2, Kernel: true}, 14: {Threads: 2},
+		10: {Used: 100, Threads: 2}, 11: {Used: 900, Threads: 2}, 12: {Used: 50, Threads: 1}, 13: {Used: 5, Threads: 2,
+			Kernel: true}, 14: {Threads: 2},
 	}}
 	if got := l.busiest(nil); !slices.Equal(got, []int{11, 10}) {
 		t.Errorf("first look: %v", got)
@@ -168,18 +178,23 @@ func TestForeignWords(t *testing.T) {
 		words  []string
 		sum    float64
 	}{
-		{"known", []int{1}, 7.22, 0.5, loop(300, 0), 0, []string{"rx: about 30.0% of a CPU", "on CPU 1 whose 72.2% are", "keep them off CPU 1"}, 30},
+		{"known", []int{1}, 7.22, 0.5, loop(300, 0), 0, []string{"rx: about 30.0% of a CPU", "on CPU 1 whose 72.2% are", "keep them off CPU 1"},
+			30},
 		{"too much", []int{1}, 7.22, 0.5, loop(907, 0), 0, []string{"rx: at most 67.2% of a CPU", "(pid 4194304, 67.2%)"}, 67.2},
-		{"beside the threads", []int{0, 1}, 7.76, 0.89, loop(808, 0), 0, []string{"rx: at most 68.7% of a CPU", "on CPUs 0-1 whose 77.6% are", "keep them off CPUs 0-1"}, 68.7},
-		{"children", []int{1}, 7.22, 0.5, loop(200, 400), 0, []string{"rx: about 20.0% of a CPU", "up to 40.0% more, on CPUs that are not known"}, 20},
+		{"beside the threads", []int{0, 1}, 7.76, 0.89, loop(808, 0), 0, []string{"rx: at most 68.7% of a CPU", "on CPUs 0-1 whose 77.6% are",
+			"keep them off CPUs 0-1"}, 68.7},
+		{"children", []int{1}, 7.22, 0.5, loop(200, 400), 0, []string{"rx: about 20.0% of a CPU", "up to 40.0% more, on CPUs that are not known"},
+			20},
 		{"children that were elsewhere", []int{1}, 4.3, 4.27, loop(0, 458), 430, nil, 0},
-		{"children that may have been here", []int{1}, 7, 1, loop(0, 458), 600, []string{"rx: at most 45.8% of a CPU", "children or threads of loop (pid 4194304)"}, 0},
+		{"children that may have been here", []int{1}, 7, 1, loop(0, 458), 600, []string{"rx: at most 45.8% of a CPU",
+			"children or threads of loop (pid 4194304)"}, 0},
 		{"children beside softirq", []int{1}, 7, 1, loop(0, 458), 110, nil, 0},
 	} {
 		o := looked(wire.ScopeCPUSet, loop(0, 0), c.after)
 		o.set = c.set
 		o.first, o.last = make([]procfile.CPU, 2), []procfile.CPU{{}, {System: c.system}}
-		res := &wire.Result{Samples: []wire.Sample{{}, {At: 10e9, Busy: c.busy}}, Counters: map[string]float64{"rusage_user_seconds": c.own / 2, "rusage_system_seconds": c.own / 2}}
+		res := &wire.Result{Samples: []wire.Sample{{}, {At: 10e9, Busy: c.busy}}, Counters: map[string]float64{"rusage_user_seconds": c.own / 2,
+			"rusage_system_seconds": c.own / 2}}
 		o.Report(res)
 		if got := res.Counters["foreign_cpu_percent"]; got < c.sum-0.1 || got > c.sum+0.1 {
 			t.Errorf("%s: %.1f%% foreign, want %.1f%%", c.name, got, c.sum)
@@ -260,18 +275,25 @@ func TestForeignUnseen(t *testing.T) {
 		words         []string
 	}{
 		{"quiet", 7, 4, sec(4.2), nil, nil, 3000, 900e3, 900e3, 250, nil},
-		{"programs that came and went", 7, 2, sec(6.5), nil, nil, 0, 0, 0, 0, []string{"about 45.0% of a CPU in this end's 70.0%", "began and ended meanwhile on CPU 1"}},
-		{"of the run", 7, 2, sec(6.5), processes{kin: {Start: 7, Name: "zcbench", CPU: 1}}, processes{kin: {Start: 7, Name: "zcbench", CPU: 1, Used: 450}}, 0, 0, 0, 0, nil},
-		{"beside one that is seen", 7, 2, sec(6.5), proc("loop", 0), proc("loop", 440), 0, 0, 0, 0, []string{"about 44.0% of a CPU went to programs", "most to loop"}},
+		{"programs that came and went", 7, 2, sec(6.5), nil, nil, 0, 0, 0, 0, []string{"about 45.0% of a CPU in this end's 70.0%",
+			"began and ended meanwhile on CPU 1"}},
+		{"of the run", 7, 2, sec(6.5), processes{kin: {Start: 7, Name: "zcbench", CPU: 1}}, processes{kin: {Start: 7, Name: "zcbench", CPU: 1,
+			Used: 450}}, 0, 0, 0, 0, nil},
+		{"beside one that is seen", 7, 2, sec(6.5), proc("loop", 0), proc("loop", 440), 0, 0, 0, 0,
+			[]string{"about 44.0% of a CPU went to programs", "most to loop"}},
 		{"a kernel that does not tell", 7, 2, nil, nil, nil, 0, 0, 0, 0, nil},
-		{"little of little", 0.6, 0.2, sec(0.6), proc("loop", 0), proc("loop", 40), 0, 0, 0, 0, []string{"about 4.0% of a CPU went to programs", "whose 6.0% are"}},
+		{"little of little", 0.6, 0.2, sec(0.6), proc("loop", 0), proc("loop", 40), 0, 0, 0, 0, []string{"about 4.0% of a CPU went to programs",
+			"whose 6.0% are"}},
 		{"little that came and went", 0.6, 0.2, sec(0.6), nil, nil, 0, 0, 0, 0, []string{"about 4.0% of a CPU in this end's 6.0%"}},
 		{"what a quiet host has", 0.35, 0.2, sec(0.3), proc("loop", 0), proc("loop", 8), 0, 0, 0, 0, nil},
 		{"little of much", 6, 5, sec(5.4), proc("loop", 0), proc("loop", 40), 0, 0, 0, 0, nil},
-		{"a kernel thread", 7, 3, sec(5), proc("kworker/1:2+events", 0), proc("kworker/1:2+events", 200), 0, 0, 0, 0, []string{"about 20.0% of a CPU in this end's 70.0% went to kernel threads", "most to kworker/1:2+events (20.0%)"}},
+		{"a kernel thread", 7, 3, sec(5), proc("kworker/1:2+events", 0), proc("kworker/1:2+events", 200), 0, 0, 0, 0,
+			[]string{"about 20.0% of a CPU in this end's 70.0% went to kernel threads", "most to kworker/1:2+events (20.0%)"}},
 		{"a kernel thread that handles packets", 7, 3, sec(5), proc("ksoftirqd/1", 0), proc("ksoftirqd/1", 200), 0, 0, 0, 0, nil},
-		{"packets of others before the run", 7, 3, sec(3), nil, nil, 250e3, 1000e3, 750e3, 200, []string{"about 10.0% of a CPU in this end's 70.0% went to packets that are not of the run: 25000 a second came to CPU 1 before"}},
-		{"packets of others on a slow link", 4, 0.2, sec(0.2), nil, nil, 0, 500e3, 20e3, 300, []string{"about 31.9% of a CPU in this end's 40.0% went to packets", "beyond those of the run's interface"}},
+		{"packets of others before the run", 7, 3, sec(3), nil, nil, 250e3, 1000e3, 750e3, 200,
+			[]string{"about 10.0% of a CPU in this end's 70.0% went to packets that are not of the run: 25000 a second came to CPU 1 before"}},
+		{"packets of others on a slow link", 4, 0.2, sec(0.2), nil, nil, 0, 500e3, 20e3, 300,
+			[]string{"about 31.9% of a CPU in this end's 40.0% went to packets", "beyond those of the run's interface"}},
 		{"packets that pass a bridge", 4, 0.2, sec(0.2), nil, nil, 0, 60e3, 20e3, 300, nil},
 		{"packets, and nobody counted those of the interface", 4, 0.2, sec(0.2), nil, nil, 0, 500e3, -1, 300, nil},
 		{"packets that took no time", 7, 6.8, sec(6.9), nil, nil, 250e3, 1000e3, 750e3, 10, nil},
@@ -313,9 +335,11 @@ func TestCgroups(t *testing.T) {
 		mine, mounts string
 		want         []group
 	}{
-		{"0::/user.slice/bench\n", v2, []group{{dir: "/sys/fs/cgroup/user.slice/bench", quota: "cpu.max"}, {dir: "/sys/fs/cgroup/user.slice", quota: "cpu.max"}, {dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
+		{"0::/user.slice/bench\n", v2, []group{{dir: "/sys/fs/cgroup/user.slice/bench", quota: "cpu.max"}, {dir: "/sys/fs/cgroup/user.slice",
+			quota: "cpu.max"}, {dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
 		{"0::/\n", v2, []group{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
-		{"5:cpu,cpuacct:/q\n4:memory:/m\n0::/\n", v1, []group{{dir: "/sys/fs/cgroup/cpu,cpuacct/q", quota: "cpu.cfs_quota_us"}, {dir: "/sys/fs/cgroup/cpu,cpuacct", quota: "cpu.cfs_quota_us"}, {dir: "/sys/fs/cgroup/unified", quota: "cpu.max"}}},
+		{"5:cpu,cpuacct:/q\n4:memory:/m\n0::/\n", v1, []group{{dir: "/sys/fs/cgroup/cpu,cpuacct/q", quota: "cpu.cfs_quota_us"},
+			{dir: "/sys/fs/cgroup/cpu,cpuacct", quota: "cpu.cfs_quota_us"}, {dir: "/sys/fs/cgroup/unified", quota: "cpu.max"}}},
 		// A container that shows its own part of the tree.
 		{"0::/docker/abc\n", strings.Replace(v2, " / /sys", " /docker/abc /sys", 1), []group{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},
 		{"0::/../other\n", v2, []group{{dir: "/sys/fs/cgroup", quota: "cpu.max"}}},

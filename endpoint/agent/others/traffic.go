@@ -97,7 +97,8 @@ func (o *Watch) traffic(warn func(caveat.Code, string, ...any), res *wire.Result
 	foreign, _ := rate(o.still[0], o.still[1], o.set)
 	when := "before the run sent any"
 	in, counted := res.Counters["link_rx_packets"]
-	if beyond := all - layers*(in+res.Counters["link_tx_packets"])/seconds; counted && in > 0 && beyond > foreign { // else the run has another interface
+	// else the run has another interface
+	if beyond := all - layers*(in+res.Counters["link_tx_packets"])/seconds; counted && in > 0 && beyond > foreign {
 		foreign, when = beyond, "beyond those of the run's interface"
 	}
 	if foreign < fewPackets {
@@ -108,6 +109,8 @@ func (o *Watch) traffic(warn func(caveat.Code, string, ...any), res *wire.Result
 		handled = max(handled, figure-v)
 	}
 	if used := handled * min(1, foreign/all); Matters(used, figure, false) {
-		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to packets that are not of the run: %.0f a second came to %s %s; steer them to other CPUs (the interrupts of their interface, or receive packet steering), or give --affinity others", used, figure, foreign, named(o.set), when)
+		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to packets that are not of the run: %.0f a second came to %s "+
+			"%s; steer them to other CPUs (the interrupts of their interface, or receive packet steering), or give --affinity others", used, figure,
+			foreign, named(o.set), when)
 	}
 }

@@ -84,7 +84,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(unhex(f, replyHeader+"0800 0200 01000000 0700 0500 aabbcc 00"))
 	const bits = "2400 0380 1000 0180 0600 0200 6100 0000 0400 0300 1000 0180 0600 0200 6200 0000 0400 0300"
 	f.Add(unhex(f, replyHeader+"2c00 0280 0400 0100"+bits+"2c00 0380 0400 0100"+bits+"2c00 0480 0400 0100"+bits+"2c00 0580 0400 0100"+bits))
-	f.Add(append([]byte{unix.ETHTOOL_MSG_FEATURES_NTF, 1, 0, 0}, unhex(f, replyHeader+"1c00 0480 0400 0100 0800 0200 40000000 0c00 0400 05000000 00000080")...))
+	f.Add(append([]byte{unix.ETHTOOL_MSG_FEATURES_NTF, 1, 0, 0}, unhex(f, replyHeader+"1c00 0480 0400 0100 0800 0200 40000000 0c00 0400 "+
+		"05000000 00000080")...))
 	rule := encodeRule(Rule{Location: 7, Match: Match{Dst: netip.MustParseAddr("198.18.0.2"), DstPort: 5302}, Queue: 3})
 	f.Add(rule.Bytes())
 	m := Monitor{names: map[int]string{0: "a", 2: "c", 63: "z"}}
@@ -110,7 +111,8 @@ func TestRules(t *testing.T) {
 		text string
 	}{
 		{Rule{Location: 7, Match: Match{Dst: v4, DstPort: 5302}, Queue: 3}, "tcp4 dst-ip 198.18.0.2 dst-port 5302"},
-		{Rule{Match: Match{Src: v4, Dst: v4, SrcPort: 1, DstPort: 65535}, Context: 2}, "tcp4 src-ip 198.18.0.2 dst-ip 198.18.0.2 src-port 1 dst-port 65535"},
+		{Rule{Match: Match{Src: v4, Dst: v4, SrcPort: 1, DstPort: 65535}, Context: 2},
+			"tcp4 src-ip 198.18.0.2 dst-ip 198.18.0.2 src-port 1 dst-port 65535"},
 		{Rule{Match: Match{Dst: v6, DstPort: 5302}, Queue: 1}, "tcp6 dst-ip 2001:2::2 dst-port 5302"},
 		{Rule{Match: Match{Src: v6}}, "tcp6 src-ip 2001:2::2"},
 	} {
@@ -123,7 +125,8 @@ func TestRules(t *testing.T) {
 		}
 	}
 	n := encodeRule(Rule{Match: Match{Dst: v4, DstPort: 5302}, Queue: 3})
-	if got := hex.EncodeToString(n.Fs.H[:13]) + " " + hex.EncodeToString(n.Fs.M[:13]); got != "00000000c6120002000014b600 00000000ffffffff0000ffff00" {
+	if got := hex.EncodeToString(n.Fs.H[:13]) + " " + hex.EncodeToString(n.Fs.M[:13]); got != "00000000c6120002000014b600 "+
+		"00000000ffffffff0000ffff00" {
 		t.Errorf("match and mask are %s", got)
 	}
 	for name, spoil := range map[string]func(*abi.EthtoolRxnfc){

@@ -33,10 +33,12 @@ func TestLabOldRSS(t *testing.T) {
 		table := slices.Repeat([]uint32{1, 0}, len(before.Indir)/2)
 		key := slices.Repeat([]byte{0x5a}, len(before.Key))
 		for _, want := range []RSS{{Indir: table, Key: key}, before} {
-			if err := c.rssIoctl("zc1", abi.EthtoolRxfh{IndirSize: uint32(len(want.Indir)), InputXfrm: abi.RXH_XFRM_NO_CHANGE}, want.Indir, nil); err != nil {
+			if err := c.rssIoctl("zc1", abi.EthtoolRxfh{IndirSize: uint32(len(want.Indir)), InputXfrm: abi.RXH_XFRM_NO_CHANGE}, want.Indir,
+				nil); err != nil {
 				return err
 			}
-			if err := c.rssIoctl("zc1", abi.EthtoolRxfh{IndirSize: abi.ETH_RXFH_INDIR_NO_CHANGE, KeySize: uint32(len(want.Key)), InputXfrm: abi.RXH_XFRM_NO_CHANGE}, nil, want.Key); err != nil {
+			if err := c.rssIoctl("zc1", abi.EthtoolRxfh{IndirSize: abi.ETH_RXFH_INDIR_NO_CHANGE, KeySize: uint32(len(want.Key)),
+				InputXfrm: abi.RXH_XFRM_NO_CHANGE}, nil, want.Key); err != nil {
 				return err
 			}
 			if got, err := c.RSS("zc1", 0); err != nil || !slices.Equal(got.Indir, want.Indir) || !slices.Equal(got.Key, want.Key) {

@@ -53,7 +53,8 @@ func TestParse(t *testing.T) {
 		{"a transmit queue of AF_XDP", anything(parseQueue),
 			"0800 0100 01000000 0800 0300 01000000 0400 0780", Queue{ID: 1, Direction: TX, XSK: true}},
 		{"a NAPI with 4 and 8 byte numbers", anything(parseNAPI),
-			"0800 0200 01010000 0800 0300 1b000000 0800 0500 02000000 0c00 0600 0010a5d4e8000000 0800 0700 40420f00 0800 0800 01000000 0800 0400 63000000",
+			"0800 0200 01010000 0800 0300 1b000000 0800 0500 02000000 0c00 0600 0010a5d4e8000000 0800 0700 40420f00 0800 0800 01000000 0800 0400 " +
+				"63000000",
 			NAPI{ID: 257, IRQ: new(uint32(27)), PID: 99, DeferHardIRQs: new(uint64(2)), GROFlushTimeout: new(uint64(1e12)),
 				IRQSuspendTimeout: new(uint64(1e6)), Threaded: new(uint64(1))}},
 		{"a NAPI of Linux 6.8", anything(parseNAPI), "0800 0200 01010000 0800 0100 04000000", NAPI{ID: 257}},

@@ -295,7 +295,8 @@ func makeInitramfs(ctx context.Context, name, tools, modules, release string) (e
 	defer func() { err = errors.Join(err, f.Close()) }()
 	a := NewArchive(f)
 
-	for _, d := range []string{"dev", "proc", "sys", "tmp", "run", "root", "etc", "lab", "var", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64"} {
+	for _, d := range []string{"dev", "proc", "sys", "tmp", "run", "root", "etc", "lab", "var", "usr/bin", "usr/sbin", "usr/lib",
+		"usr/lib64"} {
 		if err := a.Dir(d); err != nil {
 			return err
 		}
@@ -502,7 +503,8 @@ func (s *Store) makeModule(ctx context.Context, dir, release string, f flavour) 
 		return err
 	}
 	if err := unshare(ctx, "mount -t tmpfs lab "+quote(s.path("root"))); err != nil {
-		return fmt.Errorf("%w: the module is built in a mount namespace, which needs root or unprivileged user namespaces: %w", ErrUnavailable, err)
+		return fmt.Errorf("%w: the module is built in a mount namespace, which needs root or unprivileged user namespaces: %w", ErrUnavailable,
+			err)
 	}
 	if err := unshare(ctx, script); err != nil {
 		return fmt.Errorf("build zcnic.ko for %s: %w", release, err)

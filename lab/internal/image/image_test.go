@@ -38,7 +38,8 @@ func TestPick(t *testing.T) {
 		{"7.2.12", "7.2.12+deb13-cloud-amd64", "linux-binary-unsigned-7.2.12+deb13-cloud-amd64 linux-modules-7.2.12+deb13-cloud-amd64"},
 		{"6.18", "6.18.15+deb13-cloud-amd64", "linux-image-6.18.15+deb13-cloud-amd64"},
 		{"6.1", "6.1.0-50-cloud-amd64", "linux-image-6.1.0-50-cloud-amd64-unsigned"},
-		{"7.10.1+deb13-cloud-amd64", "7.10.1+deb13-cloud-amd64", "linux-binary-unsigned-7.10.1+deb13-cloud-amd64 linux-modules-7.10.1+deb13-cloud-amd64"},
+		{"7.10.1+deb13-cloud-amd64", "7.10.1+deb13-cloud-amd64", "linux-binary-unsigned-7.10.1+deb13-cloud-amd64 " +
+			"linux-modules-7.10.1+deb13-cloud-amd64"},
 		{"7", "7.10.1+deb13-cloud-amd64", "linux-binary-unsigned-7.10.1+deb13-cloud-amd64 linux-modules-7.10.1+deb13-cloud-amd64"},
 		{"7.1", "", ""},
 		{"5.10", "", ""},
@@ -48,7 +49,8 @@ func TestPick(t *testing.T) {
 			t.Errorf("%q: %+v, want %s of %s", c.spec, k, c.release, c.packages)
 		}
 	}
-	if _, ok := pick(kernels([]string{"linux-binary-unsigned-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"}, cloud), ""); ok {
+	if _, ok := pick(kernels([]string{"linux-binary-unsigned-7.3.4+deb13-cloud-amd64", "linux-modules-7.3.4+deb13-cloud-amd64"}, cloud),
+		""); ok {
 		t.Error("a kernel without headers became the default")
 	}
 	var releases []string

@@ -15,10 +15,13 @@ import (
 
 func TestOf(t *testing.T) {
 	for name, want := range map[string]string{
-		"zcnic-like-mlx5":  "like=mlx5 as_driver=mlx5_core as_ring=1024,0,0,1024,0 as_ring_max=8192,0,8192 as_split=0 as_hds=0,0 as_features=0,7,0 as_channels=0 queues=8 ",
-		"zcnic-like-gve":   "like=gve as_driver=gve as_version=1.0.0 as_ring=1024,0,0,1024,2048 as_ring_max=4096,0,4096 as_split=1 as_hds=0 as_features=1,4,0 as_channels=2 queues=8 ",
-		"zcnic-like-fbnic": "like=fbnic as_driver=fbnic as_ring=1024,256,256,1024,0 as_ring_max=65536,256,65536 as_split=2 as_hds=1536,3584 as_features=0,0,4 as_channels=1 queues=8 ",
-		"zcnic":            "as_driver=zcnic ",
+		"zcnic-like-mlx5": "like=mlx5 as_driver=mlx5_core as_ring=1024,0,0,1024,0 as_ring_max=8192,0,8192 as_split=0 as_hds=0,0 " +
+			"as_features=0,7,0 as_channels=0 queues=8 ",
+		"zcnic-like-gve": "like=gve as_driver=gve as_version=1.0.0 as_ring=1024,0,0,1024,2048 as_ring_max=4096,0,4096 as_split=1 as_hds=0 " +
+			"as_features=1,4,0 as_channels=2 queues=8 ",
+		"zcnic-like-fbnic": "like=fbnic as_driver=fbnic as_ring=1024,256,256,1024,0 as_ring_max=65536,256,65536 as_split=2 as_hds=1536,3584 " +
+			"as_features=0,0,4 as_channels=1 queues=8 ",
+		"zcnic": "as_driver=zcnic ",
 	} {
 		params, left, err := Of(captures.Load(t, name))
 		if err != nil || !strings.HasPrefix(params, want) {
@@ -29,7 +32,9 @@ func TestOf(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"zcnic-like-mlx5": "as_coalesce=12584499,8,128,0,0,8,128,0,0,0,1,1,0,0,0,0,0,0,0,0,0,0,0,0,1 as_pause=0,1,1 as_flags=-rx_cqe_compress,+rx_cqe_moder,-rx_no_csum_complete,+rx_striding_rq,+skb_tx_mpwqe,-tx_cqe_moder,-tx_port_ts,+xdp_tx_mpwqe as_rss=40,256 as_rules=1024,0",
+		"zcnic-like-mlx5": "as_coalesce=12584499,8,128,0,0,8,128,0,0,0,1,1,0,0,0,0,0,0,0,0,0,0,0,0,1 as_pause=0,1,1 " +
+			"as_flags=-rx_cqe_compress,+rx_cqe_moder,-rx_no_csum_complete,+rx_striding_rq,+skb_tx_mpwqe,-tx_cqe_moder,-tx_port_ts,+xdp_tx_mpwqe " +
+			"as_rss=40,256 as_rules=1024,0",
 		"zcnic-like-bnxt": "as_pause=1,1,1 as_rss=40,512 as_rules=0,1",
 		"zcnic-like-ice":  "as_rss=52,512 as_rules=1024,0 as_no_queue_ops=1",
 	} {
@@ -62,11 +67,13 @@ func TestOfWords(t *testing.T) {
 			t.Errorf("%q: %q, %v", name, params, err)
 		}
 		params, left, err := Of(driverOf(t, "gve", "1"+name+"1"))
-		if name != "" && (err != nil || strings.Contains(params, "as_version") || !slices.Contains(left, fmt.Sprintf("the driver's version %q", "1"+name+"1"))) {
+		if name != "" && (err != nil || strings.Contains(params, "as_version") || !slices.Contains(left, fmt.Sprintf("the driver's version %q",
+			"1"+name+"1"))) {
 			t.Errorf("version %q: %q, left %q, %v", name, params, left, err)
 		}
 	}
-	if params, _, err := Of(driverOf(t, "a=b-c.d", "1=2")); err != nil || !strings.HasPrefix(params, "as_driver=a=b-c.d as_version=1=2 as_ring=") {
+	if params, _, err := Of(driverOf(t, "a=b-c.d", "1=2")); err != nil || !strings.HasPrefix(params,
+		"as_driver=a=b-c.d as_version=1=2 as_ring=") {
 		t.Errorf("%q, %v", params, err)
 	}
 }

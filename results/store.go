@@ -193,8 +193,14 @@ func decode(line []byte) (Record, error) {
 
 // kinds are the types that a record has, in words.
 var kinds = map[reflect.Kind]string{
-	reflect.Float64: "a number below 1e308", reflect.Int: "a whole number", reflect.Uint64: "a whole number from 0 on", reflect.String: "a text", reflect.Bool: "true or false",
-	reflect.Slice: "a list", reflect.Map: "an object", reflect.Struct: "an object",
+	reflect.Float64: "a number below 1e308",
+	reflect.Int:     "a whole number",
+	reflect.Uint64:  "a whole number from 0 on",
+	reflect.String:  "a text",
+	reflect.Bool:    "true or false",
+	reflect.Slice:   "a list",
+	reflect.Map:     "an object",
+	reflect.Struct:  "an object",
 }
 
 // Bounds of what a run can have measured, far beyond any machine.

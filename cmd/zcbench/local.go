@@ -26,7 +26,8 @@ import (
 func runLocal(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "local", "local [flags]")
 	flags := newRunFlags(f, inLocal)
-	link := f.StringSlice("link", nil, "existing back-to-back pair A,B instead of a new veth pair: A sends, B receives (default $"+site.LinkEnv+")")
+	link := f.StringSlice("link", nil, "existing back-to-back pair A,B instead of a new veth pair: "+
+		"A sends, B receives (default $"+site.LinkEnv+")")
 	if err := parse(f, args); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func quiet(t *testing.T, expected []caveat.Code, args ...string) {
 	name := strings.Join(args, " ")
 	const tries = 5
 	least := math.Inf(1)
-	for range tries {
+	for try := range tries {
 		before, start := strangers(t), time.Now()
 		r := measured(t, args...)
 		share := strangers(t).since(before) / time.Since(start).Seconds()
@@ -48,7 +48,8 @@ func quiet(t *testing.T, expected []caveat.Code, args ...string) {
 		if len(odd) == 0 {
 			return
 		}
-		if share < 0.02 {
+		// What ran this machine may have had its CPU for once, and shows nowhere.
+		if again := hadNoCPU(&r) && try < tries-1; share < 0.02 && !again {
 			t.Errorf("zcbench %s: %s", name, strings.Join(odd, "\n\t"))
 			return
 		}

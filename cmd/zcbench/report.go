@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"zcbench/analysis"
 	"zcbench/internal/fault"
 	"zcbench/reports"
@@ -53,20 +55,8 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		return fault.Errorf(fault.Usage, "report has no format %q; it has %s", *format, strings.Join(formatNames(), ", "))
 	}
 	chosen := reportFormats()[known]
-	switch *format {
-	case "runs":
-		if err := refuse(f, idle{"group-by reference",
-			"--format runs has a line for each run, and neither groups nor other figures"}); err != nil {
-			return err
-		}
-	case "records":
-		if err := refuse(f, idle{"group-by reference metric", "--format records is the records themselves"}); err != nil {
-			return err
-		}
-	case "benchfmt":
-		if err := refuse(f, idle{"reference", "--format benchfmt has runs only"}); err != nil {
-			return err
-		}
+	if err := refuseIdle(f, *format); err != nil {
+		return err
 	}
 	return writeTo(ctx, c, *output, func(w io.Writer) error {
 		load := analysis.Load
@@ -89,6 +79,19 @@ func runReport(ctx context.Context, c *cli, args []string) error {
 		}
 		return reports.Explain(w, r, *explain)
 	})
+}
+
+// refuseIdle finds flags that a format has no use for.
+func refuseIdle(f *pflag.FlagSet, format string) error {
+	switch format {
+	case "runs":
+		return refuse(f, idle{"group-by reference", "--format runs has a line for each run, and neither groups nor other figures"})
+	case "records":
+		return refuse(f, idle{"group-by reference metric", "--format records is the records themselves"})
+	case "benchfmt":
+		return refuse(f, idle{"reference", "--format benchfmt has runs only"})
+	}
+	return nil
 }
 
 // reportFormats are those that report writes: text, and the page.

@@ -65,15 +65,9 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-
-	lc := net.ListenConfig{}
-	l, err := lc.Listen(ctx, network("tcp", flags.Family()), net.JoinHostPort(flags.Bind, strconv.Itoa(flags.Port)))
+	l, err := flags.listen(ctx)
 	if err != nil {
-		if errors.Is(err, syscall.EADDRINUSE) {
-			return fault.Errorf(fault.Failed, "control port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port",
-				flags.Port, flags.Port)
-		}
-		return fault.Errorf(fault.Failed, "listen for senders: %w", err)
+		return err
 	}
 	s := &server{screen: newScreen(c, flags), stderr: c.stderr}
 	agent := flags.agent(mine)
@@ -95,6 +89,20 @@ func runRX(ctx context.Context, c *cli, args []string) error {
 		return s.err
 	}
 	return nil
+}
+
+// listen opens the control port.
+func (r *runFlags) listen(ctx context.Context) (net.Listener, error) {
+	lc := net.ListenConfig{}
+	l, err := lc.Listen(ctx, network("tcp", r.Family()), net.JoinHostPort(r.Bind, strconv.Itoa(r.Port)))
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fault.Errorf(fault.Failed, "control port %d is in use; end what holds it (ss -ltnp 'sport = :%d') or choose another with --port",
+				r.Port, r.Port)
+		}
+		return nil, fault.Errorf(fault.Failed, "listen for senders: %w", err)
+	}
+	return l, nil
 }
 
 // limits are the most that a sender may ask for.

@@ -256,6 +256,23 @@ func shorten(v string) string {
 	return v[:most] + "…"
 }
 
+// wanted are the settings of profiles, and single ones over them.
+func wanted(iface string, profiles, sets []string) (ringcfg.Want, error) {
+	want, err := ringcfg.LoadProfiles(profiles)
+	if err != nil {
+		return want, err
+	}
+	single, err := ringcfg.ParseSets(sets)
+	if err != nil {
+		return want, err
+	}
+	if name := single.OfInterface(); name != "" && iface == "" {
+		return want, fault.Errorf(fault.Usage, "%s: this is a setting of an interface, and none is named: -i IFACE", name)
+	}
+	want.Override(single)
+	return want, nil
+}
+
 func tuneApply(ctx context.Context, c *cli, args []string) error {
 	f := newFlags(c, "tune apply", "tune apply [-i IFACE] [--profile NAME]… [--set NAME=VALUE]… [--dry-run]")
 	iface := f.StringP("iface", "i", "", "interface, in this network namespace or a named one")
@@ -272,20 +289,10 @@ func tuneApply(ctx context.Context, c *cli, args []string) error {
 	if f.NArg() > 0 {
 		return fault.Errorf(fault.Usage, "tune apply takes no argument, got %q; settings are given with --set", f.Arg(0))
 	}
-	want, err := ringcfg.LoadProfiles(*profiles)
+	want, err := wanted(*iface, *profiles, *sets)
 	if err != nil {
 		return err
 	}
-	single, err := ringcfg.ParseSets(*sets)
-	if err != nil {
-		return err
-	}
-	if *iface == "" {
-		if name := single.OfInterface(); name != "" {
-			return fault.Errorf(fault.Usage, "%s: this is a setting of an interface, and none is named: -i IFACE", name)
-		}
-	}
-	want.Override(single)
 	want.Interface, want.Keep, want.Wait = *iface, true, time.Duration(wait)
 	if len(want.Settings)+len(want.Optional) == 0 {
 		return fault.Errorf(fault.Usage, "nothing to apply: give --profile or --set")

@@ -485,30 +485,7 @@ func (o *Watch) Report(res *wire.Result) {
 	} else {
 		gone = min(hidden, max(0, figure-own))
 	}
-	switch {
-	case Matters(f.sum, figure, true):
-		most, bound, more := f.list[0], "about", ""
-		if f.bounded {
-			bound = "at most"
-		} else if Matters(f.unplaced, figure, true) {
-			more = fmt.Sprintf("; what ended meanwhile, or was not read in time, used up to %.1f%% more, on CPUs that are not known", f.unplaced)
-		}
-		warn(caveat.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most "+
-			"to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable.Line(most.name), most.pid,
-			most.cpu, more, named(o.set))
-	case told(f.sum+f.unplaced) && hides:
-		most := slices.MaxFunc(f.list, func(a, b usage) int { return cmp.Compare(a.unplaced, b.unplaced) })
-		warn(caveat.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; "+
-			"most to children or threads of %s (pid %d) that ended meanwhile or were not read in time, on CPUs that are not known: end it, or "+
-			"keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable.Line(most.name), most.pid, named(o.set))
-	case !seesAll() && hides:
-		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot "+
-			"be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", gone, figure)
-	case exact && hides:
-		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to tasks that are not of the run and that nothing tells of "+
-			"any more: programs that began and ended meanwhile on %s, one after the other (execsnoop, or perf trace -s, shows who starts them); "+
-			"end what starts them, or keep it off %s", gone, figure, named(o.set), named(o.set))
-	}
+	o.programs(warn, f, figure, gone, exact, hides)
 	if k := f.kernel; Matters(k.sum, figure, true) {
 		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to kernel threads that handle no packets, most to %s "+
 			"(%.1f%%): work that others gave the kernel, such as writing files back or encrypting; end what causes it, or keep it off %s", k.sum,
@@ -524,6 +501,36 @@ func (o *Watch) Report(res *wire.Result) {
 		warn(caveat.SoftirqElsewhere, "%s, which no end counts, spent at least %.1f%% of a CPU in interrupts and softirq; what of it was for "+
 			"this run is missing in cpu_percent: take them into --affinity, or steer the interface's interrupts and receive packet steering to "+
 			"CPUs that are counted", named(outside), elsewhere)
+	}
+}
+
+// programs tells of those that are not of the run. gone is the CPU time, in percent of
+// one CPU, of tasks that no process accounts for: exact where the kernel tells it, and
+// hides where it is enough to be told.
+func (o *Watch) programs(warn func(caveat.Code, string, ...any), f foreign, figure, gone float64, exact, hides bool) {
+	switch {
+	case Matters(f.sum, figure, true):
+		most, bound, more := f.list[0], "about", ""
+		if f.bounded {
+			bound = "at most"
+		} else if Matters(f.unplaced, figure, true) {
+			more = fmt.Sprintf("; what ended meanwhile, or was not read in time, used up to %.1f%% more, on CPUs that are not known", f.unplaced)
+		}
+		warn(caveat.CPUForeign, "%s %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; most "+
+			"to %s (pid %d, %.1f%%)%s: end them, or keep them off %s", bound, f.sum, named(o.set), figure, printable.Line(most.name), most.pid,
+			most.cpu, more, named(o.set))
+	case Matters(f.sum+f.unplaced, figure, false) && hides:
+		most := slices.MaxFunc(f.list, func(a, b usage) int { return cmp.Compare(a.unplaced, b.unplaced) })
+		warn(caveat.CPUForeign, "at most %.1f%% of a CPU went to programs that are not of the run, on %s whose %.1f%% are this end's figure; "+
+			"most to children or threads of %s (pid %d) that ended meanwhile or were not read in time, on CPUs that are not known: end it, or "+
+			"keep it off %s", f.sum+f.unplaced, named(o.set), figure, printable.Line(most.name), most.pid, named(o.set))
+	case !seesAll() && hides:
+		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% was neither its own threads' nor softirq, and whose it was cannot "+
+			"be seen from inside this PID namespace (or /proc hides other users' processes): look from the host", gone, figure)
+	case exact && hides:
+		warn(caveat.CPUForeign, "about %.1f%% of a CPU in this end's %.1f%% went to tasks that are not of the run and that nothing tells of "+
+			"any more: programs that began and ended meanwhile on %s, one after the other (execsnoop, or perf trace -s, shows who starts them); "+
+			"end what starts them, or keep it off %s", gone, figure, named(o.set), named(o.set))
 	}
 }
 

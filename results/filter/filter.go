@@ -20,7 +20,7 @@ type Condition struct {
 // Parse reads conditions with commas between: name=value, name!=value and
 // name=value|value. A cell as plan prints it is a filter too, with blanks between
 // conditions and its pair first: "here: mode=devmem gro=hw". Blanks may also be part of
-// a value: they part conditions where each begins with a name that known knows. An
+// a value: they separate conditions where each begins with a name that known knows. An
 // error is of kind Usage.
 func Parse(text string, known func(name string) bool) ([]Condition, error) {
 	var list []Condition

@@ -10,22 +10,22 @@ import (
 // of both.
 func (r *Run) want() (results.Pair[ringcfg.Want], error) {
 	var w results.Pair[ringcfg.Want]
+	base, err := ringcfg.LoadProfiles(r.profiles)
+	if err != nil {
+		return w, bad("%w", err)
+	}
 	for _, end := range []struct {
 		to  *ringcfg.Want
 		own []string
 	}{{&w.RX, r.rxSet}, {&w.TX, r.txSet}} {
-		all, err := ringcfg.LoadProfiles(r.profiles)
-		if err != nil {
-			return w, bad("%w", err)
-		}
+		end.to.Override(base)
 		for _, sets := range [][]string{r.set, end.own} {
 			more, err := ringcfg.ParseSets(sets)
 			if err != nil {
 				return w, bad("%w", err)
 			}
-			all.Override(more)
+			end.to.Override(more)
 		}
-		*end.to = all
 	}
 	return w, nil
 }

@@ -4,7 +4,6 @@
 package ask
 
 import (
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -105,20 +104,10 @@ func hasOption(e endpoint.Engine, name string) bool {
 	return slices.ContainsFunc(e.Options(), func(o endpoint.Option) bool { return o.Name == name })
 }
 
-// ends are the engines' names and options, by end.
-func (r *Run) ends() map[endpoint.Role]struct {
-	name    *string
-	options *map[string]string
-} {
-	return map[endpoint.Role]struct {
-		name    *string
-		options *map[string]string
-	}{endpoint.RX: {&r.RX, &r.RXOptions}, endpoint.TX: {&r.TX, &r.TXOptions}}
-}
-
-// Clone shares nothing with r that a field is set in.
-func (r *Run) Clone() *Run {
-	c := *r
-	c.RXOptions, c.TXOptions, c.own = maps.Clone(r.RXOptions), maps.Clone(r.TXOptions), maps.Clone(r.own)
-	return &c
+// end is the name of an end's engine, and its options.
+func (r *Run) end(role endpoint.Role) (name *string, options *map[string]string) {
+	if role == endpoint.TX {
+		return &r.TX, &r.TXOptions
+	}
+	return &r.RX, &r.RXOptions
 }

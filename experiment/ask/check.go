@@ -194,17 +194,17 @@ func (k *Known) checkCounters(asked []string) error {
 // CheckOptions finds options that the engines named do not have.
 func (k *Known) CheckOptions(r *Run) error {
 	for _, role := range []endpoint.Role{endpoint.RX, endpoint.TX} {
-		end := r.ends()[role]
-		if *end.name == "" { // nobody knows yet
+		name, options := r.end(role)
+		if *name == "" { // nobody knows yet
 			continue
 		}
-		e, err := k.engine(role, *end.name)
+		e, err := k.engine(role, *name)
 		if err != nil {
 			return err
 		}
-		if _, err := endpoint.ParseOptions(e.Options(), *end.options); err != nil {
+		if _, err := endpoint.ParseOptions(e.Options(), *options); err != nil {
 			_, what := k.engines(role)
-			return fmt.Errorf("the %s engine %s: %w", what, *end.name, err)
+			return fmt.Errorf("the %s engine %s: %w", what, *name, err)
 		}
 	}
 	return nil

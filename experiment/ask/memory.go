@@ -56,17 +56,17 @@ func (k *Known) GiveMemory(r *Run, roles ...endpoint.Role) error {
 	}
 	taken := false
 	for _, role := range roles {
-		end := r.ends()[role]
+		name, options := r.end(role)
 		engines, _ := k.engines(role)
 		for _, e := range engines {
-			if e.Name() != *end.name || !hasOption(e, "mem") {
+			if e.Name() != *name || !hasOption(e, "mem") {
 				continue
 			}
 			all := maps.Clone(r.memory.options)
 			if hasOption(e, "area") { // not all of its areas are dma-bufs
 				all["area"] = "dmabuf"
 			}
-			*end.options, taken = over(all, *end.options), true
+			*options, taken = over(all, *options), true
 		}
 	}
 	if !taken {

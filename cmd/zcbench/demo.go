@@ -47,15 +47,11 @@ func runDemo(ctx context.Context, c *cli, args []string) error {
 	} else if os.Getenv(delegated) != "" {
 		as = "in an unprivileged user namespace"
 	}
-	open, at, err := surveyed(ctx, c, spec)
+	open, plan, err := openPlan(ctx, c, spec)
 	if err != nil {
 		return err
 	}
 	defer open.Close()
-	plan, err := spec.Expand(at, known().Resolve)
-	if err != nil {
-		return err
-	}
 	if err := experiment.Forget(*dir); err != nil {
 		return err
 	}

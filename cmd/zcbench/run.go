@@ -61,15 +61,11 @@ func runMatrix(ctx context.Context, c *cli, args []string) error {
 		return err
 	}
 	recoverSettings(ctx, c)
-	open, at, err := surveyed(ctx, c, spec)
+	open, plan, err := openPlan(ctx, c, spec)
 	if err != nil {
 		return err
 	}
 	defer open.Close()
-	plan, err := spec.Expand(at, known().Resolve)
-	if err != nil {
-		return err
-	}
 	if err := choice.Apply(plan); err != nil {
 		return err
 	}

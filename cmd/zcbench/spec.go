@@ -136,5 +136,19 @@ func surveyed(ctx context.Context, c *cli, s *experiment.Spec) (site.Sites, map[
 	return open, at, nil
 }
 
+// openPlan opens the pairs of a spec and makes its plan for them.
+func openPlan(ctx context.Context, c *cli, s *experiment.Spec) (site.Sites, *experiment.Plan, error) {
+	open, at, err := surveyed(ctx, c, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := s.Expand(at, known().Resolve)
+	if err != nil {
+		open.Close()
+		return nil, nil, err
+	}
+	return open, plan, nil
+}
+
 // defaultOutput is where run leaves its results.
 func defaultOutput(s *experiment.Spec) string { return filepath.Base(s.Name) + "-results" }

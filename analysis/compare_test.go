@@ -25,7 +25,9 @@ func TestCompareTuned(t *testing.T) {
 		for i := range 6 {
 			list = append(list,
 				fmt.Sprintf(
-					`{"schema":"zcbench/1","id":"%d-%d","cell":"c%d","status":"ok","gbps":1%d,"window_seconds":1,"rx":{"engine":"mmap"},"tx":{"engine":"msgzc"},"settings":{"length":4096%s}}`, side, i, side, i, more))
+					`{"schema":"zcbench/1","id":"%d-%d","cell":"c%d","status":"ok","gbps":1%d,"window_seconds":1,`+
+						`"rx":{"engine":"mmap"},"tx":{"engine":"msgzc"},"settings":{"length":4096%s}}`,
+					side, i, side, i, more))
 		}
 		s, err := Load(analysistest.Store(t, t.TempDir(), "r.jsonl", list...))
 		if err != nil {

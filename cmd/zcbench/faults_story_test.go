@@ -234,9 +234,14 @@ func (f mishap) before(parties map[string]*party, victim *party) bool {
 }
 
 // clear are lines that say what happened to the other end.
-var clear = regexp.MustCompile(`nothing was heard from it since \d\d:\d\d:\d\d|vanished|closed the control connection|closed the connection during the handshake|no answer to the zcbench handshake|reach zcbench rx at|` +
-	`connect data flow|no mark came|none of the payload got through|has not closed the window|closed the data connections before the window was over|no payload crossed|: it is stuck; end zcbench there|start .* s ahead|` +
-	`ended the connection before it had a mark|broken pipe|reset by peer|this end heard nothing since|no such (device|network interface)|network is (down|unreachable)|no route to host|nothing was measured|killed by SIGKILL|cannot assign requested address`)
+var clear = regexp.MustCompile(`nothing was heard from it since \d\d:\d\d:\d\d|vanished|closed the control connection|` +
+	`closed the connection during the handshake|no answer to the zcbench handshake|reach zcbench rx at|` +
+	`connect data flow|no mark came|none of the payload got through|has not closed the window|` +
+	`closed the data connections before the window was over|no payload crossed|` +
+	`: it is stuck; end zcbench there|start .* s ahead|ended the connection before it had a mark|` +
+	`broken pipe|reset by peer|this end heard nothing since|no such (device|network interface)|` +
+	`network is (down|unreachable)|no route to host|nothing was measured|killed by SIGKILL|` +
+	`cannot assign requested address`)
 
 // tells are the codes of warnings that tell of a fault.
 var tells = []caveat.Code{caveat.FlowStalled, caveat.SamplerLate, caveat.WindowShort, caveat.WindowLong, caveat.WindowsApart, caveat.CutOff,

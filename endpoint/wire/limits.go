@@ -68,12 +68,20 @@ func inBounds(what string, v, low, high int64) error {
 func (p *Prepare) Trusting() bool {
 	v := reflect.ValueOf(p).Elem()
 	for i := range v.NumField() {
-		if _, tagged := v.Type().Field(i).Tag.Lookup("trust"); tagged && !v.Field(i).IsZero() && (v.Field(i).Kind() != reflect.Map &&
-			v.Field(i).Kind() != reflect.Slice || v.Field(i).Len() > 0) {
+		if _, tagged := v.Type().Field(i).Tag.Lookup("trust"); tagged && said(v.Field(i)) {
 			return true
 		}
 	}
 	return false
+}
+
+// said is false of what a message leaves out, and of lists and maps without anything.
+func said(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Map, reflect.Slice:
+		return v.Len() > 0
+	}
+	return !v.IsZero()
 }
 
 // CheckNumbers holds what is asked for in numbers to their bounds; of those that have

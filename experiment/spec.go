@@ -199,7 +199,7 @@ func (s *Spec) SetRepeats(n int) error {
 	}
 	s.Repeats = n
 	if err := s.checkDrop(); err != nil {
-		return fault.Errorf(fault.Usage, "%w", err)
+		return fault.Wrap(fault.Usage, err)
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ const (
 
 func parseYAML(text []byte) (node, error) {
 	if err := plainyaml.Check(text, true); err != nil {
-		return node{}, fault.Errorf(fault.Usage, "%w", err)
+		return node{}, fault.Wrap(fault.Usage, err)
 	}
 	f, err := parser.ParseBytes(text, 0)
 	if err != nil {
@@ -49,7 +49,7 @@ func parseYAML(text []byte) (node, error) {
 		if errors.As(err, &at) && at.GetToken() != nil {
 			return node{}, mistake(at.GetToken().Position.Line, "%s", at.GetMessage())
 		}
-		return node{}, fault.Errorf(fault.Usage, "%w", err)
+		return node{}, fault.Wrap(fault.Usage, err)
 	}
 	if len(f.Docs) != 1 || f.Docs[0].Body == nil {
 		return node{}, mistake(1, "one YAML document is wanted, there are %d", len(f.Docs))

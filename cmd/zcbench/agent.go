@@ -106,7 +106,7 @@ func listenAgent(ctx context.Context, c *cli, a *agent.Agent, address, tokenFile
 	defer l.Close()
 	secure, pin, err := remote.Listen(l, keyFile)
 	if err != nil {
-		return fault.Errorf(fault.Failed, "%w", err)
+		return fault.Wrap(fault.Failed, err)
 	}
 	// One that was killed here may have left settings, and no controller need come.
 	recoverSettings(ctx, c)

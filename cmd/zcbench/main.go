@@ -185,5 +185,5 @@ func parse(f *pflag.FlagSet, args []string) error {
 	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		err = ask.Mistake(bad.GetFlag().Name, bad.GetFlag().Value.Type(), bad.GetValue(), bad.Unwrap())
 	}
-	return fault.Errorf(fault.Usage, "%w", err)
+	return fault.Wrap(fault.Usage, err)
 }

@@ -64,7 +64,7 @@ func runProbe(ctx context.Context, c *cli, args []string) error {
 	if *iface != "" {
 		var err error
 		if *iface, err = netif.Name(*iface); err != nil {
-			return fault.Errorf(fault.Usage, "%w", err)
+			return fault.Wrap(fault.Usage, err)
 		}
 	}
 	if *file != "" {

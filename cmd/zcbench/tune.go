@@ -59,7 +59,7 @@ func at(iface *string, f func() error) error {
 	}
 	e, err := netpair.Locate(*iface)
 	if err != nil {
-		return fault.Errorf(fault.Usage, "%w", err)
+		return fault.Wrap(fault.Usage, err)
 	}
 	defer e.Close()
 	*iface = e.Interface

@@ -174,7 +174,7 @@ func (c *conversation) read(requests chan<- wire.Message) {
 		}
 		if err != nil {
 			if errors.Is(err, wire.ErrGarbage) {
-				_ = c.link.SendError(fault.Errorf(fault.Failed, "%w", err))
+				_ = c.link.SendError(fault.Wrap(fault.Failed, err))
 			}
 			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, os.ErrClosed) {
 				err = fmt.Errorf("%w%s", errPeerGone, c.link.Excuse())

@@ -21,7 +21,7 @@ func (c *conversation) onTheWay(p *wire.Prepare) error {
 	}
 	name, err := netif.Name(p.Interface)
 	if err != nil {
-		return fault.Errorf(fault.Usage, "%w", err)
+		return fault.Wrap(fault.Usage, err)
 	}
 	if name == c.iface {
 		return nil

@@ -34,10 +34,9 @@ func Open(iface string, first, last int) (func(context.Context) (*results.Crossi
 // compared with.
 func Look(iface string) (ringcfg.View, error) {
 	if err := headers.Allowed(); err != nil {
-		return ringcfg.View{}, fault.Errorf(fault.Unsupported, "%w", err)
+		return ringcfg.View{}, fault.Wrap(fault.Unsupported, err)
 	}
-	now, err := ringcfg.Show(iface)
-	return now, err
+	return ringcfg.Show(iface)
 }
 
 // Capture looks at the flows that keep wants, or all where it is nil, until

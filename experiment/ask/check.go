@@ -66,7 +66,7 @@ func (f *Field) set(r *Run, values []string) error {
 	v := f.Value(r)
 	for _, text := range values {
 		if err := v.Set(text); err != nil {
-			return fault.Errorf(fault.Usage, "%w", Mistake(f.Name, v.Type(), text, err))
+			return fault.Wrap(fault.Usage, Mistake(f.Name, v.Type(), text, err))
 		}
 	}
 	return nil

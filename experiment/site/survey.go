@@ -49,7 +49,7 @@ func locate(q *wire.Survey, s *experiment.Survey) (err error) {
 	switch {
 	case q.Interface != "":
 		if s.Interface, err = netif.Name(q.Interface); err != nil {
-			return fault.Errorf(fault.Usage, "%w", err)
+			return fault.Wrap(fault.Usage, err)
 		}
 	case q.Address != "":
 		a, err := netip.ParseAddr(q.Address)
